@@ -1,0 +1,33 @@
+"""Smart Encoding: typographic characters to their GSM-7 look-alikes (messaging-services §3).
+
+All or nothing: a text that keeps one character outside GSM-7 after replacement is left as
+it was submitted, because it goes out as UCS-2 anyway and would only lose its typography.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from gateway import data
+from smpp.alphabet import is_gsm7
+
+
+@cache
+def replacements() -> dict[int, str]:
+    """Code point to replacement, from ``smart_encoding.csv`` (271 rows)."""
+    return {
+        int(row["codepoint"].removeprefix("U+"), 16): row["replacement"]
+        for row in data.rows("smart_encoding.csv")
+    }
+
+
+def smarten(text: str) -> str:
+    """`text` with every replaceable character replaced, or as it is.
+
+    As it is when it already is GSM-7 and when replacing would not make it so. One pass,
+    code point by code point, without normalisation: a decomposed accent stays UCS-2.
+    """
+    if is_gsm7(text):
+        return text
+    replaced = text.translate(replacements())
+    return replaced if is_gsm7(replaced) else text
