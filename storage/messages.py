@@ -1,0 +1,152 @@
+"""Messages: written in batches, read by SID and by list.
+
+The accept batch is one COPY, which is one transaction of its own: when `insert` returns,
+every row is committed. Rows are tuples in the order of COLUMNS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from storage.pool import Connection, Pool
+
+COLUMNS = (
+    "id",
+    "account_id",
+    "service_id",
+    "sender_id",
+    "carrier_id",
+    "direction",
+    "status",
+    "encoding",
+    "segments",
+    "flags",
+    "priority",
+    "reference",
+    "error_code",
+    "callbacks_done",
+    "waiting",
+    "queued_at",
+    "sent_at",
+    "done_at",
+    "expires_at",
+    "recipient",
+    "sender",
+    "body",
+    "submitted_body",
+    "callback_url",
+    "done_date",
+)
+
+# The batch's own lowest and highest id let the executor prune partitions before it starts.
+UPDATE = """
+UPDATE messages AS m
+   SET status = u.status, error_code = u.error_code, callbacks_done = u.callbacks_done,
+       waiting = u.waiting, flags = u.flags, sent_at = u.sent_at, done_at = u.done_at,
+       done_date = u.done_date
+  FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::smallint[], $5::smallint[], $6::int[],
+              $7::timestamptz[], $8::timestamptz[], $9::text[])
+    AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date)
+ WHERE m.id = u.id AND m.id >= $10 AND m.id <= $11
+"""
+
+# Only what still waits can be claimed: the claim is what makes a message go once.
+CLAIM = """
+UPDATE messages SET status = $2, waiting = NULL
+ WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL AND id >= $3 AND id <= $4
+RETURNING id
+"""
+
+FETCH = "SELECT * FROM messages WHERE id = $1 AND account_id = $2"
+
+UNFINISHED = """
+SELECT * FROM messages
+ WHERE id >= $1 AND id > $2 AND direction <> $3
+   AND (waiting IS NOT NULL
+        OR status = $4
+        OR (callback_url IS NOT NULL
+            AND callbacks_done < (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
+                                 + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int))
+ ORDER BY id
+ LIMIT $5
+"""
+
+BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
+
+
+async def tune_for_batches(connection: Connection) -> None:
+    """Keep one generic plan by primary key: statistics of a growing day mislead the planner."""
+    await connection.execute(
+        "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
+        " SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off"
+    )
+
+
+async def insert(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Write `rows` (in the order of COLUMNS) in one COPY; committed on return."""
+    await connection.copy_records_to_table("messages", records=rows, columns=COLUMNS)
+
+
+async def claim(connection: Connection, ids: Sequence[UUID], claimed_status: int) -> set[UUID]:
+    """Take waiting messages for submission; return those that were really ours to take."""
+    rows = await connection.fetch(CLAIM, ids, claimed_status, min(ids), max(ids))
+    return {row["id"] for row in rows}
+
+
+async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    """Write the present state of many messages. `columns` are arrays in the order of UPDATE."""
+    ids = columns[0]
+    await connection.execute(UPDATE, *columns, min(ids), max(ids))
+
+
+async def fetch(pool: Pool, account_id: int, message_id: UUID) -> asyncpg.Record | None:
+    return await pool.fetchrow(FETCH, message_id, account_id)
+
+
+async def by_ids(connection: Connection, ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    return await connection.fetch(BY_IDS, ids)
+
+
+async def unfinished(
+    pool: Pool, *, since: UUID, after: UUID, inbound: int, claimed_status: int, most: int
+) -> list[asyncpg.Record]:
+    """What a restart must take up again, in order of acceptance, a page at a time.
+
+    That is: waiting rows, rows claimed for submission without a recorded answer, and rows
+    whose status callbacks are not all acknowledged.
+    """
+    return await pool.fetch(UNFINISHED, since, after, inbound, claimed_status, most)
+
+
+async def page(
+    pool: Pool,
+    account_id: int,
+    *,
+    most: int,
+    before: UUID | None = None,
+    recipient: str | None = None,
+    sender: str | None = None,
+    sent_from: datetime | None = None,
+    sent_before: datetime | None = None,
+) -> list[asyncpg.Record]:
+    """At most `most` messages of an account, newest first, below the id `before`."""
+    conditions, values = ["account_id = $1"], [account_id]
+    for condition, value in (
+        ("id < ${}", before),
+        ("recipient = ${}", recipient),
+        ("sender = ${}", sender),
+        ("sent_at >= ${}", sent_from),
+        ("sent_at < ${}", sent_before),
+    ):
+        if value is not None:
+            values.append(value)  # type: ignore[arg-type]
+            conditions.append(condition.format(len(values)))
+    return await pool.fetch(
+        f"SELECT * FROM messages WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {most:d}",
+        *values,
+    )
