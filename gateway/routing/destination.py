@@ -1,0 +1,108 @@
+"""Where a message goes: a text someone gave as `To`, made a destination.
+
+Plain E.164 takes a fast path over our own tables (about 1 us). Everything else (national
+numbers, punctuation, a default country) goes through the `phonenumbers` library. Neither asks
+whether a number is *valid*: the library does not know thirteen area codes in service
+(messaging-services §1.1). A number counts when its length is possible for its country.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final, NamedTuple
+
+import phonenumbers
+
+from gateway.routing.countries import calling_code_of, country_under
+from gateway.routing.nanp import NumberKind, area_codes
+
+_NANP: Final = "1"
+_MAX_TEXT: Final = 40  # longest text worth parsing; E.164 itself is 16 characters
+_PUNCTUATION: Final = re.compile(r"[\s\-.()/\u00a0\u2010-\u2015\u2212]+")
+_DIALLED: Final = re.compile(r"\+?[0-9]{3,17}")
+
+# Mexican mobiles were written +52 1 … until 2019, and WhatsApp still writes them so.
+_LEGACY_LENGTHS: Final = {"52": frozenset({11})}
+_GLOBAL_KINDS: Final = {"800": NumberKind.TOLL_FREE, "979": NumberKind.PREMIUM}
+
+
+class Destination(NamedTuple):
+    """A number a message can be addressed to."""
+
+    e164: str
+    country: str  # ISO 3166 alpha-2, empty when the number belongs to none
+    calling_code: str
+    area_code: str | None  # NANP only, and only codes in service
+    kind: NumberKind
+
+
+def parse_destination(text: str, default_country: str | None = None) -> Destination | None:
+    """Read a phone number; None (error 21211) when it cannot be one.
+
+    Spaces, hyphens, dots and brackets are ignored. Without a leading plus the text is read
+    as dialled in `default_country` (ISO), and is refused when there is none.
+    """
+    if text[:1] == "+":
+        digits = text[1:]
+        if digits.isascii() and digits.isdigit():
+            return _from_e164(text, digits)
+    if len(text) > _MAX_TEXT:
+        return None
+    dialled = _PUNCTUATION.sub("", text)
+    if _DIALLED.fullmatch(dialled) is None:
+        return None
+    if dialled[0] == "+":
+        return _from_e164(dialled, dialled[1:])
+    if default_country is None:
+        return None
+    try:
+        number = phonenumbers.parse(dialled, default_country)
+    except phonenumbers.NumberParseException:
+        return None
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return _from_e164(e164, e164[1:])
+
+
+def _from_e164(e164: str, digits: str) -> Destination | None:
+    if digits[0] == _NANP:
+        return _nanp(e164, digits)
+    calling_code = calling_code_of(digits)
+    if calling_code is None or len(digits) - len(calling_code) not in _lengths(calling_code):
+        return None
+    country = country_under(calling_code, digits)
+    if country:
+        return Destination(e164, country, calling_code, None, NumberKind.GEOGRAPHIC)
+    kind = _GLOBAL_KINDS.get(calling_code, NumberKind.NON_GEOGRAPHIC)
+    return Destination(e164, "", calling_code, None, kind)
+
+
+def _nanp(e164: str, digits: str) -> Destination | None:
+    if len(digits) != 11 or digits[1] < "2":  # no area code begins with 0 or 1
+        return None
+    code = area_codes().get(digits[1:4])
+    if code is None:  # not assigned: it may be newer than our table, so it is not refused
+        return Destination(e164, "US", _NANP, None, NumberKind.GEOGRAPHIC)
+    matching = code.code if code.in_service and code.kind is NumberKind.GEOGRAPHIC else None
+    return Destination(e164, code.country, _NANP, matching, code.kind)
+
+
+@cache
+def _lengths(calling_code: str) -> frozenset[int]:
+    """Possible lengths of national numbers, the library's knowledge kept per calling code."""
+    region = phonenumbers.region_code_for_country_code(int(calling_code))
+    metadata = (
+        phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(calling_code))
+        if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
+        else phonenumbers.PhoneMetadata.metadata_for_region(region)
+    )
+    general = metadata.general_desc if metadata is not None else None
+    if general is None:  # a code the library has not: E.164's own limits
+        return frozenset(range(4, 16 - len(calling_code)))
+    return frozenset(general.possible_length) | _LEGACY_LENGTHS.get(calling_code, frozenset())
+
+
+def country_of(e164: str) -> str:
+    """The ISO country of a number in E.164; empty when it has none or is no number."""
+    destination = parse_destination(e164)
+    return destination.country if destination is not None else ""
