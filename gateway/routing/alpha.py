@@ -1,0 +1,64 @@
+"""Alphanumeric sender IDs: their form, and where they work (messaging-services §2).
+
+The country table is operators' data: the packaged one is a beginning, `read` takes another,
+and a new `CarrierFacts` puts it to use without a restart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from functools import cache
+from typing import Final, NamedTuple
+
+from gateway import data
+
+_FORM: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}")
+
+PREREGISTRATION_ALERT: Final = 30018  # a warning; the message goes out all the same (§2.5)
+
+
+class Preregistration(IntEnum):
+    """Whether a country's carriers want to know a sender ID before they pass it."""
+
+    NONE = 0
+    RECOMMENDED = 1
+    REQUIRED = 2
+
+
+class AlphaCountry(NamedTuple):
+    """What one country does with alphanumeric senders."""
+
+    country: str
+    supported: bool
+    preregistration: Preregistration
+    condition: str  # what it depends on besides, e.g. the sender's own country
+
+
+def is_alpha_sender(text: str, minimum: int = 1) -> bool:
+    """Whether `text` may be an alphanumeric sender ID (§2.1; else 21709, as From 21212).
+
+    At least one letter, no space at either end. `minimum` is for carriers that want three
+    characters.
+    """
+    return len(text) >= minimum and text == text.strip() and _FORM.fullmatch(text) is not None
+
+
+def read(rows: Iterable[Mapping[str, str]]) -> dict[str, AlphaCountry]:
+    """The country table from its CSV rows; other columns are for people."""
+    return {
+        row["iso"]: AlphaCountry(
+            row["iso"],
+            row["alpha_supported"] == "yes",
+            Preregistration[row["preregistration"].upper()],
+            row.get("condition") or "",
+        )
+        for row in rows
+    }
+
+
+@cache
+def packaged() -> Mapping[str, AlphaCountry]:
+    """The packaged table of 246 countries."""
+    return read(data.rows("alpha_sender_countries.csv"))

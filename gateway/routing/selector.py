@@ -1,0 +1,541 @@
+"""Which sender of a pool carries a message (messaging-services §1).
+
+A list of rules, asked in order; the first that answers decides. `select` walks it and keeps
+the answer, `explain` (in `explain.py`) walks the same list and keeps the reasons. A rule looks
+at one `Question` and returns a `Choice`, or None for "go on"; it may only read, except for
+the question's own notes.
+
+What the rules share:
+
+* A sender *reaches* a destination by its kind and country (§1.3), whatever its load.
+* Among equal candidates `Standing` or a scan picks by rank (§1.4 step 9, §1.7).
+* A group in which every queue is full is passed over like an empty one, and the failure is
+  30001 instead of 21703 if no later group takes the message (§6.4). A group whose
+  connectors are down is not passed over: a reconnect takes seconds, and another country's
+  number would stay mapped for a year.
+* A sticky sender and an explicit From are not replaced because they are full: 30001.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from gateway.routing.alpha import Preregistration
+from gateway.routing.carriers import DEFAULT, CarrierFacts
+from gateway.routing.destination import Destination
+from gateway.routing.nanp import US_TERRITORIES, NumberKind
+from gateway.routing.pool import NOBODY, Group, Pool, Sender, SenderKind, crosses_into_us
+from gateway.routing.standing import Level, Load, Rank, Standing, rank
+
+UNREACHABLE: Final = 21612  # no route for this kind of destination, or from this sender
+NOT_IN_POOL: Final = 21606  # explicit From is not a usable sender here
+NO_SENDER: Final = 21703  # the pool has senders, none can carry this message there
+EMPTY_POOL: Final = 21704
+QUEUES_FULL: Final = 30001
+
+_US_AND_CANADA: Final = frozenset({"US", "CA"})
+_TOLL_FREE_REACH: Final = _US_AND_CANADA | US_TERRITORIES
+
+
+class Channel(IntEnum):
+    """What the prefix of `To` asks for; SMS also stands for MMS and for a plain number."""
+
+    SMS = 0
+    WHATSAPP = 1
+    RCS = 2
+
+
+class Needs(NamedTuple):
+    """What the message asks of a sender."""
+
+    media: bool = False  # still media after the converter (§8)
+    segments: int = 1
+    channel: Channel = Channel.SMS
+    rcs_reachable: bool = False  # the recipient's capability, where it was looked up
+    carrier: str = ""  # the recipient's carrier, where it was looked up
+
+
+class Mapping(NamedTuple):
+    """A sticky mapping of the recipient, as stored."""
+
+    sender_id: int
+    created_at: float
+    last_used: float
+
+
+@dataclass(slots=True)
+class Choice:
+    """The answer: a sender, or a failure code; and what becomes of the mapping."""
+
+    sender: Sender | None
+    code: int = 0
+    new_mapping: bool = False  # store recipient -> sender
+    drop_mapping: bool = False  # delete the stored one first
+
+
+class Question:
+    """One selection under way: its inputs, and what the rules found out so far."""
+
+    __slots__ = (
+        "_carrier",
+        "country",
+        "destination",
+        "drop_mapping",
+        "explicit",
+        "facts",
+        "keep_mapping",
+        "load",
+        "looked_at",
+        "mapping",
+        "media",
+        "needs",
+        "now",
+        "pool",
+        "saw_full",
+        "settings",
+    )
+
+    def __init__(
+        self,
+        destination: Destination,
+        needs: Needs,
+        pool: Pool,
+        load: Load,
+        mapping: Mapping | None,
+        explicit: str | None,
+        facts: CarrierFacts,
+        now: float | None,
+    ) -> None:
+        self.destination = destination
+        self.needs = needs
+        self.media = needs.media
+        self.pool = pool
+        self.settings = pool.settings
+        self.load = load
+        self.mapping = mapping
+        self.explicit = explicit
+        self.facts = facts
+        self.now = now
+        # A toll-free recipient has no country; where connectors take one it is a US matter.
+        self.country = destination.country or ("US" if destination.calling_code == "1" else "")
+        self.drop_mapping = False
+        self.keep_mapping = False  # another sender for this message only
+        self.saw_full = False
+        # Every group a candidate was picked from, with the winner; None keeps no record.
+        self.looked_at: list[tuple[Group, Sender, Rank]] | None = None
+        self._carrier: str | None = None
+
+    @property
+    def sticky(self) -> bool:
+        """Sticky applies to SMS, MMS and WhatsApp, never to RCS (§1.4)."""
+        return self.settings.sticky and self.needs.channel is not Channel.RCS
+
+    @property
+    def carrier(self) -> str:
+        """The recipient's carrier, empty when unknown; looked up once, if at all."""
+        if self._carrier is None:
+            self._carrier = self.needs.carrier or self.facts.carrier_of(self.destination.e164)
+        return self._carrier
+
+    def takes_short_codes(self) -> bool:
+        """Whether the recipient's carrier delivers its country's short codes."""
+        return not self.facts.without_short_codes or self.facts.takes_short_codes(
+            self.country, self.carrier
+        )
+
+    def best(self, group: Group) -> Choice | None:
+        """The lowest-ranked member of `group`, or None if it is empty or all full."""
+        if not group.senders:
+            return None
+        load, by_mappings = self.load, self.sticky
+        by_health = self.settings.skip_unhealthy
+        if isinstance(load, Standing):
+            place, sender = load.first(group, self.destination, by_mappings, by_health)
+        else:
+            place, sender = min(
+                (rank(sender, load, self.destination, by_mappings, by_health), sender)
+                for sender in group.senders
+            )
+        if self.looked_at is not None:
+            self.looked_at.append((group, sender, place))
+        if place[0] == Level.FULL:
+            self.saw_full = True
+            return None
+        return Choice(sender, 0, by_mappings and not self.keep_mapping, self.drop_mapping)
+
+    def fail(self, code: int) -> Choice:
+        """No sender, because of `code`."""
+        return Choice(None, code, False, self.drop_mapping)
+
+
+def why_not_reach(question: Question, sender: Sender) -> str | None:
+    """Why `sender` cannot reach the destination at all; None when it can (§1.3)."""
+    country = question.country
+    match sender.kind:
+        case SenderKind.LONG_CODE:
+            if country in _US_AND_CANADA and not crosses_into_us(sender.country):
+                return "carriers in the US and Canada refuse foreign numbers"
+        case SenderKind.TOLL_FREE:
+            if country not in _TOLL_FREE_REACH:
+                return "toll-free numbers reach the US, Canada and US territories only"
+        case SenderKind.SHORT_CODE:
+            if sender.country != country:
+                return "a short code reaches its own country only"
+            if not question.takes_short_codes():
+                return f"carrier {question.carrier} does not take short codes"
+        case SenderKind.ALPHA:
+            return _why_not_alpha(question, sender)
+        case _:
+            pass
+    return None
+
+
+def _why_not_alpha(question: Question, sender: Sender) -> str | None:
+    country = question.country
+    treatment = question.facts.alpha(country)
+    if not treatment.supported:
+        return f"{country or 'this destination'} does not take alphanumeric senders"
+    if sender.destination_country not in ("", country):
+        return f"listed for {sender.destination_country} only"
+    if (
+        question.settings.strict_preregistration
+        and treatment.preregistration is Preregistration.REQUIRED
+        and (sender.address, country) not in question.settings.registrations
+    ):
+        return f"{country} requires registration, and there is none"
+    return None
+
+
+def why_not_carry(question: Question, sender: Sender) -> str | None:
+    """Why `sender` cannot carry the content; None when it can."""
+    if question.media:
+        return None if sender.mms else "has no MMS"
+    return None if sender.sms else "has no SMS"
+
+
+# The rules, in their order.
+
+
+def _empty_pool(question: Question) -> Choice | None:
+    return question.fail(EMPTY_POOL) if question.pool.empty else None
+
+
+def _destination_kind(question: Question) -> Choice | None:
+    """Premium, carrier, government and personal numbers take no messages (§12)."""
+    destination = question.destination
+    kind = destination.kind
+    if kind is NumberKind.GEOGRAPHIC:
+        return None
+    if kind is NumberKind.TOLL_FREE:
+        refused = not question.facts.toll_free_destinations
+    else:
+        # Canada's 600, 622 and 633, and satellite networks, are non-geographic and reachable.
+        refused = kind is not NumberKind.NON_GEOGRAPHIC or (
+            destination.calling_code == "1" and not destination.country
+        )
+    return question.fail(UNREACHABLE) if refused else None
+
+
+def _media_country(question: Question) -> Choice | None:
+    """Media that was not converted needs a country with MMS (§8.2)."""
+    if (
+        question.media
+        and question.needs.channel is Channel.SMS
+        and question.country not in question.facts.mms_countries
+    ):
+        return question.fail(NO_SENDER)
+    return None
+
+
+def _explicit_from(question: Question) -> Choice | None:
+    """Selection is skipped; the sender must be in the pool and able (§1.8)."""
+    if question.explicit is None:
+        return None
+    named = question.pool.by_address.get(question.explicit)
+    if named is None:
+        return question.fail(NOT_IN_POOL)
+    sender = named[0]
+    if len(named) > 1:
+        sender = next((one for one in named if not why_not_reach(question, one)), sender)
+    if why_not_reach(question, sender) is not None:
+        own_country_only = sender.kind is SenderKind.SHORT_CODE
+        return question.fail(NOT_IN_POOL if own_country_only else UNREACHABLE)
+    if why_not_carry(question, sender) is not None:
+        return question.fail(NO_SENDER)
+    if question.load.full(sender.id):
+        return question.fail(QUEUES_FULL)
+    return Choice(sender, 0, question.sticky and question.mapping is None)
+
+
+def _sticky_sender(question: Question) -> Choice | None:
+    """Steps 1 to 3 of §1.4: the mapped sender, if it is still right."""
+    mapping = question.mapping
+    if mapping is None or not question.sticky:
+        return None
+    question.drop_mapping = True  # unless one of the cases below says otherwise
+    settings = question.settings
+    if question.now is not None and mapping.last_used + settings.sticky_ttl_s <= question.now:
+        return None
+    sender = question.pool.by_id.get(mapping.sender_id)
+    if sender is None or _channel_of(sender) is not question.needs.channel:
+        return None
+    if why_not_reach(question, sender) is not None:
+        return None
+    if why_not_carry(question, sender) is not None:
+        if question.media and sender.sms:
+            question.drop_mapping, question.keep_mapping = False, True
+        return None
+    if not _stays(question, sender):
+        return None
+    question.drop_mapping = False
+    if question.load.full(sender.id):
+        return question.fail(QUEUES_FULL)
+    return Choice(sender)
+
+
+def _channel_of(sender: Sender) -> Channel:
+    if sender.kind is SenderKind.WHATSAPP:
+        return Channel.WHATSAPP
+    return Channel.RCS if sender.kind is SenderKind.RCS else Channel.SMS
+
+
+def _stays(question: Question, sender: Sender) -> bool:
+    """Step 3: a number of another country gives way to one of the recipient's own."""
+    if sender.kind not in (SenderKind.LONG_CODE, SenderKind.TOLL_FREE):
+        return True
+    country, pool, media = question.country, question.pool, question.media
+    if _is_home(sender, country):
+        return True
+    if pool.long_codes(country, media).senders:
+        return False
+    if country in _TOLL_FREE_REACH and pool.toll_free(media).senders:
+        return False
+    if country in US_TERRITORIES and pool.us_numbers(media).senders:
+        return False
+    return not (pool.short_codes(country, media).senders and question.takes_short_codes())
+
+
+def _is_home(sender: Sender, country: str) -> bool:
+    """Whether a number counts as one of `country` (§1.3 on toll-free and US territories)."""
+    if sender.kind is SenderKind.TOLL_FREE:
+        return country in _TOLL_FREE_REACH
+    return sender.country == country or (country in US_TERRITORIES and sender.country == "US")
+
+
+def _whatsapp(question: Question) -> Choice | None:
+    """WhatsApp senders for `whatsapp:` and for nothing else (§1.2, §1.5)."""
+    if question.needs.channel is not Channel.WHATSAPP:
+        return None
+    return _channel_senders(question, SenderKind.WHATSAPP) or _nobody(question)
+
+
+def _rcs(question: Question) -> Choice | None:
+    """RCS for `rcs:`, and first for a plain number that is RCS-reachable (§1.2, §1.3)."""
+    if question.needs.channel is Channel.RCS:
+        return _channel_senders(question, SenderKind.RCS) or _nobody(question)
+    if not question.needs.rcs_reachable:
+        return None
+    choice = _channel_senders(question, SenderKind.RCS)
+    if choice is not None:
+        choice.new_mapping = choice.drop_mapping = False  # sticky is not for RCS
+    return choice
+
+
+def _channel_senders(question: Question, kind: SenderKind) -> Choice | None:
+    # Channel senders carry media by themselves: their `sms` flag says they can send at all.
+    pool = question.pool
+    return question.best(pool.of(kind, question.country, False)) or question.best(
+        pool.of(kind, None, False)
+    )
+
+
+def _kind_preferences(question: Question) -> Choice | None:
+    """Extensions: weights, then priority of kinds for the recipient's country."""
+    settings, country = question.settings, question.country
+    weights = settings.kind_weights.get(country)
+    if weights:
+        choice = _by_weight(question, weights)
+        if choice is not None:
+            return choice
+    for kind in settings.kind_priority.get(country, ()):
+        choice = question.best(_narrowed(question, kind))
+        if choice is not None:
+            return choice
+    return None
+
+
+def _by_weight(question: Question, weights: abc.Mapping[SenderKind, int]) -> Choice | None:
+    """A kind by share of recipients: a recipient always falls to the same kind."""
+    shares: list[tuple[int, Group]] = []
+    for kind, weight in sorted(weights.items()):
+        group = _narrowed(question, kind)
+        if weight > 0 and group.senders:
+            shares.append((weight, group))
+    if not shares:
+        return None
+    total = sum(weight for weight, _ in shares)
+    point = zlib.crc32(question.destination.e164.encode()) % total
+    for weight, group in shares:
+        if point < weight:
+            return question.best(group)
+        point -= weight
+    return None
+
+
+def _narrowed(question: Question, kind: SenderKind) -> Group:
+    """The usable senders of one kind for the recipient's country."""
+    pool, country, media = question.pool, question.country, question.media
+    if kind is SenderKind.SHORT_CODE:
+        return pool.short_codes(country, media) if question.takes_short_codes() else NOBODY
+    if kind is SenderKind.ALPHA:
+        return _alpha_group(question)
+    if kind is SenderKind.TOLL_FREE:
+        return pool.toll_free(media) if country in _TOLL_FREE_REACH else NOBODY
+    if kind is SenderKind.LONG_CODE:
+        return next(filter(None, _area_groups(question)), pool.long_codes(country, media))
+    return NOBODY
+
+
+def _short_code(question: Question) -> Choice | None:
+    """Step 4: a short code of the recipient's country, if the carrier takes it."""
+    group = question.pool.short_codes(question.country, question.media)
+    if not group.senders or not question.takes_short_codes():
+        return None
+    return question.best(group)
+
+
+def _alpha_first(question: Question) -> Choice | None:
+    """Step 5: an alphanumeric sender, unless the pool has a short code of the country."""
+    if question.pool.short_codes(question.country, question.media).senders:
+        return None
+    return question.best(_alpha_group(question))
+
+
+def _alpha_last(question: Question) -> Choice | None:
+    """Step 5 after step 6: a short code is there, but cannot be used (§1.3)."""
+    if not question.pool.short_codes(question.country, question.media).senders:
+        return None
+    return question.best(_alpha_group(question))
+
+
+def _alpha_group(question: Question) -> Group:
+    if question.media:
+        return NOBODY  # alphanumeric senders are SMS only (§2.2)
+    group = question.pool.alpha(question.country, False)
+    if not group.senders or not question.facts.alpha(question.country).supported:
+        return NOBODY
+    if question.settings.strict_preregistration:
+        able = [one for one in group if _why_not_alpha(question, one) is None]
+        return group if len(able) == len(group) else Group(able)
+    return group
+
+
+def _area_groups(question: Question) -> tuple[Group, ...]:
+    """Area-code geomatch, narrowest first (§1.6); nothing outside the US and Canada."""
+    code = question.destination.area_code
+    if (
+        code is None
+        or not question.settings.area_code_geomatch
+        or question.country not in _US_AND_CANADA
+    ):
+        return ()
+    pool, media = question.pool, question.media
+    groups = (pool.area(code, media), pool.overlay(code, media))
+    if question.settings.region_fallback:
+        return (*groups, pool.same_region(code, media))
+    return groups
+
+
+def _home_numbers(question: Question) -> Choice | None:
+    """Step 6: numbers of the recipient's country, by area code in the US and Canada."""
+    pool, country, media = question.pool, question.country, question.media
+    if country == "CA":  # toll-free goes before long codes in Canada (§1.3)
+        choice = question.best(pool.toll_free(media))
+        if choice is not None:
+            return choice
+    for group in _area_groups(question):
+        choice = question.best(group)
+        if choice is not None:
+            return choice
+    if country == "US":
+        return question.best(pool.us_numbers(media)) or question.best(pool.long_codes("CA", media))
+    choice = question.best(pool.long_codes(country, media))
+    if choice is None and country == "CA":
+        choice = question.best(pool.long_codes("US", media))
+    if choice is None and country in US_TERRITORIES:
+        choice = question.best(pool.us_numbers(media))
+    return choice
+
+
+def _us_numbers(question: Question) -> Choice | None:
+    """Step 7: US numbers for the rest of the world (§1.5); toll-free does not reach it."""
+    if question.country in _TOLL_FREE_REACH:
+        return None
+    return question.best(question.pool.long_codes("US", question.media))
+
+
+def _any_number(question: Question) -> Choice | None:
+    """Step 8: any other number able to reach the recipient."""
+    return question.best(question.pool.foreign(question.country in _US_AND_CANADA, question.media))
+
+
+def _nobody(question: Question) -> Choice:
+    """No sender: all full, or none able."""
+    return question.fail(QUEUES_FULL if question.saw_full else NO_SENDER)
+
+
+class Rule(NamedTuple):
+    """A named step with the place it comes from."""
+
+    name: str
+    source: str
+    apply: Callable[[Question], Choice | None]
+
+
+RULES: Final = (
+    Rule("pool is not empty", "§1.10", _empty_pool),
+    Rule("destination takes messages", "§12", _destination_kind),
+    Rule("country takes media", "§8.2", _media_country),
+    Rule("explicit From", "§1.8", _explicit_from),
+    Rule("RCS", "§1.2", _rcs),
+    Rule("sticky sender", "§1.4 steps 1-3", _sticky_sender),
+    Rule("WhatsApp", "§1.2", _whatsapp),
+    Rule("kind priority and weights", "extension", _kind_preferences),
+    Rule("short code", "§1.4 step 4", _short_code),
+    Rule("alphanumeric sender", "§1.4 step 5", _alpha_first),
+    Rule("numbers of the country", "§1.4 step 6", _home_numbers),
+    Rule("alphanumeric sender after numbers", "§1.3", _alpha_last),
+    Rule("US numbers", "§1.4 step 7", _us_numbers),
+    Rule("any other number", "§1.4 step 8", _any_number),
+    Rule("no sender", "§1.10", _nobody),
+)
+_STEPS: Final = tuple(rule.apply for rule in RULES)
+
+
+def select(
+    destination: Destination,
+    needs: Needs,
+    pool: Pool,
+    load: Load,
+    mapping: Mapping | None,
+    explicit: str | None = None,
+    facts: CarrierFacts = DEFAULT,
+    now: float | None = None,
+) -> Choice:
+    """Choose the sender of one message.
+
+    `mapping` is the recipient's stored sticky mapping on this channel, if any; `explicit` the
+    From given along with the service. `now` lets mappings grow too old; without it they do
+    not. The caller stores and deletes mappings as the choice says, and tells the load.
+    """
+    question = Question(destination, needs, pool, load, mapping, explicit, facts, now)
+    for step in _STEPS:
+        choice = step(question)
+        if choice is not None:
+            return choice
+    raise AssertionError("the last rule always answers")

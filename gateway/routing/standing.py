@@ -1,0 +1,334 @@
+"""Where every sender stands: backlog, mappings, last use; and who is next in a group.
+
+Selection takes, among equal candidates, the one with the fewest mappings, then the shortest
+expected wait, then the least recently used, then the lowest sid (messaging-services §1.4
+step 9, §1.7). Asking four hundred senders for each message would cost more than everything
+else, so `Standing` keeps a heap per group that is asked about.
+
+The heap is lazy. What happens to a sender mostly moves it *back* (a mapping, a queued
+segment, a use), and an entry that is too good is found out when it comes to the top: it is
+computed anew and sinks. Only what moves a sender *forward* (a segment sent, a mapping gone, a
+carrier up again) must be told to the heap, and is noted in a set until somebody asks. So the
+invariant is: each member has an entry that is no worse than the truth, or is noted.
+
+`Load` is the whole of what selection needs; any object with these methods will do, and is
+asked one candidate at a time. `Standing` is the one that stays fast.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable
+from enum import IntEnum
+from typing import Final, Protocol
+
+from gateway.routing.destination import Destination
+from gateway.routing.pool import Group, Sender
+
+# Below this many members, looking at each is as fast as a heap and needs no upkeep.
+_SMALL_GROUP: Final = 4
+_ORDERS_BOUND: Final = 20_000
+
+
+class Load(Protocol):
+    """The moving facts about senders."""
+
+    def backlog(self, sender_id: int) -> float:
+        """Segments queued or in flight."""
+
+    def rate(self, sender_id: int, destination: Destination) -> float:
+        """Segments per second towards `destination`."""
+
+    def last_used(self, sender_id: int) -> float:
+        """When a message was last assigned to it; 0 for never."""
+
+    def mappings(self, sender_id: int) -> int:
+        """Stored sticky mappings of its channel."""
+
+    def full(self, sender_id: int) -> bool:
+        """Whether its queue is at its limit (messaging-services §6.4)."""
+
+    def carrier_up(self, carrier_id: int) -> bool:
+        """Whether its connector can submit."""
+
+
+class Level(IntEnum):
+    """How willingly a candidate is taken; a lower level goes first whatever the load."""
+
+    GOOD = 0
+    UNHEALTHY = 1  # only when the service skips unhealthy senders
+    DOWN = 2
+    FULL = 3
+
+
+# level, mappings (0 unless sticky), expected wait in seconds, last use, sid
+Rank = tuple[int, int, float, float, str]
+
+
+def rank(
+    sender: Sender, load: Load, destination: Destination, by_mappings: bool, by_health: bool
+) -> Rank:
+    """The place of a candidate among its equals; the lowest is taken."""
+    backlog = load.backlog(sender.id)
+    return (
+        level(sender, load, by_health),
+        load.mappings(sender.id) if by_mappings else 0,
+        expected_wait(backlog, load.rate(sender.id, destination)) if backlog else 0.0,
+        load.last_used(sender.id),
+        sender.sid,
+    )
+
+
+def level(sender: Sender, load: Load, by_health: bool) -> Level:
+    """Whether anything speaks against a candidate."""
+    if load.full(sender.id):
+        return Level.FULL
+    if not load.carrier_up(sender.carrier_id):
+        return Level.DOWN
+    if by_health:
+        healthy: Callable[[int], bool] | None = getattr(load, "healthy", None)
+        if healthy is not None and not healthy(sender.id):
+            return Level.UNHEALTHY
+    return Level.GOOD
+
+
+def expected_wait(backlog: float, rate: float) -> float:
+    """Seconds until a new message would leave."""
+    return backlog / rate if rate > 0 else float("inf")
+
+
+class _Stand:
+    """One sender's figures."""
+
+    __slots__ = ("backlog", "healthy", "last_used", "limit", "mappings", "orders")
+
+    def __init__(self) -> None:
+        self.backlog = 0
+        self.last_used = 0.0
+        self.mappings = 0
+        self.limit = float("inf")
+        self.healthy = True
+        self.orders: list[_Order] = []
+
+    def moved_forward(self, sender_id: int) -> None:
+        for order in self.orders:
+            order.moved.add(sender_id)
+
+
+class _Order:
+    """The members of one group by rank, for one class of destinations."""
+
+    __slots__ = ("group", "heap", "members", "moved", "rank")
+
+    def __init__(self, group: Group, rank: Callable[[Sender], Rank]) -> None:
+        self.group = group
+        self.rank = rank
+        self.members = {sender.id: sender for sender in group}
+        self.moved: set[int] = set()
+        self.heap: list[tuple[Rank, Sender]] = []
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        self.heap = [(self.rank(sender), sender) for sender in self.group]
+        heapq.heapify(self.heap)
+        self.moved.clear()
+
+    def first(self) -> tuple[Rank, Sender]:
+        heap = self.heap
+        if self.moved:
+            if len(heap) + len(self.moved) > 2 * len(self.members) + 16:
+                self.rebuild()  # also what keeps stale entries from piling up
+                return self.heap[0]
+            for sender_id in self.moved:
+                sender = self.members[sender_id]
+                heapq.heappush(heap, (self.rank(sender), sender))
+            self.moved.clear()
+        while True:
+            believed, sender = heap[0]
+            true = self.rank(sender)
+            if true == believed:
+                return true, sender
+            heapq.heapreplace(heap, (true, sender))
+
+
+def _by_country(destination: Destination) -> Hashable:
+    # Rates differ by these only (mps_defaults.csv).
+    return destination.country if destination.country in ("US", "CA", "GB") else ""
+
+
+class Standing:
+    """The figures of all senders of a process, kept by its pipeline; implements `Load`.
+
+    `rate` answers segments per second for a sender and a destination. `class_of` gives what
+    of a destination the rate depends on.
+    """
+
+    def __init__(
+        self,
+        rate: Callable[[int, Destination], float],
+        class_of: Callable[[Destination], Hashable] = _by_country,
+    ) -> None:
+        self._rate = rate
+        self._class_of = class_of
+        self._stands: dict[int, _Stand] = {}
+        self._down: set[int] = set()
+        self._orders: dict[tuple[int, Hashable, bool, bool], _Order] = {}
+
+    def _stand(self, sender_id: int) -> _Stand:
+        stand = self._stands.get(sender_id)
+        if stand is None:
+            stand = self._stands[sender_id] = _Stand()
+        return stand
+
+    # What happened.
+
+    def assigned(self, sender_id: int, segments: int, now: float) -> None:
+        """A message was given to the sender: queued, or straight into flight."""
+        stand = self._stand(sender_id)
+        stand.backlog += segments
+        stand.last_used = max(stand.last_used, now)
+
+    def settled(self, sender_id: int, segments: int) -> None:
+        """A message left the sender's queue for good: answered, failed or canceled."""
+        stand = self._stand(sender_id)
+        stand.backlog = max(0, stand.backlog - segments)
+        stand.moved_forward(sender_id)
+
+    def mapped(self, sender_id: int, change: int = 1) -> None:
+        """Sticky mappings to the sender were stored, or removed when `change` is negative."""
+        stand = self._stand(sender_id)
+        stand.mappings = max(0, stand.mappings + change)
+        if change < 0:
+            stand.moved_forward(sender_id)
+
+    def set_mappings(self, sender_id: int, count: int) -> None:
+        """The stored count, as loaded or reconciled."""
+        stand = self._stand(sender_id)
+        stand.mappings = count
+        stand.moved_forward(sender_id)
+
+    def set_last_used(self, sender_id: int, at: float) -> None:
+        """The last use, as loaded."""
+        stand = self._stand(sender_id)
+        stand.last_used = at
+        stand.moved_forward(sender_id)
+
+    def set_limit(self, sender_id: int, segments: float) -> None:
+        """The backlog at which the sender is full (messaging-services §6.4)."""
+        stand = self._stand(sender_id)
+        stand.limit = segments
+        stand.moved_forward(sender_id)
+
+    def set_healthy(self, sender_id: int, healthy: bool) -> None:
+        """Whether enough of the sender's last messages were delivered."""
+        stand = self._stand(sender_id)
+        stand.healthy = healthy
+        stand.moved_forward(sender_id)
+
+    def set_carrier(self, carrier_id: int, up: bool) -> None:
+        """The connector of `carrier_id` came up or went down."""
+        if not up:
+            self._down.add(carrier_id)
+            return
+        self._down.discard(carrier_id)
+        for order in self._orders.values():
+            order.moved.update(
+                sender.id for sender in order.group if sender.carrier_id == carrier_id
+            )
+
+    def rates_changed(self) -> None:
+        """Some rate answers differently now."""
+        for order in self._orders.values():
+            order.rebuild()
+
+    def forget(self, sender_id: int) -> None:
+        """The sender is in no pool any more. Call `keep_only` first."""
+        stand = self._stands.get(sender_id)
+        if stand is not None and not stand.orders:
+            del self._stands[sender_id]
+
+    def keep_only(self, groups: set[Group]) -> None:
+        """Drop what is kept about groups of pools that were replaced."""
+        for key, order in list(self._orders.items()):
+            if order.group not in groups:
+                self._drop(key)
+
+    # What selection asks.
+
+    def backlog(self, sender_id: int) -> float:
+        return self._stand(sender_id).backlog
+
+    def rate(self, sender_id: int, destination: Destination) -> float:
+        return self._rate(sender_id, destination)
+
+    def last_used(self, sender_id: int) -> float:
+        return self._stand(sender_id).last_used
+
+    def mappings(self, sender_id: int) -> int:
+        return self._stand(sender_id).mappings
+
+    def full(self, sender_id: int) -> bool:
+        stand = self._stand(sender_id)
+        return stand.backlog >= stand.limit
+
+    def carrier_up(self, carrier_id: int) -> bool:
+        return carrier_id not in self._down
+
+    def healthy(self, sender_id: int) -> bool:
+        return self._stand(sender_id).healthy
+
+    def first(
+        self, group: Group, destination: Destination, by_mappings: bool, by_health: bool
+    ) -> tuple[Rank, Sender]:
+        """The member of a non-empty `group` with the lowest rank."""
+        if len(group.senders) <= _SMALL_GROUP:
+            return min(
+                (self._rank(sender, destination, by_mappings, by_health), sender)
+                for sender in group.senders
+            )
+        key = (id(group), self._class_of(destination), by_mappings, by_health)
+        order = self._orders.get(key)
+        if order is None:
+            order = self._open(key, group, destination)
+        return order.first()
+
+    def _open(
+        self, key: tuple[int, Hashable, bool, bool], group: Group, destination: Destination
+    ) -> _Order:
+        if len(self._orders) >= _ORDERS_BOUND:
+            self._drop(next(iter(self._orders)))
+        by_mappings, by_health = key[2], key[3]
+        order = _Order(
+            group, lambda sender: self._rank(sender, destination, by_mappings, by_health)
+        )
+        self._orders[key] = order
+        for sender in group:
+            self._stand(sender.id).orders.append(order)
+        return order
+
+    def _drop(self, key: tuple[int, Hashable, bool, bool]) -> None:
+        order = self._orders.pop(key)
+        for sender in order.group:
+            orders = self._stand(sender.id).orders
+            if order in orders:
+                orders.remove(order)
+
+    def _rank(
+        self, sender: Sender, destination: Destination, by_mappings: bool, by_health: bool
+    ) -> Rank:
+        """`rank`, without the calls."""
+        stand = self._stand(sender.id)
+        backlog = stand.backlog
+        if backlog >= stand.limit:
+            level = 3
+        elif sender.carrier_id in self._down:
+            level = 2
+        else:
+            level = 1 if by_health and not stand.healthy else 0
+        return (
+            level,
+            stand.mappings if by_mappings else 0,
+            expected_wait(backlog, self._rate(sender.id, destination)) if backlog else 0.0,
+            stand.last_used,
+            sender.sid,
+        )
