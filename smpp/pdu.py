@@ -1,0 +1,165 @@
+"""What travels between the codec and everyone else: values, no bytes and no I/O.
+
+The two messages that make up nearly all traffic have a class each; every other
+PDU is a `Pdu`, whose fields `layouts` describes. None of them is changed after
+it was built (they are not frozen only because that would triple the cost of
+building one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from smpp.vocabulary import (
+    DELIVER_SM,
+    ESM_INTERMEDIATE,
+    ESM_RECEIPT,
+    ESM_TYPE_MASK,
+    ESM_UDHI,
+    MESSAGE_PAYLOAD,
+    MESSAGE_STATE,
+    RECEIPTED_MESSAGE_ID,
+)
+
+Tlvs = tuple[tuple[int, bytes], ...]
+"""Optional parameters as they came: (tag, value), in their order, unknown ones too."""
+
+
+class Address(NamedTuple):
+    """An SME address with its type of number and numbering plan (SMPP 3.4 §5.2.5-§5.2.9)."""
+
+    ton: int
+    npi: int
+    value: str
+
+
+class Destination(NamedTuple):
+    """One of submit_multi's destinations: an SME address, or a list's name (§4.5.1.1)."""
+
+    address: Address | None
+    list_name: str = ""
+
+
+class Failure(NamedTuple):
+    """One destination that submit_multi could not serve (SMPP 3.4 §4.5.2.1)."""
+
+    address: Address
+    status: int
+
+
+@dataclass(slots=True)
+class SubmitSm:
+    """submit_sm, SMPP 3.4 §4.4.1."""
+
+    source: Address
+    destination: Address
+    short_message: bytes
+    data_coding: int = 0
+    esm_class: int = 0
+    registered_delivery: int = 1
+    service_type: str = ""
+    protocol_id: int = 0
+    priority: int = 0
+    schedule_delivery_time: str = ""
+    validity_period: str = ""
+    replace_if_present: int = 0
+    sm_default_msg_id: int = 0
+    tlvs: Tlvs = ()
+
+    @property
+    def udhi(self) -> bool:
+        """Whether the payload begins with a user data header."""
+        return bool(self.esm_class & ESM_UDHI)
+
+    @property
+    def payload(self) -> bytes:
+        """The user data: short_message, or message_payload where that is used instead."""
+        return self.short_message or tlv(self.tlvs, MESSAGE_PAYLOAD) or b""
+
+
+@dataclass(slots=True)
+class DeliverSm:
+    """deliver_sm (SMPP 3.4 §4.6.1), or a data_sm in its shape.
+
+    `sequence`, `command` and `link` are what an answer needs: the number and
+    command of the request, and the connection it came on.
+    """
+
+    source: Address
+    destination: Address
+    short_message: bytes
+    data_coding: int = 0
+    esm_class: int = 0
+    registered_delivery: int = 0
+    service_type: str = ""
+    protocol_id: int = 0
+    priority: int = 0
+    schedule_delivery_time: str = ""
+    validity_period: str = ""
+    replace_if_present: int = 0
+    sm_default_msg_id: int = 0
+    tlvs: Tlvs = ()
+    sequence: int = 0
+    command: int = DELIVER_SM
+    link: int = 0
+
+    @property
+    def udhi(self) -> bool:
+        """Whether the payload begins with a user data header."""
+        return bool(self.esm_class & ESM_UDHI)
+
+    @property
+    def payload(self) -> bytes:
+        """The user data: short_message, or message_payload where that is used instead."""
+        return self.short_message or tlv(self.tlvs, MESSAGE_PAYLOAD) or b""
+
+    @property
+    def is_receipt(self) -> bool:
+        """Whether this reports on a message we sent, and is no message itself.
+
+        By esm_class (receipt or intermediate notification); by the two receipt
+        TLVs; or, for a carrier that marks neither, by a text that has an id, a
+        stat and a date: no one of them alone, which a subscriber might type.
+        """
+        kind = self.esm_class & ESM_TYPE_MASK
+        if kind:
+            return kind in (ESM_RECEIPT, ESM_INTERMEDIATE)
+        if self.tlvs and tlv(self.tlvs, RECEIPTED_MESSAGE_ID) is not None:
+            return tlv(self.tlvs, MESSAGE_STATE) is not None
+        if self.esm_class & ESM_UDHI:
+            return False
+        text = self.payload[:200].lower()
+        return b"id:" in text and b"stat:" in text and b"date:" in text
+
+
+FieldValue = int | str | bytes | tuple[Destination, ...] | tuple[Failure, ...]
+
+
+@dataclass(slots=True)
+class Pdu:
+    """Any other PDU: its header, its mandatory fields by name, its TLVs."""
+
+    command: int
+    sequence: int = 0
+    status: int = 0
+    fields: dict[str, FieldValue] = field(default_factory=dict)
+    tlvs: Tlvs = ()
+
+    def text(self, name: str) -> str:
+        """A field that is a string; empty when the peer left it out."""
+        value = self.fields.get(name, "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> int:
+        """A field that is an integer; zero when the peer left it out."""
+        value = self.fields.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+
+def tlv(tlvs: Tlvs, tag: int) -> bytes | None:
+    """The first value of `tag`, or None."""
+    for found, value in tlvs:
+        if found == tag:
+            return value
+    return None

@@ -1,0 +1,554 @@
+"""One SMPP session as the ESME sees it, without any I/O.
+
+Bytes and the time go in; events and bytes come out. Who owns a session feeds
+it (`receive`), asks it to send (`submit`, `answer`, `request`), carries away
+what it wants to write (`take_output`), and calls `tick` when `deadline` has
+come. Nothing here reads a clock, opens a socket or sleeps.
+
+Theory of operation:
+
+1. A session lives for one connection. Its states and every move between them
+   are the table `MOVES`; what the peer may send in which state is the table
+   `RECEIVABLE` (SMPP 3.4 §2.2, §2.3).
+2. Every request we send takes a place in the window, in memory, before its
+   bytes exist: a response cannot be faster than its correlation. The timeout
+   is the same for all, so the window (a dict, in order of sending) is also the
+   list of deadlines.
+3. Peculiar is not fatal. A PDU that cannot be understood is answered, reported
+   as `Malformed` and forgotten; only a broken frame, of which nobody can say
+   where the next PDU begins, ends the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smpp import codec
+from smpp import vocabulary as v
+from smpp.codec import HEADER, CodecError
+from smpp.events import (
+    Answered,
+    Bound,
+    Delivered,
+    Ended,
+    Event,
+    LateAnswer,
+    Malformed,
+    Notified,
+    Refused,
+    Responded,
+    TimedOut,
+)
+from smpp.pdu import DeliverSm, Pdu, SubmitSm
+from smpp.states import ACCEPTED, BOUND, MOVES, RECEIVABLE, BindType, Move, State
+
+__all__ = ["BindType", "NotBound", "Session", "SessionConfig", "State", "WindowFull"]
+
+Tap = Callable[[str, bytes], None]
+"""Sees every PDU: "in" or "out", and its octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How one session binds and behaves. All times in seconds."""
+
+    system_id: str
+    password: str
+    system_type: str = ""
+    bind_type: BindType = BindType.TRANSCEIVER
+    interface_version: int = 0x34
+    address_ton: int = 0
+    address_npi: int = 0
+    address_range: str = ""
+    window: int = 100
+    """Requests sent and not yet answered, at most."""
+    response_timeout_s: float = 30.0
+    enquire_interval_s: float = 30.0
+    """Silence after which we ask whether the peer is there; 0 never asks."""
+    bind_timeout_s: float = 10.0
+    inactivity_timeout_s: float = 0.0
+    """Time without any message after which we unbind; 0 never does."""
+    max_pdu_bytes: int = 65_536
+    late_answers: int = 10_000
+    """Timed-out requests whose late response is still recognised, at most."""
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError("window must be at least 1")
+        if self.max_pdu_bytes < 1024:
+            raise ValueError("max_pdu_bytes must be at least 1024")
+        for name in ("response_timeout_s", "bind_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+
+
+class WindowFull(Exception):
+    """As many requests as the window holds are unanswered."""
+
+
+class NotBound(Exception):
+    """There is no bound session that may send this."""
+
+
+class Session:
+    """The ESME's side of one connection. See the module's text."""
+
+    __slots__ = (
+        "_asked_at",
+        "_bind_sequence",
+        "_buffer",
+        "_deadline_at",
+        "_expired",
+        "_needed",
+        "_output",
+        "_owed",
+        "_sequence",
+        "_window",
+        "config",
+        "last_message_at",
+        "last_received_at",
+        "link",
+        "state",
+        "tap",
+        "unmatched",
+    )
+
+    def __init__(self, config: SessionConfig, *, link: int = 0, first_sequence: int = 0) -> None:
+        self.config = config
+        self.link = link
+        """Number of the connection, copied into each delivery so that its answer finds it."""
+        self.state = State.OPEN
+        self.tap: Tap | None = None
+        self.unmatched = 0
+        """Responses that answered nothing we know of."""
+        self.last_received_at = 0.0
+        self.last_message_at = 0.0
+        self._asked_at: float | None = None  # when the unanswered enquire_link was sent
+        self._deadline_at = 0.0  # of the bind, then of the unbind
+        self._bind_sequence = 0
+        self._sequence = first_sequence
+        self._window: dict[
+            int, tuple[object, float, int]
+        ] = {}  # sequence: token, deadline, command
+        self._expired: dict[int, object] = {}
+        self._owed: set[int] = set()  # sequences of deliveries that wait for our answer
+        self._output: list[bytes] = []
+        self._buffer = bytearray()
+        self._needed = 0
+
+    # What the owner asks of it ------------------------------------------------
+
+    @property
+    def bound(self) -> bool:
+        """Whether messages may pass."""
+        return self.state in BOUND
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over: nothing more is read or sent."""
+        return self.state is State.CLOSED
+
+    @property
+    def can_submit(self) -> bool:
+        """Whether this session may send submit_sm at all (SMPP 3.4 §2.3)."""
+        return self.state is State.BOUND_TRX or self.state is State.BOUND_TX
+
+    @property
+    def window_free(self) -> int:
+        """How many requests may be sent now."""
+        if self.state is State.BOUND_TRX or self.state is State.BOUND_TX:
+            return self.config.window - len(self._window)
+        return 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not answered."""
+        return len(self._window)
+
+    @property
+    def owed(self) -> int:
+        """Deliveries received and not answered."""
+        return len(self._owed)
+
+    def connected(self, now: float) -> None:
+        """The connection is up: send the bind."""
+        config = self.config
+        self.last_received_at = self.last_message_at = now
+        self._deadline_at = now + config.bind_timeout_s
+        self._bind_sequence = self._next_sequence()
+        self._advance(Move.BIND_SENT)
+        self._send(
+            codec.encode(
+                Pdu(
+                    config.bind_type.value,
+                    self._bind_sequence,
+                    fields={
+                        "system_id": config.system_id,
+                        "password": config.password,
+                        "system_type": config.system_type,
+                        "interface_version": config.interface_version,
+                        "addr_ton": config.address_ton,
+                        "addr_npi": config.address_npi,
+                        "address_range": config.address_range,
+                    },
+                )
+            )
+        )
+
+    def submit(self, message: SubmitSm, token: object, now: float) -> None:
+        """Send `message`; its outcome will name `token`.
+
+        Raises NotBound, WindowFull, or CodecError for a message with no octets;
+        then nothing has happened.
+        """
+        if not (self.state is State.BOUND_TRX or self.state is State.BOUND_TX):
+            raise NotBound(self.state.name)
+        window = self._window
+        if len(window) >= self.config.window:
+            raise WindowFull
+        sequence = self._sequence + 1
+        if sequence > codec.MAX_SEQUENCE or sequence in window:
+            sequence = self._next_sequence()
+        pdu = codec.encode_submit(message, sequence)
+        self._sequence = sequence
+        window[sequence] = (token, now + self.config.response_timeout_s, v.SUBMIT_SM)
+        self.last_message_at = now
+        self._output.append(pdu)
+        if self.tap is not None:
+            self.tap("out", pdu)
+
+    def request(self, pdu: Pdu, token: object, now: float) -> None:
+        """Send any other request that has a response: query_sm, cancel_sm, replace_sm, data_sm…
+
+        It takes a place in the window and comes back as Responded or TimedOut.
+        Raises as `submit`.
+        """
+        if not self.can_submit:
+            raise NotBound(self.state.name)
+        if len(self._window) >= self.config.window:
+            raise WindowFull
+        sequence = self._next_sequence()
+        data = codec.encode(Pdu(pdu.command, sequence, 0, pdu.fields, pdu.tlvs))
+        self._window[sequence] = (token, now + self.config.response_timeout_s, pdu.command)
+        self.last_message_at = now
+        self._send(data)
+
+    def answer(self, delivery: DeliverSm, status: int = 0) -> bool:
+        """Send the response to a delivery; False if it is not owed (any more)."""
+        sequence = delivery.sequence
+        if sequence not in self._owed:
+            return False
+        self._owed.discard(sequence)
+        self._send(codec.encode_submit_resp(sequence, b"", status, delivery.command | v.RESPONSE))
+        return True
+
+    def unbind(self, now: float) -> None:
+        """Begin an orderly end; Ended follows with the peer's answer, or without it in time."""
+        if self.state not in BOUND:
+            return
+        self._advance(Move.UNBIND_SENT)
+        self._deadline_at = now + min(self.config.response_timeout_s, 5.0)
+        self._send(HEADER.pack(16, v.UNBIND, 0, self._next_sequence()))
+
+    def take_output(self) -> bytes:
+        """What has gathered to be written; it is forgotten here."""
+        output = self._output
+        data = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return data
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take_output` would give anything."""
+        return bool(self._output)
+
+    def unanswered(self) -> list[object]:
+        """Tokens of the submits that were sent and not answered, in order, forgotten here.
+
+        Nobody can know whether the SMSC took them: call it when the connection is gone.
+        """
+        tokens = [token for token, _, command in self._window.values() if command == v.SUBMIT_SM]
+        self._window.clear()
+        return tokens
+
+    # Time -----------------------------------------------------------------------
+
+    def deadline(self) -> float:
+        """When `tick` has something to do, if nothing else happens before."""
+        config = self.config
+        state = self.state
+        if state is State.BINDING or state is State.UNBINDING:
+            return self._deadline_at
+        if state not in BOUND:
+            return float("inf")
+        if self._asked_at is not None:
+            due = self._asked_at + config.response_timeout_s
+        elif config.enquire_interval_s:
+            due = self.last_received_at + config.enquire_interval_s
+        else:
+            due = float("inf")
+        if self._window:
+            due = min(due, next(iter(self._window.values()))[1])
+        if config.inactivity_timeout_s:
+            due = min(due, self.last_message_at + config.inactivity_timeout_s)
+        return due
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what is due at `now`."""
+        events: list[Event] = []
+        config = self.config
+        if self.state is State.BINDING and now >= self._deadline_at:
+            return [self._end(f"no answer to the bind in {config.bind_timeout_s:g} s")]
+        if self.state is State.UNBINDING and now >= self._deadline_at:
+            return [self._end("unbound without the peer's answer")]
+        if self.state not in BOUND:
+            return events
+        self._expire(now, events)
+        if self._asked_at is not None:
+            if now >= self._asked_at + config.response_timeout_s:
+                events.append(self._end(f"no sign of life in {now - self.last_received_at:.1f} s"))
+                return events
+        elif config.enquire_interval_s and now >= self.last_received_at + config.enquire_interval_s:
+            self._asked_at = now
+            self._send(HEADER.pack(16, v.ENQUIRE_LINK, 0, self._next_sequence()))
+        if (
+            config.inactivity_timeout_s
+            and now >= self.last_message_at + config.inactivity_timeout_s
+        ):
+            self.unbind(now)
+        return events
+
+    def _expire(self, now: float, events: list[Event]) -> None:
+        window = self._window
+        while window:
+            sequence = next(iter(window))
+            token, deadline, command = window[sequence]
+            if deadline > now:
+                return
+            del window[sequence]
+            if command == v.SUBMIT_SM:
+                self._expired[sequence] = token
+                if len(self._expired) > self.config.late_answers:
+                    del self._expired[next(iter(self._expired))]
+            events.append(TimedOut(token))
+
+    # Bytes ----------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        """Take what came in; return what it means, in order."""
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        events: list[Event] = []
+        if self.closed:
+            return events
+        at = 0
+        end = len(data)
+        limit = self.config.max_pdu_bytes
+        window = self._window
+        tap = self.tap
+        while end - at >= 16:
+            length, command, status, sequence = HEADER.unpack_from(data, at)
+            if length < 16 or length > limit:
+                self._broken_frame(data[at : at + 64], length, sequence, events)
+                return events
+            if at + length > end:
+                break
+            pdu = data[at : at + length]
+            at += length
+            if tap is not None:
+                tap("in", pdu)
+            if command == v.SUBMIT_SM_RESP and sequence in window:
+                token, _, sent = window.pop(sequence)
+                message_id, tlvs = codec.decode_submit_resp(pdu)
+                if sent == v.SUBMIT_SM:
+                    events.append(Answered(token, status, message_id, tlvs))
+                else:
+                    events.append(
+                        Responded(
+                            token, Pdu(command, sequence, status, {"message_id": message_id}, tlvs)
+                        )
+                    )
+            elif command == v.DELIVER_SM and self.state in BOUND:
+                try:
+                    delivery = codec.decode_deliver(pdu)
+                except CodecError as error:
+                    self._unreadable(pdu, command, sequence, error, events)
+                else:
+                    delivery.link = self.link
+                    self._owed.add(sequence)
+                    self.last_message_at = now
+                    events.append(Delivered(delivery))
+            else:
+                self._rare(pdu, command, status, sequence, now, events)
+                if events and events[-1].__class__ is Ended:
+                    return events
+        if at:
+            self.last_received_at = now
+            self._asked_at = None
+        if at < end:
+            self._buffer += data[at:] if at else data
+            self._needed = HEADER.unpack_from(data, at)[0] if end - at >= 16 else 16
+        return events
+
+    def _broken_frame(self, data: bytes, length: int, sequence: int, events: list[Event]) -> None:
+        reason = f"command_length {length} " + (
+            "is below a header's 16"
+            if length < 16
+            else f"is over the limit of {self.config.max_pdu_bytes}"
+        )
+        self._send(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDLEN, sequence))
+        events.append(Malformed(data, reason))
+        events.append(self._end(reason))
+
+    def _unreadable(
+        self, pdu: bytes, command: int, sequence: int, error: CodecError, events: list[Event]
+    ) -> None:
+        """Answer a request we cannot read with why, so that the SMSC does not send it for ever."""
+        if command in (v.DELIVER_SM, v.DATA_SM):
+            self._send(codec.encode_submit_resp(sequence, b"", error.status, command | v.RESPONSE))
+        elif not command & v.RESPONSE:
+            self._send(HEADER.pack(16, v.GENERIC_NACK, error.status, sequence))
+        events.append(Malformed(pdu, str(error)))
+
+    def _rare(
+        self,
+        pdu: bytes,
+        command: int,
+        status: int,
+        sequence: int,
+        now: float,
+        events: list[Event],
+    ) -> None:
+        """Everything that is not a submit_sm_resp in the window or a deliver_sm while bound."""
+        if command == v.ENQUIRE_LINK:
+            self._send(HEADER.pack(16, v.ENQUIRE_LINK_RESP, 0, sequence))
+            return
+        if command == v.ENQUIRE_LINK_RESP:
+            return
+        if command not in RECEIVABLE[self.state]:
+            self._out_of_place(pdu, command, sequence, events)
+        elif command == v.UNBIND:
+            self._send(HEADER.pack(16, v.UNBIND_RESP, 0, sequence))
+            events.append(self._end("unbound by the SMSC"))
+        elif command == v.UNBIND_RESP:
+            events.append(self._end("unbound"))
+        elif command == v.GENERIC_NACK:
+            self._nacked(pdu, status, sequence, events)
+        elif command & v.RESPONSE and command & ~v.RESPONSE in v.BINDS:
+            self._bind_answered(pdu, command, status, sequence, now, events)
+        elif command & v.RESPONSE:
+            self._answered(pdu, command, status, sequence, events)
+        else:
+            try:
+                read = codec.decode(pdu)
+            except CodecError as error:
+                self._unreadable(pdu, command, sequence, error, events)
+                return
+            if command == v.DATA_SM or command == v.DELIVER_SM:
+                delivery = codec.message_from(read)
+                delivery.link = self.link
+                self._owed.add(sequence)
+                self.last_message_at = now
+                events.append(Delivered(delivery))
+            else:
+                events.append(Notified(read))
+
+    def _out_of_place(self, pdu: bytes, command: int, sequence: int, events: list[Event]) -> None:
+        name = v.command_name(command)
+        if not command & v.RESPONSE:
+            known = command in v.COMMAND_NAMES
+            status = v.ESME_RINVBNDSTS if known else v.ESME_RINVCMDID
+            self._send(HEADER.pack(16, v.GENERIC_NACK, status, sequence))
+        events.append(Malformed(pdu, f"{name} in state {self.state.name}"))
+
+    def _bind_answered(
+        self,
+        pdu: bytes,
+        command: int,
+        status: int,
+        sequence: int,
+        now: float,
+        events: list[Event],
+    ) -> None:
+        if sequence != self._bind_sequence:
+            self.unmatched += 1
+            events.append(Malformed(pdu, "a bind response with a sequence_number we did not use"))
+            return
+        if status:
+            self._advance(Move.ENDED)
+            events.append(Refused(status))
+            events.append(Ended(f"bind refused: {v.status_name(status)}"))
+            return
+        read = codec.decode(pdu)
+        version = dict(read.tlvs).get(v.SC_INTERFACE_VERSION, b"")
+        self._advance(ACCEPTED[self.config.bind_type])
+        self.last_received_at = self.last_message_at = now
+        events.append(Bound(read.text("system_id"), int.from_bytes(version[:1], "big")))
+
+    def _nacked(self, pdu: bytes, status: int, sequence: int, events: list[Event]) -> None:
+        """A generic_nack refuses what it names, whatever its status says (SMPP 3.4 §4.3)."""
+        status = status or v.ESME_RUNKNOWNERR
+        if self.state is State.BINDING:
+            self._advance(Move.ENDED)
+            events.append(Refused(status))
+            events.append(Ended(f"bind refused by generic_nack: {v.status_name(status)}"))
+        elif sequence in self._window:
+            token, _, sent = self._window.pop(sequence)
+            if sent == v.SUBMIT_SM:
+                events.append(Answered(token, status, "", ()))
+            else:
+                events.append(Responded(token, Pdu(v.GENERIC_NACK, sequence, status)))
+        else:
+            self.unmatched += 1
+            events.append(
+                Malformed(pdu, f"generic_nack {v.status_name(status)} to nothing we sent")
+            )
+
+    def _answered(
+        self, pdu: bytes, command: int, status: int, sequence: int, events: list[Event]
+    ) -> None:
+        """A response that is not a plain hit: another command's, a late one, a stray."""
+        if sequence in self._window:
+            token, _, sent = self._window[sequence]
+            if command != sent | v.RESPONSE:
+                self.unmatched += 1
+                events.append(
+                    Malformed(pdu, f"{v.command_name(command)} to our {v.command_name(sent)}")
+                )
+                return
+            del self._window[sequence]
+            events.append(Responded(token, codec.decode(pdu)))
+        elif command == v.SUBMIT_SM_RESP and sequence in self._expired:
+            message_id, tlvs = codec.decode_submit_resp(pdu)
+            events.append(LateAnswer(self._expired.pop(sequence), status, message_id, tlvs))
+        else:
+            self.unmatched += 1
+            events.append(Malformed(pdu, f"{v.command_name(command)} to nothing we sent"))
+
+    # Its own small tools ---------------------------------------------------------
+
+    def _advance(self, move: Move) -> None:
+        self.state = MOVES[self.state, move]
+
+    def _end(self, reason: str) -> Ended:
+        self._advance(Move.ENDED)
+        return Ended(reason)
+
+    def _send(self, pdu: bytes) -> None:
+        self._output.append(pdu)
+        if self.tap is not None:
+            self.tap("out", pdu)
+
+    def _next_sequence(self) -> int:
+        """The next free number from 1 to 0x7FFFFFFF (SMPP 3.4 §3.2), wrapping."""
+        sequence = self._sequence
+        while True:  # ends: the window holds far fewer than there are numbers
+            sequence = sequence + 1 if sequence < codec.MAX_SEQUENCE else 1
+            if sequence not in self._window:
+                self._sequence = sequence
+                return sequence
