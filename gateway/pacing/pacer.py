@@ -1,0 +1,528 @@
+"""Which messages may go now, and when to look again (messaging-services §6, design §3.4).
+
+One pacer schedules all senders of a worker; it starts no task and sets no timer. It is told
+the time, and answers.
+
+A message goes when everything it needs is there *in one step*: the tokens of its sender
+towards its destination class, of its campaign and account, of its connector, and room in the
+connector's window. Tokens of all segments are taken at once, and nothing is taken when one
+thing is missing.
+
+Where a line (a sender towards one destination class) waits:
+
+* in its carrier's **ring** while only the connector can hold it up; deficit round robin
+  chooses there between accounts and services;
+* at a **gate** while a bucket is empty. Gates stand in one heap by time. The line's own
+  bucket is a gate for one; campaigns and accounts are gates for many, which pass in turn;
+* nowhere when it is empty.
+
+Chains of messages to one recipient, fifos and priorities are in `queues`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, Protocol, TypeVar
+
+from gateway.pacing.bucket import TokenBucket
+from gateway.pacing.fair import FairQueue
+from gateway.pacing.queues import BEFORE_ALL, Fifo, Line, Queued, SenderQueue
+
+Q = TypeVar("Q", bound=Queued)
+
+_NEVER: Final = 1e15
+_LEAST_RATE: Final = 1e-9
+_NO_LIMIT: Final = 1e9  # for a gate that was lifted while lines waited at it
+BATCH: Final = 500  # messages per release: what is claimed must be written in one turn
+
+
+class Limits(Protocol):
+    """Rates in segments per second; None means no limit of that kind."""
+
+    def sender(self, sender_id: int, destination_class: Hashable) -> float: ...
+    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None: ...
+    def account(self, account_id: int) -> float | None: ...
+    def carrier(self, carrier_id: int) -> float | None: ...
+
+
+class _Gate:
+    """A bucket that many lines share, with those that wait for it."""
+
+    __slots__ = ("armed", "bucket", "lines")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self.bucket = bucket
+        self.lines: deque[Line] = deque()
+        self.armed = False  # stands in the heap
+
+
+class _Carrier:
+    """A connector: the lines that could submit to it, and what is under way."""
+
+    __slots__ = ("armed", "bucket", "flying", "id", "ring")
+
+    def __init__(self, carrier_id: int, bucket: TokenBucket | None) -> None:
+        self.id = carrier_id
+        self.bucket = bucket
+        self.ring: FairQueue[Line] = FairQueue(_segments_of_head)
+        self.flying = 0
+        self.armed = False  # stands in the heap
+
+
+def _segments_of_head(line: Line) -> float:
+    head = line.head()
+    return head[1].segments if head is not None else 0
+
+
+def _second(item: Queued) -> int:
+    """The first full second at which `item` has expired."""
+    return math.ceil(min(item.expires_at, _NEVER))
+
+
+class _Flight:
+    """A released message that is not done."""
+
+    __slots__ = ("carrier", "item", "line", "order", "segments")
+
+    def __init__(self, item: Queued, carrier: _Carrier, line: Line, order: int) -> None:
+        self.item = item  # keeps id() from being given to another message
+        self.carrier = carrier
+        self.line = line
+        self.order = order
+        self.segments = item.segments
+
+
+class Pacer(Generic[Q]):
+    """The queues of all senders of a worker."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._senders: dict[int, SenderQueue] = {}
+        self._carriers: dict[int, _Carrier] = {}
+        self._campaigns: dict[Hashable, _Gate] = {}
+        self._accounts: dict[int, _Gate | None] = {}
+        # When to look at a line's own bucket, a gate or a carrier again. The number settles ties.
+        self._heap: list[tuple[float, int, Line | _Gate | _Carrier]] = []
+        self._flights: dict[int, _Flight] = {}  # by id() of the message
+        # Waiting messages by the second in which they expire, and those seconds in order.
+        # An emptied second stays as None, so that it is in the list once only.
+        self._expiring: dict[int, dict[int, Q] | None] = {}
+        self._seconds: list[int] = []
+        self._expired: list[Q] = []
+        self._order = 0
+        self._now = 0.0
+        self._more = False  # something may go as soon as anyone asks
+        self._turn = 0
+
+    # In.
+
+    def enqueue(self, sender_id: int, item: Q, now: float) -> None:
+        """Let `item` wait for its sender, behind everything accepted before it."""
+        self._now = max(self._now, now)
+        sender = self._senders.get(sender_id)
+        if sender is None:
+            sender = self._senders[sender_id] = self._new_sender(sender_id)
+        line = self._line(sender, item.destination_class)
+        fifo = line.fifo(item)
+        sender.waiting += item.segments
+        self._note_expiry(item)
+        recipients = sender.recipients
+        if item.recipient not in recipients:  # nobody ahead of it
+            recipients[item.recipient] = None
+            fifo.append(item)
+            self._activate(line)
+            return
+        followers = recipients[item.recipient]
+        if followers is None:
+            followers = recipients[item.recipient] = deque()
+        followers.append((line, fifo.next_position(), item))
+
+    def put_back(self, item: Q, not_before: float | None = None, *, refund: bool = False) -> None:
+        """Let a released message go again, at the head where it was.
+
+        `not_before` holds its whole line until then (a throttled head waits and keeps its
+        place). `refund` returns its tokens: only for what never reached the carrier.
+        """
+        flight = self._flights.pop(id(item))
+        line, sender = flight.line, flight.line.sender
+        sender.flying -= flight.segments
+        flight.carrier.flying -= flight.segments
+        sender.waiting += flight.segments
+        if refund:
+            for bucket in self._buckets(line, item):
+                bucket.give_back(flight.segments, self._now)
+        if not_before is not None:
+            line.not_before = max(line.not_before, not_before)
+        line.fifo(item).resume(item, BEFORE_ALL, flight.order)
+        self._note_expiry(item)
+        self._activate(line)
+
+    # Out.
+
+    def release(self, now: float, room: Callable[[int], int], limit: int = BATCH) -> list[Q]:
+        """Up to `limit` messages that go now, in the order to write them.
+
+        `room` answers how many segments a carrier's window takes now. A message larger than
+        the whole window goes when the carrier has nothing else under way. Every released
+        message must be followed by `done` or `put_back`.
+        """
+        self._now = now = max(self._now, now)
+        self._wake(now)
+        self._more = False
+        out: list[Q] = []
+        carriers = [carrier for carrier in self._carriers.values() if len(carrier.ring)]
+        if len(carriers) > 1:  # no carrier is always the first to use up the limit
+            self._turn = (self._turn + 1) % len(carriers)
+            carriers = carriers[self._turn :] + carriers[: self._turn]
+        for carrier in carriers:
+            self._serve(carrier, room(carrier.id), now, out, limit)
+            if len(out) >= limit:
+                self._more = True
+                break
+        return out
+
+    def done(self, item: Q) -> None:
+        """A released message was answered: the next one to its recipient may follow."""
+        flight = self._flights.pop(id(item), None)
+        if flight is None:
+            return
+        sender = flight.line.sender
+        sender.flying -= flight.segments
+        flight.carrier.flying -= flight.segments
+        self._next_of_chain(sender, item.recipient)
+        self._tidy(sender)
+
+    def remove(self, item: Q) -> bool:
+        """Take out a waiting message (canceled, or selected anew); False if it does not wait."""
+        if self._forget_expiry(item) is None:
+            return False
+        sender = self._senders[item.sender_id]
+        self._leave(sender, item)
+        self._tidy(sender)
+        return True
+
+    def expire(self, now: float) -> list[Q]:
+        """Messages whose time has passed, taken out. In flight ones are not touched."""
+        self._now = now = max(self._now, now)
+        while self._seconds and self._seconds[0] <= now:
+            waiting = self._expiring.pop(heappop(self._seconds))
+            for item in waiting.values() if waiting is not None else ():
+                sender = self._senders[item.sender_id]
+                self._leave(sender, item)
+                self._tidy(sender)
+                self._expired.append(item)
+        expired, self._expired = self._expired, []
+        return expired
+
+    # Questions.
+
+    def next_time(self) -> float | None:
+        """When to call `release` and `expire` again; None when only an event can change anything.
+
+        Events are `enqueue`, `done`, `put_back` and new room at a carrier.
+        """
+        if self._more or self._expired:
+            return self._now
+        time = self._heap[0][0] if self._heap else math.inf
+        if self._seconds:
+            time = min(time, self._seconds[0])
+        return time if time < math.inf else None
+
+    def backlog(self, sender_id: int) -> int:
+        """Segments of a sender that wait or are in flight."""
+        sender = self._senders.get(sender_id)
+        return sender.waiting + sender.flying if sender is not None else 0
+
+    def waiting(self, sender_id: int) -> int:
+        """Segments of a sender that wait."""
+        sender = self._senders.get(sender_id)
+        return sender.waiting if sender is not None else 0
+
+    def rates_changed(self, now: float) -> None:
+        """Read all limits again; what was taken stays taken."""
+        self._now = now = max(self._now, now)
+        for sender in self._senders.values():
+            for destination_class, line in sender.lines.items():
+                line.bucket.set_rate(self._limits.sender(sender.id, destination_class), now)
+            sender.campaign = self._campaign(sender.id)
+        for account_id, gate in self._accounts.items():
+            self._accounts[account_id] = self._renewed(gate, self._limits.account(account_id))
+        for carrier in self._carriers.values():
+            rate = self._limits.carrier(carrier.id)
+            if rate is None:
+                carrier.bucket = None
+            elif carrier.bucket is None:
+                carrier.bucket = TokenBucket(rate, now)
+            else:
+                carrier.bucket.set_rate(rate, now)
+        # Times in the heap may be too late now: look at everything at once.
+        self._heap = [(now, order, thing) for _, order, thing in self._heap]
+        heapify(self._heap)
+
+    # Inside.
+
+    def _new_sender(self, sender_id: int) -> SenderQueue:
+        return SenderQueue(sender_id, self._campaign(sender_id))
+
+    def _campaign(self, sender_id: int) -> Hashable | None:
+        campaign = self._limits.campaign(sender_id)
+        if campaign is None:
+            return None
+        key, rate = campaign
+        gate = self._renewed(self._campaigns.get(key), rate)
+        if gate is not None:
+            self._campaigns[key] = gate
+        return key
+
+    def _renewed(self, gate: _Gate | None, rate: float | None) -> _Gate | None:
+        """A gate with its present rate; one that others wait at stays, if only to let them go."""
+        if gate is None:
+            return None if rate is None else _Gate(TokenBucket(rate, self._now))
+        gate.bucket.set_rate(rate if rate is not None else _NO_LIMIT, self._now)
+        return gate
+
+    def _account(self, account_id: int) -> _Gate | None:
+        if account_id not in self._accounts:
+            self._accounts[account_id] = self._renewed(None, self._limits.account(account_id))
+        return self._accounts[account_id]
+
+    def _carrier(self, carrier_id: int) -> _Carrier:
+        carrier = self._carriers.get(carrier_id)
+        if carrier is None:
+            rate = self._limits.carrier(carrier_id)
+            bucket = TokenBucket(rate, self._now) if rate is not None else None
+            carrier = self._carriers[carrier_id] = _Carrier(carrier_id, bucket)
+        return carrier
+
+    def _line(self, sender: SenderQueue, destination_class: Hashable) -> Line:
+        line = sender.lines.get(destination_class)
+        if line is None:
+            rate = self._limits.sender(sender.id, destination_class)
+            line = sender.lines[destination_class] = Line(sender, TokenBucket(rate, self._now))
+        return line
+
+    def _gates(self, line: Line, item: Queued) -> list[_Gate]:
+        gates = []
+        if line.sender.campaign is not None:
+            gates.append(self._campaigns[line.sender.campaign])
+        account = self._account(item.account_id)
+        if account is not None:
+            gates.append(account)
+        return gates
+
+    def _activate(self, line: Line) -> None:
+        """Something was added to `line`: see that it waits somewhere."""
+        if line.placed:
+            return
+        head = line.head()
+        if head is not None:
+            line.placed = True
+            self._ring(line, head[1])
+            self._more = True
+
+    def _ring(self, line: Line, item: Queued) -> None:
+        self._carrier(item.carrier_id).ring.add((item.account_id, item.service_id), line)
+
+    def _at(self, time: float, thing: Line | _Gate | _Carrier) -> None:
+        self._order += 1
+        heappush(self._heap, (time, self._order, thing))
+
+    def _wake(self, now: float) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            thing = heappop(heap)[2]
+            if isinstance(thing, Line):
+                self._to_ring(thing)
+                continue
+            thing.armed = False
+            if isinstance(thing, _Gate):
+                self._open(thing, now)
+
+    def _to_ring(self, line: Line) -> None:
+        head = line.head()
+        if head is None:
+            line.placed = False
+        else:
+            self._ring(line, head[1])
+
+    def _open(self, gate: _Gate, now: float) -> None:
+        """Let pass as many lines as the bucket has tokens for."""
+        tokens = gate.bucket.level(now)
+        promised = 0.0
+        while gate.lines:
+            wanted = _segments_of_head(gate.lines[0])
+            at = gate.bucket.ready_at(math.ceil(wanted + promised), now)
+            if promised and tokens - promised < min(wanted, gate.bucket.burst):
+                # Not before what is promised has been taken and come in again.
+                at = max(at, now + promised / max(gate.bucket.rate, _LEAST_RATE))
+            if at > now:  # it keeps its place
+                self._arm(gate, at)
+                return
+            promised += wanted
+            self._to_ring(gate.lines.popleft())
+
+    def _arm(self, thing: _Gate | _Carrier, at: float) -> None:
+        if not thing.armed:
+            thing.armed = True
+            self._at(at, thing)
+
+    def _serve(self, carrier: _Carrier, free: int, now: float, out: list[Q], limit: int) -> None:
+        """Release from one carrier's ring until it, its window or `limit` gives out."""
+        ring = carrier.ring
+        while len(ring):
+            if len(out) >= limit:
+                self._more = True
+                return
+            line = ring.peek()
+            head = self._living_head(line, now)
+            if head is None:
+                ring.discard()
+                line.placed = False
+                continue
+            fifo, item = head
+            if item.carrier_id != carrier.id:  # selected anew while others stood before it
+                ring.discard()
+                self._ring(line, item)
+                self._more = True  # that carrier may have been served before this one
+                continue
+            segments = item.segments
+            if not self._granted(line, item, now):
+                ring.discard()
+                continue
+            if carrier.bucket is not None:
+                at = carrier.bucket.ready_at(segments, now)
+                if at > now:
+                    self._arm(carrier, at)
+                    return
+            if segments > free and (carrier.flying or free <= 0):
+                return  # room is news that comes from outside
+            out.append(self._depart(carrier, line, fifo, segments, now))
+            free -= segments
+            self._requeue(carrier, line, item, segments)
+
+    def _living_head(self, line: Line, now: float) -> tuple[Fifo, Queued] | None:
+        """The line's next message that has not expired; expired ones go aside on the way."""
+        while (head := line.head()) is not None:
+            fifo, item = head
+            if item.expires_at > now:
+                return head
+            line.pop(fifo, 0)
+            self._expired.append(self._forget_expiry_of(item))
+            line.sender.waiting -= item.segments
+            self._next_of_chain(line.sender, item.recipient)
+        return None
+
+    def _granted(self, line: Line, item: Queued, now: float) -> bool:
+        """Whether the sender's, campaign's and account's buckets let `item` go.
+
+        If not, the line is put where it waits for the first that does not.
+        """
+        segments = item.segments
+        at = line.ready_at(segments, now)
+        if at > now:
+            self._at(at, line)
+            return False
+        for gate in self._gates(line, item):
+            at = gate.bucket.ready_at(segments, now)
+            if at > now:
+                gate.lines.append(line)
+                self._arm(gate, at)
+                return False
+        return True
+
+    def _depart(self, carrier: _Carrier, line: Line, fifo: Fifo, segments: int, now: float) -> Q:
+        """Take every token and move the head from waiting to in flight."""
+        item = self._forget_expiry_of(line.pop(fifo, segments))
+        for bucket in self._buckets(line, item):
+            bucket.take(segments, now)
+        line.sender.waiting -= segments
+        line.sender.flying += segments
+        carrier.flying += segments
+        self._order += 1
+        self._flights[id(item)] = _Flight(item, carrier, line, self._order)
+        return item
+
+    def _buckets(self, line: Line, item: Queued) -> list[TokenBucket]:
+        buckets = [line.bucket]
+        buckets.extend(gate.bucket for gate in self._gates(line, item))
+        carrier = self._carrier(item.carrier_id)
+        if carrier.bucket is not None:
+            buckets.append(carrier.bucket)
+        return buckets
+
+    def _requeue(self, carrier: _Carrier, line: Line, item: Queued, segments: int) -> None:
+        """After `item` left: the line stays in the ring, or moves, or is empty."""
+        head = line.head()
+        if head is None:
+            carrier.ring.discard(segments)
+            line.placed = False
+            return
+        following = head[1]
+        if (
+            following.carrier_id == carrier.id
+            and following.account_id == item.account_id
+            and following.service_id == item.service_id
+        ):
+            carrier.ring.charge(segments)
+        else:
+            carrier.ring.discard(segments)
+            self._ring(line, following)
+
+    def _next_of_chain(self, sender: SenderQueue, recipient: str) -> None:
+        """The owner of `recipient` is gone: the first behind it takes its place."""
+        followers = sender.recipients[recipient]
+        if not followers:
+            del sender.recipients[recipient]
+            return
+        line, position, item = followers.popleft()
+        if not followers:
+            sender.recipients[recipient] = None
+        self._order += 1
+        line.fifo(item).resume(item, position, self._order)
+        self._activate(line)
+
+    def _leave(self, sender: SenderQueue, item: Queued) -> None:
+        """Take a waiting message out of its chain, or out of its line."""
+        sender.waiting -= item.segments
+        followers = sender.recipients[item.recipient]
+        for index, (_, _, follower) in enumerate(followers or ()):
+            if follower is item and followers is not None:
+                del followers[index]
+                if not followers:
+                    sender.recipients[item.recipient] = None
+                return
+        sender.lines[item.destination_class].fifo(item).gone.add(id(item))
+        self._next_of_chain(sender, item.recipient)
+
+    def _tidy(self, sender: SenderQueue) -> None:
+        """Give back the memory that a past queue needed."""
+        if not sender.recipients:
+            sender.recipients = {}
+
+    def _note_expiry(self, item: Q) -> None:
+        second = _second(item)
+        waiting = self._expiring.get(second)
+        if waiting is None:
+            if second not in self._expiring:
+                heappush(self._seconds, second)
+            waiting = self._expiring[second] = {}
+        waiting[id(item)] = item
+
+    def _forget_expiry(self, item: Queued) -> Q | None:
+        """`item`, if it waits; from now on it is not waiting."""
+        second = _second(item)
+        waiting = self._expiring.get(second)
+        if waiting is None:
+            return None
+        found = waiting.pop(id(item), None)
+        if not waiting:
+            self._expiring[second] = None
+        return found
+
+    def _forget_expiry_of(self, item: Queued) -> Q:
+        found = self._forget_expiry(item)
+        assert found is not None, "every waiting message is noted"
+        return found
