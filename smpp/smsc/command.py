@@ -1,0 +1,80 @@
+"""The simulator as a program: read the scenario, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from smpp.smsc.scenario import CarrierScenario, Scenario, ScenarioError, parse
+from smpp.smsc.server import Smsc
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the simulator's options to a parser."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=2775, help="SMPP port; 0 takes a free one")
+    parser.add_argument("--control-port", type=int, default=2780, help="port of the HTTP control")
+    parser.add_argument("--scenario", metavar="FILE", help="a scenario file (docs/smpp.md)")
+    parser.add_argument("--seed", type=int, help="of all chances and the first message id")
+    parser.add_argument("--system-id", help="login of the first carrier")
+    parser.add_argument("--password", help="password of the first carrier")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM. Exit status 2 for a scenario or port that cannot be."""
+    try:
+        scenario = _scenario(args)
+    except (ScenarioError, OSError) as error:
+        print(f"tandem smsc: {error}", file=sys.stderr)
+        return 2
+    try:
+        import uvloop
+    except ImportError:  # it is a matter of speed only
+        return asyncio.run(_serve(args, scenario))
+    return uvloop.run(_serve(args, scenario))
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
+    scenario = Scenario()
+    if args.scenario:
+        path = Path(args.scenario)
+        scenario = parse(path.read_text(encoding="utf-8"), path.name)
+    first: CarrierScenario = scenario.carriers[0]
+    if args.system_id:
+        first = replace(first, system_id=args.system_id)
+    if args.password:
+        first = replace(first, password=args.password)
+    return replace(scenario, carriers=(first, *scenario.carriers[1:]))
+
+
+async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
+    smsc = Smsc(scenario, seed=args.seed)
+    try:
+        await smsc.start(args.host, args.port, args.control_port)
+    except OSError as error:
+        print(f"tandem smsc: {error}", file=sys.stderr)
+        return 2
+    for one in smsc.carriers:
+        name = one.scenario.name
+        print(
+            f"{name}: smpp://{args.host}:{smsc.ports[name]} system_id {one.scenario.system_id}",
+            flush=True,
+        )
+    print(f"control: http://{args.host}:{smsc.control_port}", flush=True)
+    done = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    await done.wait()
+    await smsc.stop()
+    return 0
+
+
+def main() -> int:
+    """`python -m smpp.smsc`."""
+    parser = argparse.ArgumentParser(prog="tandem smsc", description=__doc__)
+    arguments(parser)
+    return run(parser.parse_args())

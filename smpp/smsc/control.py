@@ -1,0 +1,198 @@
+"""The simulator's control endpoint: read the ledger, send messages in, change the weather.
+
+GET  /ledger[?destination=]   one JSON object per line for each submit_sm
+GET  /counters                running totals, binds, queues
+POST /mo                      {"from", "to", "text"[, "mode"][, "carrier"]}
+POST /scenario                {"carrier": name, …}: keys of a [[carrier]] table, now
+POST /disconnect              {["carrier"][, "bind"][, "how"]}: reset, close, unbind, …
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from smpp.smsc.scenario import ScenarioError, changed
+
+if TYPE_CHECKING:
+    from smpp.smsc.connection import Connection
+    from smpp.smsc.server import Smsc
+
+_BODY_LIMIT = 256 * 1024
+_HOW = ("reset", "close", "unbind", "half_open", "stall")
+
+
+class _Bad(Exception):
+    """A request that cannot be served; the text says why."""
+
+
+class Control:
+    """The HTTP side of a simulator, in the same event loop."""
+
+    def __init__(self, smsc: Smsc) -> None:
+        self._smsc = smsc
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self.app = Starlette(
+            routes=[
+                Route("/ledger", self._ledger),
+                Route("/counters", self._counters),
+                Route("/mo", self._mo, methods=["POST"]),
+                Route("/scenario", self._scenario, methods=["POST"]),
+                Route("/disconnect", self._disconnect, methods=["POST"]),
+            ],
+            exception_handlers={_Bad: _bad, ScenarioError: _bad},
+        )
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, return the port.
+
+        uvicorn's protocol without its server: that one takes over the process's
+        signals, and the simulator lives inside other programs.
+        """
+        config = Config(self.app, lifespan="off", access_log=False, log_config=None, ws="none")
+        config.load()
+        state = self._state
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}), host, port
+        )
+        sock: socket.socket = self._server.sockets[0]
+        bound_port: int = sock.getsockname()[1]
+        return bound_port
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=1.0)
+        await self._server.wait_closed()
+
+    # Requests -------------------------------------------------------------------
+
+    async def _ledger(self, request: Request) -> Response:
+        lines = self._smsc.ledger.lines(request.query_params.get("destination", ""))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := b"".join(islice(lines, 200)):
+                yield chunk
+                await asyncio.sleep(0)  # SMPP goes on between two chunks
+
+        return StreamingResponse(chunks(), media_type="application/x-ndjson")
+
+    async def _counters(self, request: Request) -> Response:
+        smsc = self._smsc
+        return JSONResponse(
+            {
+                **asdict(smsc.counters),
+                "carriers": {
+                    one.scenario.name: {
+                        "binds": [bind.name for bind in one.connections],
+                        "waiting": one.waiting,
+                        "port": smsc.ports[one.scenario.name],
+                    }
+                    for one in smsc.carriers
+                },
+            }
+        )
+
+    async def _mo(self, request: Request) -> Response:
+        body = await _json(request)
+        carrier = self._carrier(body)
+        try:
+            parts, binds = carrier.mobile_originated(
+                _text(body, "from"),
+                _text(body, "to"),
+                _text(body, "text"),
+                body.get("mode", "udh8"),
+            )
+        except ValueError as error:
+            raise _Bad(str(error)) from error
+        return JSONResponse({"parts": parts, "binds": binds, "waiting": carrier.waiting})
+
+    async def _scenario(self, request: Request) -> Response:
+        body = await _json(request)
+        carriers = [self._carrier(body)] if body.get("carrier") else self._smsc.carriers
+        change = {key: value for key, value in body.items() if key != "carrier"}
+        after = [changed(one.scenario, change) for one in carriers]
+        for one, scenario in zip(carriers, after, strict=True):
+            one.configure(scenario)
+        return JSONResponse({"carriers": [one.scenario.name for one in carriers]})
+
+    async def _disconnect(self, request: Request) -> Response:
+        body = await _json(request)
+        how = body.get("how", "reset")
+        if how not in _HOW:
+            raise _Bad(f"how is one of {', '.join(_HOW)}")
+        carriers = [self._carrier(body)] if body.get("carrier") else self._smsc.carriers
+        wanted = body.get("bind")
+        hit = [
+            bind
+            for one in carriers
+            for bind in list(one.connections)
+            if wanted is None or bind.name == wanted
+        ]
+        for bind in hit:
+            _end(bind, how, float(body.get("seconds", 1.0)))
+        return JSONResponse({"binds": len(hit)})
+
+    def _carrier(self, body: dict[str, Any]) -> Any:
+        try:
+            return self._smsc.carrier(str(body.get("carrier", "")))
+        except KeyError as error:
+            raise _Bad(f"no carrier {error}") from error
+
+
+def _end(bind: Connection, how: str, seconds: float) -> None:
+    if how == "reset":
+        bind.disconnect()
+    elif how == "close":
+        bind.close()
+    elif how == "unbind":
+        bind.unbind()
+    elif how == "half_open":
+        bind.go_deaf()
+    else:
+        bind.stall(seconds)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _BODY_LIMIT:
+            raise _Bad(f"body over {_BODY_LIMIT} octets")
+    try:
+        body = json.loads(data or b"{}")
+    except ValueError as error:
+        raise _Bad(f"body is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise _Bad("body is no JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str):
+        raise _Bad(f'"{key}" is missing, or no string')
+    return value
+
+
+async def _bad(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=400)
