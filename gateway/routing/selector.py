@@ -282,7 +282,7 @@ def _sticky_sender(question: Question) -> Choice | None:
     if question.now is not None and mapping.last_used + settings.sticky_ttl_s <= question.now:
         return None
     sender = question.pool.by_id.get(mapping.sender_id)
-    if sender is None or _channel_of(sender) is not question.needs.channel:
+    if sender is None or channel_of(sender) is not question.needs.channel:
         return None
     if why_not_reach(question, sender) is not None:
         return None
@@ -298,7 +298,8 @@ def _sticky_sender(question: Question) -> Choice | None:
     return Choice(sender)
 
 
-def _channel_of(sender: Sender) -> Channel:
+def channel_of(sender: Sender) -> Channel:
+    """The channel a sender belongs to."""
     if sender.kind is SenderKind.WHATSAPP:
         return Channel.WHATSAPP
     return Channel.RCS if sender.kind is SenderKind.RCS else Channel.SMS

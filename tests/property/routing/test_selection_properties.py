@@ -1,0 +1,236 @@
+"""The selector against a slow reference, on random pools, settings and histories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reference_selector import reference
+
+from gateway.routing.carriers import CarrierFacts, PrefixTable
+from gateway.routing.destination import Destination, parse_destination
+from gateway.routing.explain import explain
+from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.selector import Mapping, Needs, select
+from gateway.routing.standing import Standing
+
+EXAMPLES = max(2_000, settings().max_examples)
+
+NUMBERS = [
+    "+12125550100", "+16465550101", "+19175550102", "+17185550103", "+14045550104",
+    "+17705550105", "+16785550106", "+14165550107", "+16475550108", "+15145550109",
+    "+17875550110", "+16715550111", "+18765550112", "+447400123456", "+447911123456",
+    "+4915123456789", "+33612345678", "+971501234567", "+5215512345678", "+18005550113",
+    "+19005550114", "+15005550115", "+16005550116", "+17105550117", "+881612345678",
+]  # fmt: skip
+LONG_CODES = [number for number in NUMBERS if number[2:5] not in ("800", "900", "500", "710")]
+
+
+@dataclass
+class FixedLoad:
+    """Random but fixed facts, by sender id."""
+
+    backlogs: dict[int, int] = field(default_factory=dict)
+    rates: dict[int, float] = field(default_factory=dict)
+    uses: dict[int, float] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+    full_ones: frozenset[int] = frozenset()
+    down: frozenset[int] = frozenset()
+
+    def backlog(self, sender_id: int) -> float:
+        return self.backlogs.get(sender_id, 0)
+
+    def rate(self, sender_id: int, destination: Destination) -> float:
+        return self.rates.get(sender_id, 1.0)
+
+    def last_used(self, sender_id: int) -> float:
+        return self.uses.get(sender_id, 0.0)
+
+    def mappings(self, sender_id: int) -> int:
+        return self.counts.get(sender_id, 0)
+
+    def full(self, sender_id: int) -> bool:
+        return sender_id in self.full_ones
+
+    def carrier_up(self, carrier_id: int) -> bool:
+        return carrier_id not in self.down
+
+
+class Scenario(NamedTuple):
+    destination: Destination
+    needs: Needs
+    pool: Pool
+    load: FixedLoad
+    mapping: Mapping | None
+    explicit: str | None
+    facts: CarrierFacts
+
+
+def destination_of(text: str) -> Destination:
+    destination = parse_destination(text)
+    assert destination is not None
+    return destination
+
+
+DESTINATIONS = st.sampled_from([destination_of(number) for number in NUMBERS])
+KINDS = (
+    [(SenderKind.LONG_CODE, number) for number in LONG_CODES]
+    + [(SenderKind.TOLL_FREE, "+18885550100"), (SenderKind.TOLL_FREE, "+18335550101")]
+    + [(SenderKind.SHORT_CODE, country) for country in ("US", "GB", "DE", "CA", "AE")]
+    + [(SenderKind.ALPHA, country) for country in ("", "", "GB", "DE", "AE", "US")]
+)
+FACTS = st.sampled_from(
+    [
+        CarrierFacts(),
+        CarrierFacts(
+            prefixes=PrefixTable({"4474": "A", "1212": "A", "49": "A"}),
+            without_short_codes=frozenset({("GB", "A"), ("US", "A"), ("DE", "A")}),
+            mms_countries=frozenset({"US", "CA", "GB", "PR"}),
+            toll_free_destinations=True,
+        ),
+    ]
+)
+SETTINGS = st.builds(
+    ServiceSettings,
+    sticky=st.booleans(),
+    area_code_geomatch=st.booleans(),
+    strict_preregistration=st.booleans(),
+    registrations=st.sampled_from([frozenset(), frozenset({("Acme0", "AE"), ("Acme", "AE")})]),
+)
+# kind and place, sms, mms, carrier, backlog, rate, last use, mappings, full
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(KINDS),
+        st.sampled_from([(True, True), (True, False), (True, False), (False, True)]),
+        st.integers(0, 2),
+        st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 10.0])),
+        st.integers(0, 2),
+        st.integers(0, 2),
+        st.integers(0, 5),
+    ),
+    max_size=12,
+)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    senders: list[Sender] = []
+    load = FixedLoad()
+    full: set[int] = set()
+    for number, (what, can, carrier, queue, used, count, dice) in enumerate(draw(MEMBERS)):
+        kind, place = what
+        sms, mms = can
+        country, area_code, address, only = place, None, f"{10000 + number}", ""
+        if kind is SenderKind.LONG_CODE:
+            where = destination_of(place)
+            country, area_code = where.country, where.area_code
+            address = f"{place[:-2]}{number:02}"
+        elif kind is SenderKind.TOLL_FREE:
+            country, address = "US", f"{place[:-2]}{number:02}"
+        elif kind is SenderKind.ALPHA:
+            country, only, mms, sms = "", place, False, True
+            address = "Acme" if dice % 2 else f"Acme{number}"
+        senders.append(
+            Sender(
+                number, f"S{number:02}", kind, address, country, area_code, sms, mms,
+                carrier_id=carrier, destination_country=only,
+            )
+        )  # fmt: skip
+        load.backlogs[number], load.rates[number] = queue
+        load.uses[number], load.counts[number] = float(used), count
+        if dice == 5:
+            full.add(number)
+    load.full_ones = frozenset(full)
+    load.down = draw(st.sampled_from([frozenset(), frozenset({1}), frozenset({0, 1, 2})]))
+    one = st.integers(0, max(0, len(senders)))
+    mapped = draw(st.none() | one)
+    named = draw(st.none() | st.none() | one)
+    explicit = None
+    if named is not None:
+        explicit = senders[named].address if named < len(senders) else "+15550009999"
+    return Scenario(
+        draw(DESTINATIONS),
+        Needs(media=draw(st.booleans())),
+        Pool(senders, draw(SETTINGS)),
+        load,
+        None if mapped is None else Mapping(mapped, 0.0, 0.0),
+        explicit,
+        draw(FACTS),
+    )
+
+
+def standing_like(load: FixedLoad, pool: Pool) -> Standing:
+    """A standing with the same facts."""
+    standing = Standing(load.rate)
+    for sender in pool.senders:
+        standing.assigned(sender.id, int(load.backlog(sender.id)), load.last_used(sender.id))
+        standing.mapped(sender.id, load.mappings(sender.id))
+        if load.full(sender.id):
+            standing.set_limit(sender.id, 0)
+    for carrier_id in load.down:
+        standing.set_carrier(carrier_id, up=False)
+    return standing
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios())
+def test_the_selector_agrees_with_the_reference_and_with_its_explanation(
+    scenario: Scenario,
+) -> None:
+    expected = reference(*scenario)
+    assert select(*scenario) == expected
+    explanation = explain(*scenario)
+    assert explanation.choice == expected
+    chosen = [verdict.sender for verdict in explanation.verdicts if verdict.chosen]
+    assert chosen == ([expected.sender] if expected.sender is not None else [])
+    quick: Any = standing_like(scenario.load, scenario.pool)
+    assert select(*scenario[:3], quick, *scenario[4:]) == expected
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("aaasmmutlhdr"), st.integers(0, 11), st.integers(1, 5)),
+    max_size=80,
+)
+
+
+@settings(max_examples=EXAMPLES // 10, deadline=None)
+@given(EVENTS, st.booleans(), st.booleans())
+def test_standing_agrees_with_a_scan_after_any_history(
+    events: list[tuple[str, int, int]], sticky: bool, by_health: bool
+) -> None:
+    senders = [
+        Sender(n, f"S{n:02}", SenderKind.LONG_CODE, f"+33612345{n:03}", "FR", carrier_id=n % 3)
+        for n in range(12)
+    ]
+    pool = Pool(senders, ServiceSettings(sticky=sticky, skip_unhealthy=by_health))
+    rates = dict.fromkeys(range(12), 1.0)
+    standing = Standing(lambda sender_id, _: rates[sender_id])
+    scanned = type("Scanned", (), {})()  # the same facts behind another type: no heap
+    for name in ("backlog", "rate", "last_used", "mappings", "full", "carrier_up", "healthy"):
+        setattr(scanned, name, getattr(standing, name))
+    destination, needs = destination_of("+33612345678"), Needs()
+    for at, (event, number, amount) in enumerate(events):
+        match event:
+            case "a":
+                standing.assigned(number, amount, float(at))
+            case "s":
+                standing.settled(number, amount)
+            case "m":
+                standing.mapped(number, amount)
+            case "u":
+                standing.mapped(number, -amount)
+            case "t":
+                standing.set_last_used(number, float(amount))
+            case "l":
+                standing.set_limit(number, float(amount))
+            case "h":
+                standing.set_healthy(number, amount % 2 == 0)
+            case "d":
+                standing.set_carrier(number % 3, amount % 2 == 0)
+            case "r":
+                rates[number] = float(amount)
+                standing.rates_changed()
+        fast = select(destination, needs, pool, standing, None)
+        assert fast == select(destination, needs, pool, scanned, None)
