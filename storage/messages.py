@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
+from storage.ids import Id
 from storage.pool import Connection, Pool
 
 COLUMNS = (
@@ -64,17 +64,24 @@ RETURNING id
 
 FETCH = "SELECT * FROM messages WHERE id = $1 AND account_id = $2"
 
+# Two halves, each by its own index: what waits, of whatever age, and what is recent and was
+# claimed without a recorded answer, or owes a status callback.
 UNFINISHED = """
-SELECT * FROM messages
- WHERE id >= $1 AND id > $2 AND direction <> $3
-   AND (waiting IS NOT NULL
-        OR status = $4
-        OR (callback_url IS NOT NULL
-            AND callbacks_done < (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
-                                 + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int))
+SELECT * FROM (
+    SELECT * FROM messages WHERE waiting IS NOT NULL AND id > $1
+    UNION ALL
+    SELECT * FROM messages
+     WHERE waiting IS NULL AND id > greatest($1::uuid, $2::uuid) AND direction <> $3
+       AND (status = $4
+            OR (callback_url IS NOT NULL
+                AND callbacks_done < (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
+                                     + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int))
+) AS unfinished
  ORDER BY id
  LIMIT $5
 """
+
+DELETE = "DELETE FROM messages WHERE id = ANY($1::uuid[]) AND account_id = coalesce($2, account_id)"
 
 BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
 
@@ -92,7 +99,7 @@ async def insert(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     await connection.copy_records_to_table("messages", records=rows, columns=COLUMNS)
 
 
-async def claim(connection: Connection, ids: Sequence[UUID], claimed_status: int) -> set[UUID]:
+async def claim(connection: Connection, ids: Sequence[Id], claimed_status: int) -> set[Id]:
     """Take waiting messages for submission; return those that were really ours to take."""
     rows = await connection.fetch(CLAIM, ids, claimed_status, min(ids), max(ids))
     return {row["id"] for row in rows}
@@ -104,23 +111,28 @@ async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> No
     await connection.execute(UPDATE, *columns, min(ids), max(ids))
 
 
-async def fetch(pool: Pool, account_id: int, message_id: UUID) -> asyncpg.Record | None:
+async def fetch(pool: Pool, account_id: int, message_id: Id) -> asyncpg.Record | None:
     return await pool.fetchrow(FETCH, message_id, account_id)
 
 
-async def by_ids(connection: Connection, ids: Sequence[UUID]) -> list[asyncpg.Record]:
+async def by_ids(connection: Connection, ids: Sequence[Id]) -> list[asyncpg.Record]:
     return await connection.fetch(BY_IDS, ids)
 
 
 async def unfinished(
-    pool: Pool, *, since: UUID, after: UUID, inbound: int, claimed_status: int, most: int
+    connection: Connection, *, after: Id, since: Id, inbound: int, claimed_status: int, most: int
 ) -> list[asyncpg.Record]:
     """What a restart must take up again, in order of acceptance, a page at a time.
 
-    That is: waiting rows, rows claimed for submission without a recorded answer, and rows
-    whose status callbacks are not all acknowledged.
+    Waiting rows of any age; rows younger than `since` that were claimed for submission without
+    a recorded answer, or whose status callbacks are not all acknowledged.
     """
-    return await pool.fetch(UNFINISHED, since, after, inbound, claimed_status, most)
+    return await connection.fetch(UNFINISHED, after, since, inbound, claimed_status, most)
+
+
+async def delete(connection: Connection, ids: Sequence[Id], account_id: int | None = None) -> bool:
+    """Remove messages; whether there was one to remove."""
+    return bool(await connection.execute(DELETE, ids, account_id) != "DELETE 0")
 
 
 async def page(
@@ -128,7 +140,7 @@ async def page(
     account_id: int,
     *,
     most: int,
-    before: UUID | None = None,
+    before: Id | None = None,
     recipient: str | None = None,
     sender: str | None = None,
     sent_from: datetime | None = None,

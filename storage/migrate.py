@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-import asyncpg
+from storage.pool import Connection
 
 ADVISORY_LOCK = 0x7A4DE3  # any number of our own; held while migrating
 FILE_NAME = re.compile(r"^(\d{4})_(\w+)\.sql$")
@@ -36,7 +36,7 @@ def migrations() -> list[Migration]:
     return found
 
 
-async def migrate(connection: asyncpg.Connection[asyncpg.Record]) -> int:
+async def migrate(connection: Connection) -> int:
     """Bring the schema up to this code's version and return it.
 
     Raises SchemaError when the database is newer than the code: an older program must

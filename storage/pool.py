@@ -8,11 +8,15 @@ import asyncpg
 import orjson
 
 if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Row: TypeAlias = asyncpg.Record
 else:
     Connection = asyncpg.Connection
     Pool = asyncpg.Pool
+    Row = asyncpg.Record
 
 # What callers may catch without knowing the driver.
 DatabaseUnavailable = (
@@ -27,6 +31,8 @@ DatabaseUnavailable = (
     asyncpg.DiskFullError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+# One row's content that no table takes: a wrong value, not a broken server.
+BadRow = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError)
 UniqueViolation = asyncpg.UniqueViolationError
 
 

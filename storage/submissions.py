@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
+from storage.ids import Id
 from storage.pool import Connection
 
 COLUMNS = ("carrier_id", "carrier_message_id", "message_id", "segment", "receipt", "at")
@@ -48,11 +48,11 @@ async def find(
     )
 
 
-async def mark_receipts(connection: Connection, marks: Sequence[tuple[UUID, int, int]]) -> None:
+async def mark_receipts(connection: Connection, marks: Sequence[tuple[Id, int, int]]) -> None:
     """Note the receipt of a segment: (message, segment, message_state)."""
     ids, segments, receipts = zip(*marks, strict=True)
     await connection.execute(MARK, ids, segments, receipts)
 
 
-async def of_messages(connection: Connection, ids: Sequence[UUID]) -> list[asyncpg.Record]:
+async def of_messages(connection: Connection, ids: Sequence[Id]) -> list[asyncpg.Record]:
     return await connection.fetch(OF_MESSAGES, ids)
