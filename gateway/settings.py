@@ -90,6 +90,7 @@ class WebhookSettings(Section):
 
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
+    form: Literal["text", "json"] = "text"
     pdus: bool = Field(default=False, description="one line per PDU")
     mask: bool = Field(default=True, description="numbers are cut, bodies never shown")
 

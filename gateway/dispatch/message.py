@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum, IntFlag
 
 from gateway.content.encoding import Content, Encoding
+from gateway.pacing.rates import DestinationClass
 from storage.ids import Id, id_from_bytes
 
 
@@ -59,6 +60,15 @@ class Flag(IntFlag):
     MEDIA = 2  # the SID starts with MM
 
 
+class Trouble(IntFlag):
+    """Why a submission was not answered as hoped."""
+
+    NONE = 0
+    LOST = 1  # bytes written, no answer (design §3.3)
+    UNSENT = 2  # never written
+    CONGESTED = 4  # the carrier asks to come back later
+
+
 class Message:
     """An outbound message between its acceptance and its last acknowledged callback."""
 
@@ -66,12 +76,10 @@ class Message:
         "__weakref__",
         "account_id",
         "answered",
-        "attempts",
         "callback_url",
         "callbacks_done",
         "calling",
         "carrier_id",
-        "carrier_ids",
         "committed",
         "content",
         "destination_class",
@@ -83,11 +91,13 @@ class Message:
         "expires_at",
         "flags",
         "id",
+        "outstanding",
         "priority",
         "queued_at",
         "receipts",
         "recipient",
         "reference",
+        "refusal",
         "segments",
         "sender",
         "sender_id",
@@ -95,6 +105,8 @@ class Message:
         "service_id",
         "status",
         "submitted_body",
+        "trouble",
+        "valid_until",
         "waiting",
     )
 
@@ -108,17 +120,20 @@ class Message:
         service_id: int | None = None,
         direction: Direction = Direction.OUTBOUND_API,
         callback_url: str | None = None,
-        expires_at: float = 0.0,
+        valid_until: float = 0.0,
     ) -> None:
         self.id = id
         self.account_id = account_id
         self.service_id = service_id
-        self.direction = direction
         self.recipient = recipient
         self.submitted_body = body
         self.callback_url = callback_url
-        self.expires_at = expires_at
+        self.valid_until = valid_until
+        self.direction = direction
+        self.reset()
 
+    def reset(self) -> None:
+        """As just built: nothing was chosen, nothing happened."""
         # Chosen by routing.
         self.sender_id = 0  # 0: none yet
         self.carrier_id = 0
@@ -126,7 +141,8 @@ class Message:
         self.content: Content | None = None  # dropped once every segment is answered
         self.encoding = Encoding.GSM7
         self.segments = 0
-        self.destination_class = ""
+        self.expires_at = 0.0  # `valid_until` on the monotonic clock, while it waits
+        self.destination_class = DestinationClass.INTERNATIONAL
         self.priority = 0
         self.reference = 0
 
@@ -140,10 +156,11 @@ class Message:
         self.sent_at = 0.0
         self.done_at = 0.0
         self.done_date: str | None = None
-        self.attempts = 0  # submissions refused for congestion, in a row
+        self.outstanding = 0  # bit i: segment i was given to a bind, its outcome is open
         self.answered = 0  # bit i: segment i has its submit_sm_resp
+        self.trouble = Trouble.NONE  # what befell the segments of this submission
+        self.refusal = 0  # the code of a segment refused for good
         self.receipts = 0  # bit i: segment i has a positive receipt
-        self.carrier_ids: list[str] | None = None  # by segment
         self.callbacks_done = 0
         self.calling = False  # a status callback is under way or planned
 

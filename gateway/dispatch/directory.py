@@ -1,0 +1,189 @@
+"""Accounts, services, senders and pools, in memory: the configuration at one version.
+
+`Directory` is replaced content by content, never row by row: whoever holds a pool or an
+account keeps a consistent picture of the moment it looked.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway.routing.destination import parse_destination
+from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from storage.config import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: int
+    sid: str
+    owner_id: int | None
+    friendly_name: str
+    status: str
+    auth_token: str
+    created_at: datetime
+    updated_at: datetime
+
+    def knows(self, secret: str) -> bool:
+        """Whether `secret` is this account's auth token; takes the same time for any answer."""
+        return hmac.compare_digest(self.auth_token.encode(), secret.encode())
+
+    @property
+    def active(self) -> bool:
+        return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderRecord:
+    """A sender as the API shows it; `sender` is what routing needs of it."""
+
+    sender: Sender
+    account_id: int
+    friendly_name: str
+    voice: bool
+    settings: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    service_id: int | None = None
+    joined_at: datetime | None = None
+
+    @property
+    def sid(self) -> str:
+        return self.sender.sid
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A messaging service with its pool."""
+
+    id: int
+    sid: str
+    account_id: int
+    friendly_name: str
+    settings: dict[str, Any]  # by API field name; absent means the default
+    created_at: datetime
+    updated_at: datetime
+    pool: Pool
+
+    @property
+    def validity_s(self) -> int:
+        return self.pool.settings.validity_s
+
+    @property
+    def status_callback(self) -> str | None:
+        return self.settings.get("status_callback")
+
+
+@dataclass(slots=True)
+class Directory:
+    version: int = 0
+    accounts: dict[str, Account] = field(default_factory=dict)  # by SID
+    accounts_by_id: dict[int, Account] = field(default_factory=dict)
+    carriers: dict[str, Carrier] = field(default_factory=dict)  # by name
+    senders: dict[str, SenderRecord] = field(default_factory=dict)  # by SID
+    senders_by_id: dict[int, SenderRecord] = field(default_factory=dict)
+    senders_by_address: dict[str, SenderRecord] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)  # by SID
+    services_by_id: dict[int, Service] = field(default_factory=dict)
+
+    def show(self, picture: Picture) -> None:
+        """Replace everything by what `picture` says; older pictures are ignored."""
+        if picture.version <= self.version:
+            return
+        accounts = [Account(**_only(row, Account)) for row in picture.accounts]
+        member_of = {row["sender_id"]: row for row in picture.memberships}
+        records = [_sender_record(row, member_of.get(row["id"])) for row in picture.senders]
+        members: dict[int, list[Sender]] = defaultdict(list)
+        for record in records:
+            if record.service_id is not None:
+                members[record.service_id].append(record.sender)
+        services = [_service(row, members[row["id"]]) for row in picture.services]
+
+        self.accounts = {account.sid: account for account in accounts}
+        self.accounts_by_id = {account.id: account for account in accounts}
+        self.carriers = {row["name"]: Carrier(row["id"], row["name"]) for row in picture.carriers}
+        self.senders = {record.sid: record for record in records}
+        self.senders_by_id = {record.sender.id: record for record in records}
+        self.senders_by_address = {record.sender.address: record for record in records}
+        self.services = {service.sid: service for service in services}
+        self.services_by_id = {service.id: service for service in services}
+        self.version = picture.version
+
+    def acts_for(self, credential: Account, account_sid: str) -> Account | None:
+        """The account a request acts for: the credential's own or a subaccount of it."""
+        account = self.accounts.get(account_sid)
+        if account is None:
+            return None
+        if account.id == credential.id or account.owner_id == credential.id:
+            return account
+        return None
+
+
+def _only(row: Any, shape: type) -> dict[str, Any]:
+    return {name: row[name] for name in shape.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _sender_record(row: Any, membership: Any) -> SenderRecord:
+    kind = SenderKind(row["kind"])
+    joined_at = membership["created_at"] if membership else None
+    number = parse_destination(row["address"]) if kind is SenderKind.LONG_CODE else None
+    sender = Sender(
+        id=row["id"],
+        sid=row["sid"],
+        kind=kind,
+        address=row["address"],
+        country=row["country"],
+        area_code=number.area_code if number else None,
+        sms=row["sms"],
+        mms=row["mms"],
+        rate=row["rate"],
+        carrier_id=row["carrier_id"],
+        destination_country="",
+        added_at=joined_at.timestamp() if joined_at else 0.0,
+    )
+    return SenderRecord(
+        sender=sender,
+        account_id=row["account_id"],
+        friendly_name=row["friendly_name"],
+        voice=row["voice"],
+        settings=row["settings"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        service_id=membership["service_id"] if membership else None,
+        joined_at=joined_at,
+    )
+
+
+# The API's field names, and what routing calls them.
+ROUTING_SETTINGS = {
+    "sticky_sender": "sticky",
+    "area_code_geomatch": "area_code_geomatch",
+    "smart_encoding": "smart_encoding",
+    "mms_converter": "mms_converter",
+    "validity_period": "validity_s",
+}
+
+
+def _service(row: Any, members: list[Sender]) -> Service:
+    settings = row["settings"]
+    known = {field: settings[name] for name, field in ROUTING_SETTINGS.items() if name in settings}
+    return Service(
+        id=row["id"],
+        sid=row["sid"],
+        account_id=row["account_id"],
+        friendly_name=row["friendly_name"],
+        settings=settings,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        pool=Pool(members, ServiceSettings(**known)),
+    )

@@ -1,0 +1,219 @@
+"""The pipeline, put together: accept → route → queue → submit → receipts → write-behind.
+
+Built once per process by `gateway.app`; the tasks it runs are few, named, and owned here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Hashable, Mapping
+from datetime import UTC, date, datetime
+from random import Random
+from typing import Any
+
+from gateway.carriers.connector import Connector
+from gateway.clock import Clock
+from gateway.dispatch.accept import Acceptor
+from gateway.dispatch.directory import Directory
+from gateway.dispatch.message import Message, id_source
+from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.recover import Recovered, Recovery
+from gateway.dispatch.route import Router
+from gateway.dispatch.submit import Submitter
+from gateway.dispatch.writer import Writer
+from gateway.pacing.pacer import Pacer
+from gateway.settings import Settings
+from smpp.pdu import DeliverSm
+from smpp.vocabulary import ESME_RX_T_APPN
+from storage import config as config_rows
+from storage import partitions
+from storage.pool import DatabaseUnavailable, Pool, open_connection
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 5.0  # how old a missed change of configuration can get
+PARTITIONS_EVERY_S = 3600.0
+
+
+class Limits:
+    """The rates that the pacer asks for, from configuration."""
+
+    def __init__(self, router: Router, connectors: Mapping[int, Connector[Message]]) -> None:
+        self._router = router
+        self._connectors = connectors
+
+    def sender(self, sender_id: int, destination_class: Hashable) -> float:
+        return self._router.rate_towards(sender_id, destination_class)
+
+    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
+        return None
+
+    def account(self, account_id: int) -> float | None:
+        return None
+
+    def carrier(self, carrier_id: int) -> float | None:
+        connector = self._connectors.get(carrier_id)
+        return connector.settings.rate_per_second if connector is not None else None
+
+
+class Pipeline:
+    """All stages of one process. `owe_callbacks` hears of every committed move."""
+
+    def __init__(
+        self, settings: Settings, url: str, pool: Pool, clock: Clock, random: Random
+    ) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.clock = clock
+        self.directory = Directory()
+        self.next_id = id_source(clock.wall, random.getrandbits)
+        self.owe_callbacks: Callable[[Message], None] = lambda message: None
+        self.connectors: dict[int, Connector[Message]] = {}
+        self.router = Router(
+            self.directory, clock, rate_per_second=settings.default_rate_per_second
+        )
+        self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
+        self.writer = Writer(url, self._committed)
+        self.receipts = Receipts(url, self.writer, clock)
+        self.submitter = Submitter(
+            url, self.pacer, self.writer, self.receipts, clock, self.router.release
+        )
+        self.acceptor = Acceptor(url, self.router, self.submitter, self._committed, self._remember)
+        self._url = url
+        self._random = random
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> Recovered:
+        """Load the configuration, take up what a former run left, open every stage."""
+        async with self.pool.acquire() as connection:
+            await partitions.ensure_partitions(connection, self._today())
+        async with config_rows.change(self.pool) as writing:
+            for carrier in self.settings.carriers:
+                await config_rows.ensure_carrier(writing, carrier.name)
+        await self.refresh()
+        for settings in self.settings.carriers:
+            carrier_id = self.directory.carriers[settings.name].id
+            self.connectors[carrier_id] = Connector(
+                carrier_id,
+                settings,
+                self,
+                self.clock,
+                self._random,
+                log_pdus=self.settings.log.pdus,
+            )
+        self.submitter.connect(self.connectors)
+        reading = await open_connection(self._url)
+        try:
+            recovered = await Recovery(
+                self.router,
+                self.submitter,
+                self.writer,
+                self.receipts,
+                self.clock,
+                lambda message: self.owe_callbacks(message),
+                {
+                    carrier_id: connector.settings.ambiguous
+                    for carrier_id, connector in self.connectors.items()
+                },
+            ).run(reading)
+        finally:
+            await reading.close()
+        self._start_task("writer", self.writer.run())
+        self._start_task("receipts", self.receipts.run())
+        self._start_task("submitter", self.submitter.run())
+        self._start_task("acceptor", self.acceptor.run())
+        self._start_task("configuration", self._stay_fresh())
+        self._start_task("partitions", self._make_partitions())
+        for connector in self.connectors.values():
+            self._start_task(f"carrier {connector.name}", connector.run())
+        return recovered
+
+    async def failed(self) -> None:
+        """Return never, or raise what ended one of the stages: its failure is loud."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+            raise RuntimeError(f"the stage {task.get_name()!r} ended")
+
+    async def stop(self, drain_s: float) -> None:
+        """Take nothing new, wait for answers under way, write everything, close."""
+        await self.acceptor.close()
+        await asyncio.gather(*(c.close(drain_s) for c in self.connectors.values()))
+        try:
+            async with asyncio.timeout(drain_s):
+                await self.writer.drained()
+        except TimeoutError:
+            log.error(
+                "stopping with %d events not written; a restart repeats them", self.writer.pending
+            )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Read the configuration again if it changed."""
+        picture = await config_rows.load(self.pool)
+        self.directory.show(picture)
+        self.router.limits_changed(self.directory.senders.values())
+        self.pacer.rates_changed(self.clock.monotonic())
+
+    # Events of the connectors, passed on to the stage that they concern -------------------
+
+    def answered(self, message: Message, segment: int, status: int, carrier_id: str) -> None:
+        self.submitter.answered(message, segment, status, carrier_id)
+
+    def lost(self, message: Message, segment: int) -> None:
+        self.submitter.lost(message, segment)
+
+    def unsent(self, message: Message, segment: int) -> None:
+        self.submitter.unsent(message, segment)
+
+    def room_changed(self) -> None:
+        for connector in self.connectors.values():
+            self.router.standing.set_carrier(connector.carrier_id, connector.up)
+        self.submitter.room_changed()
+
+    def delivered(
+        self, carrier: int, delivery: DeliverSm, answer: Callable[[DeliverSm, int], object]
+    ) -> None:
+        if delivery.is_receipt:
+            self.receipts.received(carrier, delivery, answer)
+        else:
+            # Nothing stores inbound messages yet: the carrier keeps it, and tries again.
+            log.warning("inbound message on carrier %d put off: not supported yet", carrier)
+            answer(delivery, ESME_RX_T_APPN)
+
+    # The rest -----------------------------------------------------------------------------
+
+    def _committed(self, message: Message) -> None:
+        if message.callback_url is not None:
+            self.owe_callbacks(message)
+
+    def _remember(self, message: Message) -> None:
+        self.receipts.live[message.id] = message
+
+    def _start_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self.clock.wall(), UTC).date()
+
+    async def _stay_fresh(self) -> None:
+        """Hear of changes by other processes; a lost notification heals by the version."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                if await config_rows.version(self.pool) != self.directory.version:
+                    await self.refresh()
+            except DatabaseUnavailable as error:
+                log.warning("configuration not read: %s", error)
+
+    async def _make_partitions(self) -> None:
+        while True:
+            await asyncio.sleep(PARTITIONS_EVERY_S)
+            try:
+                async with self.pool.acquire() as connection:
+                    await partitions.ensure_partitions(connection, self._today())
+            except DatabaseUnavailable as error:
+                log.warning("partitions not made: %s", error)

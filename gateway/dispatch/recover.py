@@ -1,0 +1,146 @@
+"""After a restart: every message that is not finished is taken up where it was.
+
+Waiting rows are queued again in their order. A row that was claimed but has no recorded answer
+is ambiguous (design §3.3): its bytes may or may not have left. The carrier's policy decides:
+sent again, with the same references and marked a possible duplicate, or failed with 30410.
+Segments whose answer was recorded are not sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.carriers.results import TIMEOUT
+from gateway.clock import Clock
+from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.route import Draft, Router
+from gateway.dispatch.rows import from_row
+from gateway.dispatch.states import AnswerLost, Refused, advance
+from gateway.dispatch.submit import Submitter
+from gateway.dispatch.writer import Writer
+from gateway.routing.destination import parse_destination
+from storage import messages as message_rows
+from storage import submissions as submission_rows
+from storage.ids import Id, id_from_bytes
+from storage.pool import Connection
+
+log = logging.getLogger(__name__)
+
+PAGE = 5_000
+RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
+SENDER_GONE = 21711
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a restart found."""
+
+    waiting: int = 0
+    ambiguous: int = 0
+    owed_callbacks: int = 0
+
+
+class Recovery:
+    """Reads unfinished rows and hands them to the stages that they were in."""
+
+    def __init__(
+        self,
+        router: Router,
+        submitter: Submitter,
+        writer: Writer,
+        receipts: Receipts,
+        clock: Clock,
+        owe_callbacks: Callable[[Message], None],
+        ambiguous_policy: Mapping[int, str],
+    ) -> None:
+        self._router = router
+        self._submitter = submitter
+        self._writer = writer
+        self._receipts = receipts
+        self._clock = clock
+        self._owe_callbacks = owe_callbacks
+        self._ambiguous_policy = ambiguous_policy
+
+    async def run(self, connection: Connection) -> Recovered:
+        """Take everything up again; before the first new message is accepted."""
+        recovered = Recovered()
+        after = id_from_bytes(bytes(16))
+        since = self._id_at(self._clock.wall() - RECENT_S)
+        while True:
+            rows = await message_rows.unfinished(
+                connection,
+                after=after,
+                since=since,
+                inbound=Direction.INBOUND,
+                claimed_status=Status.SENDING,
+                most=PAGE,
+            )
+            await self._take_up(connection, rows, recovered)
+            if len(rows) < PAGE:
+                break
+            after = rows[-1]["id"]
+        if recovered != Recovered():
+            log.info(
+                "taken up again: %d waiting, %d ambiguous, %d with callbacks owed",
+                recovered.waiting,
+                recovered.ambiguous,
+                recovered.owed_callbacks,
+            )
+        return recovered
+
+    async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
+        messages = [from_row(row) for row in rows]
+        by_id = {message.id: message for message in messages}
+        long = [message.id for message in messages if message.segments > 1]
+        if long:
+            for part in await submission_rows.of_messages(connection, long):
+                message, bit = by_id[part["message_id"]], 1 << (part["segment"] - 1)
+                message.answered |= bit
+                if part["receipt"] is not None:
+                    message.receipts |= bit
+        queue = []
+        for message in messages:
+            self._receipts.live[message.id] = message
+            if message.status < Status.SENT and self._belongs_in_queue(message, recovered):
+                queue.append(message)
+            if message.callback_url is not None:
+                recovered.owed_callbacks += 1
+                self._owe_callbacks(message)
+        self._submitter.wait(queue)
+
+    def _belongs_in_queue(self, message: Message, recovered: Recovered) -> bool:
+        """Whether the message goes (again); one that can't is failed here."""
+        wall = self._clock.wall()
+        destination = parse_destination(message.recipient)
+        assert destination is not None, "it was accepted once"
+        if message.status is Status.SENDING:
+            recovered.ambiguous += 1
+            if self._ambiguous_policy.get(message.carrier_id) == "give_up":
+                return self._fail(message, TIMEOUT)
+            advance(message, AnswerLost(), wall)
+            self._writer.mark(message)
+        else:
+            recovered.waiting += 1
+        if self._router.retake(message, destination):
+            return True
+        if message.service_id is None or message.status is Status.SENDING:
+            return self._fail(message, SENDER_GONE)
+        # Its number left the pool while it waited: choose again (messaging-services §0.2).
+        message.status = Status.ACCEPTED
+        self._router.route(Draft(message, destination))
+        self._writer.mark(message)
+        return message.status is Status.QUEUED
+
+    def _fail(self, message: Message, code: int) -> bool:
+        advance(message, Refused(code), self._clock.wall())
+        self._writer.mark(message)
+        return False
+
+    @staticmethod
+    def _id_at(wall: float) -> Id:
+        """The lowest id of a moment."""
+        return id_from_bytes((int(wall * 1000) << 80).to_bytes(16, "big"))

@@ -1,0 +1,289 @@
+"""From a queue to a carrier: what may go now is claimed, written, and followed to its answer.
+
+The pacer decides what may go; a claim, committed, makes it ours to send; the connector takes
+its segments; outcomes come back segment by segment and are settled per message:
+
+    every segment answered OK            → sent
+    a segment refused for good           → failed, with the mapped code
+    an answer lost                       → the carrier's policy: again (marked), or failed 30410
+    never written, or the carrier is full → back to the head of its queue, in its place
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from gateway.carriers.connector import Connector
+from gateway.carriers.results import TIMEOUT, submit_result
+from gateway.clock import Clock
+from gateway.dispatch.message import Message, Status, Trouble
+from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.states import AnswerLost, Claimed, Refused, Submitted, advance
+from gateway.dispatch.writer import Submission, Writer
+from gateway.pacing.pacer import Pacer
+from storage import messages as message_rows
+from storage.pool import Connection, DatabaseUnavailable, open_connection
+
+log = logging.getLogger(__name__)
+
+EXPIRED = 30036
+CLAIM_BOUND = 500  # messages in one claim: what a loop turn can write
+CONGESTION_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+RETRY_S = 0.5
+HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
+
+
+class Submitter:
+    """Owns what waits and what is in flight."""
+
+    def __init__(
+        self,
+        url: str,
+        pacer: Pacer[Message],
+        writer: Writer,
+        receipts: Receipts,
+        clock: Clock,
+        released: Callable[[Message], None],
+    ) -> None:
+        self._url = url
+        self._released = released
+        self._pacer = pacer
+        self._writer = writer
+        self._receipts = receipts
+        self._clock = clock
+        self._connectors: Mapping[int, Connector[Message]] = {}
+        self._wake = asyncio.Event()
+        self._resume_at = 0.0
+        self._congested: dict[int, int] = {}  # carrier id → refusals for congestion in a row
+        self.in_flight = 0
+
+    def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
+        """The carriers that messages may go to."""
+        self._connectors = connectors
+
+    # The accept batch ---------------------------------------------------------------------
+
+    def offer(self, messages: Iterable[Message]) -> list[Message]:
+        """Claim what can go at once: its tokens and its place in the window are reserved.
+
+        The claim is committed with the accept batch itself (design §4). The caller must end
+        it with `go` after the commit, or `withdraw` when there was none; the rest of the
+        batch is handed to `wait` after the commit, in order.
+        """
+        if self._writer.full:
+            return []
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        claimed = []
+        passed_over: set[int] = set()  # a sender whose earlier message of this batch must wait
+        for message in messages:
+            if message.status is not Status.QUEUED:
+                continue
+            sender_id = message.sender_id
+            if sender_id in passed_over or not self._pacer.admit(message, now, self._room):
+                passed_over.add(sender_id)
+                continue
+            self._reserve(message)
+            advance(message, Claimed(), wall)
+            claimed.append(message)
+        return claimed
+
+    def withdraw(self, messages: Iterable[Message]) -> None:
+        """The accept batch was not committed: nothing of it happened."""
+        for message in messages:
+            self._unreserve(message)
+            self._pacer.done(message)
+
+    def wait(self, messages: Iterable[Message]) -> None:
+        """These are committed and wait for their turn."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        for message in messages:
+            message.expires_at = now + (message.valid_until - wall)
+            self._pacer.enqueue(message.sender_id, message, now)
+        self._wake.set()
+
+    def go(self, messages: Sequence[Message]) -> None:
+        """These are claimed, and the claim is committed: write them."""
+        for message in messages:
+            self._unreserve(message)
+            connector = self._connectors[message.carrier_id]
+            message.trouble, message.refusal = Trouble.NONE, 0
+            message.outstanding = message.all_segments & ~message.answered
+            self.in_flight += 1
+            connector.submit(message)
+
+    # The queue ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Release, claim and submit, until cancelled."""
+        connection: Connection | None = None
+        try:
+            while True:
+                await self._sleep()
+                if self._writer.full:
+                    await self._writer.drained()
+                released = self._release()
+                if not released:
+                    continue
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await open_connection(self._url)
+                        await message_rows.tune_for_batches(connection)
+                    ours = await self._claim(connection, released)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; what waits goes on waiting", error)
+                    self._put_back(released)
+                    if connection is not None:
+                        connection.terminate()
+                    connection = None
+                    self._resume_at = self._clock.monotonic() + RETRY_S
+                    continue
+                self.go(ours)
+                self._wake.set()  # there may be more than one batch of it
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+    async def _sleep(self) -> None:
+        now = self._clock.monotonic()
+        due = self._pacer.next_time()
+        due = now + HEAL_S if due is None else min(due, now + HEAL_S)
+        due = max(due, self._resume_at)
+        if self._wake.is_set() and now >= self._resume_at:
+            self._wake.clear()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, due - now)):
+                await self._wake.wait()
+                if self._resume_at > now:
+                    await asyncio.sleep(self._resume_at - now)
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    def _release(self) -> list[Message]:
+        """What may go now, with its room reserved; what is too old fails here."""
+        now = self._clock.monotonic()
+        if now < self._resume_at:
+            return []
+        for message in self._pacer.expire(now):
+            self._fail(message, EXPIRED)
+        released = self._pacer.release(now, self._room, CLAIM_BOUND)
+        for message in released:
+            self._reserve(message)
+        return released
+
+    async def _claim(self, connection: Connection, released: list[Message]) -> list[Message]:
+        """Commit the claim of what was not claimed before; drop what is no longer ours."""
+        waiting = [message for message in released if message.waiting]
+        if not waiting:
+            return released
+        claimed = await message_rows.claim(
+            connection, [message.id for message in waiting], Status.SENDING
+        )
+        wall = self._clock.wall()
+        ours = []
+        for message in released:
+            if not message.waiting:
+                ours.append(message)
+            elif message.id in claimed:
+                advance(message, Claimed(), wall)
+                message.committed = Status.SENDING
+                ours.append(message)
+            else:  # canceled in the meantime
+                self._unreserve(message)
+                self._let_go(message)
+        return ours
+
+    def _put_back(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._unreserve(message)
+            self._pacer.put_back(message, refund=True)
+
+    # Outcomes -----------------------------------------------------------------------------
+
+    def answered(self, message: Message, segment: int, status: int, carrier_id: str) -> None:
+        message.outstanding &= ~(1 << segment)
+        if status == 0:
+            message.answered |= 1 << segment
+            self._congested.pop(message.carrier_id, None)
+            self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
+            self._receipts.expect(message, segment, carrier_id)
+        else:
+            result = submit_result(status)
+            if result.retry:
+                message.trouble |= Trouble.CONGESTED
+            else:
+                message.refusal = result.code
+        if not message.outstanding:
+            self._settle(message)
+
+    def lost(self, message: Message, segment: int) -> None:
+        message.outstanding &= ~(1 << segment)
+        message.trouble |= Trouble.LOST
+        if not message.outstanding:
+            self._settle(message)
+
+    def unsent(self, message: Message, segment: int) -> None:
+        message.outstanding &= ~(1 << segment)
+        message.trouble |= Trouble.UNSENT
+        if not message.outstanding:
+            self._settle(message)
+
+    def room_changed(self) -> None:
+        self._wake.set()
+
+    def _settle(self, message: Message) -> None:
+        """No segment is under way any more: decide what comes next for the message."""
+        self.in_flight -= 1
+        wall = self._clock.wall()
+        if message.answered == message.all_segments:
+            if advance(message, Submitted(), wall):
+                self._writer.mark(message)
+            self._let_go(message)
+        elif message.refusal:
+            self._fail(message, message.refusal)
+        elif message.status.final:  # a receipt was faster than the other segments' answers
+            self._let_go(message)
+        else:
+            if message.trouble & Trouble.LOST:
+                if self._connectors[message.carrier_id].settings.ambiguous == "give_up":
+                    self._fail(message, TIMEOUT)
+                    return
+                advance(message, AnswerLost(), wall)
+                self._writer.mark(message)
+            if message.trouble & Trouble.CONGESTED:
+                self._pause(message.carrier_id)
+            never_written = message.trouble is Trouble.UNSENT
+            self._pacer.put_back(message, refund=never_written)
+            self._wake.set()
+
+    def _fail(self, message: Message, code: int) -> None:
+        if advance(message, Refused(code), self._clock.wall()):
+            self._writer.mark(message)
+        self._let_go(message)
+
+    def _let_go(self, message: Message) -> None:
+        message.content = None
+        self._pacer.done(message)
+        self._released(message)
+
+    def _pause(self, carrier_id: int) -> None:
+        """The carrier is congested: wait 1, 2, 4 … 60 s; the head keeps its place."""
+        times = self._congested[carrier_id] = self._congested.get(carrier_id, 0) + 1
+        wait = min(CONGESTION_PAUSE_S * 2 ** min(times - 1, 10), LONGEST_PAUSE_S)
+        self._connectors[carrier_id].pause(wait)
+
+    # Room ---------------------------------------------------------------------------------
+
+    def _room(self, carrier_id: int) -> int:
+        connector = self._connectors.get(carrier_id)
+        return connector.room if connector is not None else 0
+
+    def _reserve(self, message: Message) -> None:
+        self._connectors[message.carrier_id].reserved += message.segments
+
+    def _unreserve(self, message: Message) -> None:
+        self._connectors[message.carrier_id].reserved -= message.segments

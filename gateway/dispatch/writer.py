@@ -1,0 +1,185 @@
+"""Write-behind: what happened to messages, in batches, each one transaction.
+
+A message that moved is *marked*; a flush writes the present state of all that are marked, so
+that `sending → sent → delivered` inside one flush costs one UPDATE. No timer: a flush begins
+when the one before it has ended and something waits. What must follow a commit (the answer
+to a receipt, a status callback) follows it here, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gateway.dispatch.message import Message
+from gateway.dispatch.rows import moment, update_columns
+from storage import messages as message_rows
+from storage import submissions as submission_rows
+from storage.ids import Id
+from storage.pool import Connection, DatabaseUnavailable, open_connection
+
+log = logging.getLogger(__name__)
+
+BOUND = 50_000  # events; beyond it dispatch pauses (design §5)
+BATCH = 2_000  # messages per flush, so that one commit stays short
+RETRY_S = 0.5
+
+
+class Submission(NamedTuple):
+    """A segment's name at the carrier."""
+
+    message: Message
+    segment: int  # from 1
+    carrier_message_id: str
+    at: float
+
+
+class Writer:
+    """Owns one connection and the order of what is written."""
+
+    def __init__(self, url: str, committed: Callable[[Message], None]) -> None:
+        self._url = url
+        self._committed = committed
+        self._marked: dict[Message, None] = {}
+        self._submissions: list[Submission] = []
+        self._receipts: list[tuple[Id, int, int]] = []
+        self._after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.flushes = 0
+        self.written = 0
+
+    def mark(self, message: Message) -> None:
+        """The message changed: write it with the next flush."""
+        self._marked[message] = None
+        self._stir()
+
+    def submitted(self, submission: Submission) -> None:
+        self._submissions.append(submission)
+        self._stir()
+
+    def receipt(self, message: Message, segment: int, state: int) -> None:
+        """The receipt of one of several segments, which alone does not settle the message."""
+        self._receipts.append((message.id, segment, state))
+        self._stir()
+
+    def after_commit(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Call it once everything reported up to now is committed."""
+        self._after.append((call, arguments))
+        self._stir()
+
+    @property
+    def pending(self) -> int:
+        return len(self._marked) + len(self._submissions) + len(self._after)
+
+    @property
+    def full(self) -> bool:
+        return self.pending >= BOUND
+
+    async def drained(self) -> None:
+        """Return when everything reported so far is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        connection: Connection | None = None
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self.pending or self._receipts:
+                    batch = self._take()
+                    connection = await self._write(connection, batch)
+                    self._finish(batch)
+                self._idle.set()
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+    def _stir(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _take(self) -> Batch:
+        if len(self._marked) <= BATCH:
+            marked, self._marked = list(self._marked), {}
+        else:
+            marked = list(self._marked)[:BATCH]
+            for message in marked:
+                del self._marked[message]
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        if not self._marked:  # calls wait for the messages they follow: they go last
+            after, self._after = self._after, []
+        batch = Batch(marked, self._submissions, self._receipts, after)
+        self._submissions, self._receipts = [], []
+        return batch
+
+    async def _write(self, connection: Connection | None, batch: Batch) -> Connection:
+        """Commit the batch, however long the database takes to come back."""
+        while True:
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await open_connection(self._url)
+                    await message_rows.tune_for_batches(connection)
+                await batch.write(connection)
+                return connection
+            except DatabaseUnavailable as error:
+                log.error("database: %s; what happened is kept and written later", error)
+                if connection is not None:
+                    connection.terminate()
+                    connection = None
+                await asyncio.sleep(RETRY_S)
+
+    def _finish(self, batch: Batch) -> None:
+        self.flushes += 1
+        self.written += len(batch.marked)
+        for message, status in zip(batch.marked, batch.columns[1], strict=True):
+            message.committed = status
+            self._committed(message)
+        for call, arguments in batch.after:
+            call(*arguments)
+
+
+class Batch:
+    """What one flush commits: the state of things at the moment it was taken."""
+
+    __slots__ = ("after", "columns", "marked", "receipts", "submissions")
+
+    def __init__(
+        self,
+        marked: list[Message],
+        submissions: list[Submission],
+        receipts: list[tuple[Id, int, int]],
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]],
+    ) -> None:
+        self.marked = marked
+        self.columns = update_columns(marked)
+        # A message that is settled needs no name at the carrier any more: a receipt cannot
+        # move it (the recent ones are recognised from memory).
+        self.submissions = [
+            (
+                submission.message.carrier_id,
+                submission.carrier_message_id,
+                submission.message.id,
+                submission.segment,
+                None,
+                moment(submission.at),
+            )
+            for submission in submissions
+            if not submission.message.status.final
+        ]
+        self.receipts = receipts
+        self.after = after
+
+    async def write(self, connection: Connection) -> None:
+        if not (self.marked or self.submissions or self.receipts):
+            return  # only calls that follow earlier commits
+        async with connection.transaction():
+            if self.marked:
+                await message_rows.update(connection, self.columns)
+            if self.submissions:
+                await submission_rows.insert(connection, self.submissions)
+            if self.receipts:
+                await submission_rows.mark_receipts(connection, self.receipts)
