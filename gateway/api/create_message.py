@@ -1,0 +1,234 @@
+"""`POST …/Messages.json`: from a form to an accepted draft (twilio-api §3.2-§3.4).
+
+A plain function: both lanes, the fast one and Starlette's, validate with it and answer with
+it, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.api.errors import ApiError
+from gateway.api.forms import Form, check_url
+from gateway.api.render import created_message
+from gateway.clock import Clock
+from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.dispatch.accept import Acceptor, Overloaded, Rejected, Unavailable
+from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
+from gateway.dispatch.message import Message
+from gateway.dispatch.route import Draft, Router
+from gateway.routing.destination import Destination, parse_destination
+from gateway.routing.pool import Pool
+from gateway.routing.selector import QUEUES_FULL, Needs, select
+from storage.ids import Id
+
+SERVICE_SID: Final = re.compile(r"^MG[0-9a-fA-F]{32}$")
+SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
+ALPHANUMERIC: Final = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}$")
+MOST_MEDIA: Final = 10
+VALIDITY_S: Final = (1, 36_000)
+RETRY_AFTER_S: Final = {"Retry-After": "1"}
+
+# Parameters whose meaning comes with features that are not built yet. Sending as if they had
+# not been given would be worse than saying no.
+NOT_YET: Final = ("SendAt", "ScheduleType", "ContentSid", "ShortenUrls", "ApplicationSid")
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What creating a message needs of the process."""
+
+    directory: Directory
+    acceptor: Acceptor
+    router: Router
+    next_id: Callable[[], Id]
+    clock: Clock
+    legacy_21606: bool
+
+    def draft(self, account: Account, form: Form) -> Draft:
+        """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
+        destination = _destination(form)
+        sender_text = form.get("From")
+        service_text = form.get("MessagingServiceSid")
+        if sender_text and SERVICE_SID.match(sender_text) and not service_text:
+            sender_text, service_text = None, sender_text
+        if not sender_text and not service_text:
+            raise ApiError(21603)
+        body = _body(form)
+        if sender_text and not _well_formed_sender(sender_text):
+            raise ApiError(21212)
+        if service_text and not SERVICE_SID.match(service_text):
+            raise ApiError(21705)
+        callback = form.get("StatusCallback")
+        if callback:
+            _check_callback(callback)
+        validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
+        smart = form.flag("SmartEncoded")
+        for name in NOT_YET:
+            if form.get(name):
+                raise ApiError(20001, f"{name} is not supported by this version")
+
+        service: Service | None = None
+        if service_text:
+            service = self.directory.services.get("MG" + service_text[2:].lower())
+            if service is None or service.account_id != account.id:
+                raise ApiError(21701)
+            if service.pool.empty:
+                raise ApiError(21704, status=400)
+        record: SenderRecord | None = None
+        if sender_text:
+            record = self._sender(account, _normal_sender(sender_text), service)
+        if sender_text and destination.e164 == _normal_sender(sender_text):
+            raise ApiError(21266)
+        if service is None:
+            assert record is not None
+            self._check_route(destination, record)
+
+        now = self.clock.wall()
+        if validity is None:
+            validity = service.validity_s if service is not None else VALIDITY_S[1]
+        message = Message(
+            self.next_id(),
+            account.id,
+            destination.e164,
+            body,
+            service_id=service.id if service is not None else None,
+            callback_url=callback or (service.status_callback if service is not None else None),
+            valid_until=now + validity,
+        )
+        return Draft(
+            message,
+            destination,
+            sender=record,
+            explicit=_normal_sender(sender_text) if sender_text else None,
+            smart=smart,
+        )
+
+    def submit(
+        self,
+        account: Account,
+        form: Form,
+        answer: Callable[[dict[str, Any] | None, ApiError | None], object],
+    ) -> None:
+        """Validate and accept; `answer` gets the 201's body after the commit, or an error.
+
+        Raises ApiError for what can be said at once.
+        """
+        draft = self.draft(account, form)
+        message = draft.message
+        service = self.directory.services_by_id.get(message.service_id or 0)
+        service_sid = service.sid if service is not None else None
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                answer(created_message(message, account.sid, service_sid), None)
+            else:
+                answer(None, _accept_error(error))
+
+        try:
+            self.acceptor.submit((draft,), done)
+        except (Overloaded, Unavailable) as error:
+            raise _accept_error(error) from None
+
+    def _sender(
+        self, account: Account, address: str, service: Service | None
+    ) -> SenderRecord | None:
+        """The sender of an explicit From.
+
+        With a service a wrong one fails later, as everything that depends on the pool does
+        (messaging-services §0.3); without one it is told at once.
+        """
+        record = self.directory.senders_by_address.get(address)
+        if service is not None:
+            return record
+        if record is None:
+            raise ApiError(21606 if self.legacy_21606 else 21659)
+        if record.account_id != account.id:
+            raise ApiError(21606 if self.legacy_21606 else 21660)
+        if not record.sender.sms:
+            raise ApiError(21606 if self.legacy_21606 else 21661)
+        return record
+
+    def _check_route(self, destination: Destination, record: SenderRecord) -> None:
+        """Whether a plain From reaches the destination, and has room for it now."""
+        choice = select(
+            destination,
+            Needs(),
+            Pool((record.sender,)),
+            self.router.standing,
+            None,
+            record.sender.address,
+        )
+        if choice.sender is None:
+            raise ApiError(21611 if choice.code == QUEUES_FULL else choice.code)
+
+
+def _destination(form: Form) -> Destination:
+    text = form.get("To")
+    if not text:
+        raise ApiError(21604)
+    if SHORT_CODE.match(text) and len(text) <= 6:
+        raise ApiError(21265)
+    if ":" in text:
+        raise ApiError(63007, "this channel is not served")
+    destination = parse_destination(text)
+    if destination is None:
+        raise ApiError(21211, f"The 'To' number {text[:40]} is not a valid phone number.")
+    return destination
+
+
+def _body(form: Form) -> str:
+    body = form.get("Body")
+    media = form.all("MediaUrl")
+    if media:
+        if len(media) > MOST_MEDIA:
+            raise ApiError(21623)
+        for url in media:
+            check_url(url, "MediaUrl", 21620)
+        raise ApiError(21622)
+    if body is None:
+        raise ApiError(21619)
+    if not body.strip():
+        raise ApiError(21602)
+    if body_units(body) > BODY_LIMIT:
+        raise ApiError(
+            21617, f"The concatenated message body exceeds the {BODY_LIMIT} character limit."
+        )
+    if "\x00" in body:
+        raise ApiError(21618, "the body contains a NUL character")
+    return body
+
+
+def _check_callback(url: str) -> None:
+    check_url(url, "StatusCallback", 21609)
+
+
+def _well_formed_sender(text: str) -> bool:
+    if text.startswith("+"):
+        return parse_destination(text) is not None
+    if text.isdigit():
+        return bool(SHORT_CODE.match(text)) or parse_destination("+" + text) is not None
+    return bool(ALPHANUMERIC.match(text)) or parse_destination(text) is not None
+
+
+def _normal_sender(text: str) -> str:
+    """A From as senders are filed: E.164, short code, or the alphanumeric id as it is."""
+    if SHORT_CODE.match(text):
+        return text
+    if ALPHANUMERIC.match(text):
+        return text
+    number = parse_destination(text if text.startswith("+") else "+" + text.lstrip("0"))
+    return number.e164 if number is not None else text
+
+
+def _accept_error(error: Exception) -> ApiError:
+    if isinstance(error, Overloaded):
+        return ApiError(20429, "more messages wait than can be stored soon", headers=RETRY_AFTER_S)
+    if isinstance(error, Unavailable):
+        return ApiError(20503, headers=RETRY_AFTER_S)
+    if isinstance(error, Rejected):
+        return ApiError(20500, "the message could not be stored")
+    return ApiError(20500)

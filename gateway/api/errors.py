@@ -1,0 +1,101 @@
+"""Answers that say no: Twilio's error JSON (twilio-api §2.5)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import orjson
+
+from gateway import data
+
+MORE_INFO = "https://www.twilio.com/docs/errors/"
+
+# Codes of the HTTP surface itself, and of `POST Messages`, that the packaged table lacks.
+MEANINGS = {
+    20001: "a parameter is missing or invalid",
+    20004: "this method is not allowed here",
+    20005: "the account is not active",
+    20403: "this action is not allowed",
+    20409: "the request conflicts with the resource's state",
+    20413: "the request is too large",
+    20415: "the body must be application/x-www-form-urlencoded",
+    20500: "an internal error occurred",
+    20503: "the service is unavailable, nothing was stored; try again",
+    21265: "To may not be a short code",
+    21266: "To and From may not be the same",
+    21402: "the URL is invalid",
+    21403: "the method must be GET or POST",
+    21421: "the phone number is invalid",
+    21422: "the phone number is not available",
+    21627: "MaxPrice must be a positive number",
+    21659: "From is not a number or sender ID of this account",
+    21660: "From belongs to another account",
+    21661: "From cannot send SMS",
+    30122: "the fallback URL is invalid",
+    90007: "ValidityPeriod must be between 1 and 36000 seconds",
+}
+STATUSES = {
+    20003: 401,
+    20004: 405,
+    20005: 403,
+    20403: 403,
+    20404: 404,
+    20409: 409,
+    20413: 413,
+    20415: 415,
+    20429: 429,
+    20500: 500,
+    20503: 503,
+}
+
+
+@cache
+def _table() -> dict[int, tuple[str, int]]:
+    """code → (meaning, HTTP status); the packaged table, then what it lacks."""
+    known = {
+        int(row["code"]): (row["meaning"], int(row["http"] or 400))
+        for row in data.rows("error_codes.csv")
+    }
+    for code, meaning in MEANINGS.items():
+        known.setdefault(code, (meaning, STATUSES.get(code, 400)))
+    return known
+
+
+def meaning(code: int) -> str:
+    """A short description of a code, as in `error_message`."""
+    return _table().get(code, ("unknown error", 400))[0]
+
+
+class ApiError(Exception):
+    """An answer to the client. `code` is Twilio's; `status` the HTTP status."""
+
+    def __init__(
+        self,
+        code: int,
+        message: str | None = None,
+        *,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        text, usual_status = _table().get(code, ("unknown error", 400))
+        self.code = code
+        self.message = message or text
+        self.status = status or usual_status
+        self.headers = headers or {}
+        if self.status == 401:
+            self.headers.setdefault("WWW-Authenticate", 'Basic realm="Tandem API"')
+        super().__init__(f"{code}: {self.message}")
+
+    def body(self) -> bytes:
+        content: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "more_info": f"{MORE_INFO}{self.code}",
+            "status": self.status,
+        }
+        return orjson.dumps(content)
+
+
+def not_found(path: str) -> ApiError:
+    return ApiError(20404, f"The requested resource {path} was not found")

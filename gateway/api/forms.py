@@ -1,0 +1,111 @@
+"""Form bodies and their typed fields.
+
+A parser of our own for one reason: it is on the hot path, and `urllib.parse.parse_qsl` costs
+several times the rest of a request.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from gateway.api.errors import ApiError
+
+FORM_TYPE: Final = b"application/x-www-form-urlencoded"
+URL_LIMIT: Final = 4000
+_HOST = re.compile(r"^[A-Za-z0-9.\-:\[\]]+$")
+
+
+class Form:
+    """Parameters by name; a repeated name keeps every value."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[str, list[str]]) -> None:
+        self._values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def get(self, name: str) -> str | None:
+        """The (last) value as it came; None when the parameter is absent."""
+        values = self._values.get(name)
+        return values[-1] if values else None
+
+    def all(self, name: str) -> list[str]:
+        return self._values.get(name, [])
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean: true/false in any case, 1/0. Raises ApiError 20001."""
+        value = self.get(name)
+        if value is None:
+            return None
+        known = _BOOLEANS.get(value.lower())
+        if known is None:
+            raise ApiError(20001, f"{name} must be true or false")
+        return known
+
+    def integer(self, name: str, low: int, high: int, code: int) -> int | None:
+        """A whole number in [low, high]. Raises ApiError `code`."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit() and low <= int(value[:12]) <= high):
+            raise ApiError(code, f"{name} must be a whole number from {low} to {high}")
+        return int(value)
+
+    def url(self, name: str, code: int) -> str | None:
+        """An absolute http(s) URL; "" is a value of its own (it clears). Raises ApiError."""
+        value = self.get(name)
+        if value is None or value == "":
+            return value
+        check_url(value, name, code)
+        return value
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def check_url(value: str, name: str, code: int) -> None:
+    """Raises ApiError `code` unless `value` is an absolute http(s) URL we could call."""
+    if len(value) > URL_LIMIT:
+        raise ApiError(code, f"{name} is longer than {URL_LIMIT} characters")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ApiError(code, f"{name} is not a valid URL") from None
+    if parts.scheme not in ("http", "https") or not host or not _HOST.match(host):
+        raise ApiError(code, f"{name} must be an absolute http or https URL")
+    if any(ord(character) <= 32 for character in value):
+        raise ApiError(code, f"{name} is not a valid URL")
+
+
+def parse_form(body: bytes) -> Form:
+    """Decode a form body. Raises ApiError 20001 when it is not UTF-8."""
+    values: dict[str, list[str]] = {}
+    if not body:
+        return Form(values)
+    try:
+        for pair in body.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            if name:
+                values.setdefault(_decode(name), []).append(_decode(value))
+    except UnicodeDecodeError:
+        raise ApiError(20001, "the body is not valid UTF-8") from None
+    return Form(values)
+
+
+def _decode(data: bytes) -> str:
+    if b"+" in data:
+        data = data.replace(b"+", b" ")
+    if b"%" in data:
+        data = unquote_to_bytes(data)
+    return data.decode()
+
+
+def check_form_type(content_type: bytes) -> None:
+    """Raises ApiError 20415 (HTTP 415) unless the body says it is a form."""
+    if content_type[: len(FORM_TYPE)].lower() != FORM_TYPE:
+        raise ApiError(20415)

@@ -1,0 +1,123 @@
+"""`/Accounts/{AC}/Messages`: create, fetch, list (twilio-api §3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from gateway.api.errors import ApiError
+from gateway.api.paging import cut, envelope_2010
+from gateway.api.render import message_row
+from gateway.api.resources import Call, answer
+from gateway.routing.destination import parse_destination
+from storage import messages as message_rows
+from storage.ids import Id, id_from_hex
+
+ZONED_US_DATE = "%m/%d/%Y %H:%M:%S %z"
+
+
+async def create(call: Call) -> Response:
+    """The slow lane of the one hot endpoint; `fastlane` answers the same without ASGI."""
+    outcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def done(body: dict[str, Any] | None, error: ApiError | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(body or {})
+
+    call.deps.creation.submit(call.account, call.form, done)
+    return answer(await outcome, 201)
+
+
+async def fetch(call: Call) -> Response:
+    row = await message_rows.fetch(call.deps.pool, call.account.id, _id_of_path(call))
+    if row is None:
+        raise call.missing()
+    return answer(message_row(row, call.account.sid, call.deps.directory))
+
+
+async def list_(call: Call) -> Response:
+    request = call.page
+    before = None
+    if request.token is not None:
+        before = _id_of_sid(request.token.removeprefix("PA"))
+        if before is None:
+            raise ApiError(20001, "PageToken is not valid")
+    sent_from, sent_before = _date_range(call)
+    rows = await message_rows.page(
+        call.deps.pool,
+        call.account.id,
+        most=request.size + 1,
+        before=before,
+        recipient=_normal(call.filter("To")),
+        sender=_normal(call.filter("From")),
+        sent_from=sent_from,
+        sent_before=sent_before,
+    )
+    resources = [message_row(row, call.account.sid, call.deps.directory) for row in rows]
+    page, token = cut(resources, request, lambda resource: resource["sid"])
+    return answer(envelope_2010("messages", page, call.path, request, token))
+
+
+def _id_of_path(call: Call) -> Id:
+    id = _id_of_sid(call.request.path_params["sid"])
+    if id is None:
+        raise call.missing()
+    return id
+
+
+def _id_of_sid(sid: str) -> Id | None:
+    if len(sid) != 34 or sid[:2].upper() not in ("SM", "MM"):
+        return None
+    try:
+        return id_from_hex(sid[2:])
+    except ValueError:
+        return None
+
+
+def _normal(address: str | None) -> str | None:
+    if address is None:
+        return None
+    number = parse_destination(address)
+    return number.e164 if number is not None else address
+
+
+def _date_range(call: Call) -> tuple[datetime | None, datetime | None]:
+    """`DateSent`, `DateSent<` and `DateSent>`, inclusive; a date alone is its whole day."""
+    exact, until, since = (
+        _moment(call.filter(name)) for name in ("DateSent", "DateSent<", "DateSent>")
+    )
+    low = since[0] if since else None
+    high = until[1] if until else None
+    if exact is not None:
+        day = exact[0].replace(hour=0, minute=0, second=0, microsecond=0)
+        low, high = day, day + timedelta(days=1)
+    return low, high
+
+
+def _moment(text: str | None) -> tuple[datetime, datetime] | None:
+    """A date filter, read leniently (twilio-api §2.4): its first moment, and the one after it."""
+    if text is None:
+        return None
+    readers: tuple[Callable[[str], datetime], ...] = (
+        datetime.fromisoformat,
+        parsedate_to_datetime,
+        lambda given: datetime.strptime(given, ZONED_US_DATE),
+    )
+    for read in readers:
+        try:
+            at = read(text)
+        except (ValueError, TypeError):
+            continue
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        whole_day = len(text) <= 10
+        return at, at + (timedelta(days=1) if whole_day else timedelta(seconds=1))
+    raise ApiError(20001, f"{text[:40]} is not a date")

@@ -1,0 +1,122 @@
+"""Resources as JSON: dates, SIDs and the Message resource (twilio-api §2.4, §3.1)."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from gateway.api.errors import meaning
+from gateway.dispatch.directory import Directory
+from gateway.dispatch.message import Direction, Flag, Message, Status, created_at
+from storage.pool import Row
+
+API_VERSION = "2010-04-01"
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+_last_rendered: tuple[int, str] = (-1, "")
+
+
+def rfc2822(seconds: float) -> str:
+    """`Fri, 24 May 2019 17:44:46 +0000`, whatever the locale."""
+    global _last_rendered
+    whole = int(seconds)
+    if _last_rendered[0] == whole:
+        return _last_rendered[1]
+    at = time.gmtime(whole)
+    text = (
+        f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d}"
+        f" {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} +0000"
+    )
+    _last_rendered = (whole, text)
+    return text
+
+
+def rfc2822_of(at: datetime | None) -> str | None:
+    return rfc2822(at.timestamp()) if at is not None else None
+
+
+def iso8601(at: datetime) -> str:
+    """`2015-07-30T20:12:31Z`: seconds, no fraction (twilio-api §1.5.7)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at.timestamp()))
+
+
+def _message_uris(account_sid: str, sid: str) -> tuple[str, dict[str, str]]:
+    base = f"/{API_VERSION}/Accounts/{account_sid}/Messages/{sid}"
+    return f"{base}.json", {"media": f"{base}/Media.json"}
+
+
+def created_message(message: Message, account_sid: str, service_sid: str | None) -> dict[str, Any]:
+    """The body of the 201: the initial state, whatever happened since (messaging-services §0.3).
+
+    Through a service no sender is known yet: `from` is null and `num_segments` "0".
+    """
+    sid = message.sid
+    uri, subresources = _message_uris(account_sid, sid)
+    date = rfc2822(message.created_at)
+    through_service = message.service_id is not None
+    return {
+        "body": message.submitted_body,
+        "num_segments": "0" if through_service else str(message.segments),
+        "direction": message.direction.shown,
+        "from": None if through_service else message.sender,
+        "date_updated": date,
+        "price": None,
+        "error_message": None,
+        "uri": uri,
+        "account_sid": account_sid,
+        "num_media": "0",
+        "to": message.recipient,
+        "date_created": date,
+        "status": "accepted" if through_service else "queued",
+        "sid": sid,
+        "date_sent": None,
+        "messaging_service_sid": service_sid,
+        "error_code": None,
+        "price_unit": "USD",
+        "api_version": API_VERSION,
+        "subresource_uris": subresources,
+        "tags": None,
+    }
+
+
+def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, Any]:
+    """A Message resource from its row."""
+    sid = ("MM" if row["flags"] & Flag.MEDIA else "SM") + row["id"].hex
+    uri, subresources = _message_uris(account_sid, sid)
+    subresources["feedback"] = uri.removesuffix(".json") + "/Feedback.json"
+    service = directory.services_by_id.get(row["service_id"] or 0)
+    status = Status(row["status"])
+    code = row["error_code"]
+    created = created_at(row["id"])
+    updated = max(
+        [created]
+        + [row[name].timestamp() for name in ("queued_at", "sent_at", "done_at") if row[name]]
+    )
+    unrouted = status in (Status.ACCEPTED, Status.SCHEDULED)
+    return {
+        "body": row["submitted_body"] if unrouted and row["submitted_body"] else row["body"],
+        "num_segments": str(row["segments"]),
+        "direction": Direction(row["direction"]).shown,
+        "from": row["sender"],
+        "date_updated": rfc2822(updated),
+        "price": None,
+        "error_message": meaning(code) if code else None,
+        "uri": uri,
+        "account_sid": account_sid,
+        "num_media": "0",
+        "to": row["recipient"],
+        "date_created": rfc2822(created),
+        "status": status.shown,
+        "sid": sid,
+        "date_sent": rfc2822_of(row["sent_at"]),
+        "messaging_service_sid": service.sid if service else None,
+        "error_code": code,
+        "price_unit": "USD",
+        "api_version": API_VERSION,
+        "subresource_uris": subresources,
+        "tags": None,
+    }

@@ -1,0 +1,109 @@
+"""What every resource's handlers share: who asks, for which account, and how to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.auth import acting_account
+from gateway.api.create_message import Creation
+from gateway.api.errors import ApiError, not_found
+from gateway.api.forms import Form, check_form_type, parse_form
+from gateway.api.paging import PageRequest, page_request
+from gateway.dispatch.directory import Account, Directory
+from storage.pool import Connection, Pool
+
+SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What handlers need of the process."""
+
+    directory: Directory
+    pool: Pool
+    creation: Creation
+    random: Random
+    refresh: Callable[[], Awaitable[None]]
+    default_carrier_id: Callable[[], int]
+
+
+class Call:
+    """One authenticated request."""
+
+    def __init__(self, request: Request, deps: Deps, body: bytes) -> None:
+        self.request = request
+        self.deps = deps
+        self._body = body
+        authorization = request.headers.get("authorization")
+        self.account: Account = acting_account(
+            deps.directory,
+            authorization.encode() if authorization else None,
+            request.path_params.get("account"),
+        )
+
+    @cached_property
+    def form(self) -> Form:
+        """The body's parameters. Raises ApiError when it is not a form."""
+        if self._body or self.request.method == "POST":
+            check_form_type(self.request.headers.get("content-type", "").encode())
+        return parse_form(self._body)
+
+    @property
+    def query(self) -> Sequence[tuple[str, str]]:
+        return parse_qsl(self.request.url.query, keep_blank_values=True)
+
+    @property
+    def page(self) -> PageRequest:
+        return page_request(self.query)
+
+    def filter(self, name: str) -> str | None:
+        return dict(self.query).get(name) or None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and product prefix as the client used them (twilio-api §1.2)."""
+        return str(self.request.scope["tandem.origin"])
+
+    @property
+    def path(self) -> str:
+        """The path without the product prefix."""
+        return str(self.request.scope["tandem.path"])
+
+    def missing(self) -> ApiError:
+        return not_found(self.path)
+
+    def new_sid(self, prefix: str) -> str:
+        return f"{prefix}{self.deps.random.getrandbits(128):032x}"
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+def gone() -> Response:
+    """DELETE: 204 and nothing (twilio-api §1.5.4)."""
+    return Response(status_code=204)
+
+
+Change: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+
+async def change(deps: Deps, work: Change) -> None:
+    """Run `work` in a transaction that changes configuration; it is in force on return."""
+    from storage import config as config_rows
+
+    async with config_rows.change(deps.pool) as connection:
+        await work(connection)
+    await deps.refresh()

@@ -1,0 +1,273 @@
+"""`/v1/Services`: messaging services and the numbers in their pools (twilio-api §5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from gateway.api.errors import ApiError
+from gateway.api.forms import Form
+from gateway.api.paging import cut, envelope_v1, in_memory
+from gateway.api.render import iso8601
+from gateway.api.resources import Call, answer, change, gone
+from gateway.dispatch.directory import SenderRecord, Service
+from gateway.routing.pool import SenderKind
+from storage import config as config_rows
+from storage.pool import UniqueViolation
+
+NAME_LIMIT = 64
+POOL_LIMIT = 400  # numbers and short codes (21714)
+VALIDITY_S = (1, 36_000)
+
+URLS = {
+    "InboundRequestUrl": ("inbound_request_url", 21402),
+    "FallbackUrl": ("fallback_url", 30122),
+    "StatusCallback": ("status_callback", 21402),
+}
+METHODS = {"InboundMethod": "inbound_method", "FallbackMethod": "fallback_method"}
+FLAGS = {
+    "StickySender": "sticky_sender",
+    "MmsConverter": "mms_converter",
+    "SmartEncoding": "smart_encoding",
+    "AreaCodeGeomatch": "area_code_geomatch",
+    "FallbackToLongCode": "fallback_to_long_code",
+    "SynchronousValidation": "synchronous_validation",
+    "UseInboundWebhookOnNumber": "use_inbound_webhook_on_number",
+}
+CHOICES = {
+    "ScanMessageContent": ("scan_message_content", ("inherit", "enable", "disable"), 20001),
+    "Usecase": (
+        "usecase",
+        ("notifications", "marketing", "verification", "discussion", "poll", "undeclared"),
+        21713,
+    ),
+}
+# Every setting with its default (messaging-services §0.1), in the order of the resource.
+DEFAULTS: dict[str, Any] = {
+    "inbound_request_url": None,
+    "inbound_method": "POST",
+    "fallback_url": None,
+    "fallback_method": "POST",
+    "status_callback": None,
+    "sticky_sender": True,
+    "mms_converter": True,
+    "smart_encoding": True,
+    "scan_message_content": "inherit",
+    "fallback_to_long_code": True,
+    "area_code_geomatch": True,
+    "synchronous_validation": False,
+    "validity_period": 36_000,
+    "usecase": "undeclared",
+    "use_inbound_webhook_on_number": True,
+}
+LINKS = {
+    "phone_numbers": "PhoneNumbers",
+    "short_codes": "ShortCodes",
+    "alpha_senders": "AlphaSenders",
+    "destination_alpha_senders": "DestinationAlphaSenders",
+    "channel_senders": "ChannelSenders",
+    "messages": "Messages",
+    "us_app_to_person": "Compliance/Usa2p",
+    "us_app_to_person_usecases": "Compliance/Usa2p/Usecases",
+}
+
+
+def render(service: Service, account_sid: str, origin: str) -> dict[str, Any]:
+    url = f"{origin}/v1/Services/{service.sid}"
+    return {
+        "sid": service.sid,
+        "account_sid": account_sid,
+        "friendly_name": service.friendly_name,
+        "date_created": iso8601(service.created_at),
+        "date_updated": iso8601(service.updated_at),
+        **{name: service.settings.get(name, default) for name, default in DEFAULTS.items()},
+        "us_app_to_person_registered": False,
+        "url": url,
+        "links": {name: f"{url}/{path}" for name, path in LINKS.items()},
+    }
+
+
+async def create(call: Call) -> Response:
+    name = _name(call.form, required=True)
+    sid = call.new_sid("MG")
+    values = {
+        "sid": sid,
+        "account_id": call.account.id,
+        "friendly_name": name,
+        "settings": _settings(call.form, {}),
+    }
+    await change(call.deps, lambda connection: config_rows.insert_service(connection, values))
+    service = call.deps.directory.services[sid]
+    return answer(render(service, call.account.sid, call.origin), 201)
+
+
+async def list_(call: Call) -> Response:
+    services = [
+        service
+        for service in call.deps.directory.services.values()
+        if service.account_id == call.account.id
+    ]
+    request = call.page
+    rest = in_memory(services, request, lambda service: service.sid)
+    page, token = cut(rest, request, lambda service: service.sid)
+    rows = [render(service, call.account.sid, call.origin) for service in page]
+    return answer(envelope_v1("services", rows, call.origin + call.path, request, token))
+
+
+async def fetch(call: Call) -> Response:
+    return answer(render(_service(call), call.account.sid, call.origin))
+
+
+async def update(call: Call) -> Response:
+    service = _service(call)
+    values: dict[str, Any] = {"settings": _settings(call.form, service.settings)}
+    if (name := _name(call.form, required=False)) is not None:
+        values["friendly_name"] = name
+    await change(
+        call.deps, lambda connection: config_rows.update_service(connection, service.id, values)
+    )
+    changed = call.deps.directory.services[service.sid]
+    return answer(render(changed, call.account.sid, call.origin))
+
+
+async def delete(call: Call) -> Response:
+    """The service goes, its numbers stay the account's."""
+    service = _service(call)
+    await change(call.deps, lambda connection: config_rows.delete_service(connection, service.id))
+    return gone()
+
+
+# PhoneNumbers in the pool ------------------------------------------------------------------
+
+
+def render_member(record: SenderRecord, service: Service, account_sid: str, origin: str) -> Any:
+    sender = record.sender
+    capabilities = [
+        name
+        for name, has in (("Voice", record.voice), ("SMS", sender.sms), ("MMS", sender.mms))
+        if has
+    ]
+    joined = record.joined_at or record.created_at
+    return {
+        "sid": record.sid,
+        "account_sid": account_sid,
+        "service_sid": service.sid,
+        "phone_number": sender.address,
+        "country_code": sender.country,
+        "capabilities": capabilities,
+        "date_created": iso8601(joined),
+        "date_updated": iso8601(joined),
+        "url": f"{origin}/v1/Services/{service.sid}/PhoneNumbers/{record.sid}",
+    }
+
+
+async def add_number(call: Call) -> Response:
+    service = _service(call)
+    sid = call.form.get("PhoneNumberSid")
+    if not sid:
+        raise ApiError(20001, "Missing required parameter PhoneNumberSid in the post body")
+    found = call.deps.directory.senders.get("PN" + sid[2:].lower())
+    if found is None or found.account_id != call.account.id or sid[:2].upper() != "PN":
+        raise ApiError(20404, f"The requested resource {sid[:64]} was not found")
+    record = found
+    if record.service_id is not None:
+        raise ApiError(21710 if record.service_id == service.id else 21712)
+    if not (record.sender.sms or record.sender.mms):
+        raise ApiError(21715)
+    if len(service.pool.senders) >= POOL_LIMIT:
+        raise ApiError(21714)
+    try:
+        await change(
+            call.deps,
+            lambda connection: config_rows.add_member(connection, service.id, record.sender.id),
+        )
+    except UniqueViolation:
+        raise ApiError(21712) from None
+    record = call.deps.directory.senders[record.sid]
+    return answer(render_member(record, service, call.account.sid, call.origin), 201)
+
+
+async def list_numbers(call: Call) -> Response:
+    service = _service(call)
+    records = [
+        call.deps.directory.senders_by_id[sender.id]
+        for sender in service.pool.senders
+        if sender.kind in (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
+    ]
+    request = call.page
+    rest = in_memory(records, request, lambda record: record.sid)
+    page, token = cut(rest, request, lambda record: record.sid)
+    rows = [render_member(record, service, call.account.sid, call.origin) for record in page]
+    return answer(envelope_v1("phone_numbers", rows, call.origin + call.path, request, token))
+
+
+async def fetch_number(call: Call) -> Response:
+    service = _service(call)
+    record = _member(call, service)
+    return answer(render_member(record, service, call.account.sid, call.origin))
+
+
+async def remove_number(call: Call) -> Response:
+    service = _service(call)
+    sender_id = _member(call, service).sender.id
+    await change(
+        call.deps,
+        lambda connection: config_rows.remove_member(connection, service.id, sender_id),
+    )
+    return gone()
+
+
+def _service(call: Call) -> Service:
+    sid = "MG" + call.request.path_params["service"][2:].lower()
+    service = call.deps.directory.services.get(sid)
+    if service is None or service.account_id != call.account.id:
+        raise call.missing()
+    return service
+
+
+def _member(call: Call, service: Service) -> SenderRecord:
+    record = call.deps.directory.senders.get("PN" + call.request.path_params["sid"][2:].lower())
+    if record is None or record.service_id != service.id:
+        raise ApiError(21711, status=404)
+    return record
+
+
+def _name(form: Form, *, required: bool) -> str | None:
+    name = form.get("FriendlyName")
+    if name is None and not required:
+        return None
+    if not name:
+        raise ApiError(20001, "Missing required parameter FriendlyName in the post body")
+    if len(name) > NAME_LIMIT:
+        raise ApiError(20001, f"FriendlyName is longer than {NAME_LIMIT} characters")
+    return name
+
+
+def _settings(form: Form, before: dict[str, Any]) -> dict[str, Any]:
+    """The settings after this request; an empty URL clears its field. Raises ApiError."""
+    settings = dict(before)
+    for parameter, (name, code) in URLS.items():
+        url = form.url(parameter, code)
+        if url is not None:
+            settings[name] = url or None
+    for parameter, name in METHODS.items():
+        method = form.get(parameter)
+        if method is not None:
+            if method.upper() not in ("GET", "POST"):
+                raise ApiError(21403)
+            settings[name] = method.upper()
+    for parameter, name in FLAGS.items():
+        flag = form.flag(parameter)
+        if flag is not None:
+            settings[name] = flag
+    for parameter, (name, choices, code) in CHOICES.items():
+        choice = form.get(parameter)
+        if choice is not None:
+            if choice not in choices:
+                raise ApiError(code, f"{parameter} must be one of {', '.join(choices)}")
+            settings[name] = choice
+    validity = form.integer("ValidityPeriod", *VALIDITY_S, code=90007)
+    if validity is not None:
+        settings["validity_period"] = validity
+    return settings

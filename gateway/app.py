@@ -1,0 +1,213 @@
+"""One gateway process, put together: database, pipeline, webhooks, HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from random import Random, SystemRandom
+
+import uvicorn
+
+from gateway.api.app import FrontSettings, build_app
+from gateway.api.create_message import Creation
+from gateway.api.errors import ApiError
+from gateway.api.fastlane import fast_lane
+from gateway.api.resources import Deps
+from gateway.clock import Clock, SystemClock
+from gateway.dispatch.pipeline import Pipeline
+from gateway.settings import ConfigurationError, Settings
+from gateway.webhooks.callbacks import Callbacks
+from gateway.webhooks.client import WebhookClient
+from gateway.webhooks.guard import Guard
+from storage import config as config_rows
+from storage.embedded import EmbeddedPostgres
+from storage.migrate import migrate
+from storage.pool import Pool, open_connection, open_pool
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0  # a stop waits so long for the carriers' answers
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handling: the process has one owner of its signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Gateway:
+    """Start, run until `stop` is set, and leave nothing half done."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.stop = asyncio.Event()
+        self.started = asyncio.Event()
+        self._clock = clock or SystemClock()
+        self._random = random or SystemRandom()
+        self.pipeline: Pipeline | None = None
+        self.callbacks: Callbacks | None = None
+        self.port = settings.port
+
+    async def run(self) -> None:
+        """The whole life of the process. Raises what made it impossible to go on."""
+        listener = _listen(self.settings.host, self.settings.port)
+        self.port = listener.getsockname()[1]
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(listener.close)
+            url = self.settings.database_url
+            if url is None:
+                embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
+                url = await embedded.start()
+                stack.push_async_callback(embedded.stop)
+            await _prepare_database(url)
+            pool = await open_pool(url)
+            stack.push_async_callback(pool.close)
+            await self._ensure_account(pool)
+            pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
+            client = await stack.enter_async_context(self._webhook_client())
+            callbacks = self.callbacks = Callbacks(
+                client,
+                pipeline.directory,
+                self._clock,
+                self._random,
+                per_host=self.settings.webhooks.connections_per_host,
+                retry_for_s=self.settings.webhooks.retry_for_s,
+                event_parameters=self.settings.webhooks.event_parameters,
+                acknowledged=pipeline.writer.mark,
+            )
+            pipeline.owe_callbacks = callbacks.owe
+            await pipeline.start()
+            stack.push_async_callback(pipeline.stop, DRAIN_S)
+            posting = asyncio.create_task(callbacks.run(), name="callbacks")
+            stack.push_async_callback(_cancel, posting)
+            await self._serve(pipeline, posting, listener)
+
+    async def _serve(
+        self, pipeline: Pipeline, posting: asyncio.Task[None], listener: socket.socket
+    ) -> None:
+        creation = Creation(
+            directory=pipeline.directory,
+            acceptor=pipeline.acceptor,
+            router=pipeline.router,
+            next_id=pipeline.next_id,
+            clock=self._clock,
+            legacy_21606=self.settings.legacy_21606,
+        )
+        deps = Deps(
+            directory=pipeline.directory,
+            pool=pipeline.pool,
+            creation=creation,
+            random=self._random,
+            refresh=pipeline.refresh,
+            default_carrier_id=self._default_carrier_id,
+        )
+        front = FrontSettings(
+            public_url=self.settings.public_url,
+            base_domain=self.settings.base_domain,
+            trust_forwarded=self.settings.trust_forwarded,
+        )
+        server = _Server(
+            uvicorn.Config(
+                build_app(deps, front, lambda: pipeline.acceptor.available),
+                http=fast_lane(creation, self._random),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=int(DRAIN_S),
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        failing = asyncio.create_task(pipeline.failed(), name="pipeline watch")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        log.info(
+            "listening on http://%s:%d",
+            self.settings.host,
+            self.port,
+            extra={"event": "listening", "port": self.port},
+        )
+        self.started.set()
+        try:
+            done, _ = await asyncio.wait(
+                (serving, failing, stopping, posting), return_when=asyncio.FIRST_COMPLETED
+            )
+            server.should_exit = True
+            await serving
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            for task in (failing, stopping):
+                task.cancel()
+
+    def _webhook_client(self) -> WebhookClient:
+        webhooks = self.settings.webhooks
+        guard = Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
+        return WebhookClient(
+            guard, per_host=webhooks.connections_per_host, timeout_s=webhooks.timeout_s
+        )
+
+    def _default_carrier_id(self) -> int:
+        if not self.settings.carriers or self.pipeline is None:
+            raise ApiError(20001, "no carrier is configured: add one to tandem.toml")
+        return self.pipeline.directory.carriers[self.settings.carriers[0].name].id
+
+    async def _ensure_account(self, pool: Pool) -> None:
+        """The first account of a new database; its credentials go to the data folder."""
+        wanted = self.settings.account
+        picture = await config_rows.load(pool)
+        known = {row["sid"] for row in picture.accounts}
+        if wanted.sid in known or (wanted.sid is None and known):
+            return
+        sid = wanted.sid or f"AC{self._random.getrandbits(128):032x}"
+        token = wanted.auth_token or f"{self._random.getrandbits(128):032x}"
+        async with config_rows.change(pool) as connection:
+            await config_rows.insert_account(
+                connection, sid=sid, owner_id=None, friendly_name="Main", auth_token=token
+            )
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        file = self.settings.data_dir / "account.json"
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as out:
+            json.dump({"account_sid": sid, "auth_token": token}, out)
+        log.info("made the first account %s; its token is in %s", sid, file)
+
+
+async def _prepare_database(url: str) -> None:
+    try:
+        connection = await open_connection(url)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the database can't be reached: {error}") from error
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't listen on {host}:{port}: {error.strerror or error} (set TANDEM_PORT to another)"
+        ) from None
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

