@@ -1,0 +1,326 @@
+"""A seeded world of traffic on a virtual clock: selection, encoding and pacing together.
+
+Services with pools of numbers share two connectors. Recipients write themselves into sticky
+mappings, carriers answer late, throttle now and then, and go down for a while. Nothing sleeps:
+the next event is always the nearest of arrivals, answers, and what the pacer asks for.
+
+``python tests/simulation/traffic.py --seed 1 --hours 168`` runs a week and prints its figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import Counter, defaultdict, deque
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from gateway.content.encoding import encode
+from gateway.pacing.pacer import Pacer
+from gateway.pacing.rates import DestinationClass, default_rate, destination_class
+from gateway.routing.destination import Destination, parse_destination
+from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.selector import Mapping, Needs, select
+from gateway.routing.standing import Standing
+
+TEXTS = (
+    "Your code is 123456",
+    "Your parcel arrives today between 2 and 4. " * 5,
+    "Привет! Ваш заказ готов.",
+    "“Thank you” — see you soon…",
+)
+WINDOW_S = 10.0
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    number: int
+    sender_id: int
+    segments: int
+    account_id: int
+    service_id: int
+    recipient: str
+    accepted_at: float
+    expires_at: float
+    carrier_id: int
+    destination_class: Hashable
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A stream of messages from one account's service."""
+
+    id: int
+    account_id: int
+    pool: Pool
+    per_second: float
+    recipients: tuple[Destination, ...]
+    validity_s: float = 36_000.0
+    until: float = float("inf")
+
+
+@dataclass
+class Carrier:
+    rate: float
+    window: int
+    latency_s: tuple[float, float] = (0.02, 0.4)
+    throttles: float = 0.002  # share of answers
+    down: tuple[float, float] = (0.0, 0.0)
+    in_window: int = 0
+
+
+@dataclass
+class Figures:
+    """What happened, and the largest breach of each promise."""
+
+    accepted: int = 0
+    sent: int = 0
+    expired: int = 0
+    throttled: int = 0
+    waiting: int = 0
+    per_sender: Counter[int] = field(default_factory=Counter)
+    mappings: Counter[int] = field(default_factory=Counter)
+    waits: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    worst_excess: float = float("-inf")  # segments over 10 s of the rate and one message
+    out_of_order: int = 0
+    doubled_in_flight: int = 0
+    sent_after_expiry: int = 0
+    latest_expiry_s: float = 0.0
+    changed_sender: int = 0
+
+
+class World:
+    """Everything that happens, in order of time."""
+
+    def __init__(self, seed: int, services: list[Service], carriers: dict[int, Carrier]) -> None:
+        self.random = random.Random(seed)
+        self.services = services
+        self.carriers = carriers
+        self.senders = {s.id: s for service in services for s in service.pool.senders}
+        self.standing = Standing(self._towards)
+        self.pacer: Pacer[Message] = Pacer(self)
+        self.mappings: dict[tuple[int, str], Mapping] = {}
+        self.events: list[tuple[float, int, str, object]] = []
+        self.figures = Figures()
+        self._count = 0
+        self._flying: set[tuple[int, str]] = set()
+        self._last: dict[tuple[int, int, str], int] = {}
+        self._windows: dict[tuple[int, Hashable], deque[tuple[float, int]]] = {}
+        self._sums: Counter[tuple[int, Hashable]] = Counter()
+
+    # The pacer's limits.
+
+    def sender(self, sender_id: int, destination_class: Hashable) -> float:
+        sender = self.senders[sender_id]
+        if sender.rate is not None:
+            return sender.rate
+        country = destination_class.name if isinstance(destination_class, DestinationClass) else ""
+        return default_rate(sender.kind, sender.country, country).per_second
+
+    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
+        return None
+
+    def account(self, account_id: int) -> float | None:
+        return None
+
+    def carrier(self, carrier_id: int) -> float | None:
+        return self.carriers[carrier_id].rate
+
+    def _towards(self, sender_id: int, destination: Destination) -> float:
+        return self.sender(sender_id, destination_class(destination.country))
+
+    # Time.
+
+    def run(self, seconds: float) -> Figures:
+        for service in self.services:
+            self._at(self.random.expovariate(service.per_second), "arrival", service)
+        for carrier in self.carriers.values():
+            if carrier.down[1] > carrier.down[0]:
+                self._at(carrier.down[1], "up", carrier)
+        now = 0.0
+        while now <= seconds:
+            due = self.pacer.next_time()
+            if self.events and (due is None or self.events[0][0] <= due):
+                now, _, kind, what = heappop(self.events)
+                self._happen(now, kind, what)
+            elif due is not None:
+                now = max(now, due)
+            else:
+                break
+            self._send(now)
+        self.figures.waiting = self.figures.accepted - self.figures.sent - self.figures.expired
+        return self.figures
+
+    def _at(self, time: float, kind: str, what: object) -> None:
+        self._count += 1
+        heappush(self.events, (time, self._count, kind, what))
+
+    def _happen(self, now: float, kind: str, what: object) -> None:
+        if isinstance(what, Service):
+            self._accept(now, what)
+            following = now + self.random.expovariate(what.per_second)
+            if following < what.until:
+                self._at(following, "arrival", what)
+        elif isinstance(what, Message):
+            self._answer(now, what, throttled=kind == "throttled")
+
+    def _accept(self, now: float, service: Service) -> None:
+        destination = self.random.choice(service.recipients)
+        content = encode(self.random.choice(TEXTS), smart=service.pool.settings.smart_encoding)
+        key = (service.id, destination.e164)
+        mapping = self.mappings.get(key)
+        choice = select(destination, Needs(), service.pool, self.standing, mapping)
+        sender = choice.sender
+        assert sender is not None, choice.code
+        if mapping is not None and service.pool.settings.sticky:
+            self.figures.changed_sender += sender.id != mapping.sender_id
+        if choice.new_mapping:
+            self.mappings[key] = Mapping(sender.id, now, now)
+            self.standing.mapped(sender.id)
+            self.figures.mappings[sender.id] += 1
+        self._count += 1
+        message = Message(
+            self._count,
+            sender.id,
+            content.segments,
+            service.account_id,
+            service.id,
+            destination.e164,
+            now,
+            now + service.validity_s,
+            sender.carrier_id,
+            destination_class(destination.country),
+        )
+        self.figures.accepted += 1
+        self.standing.assigned(sender.id, message.segments, now)
+        self.pacer.enqueue(sender.id, message, now)
+
+    def _room(self, now: float, carrier_id: int) -> int:
+        carrier = self.carriers[carrier_id]
+        if carrier.down[0] <= now < carrier.down[1]:
+            return 0
+        return carrier.window - carrier.in_window
+
+    def _send(self, now: float) -> None:
+        for message in self.pacer.release(now, lambda carrier_id: self._room(now, carrier_id)):
+            carrier = self.carriers[message.carrier_id]
+            carrier.in_window += message.segments
+            self._watch(now, message)
+            throttled = self.random.random() < carrier.throttles
+            self._at(
+                now + self.random.uniform(*carrier.latency_s),
+                "throttled" if throttled else "ok",
+                message,
+            )
+        for message in self.pacer.expire(now):
+            self.figures.expired += 1
+            late = now - message.expires_at
+            self.figures.latest_expiry_s = max(self.figures.latest_expiry_s, late)
+            self.standing.settled(message.sender_id, message.segments)
+
+    def _answer(self, now: float, message: Message, throttled: bool) -> None:
+        self.carriers[message.carrier_id].in_window -= message.segments
+        self._flying.discard((message.sender_id, message.recipient))
+        if throttled:
+            self.figures.throttled += 1
+            self.pacer.put_back(message, not_before=now + 1.0)
+            return
+        self.pacer.done(message)
+        self.standing.settled(message.sender_id, message.segments)
+        self.figures.sent += 1
+        self.figures.per_sender[message.sender_id] += 1
+        self.figures.waits[message.service_id].append(now - message.accepted_at)
+        key = (message.account_id, message.sender_id, message.recipient)
+        self.figures.out_of_order += self._last.get(key, 0) > message.number
+        self._last[key] = message.number
+
+    # What must hold whenever something is sent.
+
+    def _watch(self, now: float, message: Message) -> None:
+        flight = (message.sender_id, message.recipient)
+        self.figures.doubled_in_flight += flight in self._flying
+        self._flying.add(flight)
+        self.figures.sent_after_expiry += now >= message.expires_at
+        key = (message.sender_id, message.destination_class)
+        window = self._windows.setdefault(key, deque())
+        window.append((now, message.segments))
+        self._sums[key] += message.segments
+        while window[0][0] <= now - WINDOW_S:
+            self._sums[key] -= window.popleft()[1]
+        rate = self.sender(*key)
+        largest = max(segments for _, segments in window)
+        excess = self._sums[key] - rate * WINDOW_S - largest
+        self.figures.worst_excess = max(self.figures.worst_excess, excess)
+
+
+def _numbers(prefix: str, count: int, digits: int) -> Iterator[Destination]:
+    for number in range(count):
+        destination = parse_destination(f"{prefix}{number:0{digits}}")
+        assert destination is not None
+        yield destination
+
+
+def _pool(first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool = True) -> Pool:
+    senders = [
+        Sender(
+            first_id + index,
+            f"PN{first_id + index:032x}",
+            SenderKind.LONG_CODE,
+            where.e164,
+            where.country,
+            where.area_code,
+            carrier_id=carrier_id,
+        )
+        for index, where in enumerate(_numbers(prefix, count, 4))
+    ]
+    return Pool(senders, ServiceSettings(sticky=sticky))
+
+
+BULK, CHAT, ABROAD, SCALER, HURRY = 1, 2, 3, 4, 5
+
+
+def mixed_world(seed: int) -> World:
+    """Five services of four accounts on two connectors, one of which fails for ten minutes."""
+    americans = tuple(_numbers("+1212555", 4_000, 4))
+    germans = tuple(_numbers("+4915123", 3_000, 6))
+    services = [
+        Service(BULK, 1, _pool(100, "+1646555", 20, 1), 8.0, americans),
+        Service(CHAT, 2, _pool(200, "+1415555", 4, 1), 0.8, americans[:300]),
+        Service(ABROAD, 3, _pool(300, "+4917012345", 4, 2), 12.0, germans),
+        Service(SCALER, 3, _pool(400, "+4917112345", 5, 2, sticky=False), 10.0, germans),
+        # More than its one number carries, and impatient.
+        Service(HURRY, 4, _pool(500, "+1303555", 1, 1), 1.0, americans[:500], validity_s=90.0),
+    ]
+    carriers = {
+        1: Carrier(rate=40.0, window=30),
+        2: Carrier(rate=60.0, window=50, down=(1_200.0, 1_800.0)),
+    }
+    return World(seed, services, carriers)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--hours", type=float, default=1.0)
+    given = parser.parse_args()
+    started = perf_counter()
+    figures = mixed_world(given.seed).run(given.hours * 3600)
+    elapsed = perf_counter() - started
+    for name in (
+        "accepted", "sent", "expired", "throttled", "waiting", "worst_excess", "out_of_order",
+        "doubled_in_flight", "sent_after_expiry", "latest_expiry_s", "changed_sender",
+    ):  # fmt: skip
+        print(f"{name:18} {getattr(figures, name)}")
+    print(f"{elapsed:.1f} s, {elapsed / figures.accepted * 1e6:.0f} us per message")
+
+
+if __name__ == "__main__":
+    main()
