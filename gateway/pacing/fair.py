@@ -36,24 +36,20 @@ class _Flow(Generic[T]):
 class FairQueue(Generic[T]):
     """Things waiting under (account, service) keys. `cost` tells what a thing wants next."""
 
-    __slots__ = ("_cost", "_flows", "_services", "_turns")
+    __slots__ = ("_cost", "_flows", "_services", "turns")
 
     def __init__(self, cost: Callable[[T], float]) -> None:
         self._cost = cost
         self._flows: dict[Key, _Flow[T]] = {}
-        self._turns: deque[_Flow[T]] = deque()
+        self.turns: deque[_Flow[T]] = deque()  # true while anything waits; read only
         self._services: dict[Hashable, int] = {}  # account -> its waiting services
-
-    def __len__(self) -> int:
-        """How many flows wait; zero means that nothing does."""
-        return len(self._turns)
 
     def add(self, key: Key, thing: T) -> None:
         """Let `thing` wait behind the others of its flow."""
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = _Flow(key)
-            self._turns.append(flow)
+            self.turns.append(flow)
             services = self._services[key[0]] = self._services.get(key[0], 0) + 1
             flow.credit = QUANTUM / services  # for its first turn, at the back
         flow.things.append(thing)
@@ -64,7 +60,7 @@ class FairQueue(Generic[T]):
         Turns end only here, when the credit does not cover the cost; every turn adds credit, so
         this ends. Must not be asked when nothing waits.
         """
-        turns = self._turns
+        turns = self.turns
         while len(turns) > 1:
             flow = turns[0]
             if flow.credit >= self._cost(flow.things[0]):
@@ -75,20 +71,20 @@ class FairQueue(Generic[T]):
 
     def charge(self, cost: float) -> None:
         """The thing just peeked had `cost` served, and waits again behind its flow."""
-        flow = self._turns[0]
+        flow = self.turns[0]
         # Alone there is no one to owe to: credit would only grow stale.
-        flow.credit = flow.credit - cost if len(self._turns) > 1 else 0.0
+        flow.credit = flow.credit - cost if len(self.turns) > 1 else 0.0
         if len(flow.things) > 1:
             flow.things.rotate(-1)
 
     def discard(self, cost: float = 0.0) -> None:
         """The thing just peeked leaves, after `cost` was served."""
-        flow = self._turns[0]
+        flow = self.turns[0]
         flow.things.popleft()
         if flow.things:
-            flow.credit = flow.credit - cost if len(self._turns) > 1 else 0.0
+            flow.credit = flow.credit - cost if len(self.turns) > 1 else 0.0
             return
-        self._turns.popleft()
+        self.turns.popleft()
         del self._flows[flow.key]
         account = flow.key[0]
         self._services[account] -= 1

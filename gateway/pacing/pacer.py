@@ -152,8 +152,11 @@ class Pacer(Generic[Q]):
         flight.carrier.flying -= flight.segments
         sender.waiting += flight.segments
         if refund:
-            for bucket in self._buckets(line, item):
-                bucket.give_back(flight.segments, self._now)
+            line.bucket.give_back(flight.segments, self._now)
+            for gate in self._gates(line, item):
+                gate.bucket.give_back(flight.segments, self._now)
+            if flight.carrier.bucket is not None:
+                flight.carrier.bucket.give_back(flight.segments, self._now)
         if not_before is not None:
             line.not_before = max(line.not_before, not_before)
         line.fifo(item).resume(item, BEFORE_ALL, flight.order)
@@ -173,7 +176,7 @@ class Pacer(Generic[Q]):
         self._wake(now)
         self._more = False
         out: list[Q] = []
-        carriers = [carrier for carrier in self._carriers.values() if len(carrier.ring)]
+        carriers = [carrier for carrier in self._carriers.values() if carrier.ring.turns]
         if len(carriers) > 1:  # no carrier is always the first to use up the limit
             self._turn = (self._turn + 1) % len(carriers)
             carriers = carriers[self._turn :] + carriers[: self._turn]
@@ -196,26 +199,26 @@ class Pacer(Generic[Q]):
             sender = self._senders[item.sender_id] = self._new_sender(item.sender_id)
         carrier = self._carrier(item.carrier_id)
         line = self._line(sender, item.destination_class)
-        segments, free = item.segments, room(item.carrier_id)
+        segments = item.segments
         if (
             item.recipient in sender.recipients
             or line.placed
-            or len(carrier.ring)
-            or (segments > free and (carrier.flying or free <= 0))
+            or carrier.ring.turns
             or line.ready_at(segments, now) > now
-            or any(gate.lines for gate in self._gates(line, item))
-            or any(bucket.ready_at(segments, now) > now for bucket in self._buckets(line, item))
         ):
-            self._tidy(sender)
+            return False
+        gates = self._gates(line, item)
+        for gate in gates:
+            if gate.lines or gate.bucket.ready_at(segments, now) > now:
+                return False
+        if carrier.bucket is not None and carrier.bucket.ready_at(segments, now) > now:
+            return False
+        free = room(item.carrier_id)
+        if segments > free and (carrier.flying or free <= 0):
             return False
         sender.recipients[item.recipient] = None
-        line.fifo(item)
-        for bucket in self._buckets(line, item):
-            bucket.take(segments, now)
-        sender.flying += segments
-        carrier.flying += segments
-        self._order += 1
-        self._flights[id(item)] = _Flight(item, carrier, line, self._order)
+        self._take(line, gates, carrier, segments, now)
+        self._fly(item, carrier, line, segments)
         return True
 
     def done(self, item: Q) -> None:
@@ -319,9 +322,12 @@ class Pacer(Generic[Q]):
         return gate
 
     def _account(self, account_id: int) -> _Gate | None:
-        if account_id not in self._accounts:
-            self._accounts[account_id] = self._renewed(None, self._limits.account(account_id))
-        return self._accounts[account_id]
+        try:
+            return self._accounts[account_id]
+        except KeyError:
+            gate = self._renewed(None, self._limits.account(account_id))
+            self._accounts[account_id] = gate
+            return gate
 
     def _carrier(self, carrier_id: int) -> _Carrier:
         carrier = self._carriers.get(carrier_id)
@@ -338,14 +344,14 @@ class Pacer(Generic[Q]):
             line = sender.lines[destination_class] = Line(sender, TokenBucket(rate, self._now))
         return line
 
-    def _gates(self, line: Line, item: Queued) -> list[_Gate]:
-        gates = []
-        if line.sender.campaign is not None:
-            gates.append(self._campaigns[line.sender.campaign])
+    def _gates(self, line: Line, item: Queued) -> tuple[_Gate, ...]:
+        """The shared buckets `item` needs besides its line's and its carrier's; mostly none."""
         account = self._account(item.account_id)
-        if account is not None:
-            gates.append(account)
-        return gates
+        campaign = line.sender.campaign
+        if campaign is None:
+            return () if account is None else (account,)
+        gate = self._campaigns[campaign]
+        return (gate,) if account is None else (gate, account)
 
     def _activate(self, line: Line) -> None:
         """Something was added to `line`: see that it waits somewhere."""
@@ -406,7 +412,7 @@ class Pacer(Generic[Q]):
     def _serve(self, carrier: _Carrier, free: int, now: float, out: list[Q], limit: int) -> None:
         """Release from one carrier's ring until it, its window or `limit` gives out."""
         ring = carrier.ring
-        while len(ring):
+        while ring.turns:
             if len(out) >= limit:
                 self._more = True
                 return
@@ -423,7 +429,8 @@ class Pacer(Generic[Q]):
                 self._more = True  # that carrier may have been served before this one
                 continue
             segments = item.segments
-            if not self._granted(line, item, now):
+            gates = self._gates(line, item)
+            if not self._granted(line, gates, segments, now):
                 ring.discard()
                 continue
             if carrier.bucket is not None:
@@ -433,7 +440,11 @@ class Pacer(Generic[Q]):
                     return
             if segments > free and (carrier.flying or free <= 0):
                 return  # room is news that comes from outside
-            out.append(self._depart(carrier, line, fifo, segments, now))
+            self._take(line, gates, carrier, segments, now)
+            leaving = self._forget_expiry_of(line.pop(fifo, segments))
+            line.sender.waiting -= segments
+            self._fly(leaving, carrier, line, segments)
+            out.append(leaving)
             free -= segments
             self._requeue(carrier, line, item, segments)
 
@@ -449,17 +460,16 @@ class Pacer(Generic[Q]):
             self._next_of_chain(line.sender, item.recipient)
         return None
 
-    def _granted(self, line: Line, item: Queued, now: float) -> bool:
-        """Whether the sender's, campaign's and account's buckets let `item` go.
+    def _granted(self, line: Line, gates: tuple[_Gate, ...], segments: int, now: float) -> bool:
+        """Whether the line's own bucket and those of `gates` let its head go.
 
         If not, the line is put where it waits for the first that does not.
         """
-        segments = item.segments
         at = line.ready_at(segments, now)
         if at > now:
             self._at(at, line)
             return False
-        for gate in self._gates(line, item):
+        for gate in gates:
             at = gate.bucket.ready_at(segments, now)
             if at > now:
                 gate.lines.append(line)
@@ -467,25 +477,27 @@ class Pacer(Generic[Q]):
                 return False
         return True
 
-    def _depart(self, carrier: _Carrier, line: Line, fifo: Fifo, segments: int, now: float) -> Q:
-        """Take every token and move the head from waiting to in flight."""
-        item = self._forget_expiry_of(line.pop(fifo, segments))
-        for bucket in self._buckets(line, item):
-            bucket.take(segments, now)
-        line.sender.waiting -= segments
+    def _take(
+        self,
+        line: Line,
+        gates: tuple[_Gate, ...],
+        carrier: _Carrier,
+        segments: int,
+        now: float,
+    ) -> None:
+        """Take the tokens of a message, all of them."""
+        line.bucket.take(segments, now)
+        for gate in gates:
+            gate.bucket.take(segments, now)
+        if carrier.bucket is not None:
+            carrier.bucket.take(segments, now)
+
+    def _fly(self, item: Q, carrier: _Carrier, line: Line, segments: int) -> None:
+        """`item` goes now: it is in flight until `done` or `put_back`."""
         line.sender.flying += segments
         carrier.flying += segments
         self._order += 1
         self._flights[id(item)] = _Flight(item, carrier, line, self._order)
-        return item
-
-    def _buckets(self, line: Line, item: Queued) -> list[TokenBucket]:
-        buckets = [line.bucket]
-        buckets.extend(gate.bucket for gate in self._gates(line, item))
-        carrier = self._carrier(item.carrier_id)
-        if carrier.bucket is not None:
-            buckets.append(carrier.bucket)
-        return buckets
 
     def _requeue(self, carrier: _Carrier, line: Line, item: Queued, segments: int) -> None:
         """After `item` left: the line stays in the ring, or moves, or is empty."""

@@ -202,7 +202,8 @@ class Line:
 
     def ready_at(self, segments: int, now: float) -> float:
         """When the line's own bucket lets a message go."""
-        return max(self.bucket.ready_at(segments, now), self.not_before)
+        at = self.bucket.ready_at(segments, now)
+        return at if at >= self.not_before else self.not_before
 
 
 Follower = tuple[Line, int, Queued]  # line, position in its fifo, message

@@ -58,4 +58,4 @@ def test_what_is_discarded_is_gone() -> None:
     queue.discard()
     assert queue.peek() != first
     queue.discard()
-    assert len(queue) == 0
+    assert not queue.turns

@@ -309,3 +309,39 @@ def test_an_idle_sender_costs_less_than_2_kb() -> None:
     drain(pacer, until=100.0)
     assert pacer.backlog(1) == 0
     assert deep_size(pacer._senders[1], set()) < 2048
+
+
+def test_an_idle_sender_admits_a_message_at_once() -> None:
+    first, second, third = mails(3)
+    pacer = pacer_with(rates=Rates(2.0))
+    assert pacer.admit(first, 0.0, plenty)
+    assert pacer.backlog(1) == 1
+    assert pacer.admit(second, 0.0, plenty)
+    assert not pacer.admit(third, 0.0, plenty)
+    pacer.enqueue(1, third, 0.0)
+    pacer.done(first)
+    pacer.done(second)
+    assert [item for _, item in drain(pacer, until=5.0)] == [third]
+
+
+def test_nothing_is_admitted_past_what_waits_or_is_missing() -> None:
+    mail = Mail(recipient="+1")
+    assert not pacer_with(*mails(1)).admit(mail, 0.0, plenty)  # its line has mail
+    other = mails(1, sender_id=2)
+    assert not pacer_with(*other).admit(mail, 0.0, plenty)  # its connector has
+    assert not pacer_with().admit(mail, 0.0, lambda _: 0)
+    assert not pacer_with(rates=Rates(0.0)).admit(mail, 0.0, plenty)
+    for rates in (Rates(accounts={1: 0.0}), Rates(carriers={1: 0.0})):
+        assert not pacer_with(rates=rates).admit(mail, 0.0, plenty)
+    pacer = pacer_with(rates=Rates(10.0))
+    assert pacer.admit(Mail(), 0.0, plenty)
+    assert not pacer.admit(Mail(), 0.0, plenty)  # the recipient has one in flight
+
+
+def test_an_admitted_message_that_is_put_back_goes_first() -> None:
+    first, second = mails(2)
+    pacer = pacer_with(rates=Rates(10.0))
+    assert pacer.admit(first, 0.0, plenty)
+    pacer.enqueue(1, second, 0.0)
+    pacer.put_back(first)
+    assert pacer.release(0.0, plenty) == [first, second]
