@@ -85,9 +85,9 @@ def _part_of(header: bytes) -> Part | None:
     while at + 2 <= len(header):
         kind, length = header[at], header[at + 1]
         body = header[at + 2 : at + 2 + length]
-        if kind == _CONCAT_8 and len(body) == 3:
+        if kind == _CONCAT_8 and length == len(body) == 3:
             return _sensible(body[0], body[1], body[2])
-        if kind == _CONCAT_16 and len(body) == 4:
+        if kind == _CONCAT_16 and length == len(body) == 4:
             return _sensible(body[0] << 8 | body[1], body[2], body[3])
         at += 2 + length
     return None

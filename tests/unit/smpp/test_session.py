@@ -1,0 +1,377 @@
+"""The session's rules, on a clock that is only a number."""
+
+from __future__ import annotations
+
+import pytest
+
+from smpp import codec
+from smpp import vocabulary as v
+from smpp.codec import HEADER
+from smpp.events import (
+    Answered,
+    Bound,
+    Delivered,
+    Ended,
+    LateAnswer,
+    Malformed,
+    Notified,
+    Refused,
+    Responded,
+    TimedOut,
+)
+from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.session import BindType, NotBound, Session, SessionConfig, State, WindowFull
+from smpp.states import MOVES, RECEIVABLE, Move
+
+MESSAGE = SubmitSm(Address(1, 1, "15550001111"), Address(1, 1, "441632960675"), b"hello")
+
+
+def response(command: int, sequence: int, status: int = 0, body: bytes = b"\0") -> bytes:
+    return HEADER.pack(16 + len(body), command | v.RESPONSE, status, sequence) + body
+
+
+def session(bound: bool = True, **config: object) -> Session:
+    made = Session(SessionConfig("tandem", "secret", **config))  # type: ignore[arg-type]
+    made.connected(0.0)
+    if bound:
+        made.take_output()
+        made.receive(response(made.config.bind_type.value, 1), 0.0)
+    return made
+
+
+def sent(one: Session) -> list[tuple[int, int, int]]:
+    """(command, status, sequence) of what it wants to write."""
+    data = one.take_output()
+    found = []
+    while data:
+        length, command, status, sequence = HEADER.unpack_from(data)
+        found.append((command, status, sequence))
+        data = data[length:]
+    return found
+
+
+def test_the_first_octets_are_the_bind_and_nothing_before_it():
+    one = session(bound=False, system_type="VMA", address_range="^1555")
+    pdu = codec.decode(one.take_output())
+    assert pdu.command == v.BIND_TRANSCEIVER
+    assert pdu.text("system_id") == "tandem"
+    assert pdu.text("password") == "secret"
+    assert pdu.text("system_type") == "VMA"
+    assert pdu.text("address_range") == "^1555"
+    assert pdu.number("interface_version") == 0x34
+    assert one.state is State.BINDING
+
+
+@pytest.mark.parametrize(
+    ("bind_type", "state", "may_submit"),
+    [
+        (BindType.TRANSMITTER, State.BOUND_TX, True),
+        (BindType.RECEIVER, State.BOUND_RX, False),
+        (BindType.TRANSCEIVER, State.BOUND_TRX, True),
+    ],
+)
+def test_each_kind_of_bind_has_its_state(bind_type, state, may_submit):
+    one = session(bound=False, bind_type=bind_type)
+    body = b"smsc\0\x02\x10\0\x01\x34"
+    assert one.receive(response(bind_type.value, 1, body=body), 0.0) == [Bound("smsc", 0x34)]
+    assert one.state is state
+    assert one.can_submit is may_submit
+    assert bool(one.window_free) is may_submit
+    if not may_submit:
+        with pytest.raises(NotBound):
+            one.submit(MESSAGE, 1, 0.0)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"smsc\0"])
+def test_a_refusal_ends_the_session_with_or_without_a_body(body):
+    one = session(bound=False)
+    events = one.receive(response(v.BIND_TRANSCEIVER, 1, 0x0E, body), 0.0)
+    assert events == [Refused(0x0E), Ended("bind refused: ESME_RINVPASWD")]
+    assert one.receive(response(v.BIND_TRANSCEIVER, 1), 0.0) == []
+
+
+def test_a_generic_nack_refuses_a_bind_even_with_status_zero():
+    one = session(bound=False)
+    events = one.receive(HEADER.pack(16, v.GENERIC_NACK, 0, 1), 0.0)
+    assert events[0] == Refused(v.ESME_RUNKNOWNERR)
+
+
+def test_a_bind_without_an_answer_ends_in_time():
+    one = session(bound=False, bind_timeout_s=10.0)
+    assert one.deadline() == 10.0
+    assert one.tick(9.9) == []
+    assert one.tick(10.0) == [Ended("no answer to the bind in 10 s")]
+
+
+def test_an_smsc_may_say_outbind_and_ask_enquire_link_before_it_answers_the_bind():
+    one = session(bound=False)
+    one.take_output()
+    outbind = codec.encode(Pdu(v.OUTBIND, 1, fields={"system_id": "smsc"}))
+    [event] = one.receive(outbind + HEADER.pack(16, v.ENQUIRE_LINK, 0, 9), 0.0)
+    assert isinstance(event, Notified)
+    assert sent(one) == [(v.ENQUIRE_LINK_RESP, 0, 9)]
+    assert one.receive(response(v.BIND_TRANSCEIVER, 1), 0.0) == [Bound("", 0)]
+
+
+def test_answers_find_their_tokens_in_any_order():
+    one = session()
+    for token in "abc":
+        one.submit(MESSAGE, token, 0.0)
+    numbers = [number for _, _, number in sent(one)]
+    stream = b"".join(
+        response(v.SUBMIT_SM, number, status, body)
+        for number, status, body in (
+            (numbers[2], 0, b"id-c\0"),
+            (numbers[0], 0x58, b""),
+            (numbers[1], 0x0499, b"\0"),
+        )
+    )
+    assert one.receive(stream, 1.0) == [
+        Answered("c", 0, "id-c", ()),
+        Answered("a", 0x58, "", ()),
+        Answered("b", 0x0499, "", ()),
+    ]
+    assert one.window_free == 100
+
+
+def test_a_message_that_has_no_octets_takes_no_place_in_the_window():
+    one = session(window=1)
+    with pytest.raises(codec.CodecError):
+        one.submit(SubmitSm(MESSAGE.source, Address(1, 1, "1" * 30), b""), 1, 0.0)
+    one.submit(MESSAGE, 2, 0.0)
+    with pytest.raises(WindowFull):
+        one.submit(MESSAGE, 3, 0.0)
+
+
+def test_a_generic_nack_answers_the_submit_it_names_and_never_as_a_success():
+    one = session()
+    one.submit(MESSAGE, "token", 0.0)
+    [(_, _, number)] = sent(one)
+    events = one.receive(HEADER.pack(16, v.GENERIC_NACK, 0, number), 1.0)
+    assert events == [Answered("token", v.ESME_RUNKNOWNERR, "", ())]
+
+
+@pytest.mark.parametrize("command", [v.GENERIC_NACK, v.SUBMIT_SM_RESP, v.DATA_SM_RESP])
+def test_an_answer_to_nothing_is_counted_and_changes_nothing(command):
+    one = session()
+    one.submit(MESSAGE, "token", 0.0)
+    [event] = one.receive(HEADER.pack(16, command, 8, 999), 1.0)
+    assert isinstance(event, Malformed)
+    assert one.unmatched == 1
+    assert one.in_flight == 1
+
+
+def test_an_answer_of_another_command_does_not_count_as_the_answer():
+    one = session()
+    one.submit(MESSAGE, "token", 0.0)
+    [(_, _, number)] = sent(one)
+    [event] = one.receive(response(v.QUERY_SM, number), 1.0)
+    assert isinstance(event, Malformed)
+    assert one.receive(response(v.SUBMIT_SM, number), 1.0) == [Answered("token", 0, "", ())]
+
+
+def test_a_late_answer_is_told_as_late_and_only_once():
+    one = session(response_timeout_s=5.0)
+    one.submit(MESSAGE, "token", 0.0)
+    [(_, _, number)] = sent(one)
+    assert one.deadline() == 5.0
+    assert one.tick(5.0) == [TimedOut("token")]
+    assert one.window_free == 100
+    data = response(v.SUBMIT_SM, number, body=b"late\0")
+    assert one.receive(data, 2400.0) == [LateAnswer("token", 0, "late", ())]
+    assert isinstance(one.receive(data, 2400.0)[0], Malformed)
+
+
+def test_only_so_many_late_answers_are_remembered():
+    one = session(window=10, late_answers=3, response_timeout_s=5.0)
+    for token in range(10):
+        one.submit(MESSAGE, token, 0.0)
+    numbers = [number for _, _, number in sent(one)]
+    one.tick(5.0)
+    late = [one.receive(response(v.SUBMIT_SM, number), 6.0)[0] for number in numbers]
+    assert [event.token for event in late if isinstance(event, LateAnswer)] == [7, 8, 9]
+
+
+def test_other_requests_share_the_window_and_come_back_whole():
+    one = session(window=1)
+    one.request(Pdu(v.QUERY_SM, fields={"message_id": "x"}), "query", 0.0)
+    [(command, _, number)] = sent(one)
+    assert command == v.QUERY_SM
+    with pytest.raises(WindowFull):
+        one.submit(MESSAGE, 1, 0.0)
+    [event] = one.receive(response(v.QUERY_SM, number, body=b"x\0\0\x02\0"), 1.0)
+    assert isinstance(event, Responded)
+    assert event.response.number("message_state") == 2
+
+
+def test_deliveries_are_answered_with_their_own_command_and_number():
+    one = session()
+    data_sm = codec.encode(Pdu(v.DATA_SM, 41, fields={"source_addr": "1"}))
+    deliver_sm = codec.encode_deliver(MESSAGE, 42)
+    first, second = one.receive(data_sm + deliver_sm, 1.0)
+    assert isinstance(first, Delivered)
+    assert isinstance(second, Delivered)
+    assert one.owed == 2
+    assert one.answer(second.delivery, 0x64)
+    assert one.answer(first.delivery)
+    assert not one.answer(first.delivery)
+    assert sent(one) == [(v.DELIVER_SM_RESP, 0x64, 42), (v.DATA_SM_RESP, 0, 41)]
+    assert one.owed == 0
+
+
+def test_silence_is_asked_about_and_then_ends_the_session():
+    one = session(enquire_interval_s=30.0, response_timeout_s=10.0)
+    assert one.deadline() == 30.0
+    assert one.tick(30.0) == []
+    assert [command for command, _, _ in sent(one)] == [v.ENQUIRE_LINK]
+    assert one.deadline() == 40.0
+    assert one.tick(39.0) == []
+    assert one.tick(40.0) == [Ended("no sign of life in 40.0 s")]
+
+
+def test_any_pdu_is_a_sign_of_life():
+    one = session(enquire_interval_s=30.0, response_timeout_s=10.0)
+    one.tick(30.0)
+    one.receive(codec.encode_deliver(MESSAGE, 1), 35.0)
+    assert one.tick(41.0) == []
+    assert one.deadline() == 65.0
+
+
+def test_a_few_octets_are_no_sign_of_life():
+    one = session(enquire_interval_s=30.0, response_timeout_s=10.0)
+    one.tick(30.0)
+    one.receive(b"\0\0\0\x10", 35.0)
+    assert isinstance(one.tick(40.0)[0], Ended)
+
+
+def test_no_enquire_link_is_sent_when_it_is_turned_off():
+    one = session(enquire_interval_s=0)
+    assert one.deadline() == float("inf")
+
+
+def test_a_session_without_messages_unbinds_when_it_is_told_to():
+    one = session(inactivity_timeout_s=60.0, enquire_interval_s=0)
+    assert one.deadline() == 60.0
+    one.tick(60.0)
+    assert [command for command, _, _ in sent(one)] == [v.UNBIND]
+    assert one.state is State.UNBINDING
+
+
+def test_unbind_waits_for_its_answer_but_not_for_ever():
+    one = session()
+    one.unbind(1.0)
+    [(_, _, number)] = sent(one)
+    assert one.window_free == 0
+    assert one.receive(response(v.UNBIND, number, body=b""), 2.0) == [Ended("unbound")]
+    other = session()
+    other.unbind(1.0)
+    assert other.tick(other.deadline()) == [Ended("unbound without the peer's answer")]
+
+
+def test_answers_are_taken_while_unbinding():
+    one = session()
+    one.submit(MESSAGE, "token", 0.0)
+    [(_, _, number)] = sent(one)
+    one.unbind(1.0)
+    assert one.receive(response(v.SUBMIT_SM, number), 1.5) == [Answered("token", 0, "", ())]
+
+
+def test_an_unbind_by_the_peer_is_answered_and_ends():
+    one = session()
+    assert one.receive(HEADER.pack(16, v.UNBIND, 0, 5), 1.0) == [Ended("unbound by the SMSC")]
+    assert sent(one) == [(v.UNBIND_RESP, 0, 5)]
+    with pytest.raises(NotBound):
+        one.submit(MESSAGE, 1, 1.0)
+
+
+@pytest.mark.parametrize("length", [0, 2, 15, 65_537, 0xFFFFFFFF])
+def test_a_broken_frame_ends_the_session_with_a_clear_reason(length):
+    one = session()
+    malformed, ended = one.receive(HEADER.pack(length, v.DELIVER_SM, 0, 3), 1.0)
+    assert isinstance(malformed, Malformed)
+    assert isinstance(ended, Ended)
+    assert str(length) in ended.reason
+    assert sent(one) == [(v.GENERIC_NACK, v.ESME_RINVCMDLEN, 3)]
+    assert one.receive(b"anything", 1.0) == []
+
+
+def test_a_frame_of_exactly_the_limit_is_taken():
+    one = session(max_pdu_bytes=1024)
+    pdu = codec.encode_deliver(
+        SubmitSm(MESSAGE.source, MESSAGE.destination, b"", tlvs=((v.MESSAGE_PAYLOAD, b""),)), 1
+    )
+    payload = b"x" * (1024 - len(pdu))
+    pdu = codec.encode_deliver(
+        SubmitSm(MESSAGE.source, MESSAGE.destination, b"", tlvs=((v.MESSAGE_PAYLOAD, payload),)), 1
+    )
+    assert len(pdu) == 1024
+    [event] = one.receive(pdu, 1.0)
+    assert isinstance(event, Delivered)
+
+
+def test_a_delivery_that_cannot_be_read_is_answered_and_the_session_goes_on():
+    one = session()
+    broken = HEADER.pack(20, v.DELIVER_SM, 0, 8) + b"\0\x01\x014"
+    [malformed, delivered] = one.receive(broken + codec.encode_deliver(MESSAGE, 9), 1.0)
+    assert isinstance(malformed, Malformed)
+    assert malformed.data == broken
+    assert isinstance(delivered, Delivered)
+    assert sent(one) == [(v.DELIVER_SM_RESP, v.ESME_RINVCMDLEN, 8)]
+
+
+def test_an_unknown_command_is_answered_with_a_nack():
+    one = session()
+    [event] = one.receive(HEADER.pack(20, 0x00010203, 0, 8) + b"what", 1.0)
+    assert isinstance(event, Malformed)
+    assert sent(one) == [(v.GENERIC_NACK, v.ESME_RINVCMDID, 8)]
+
+
+def test_a_known_command_out_of_place_is_refused_for_the_state():
+    one = session()
+    [event] = one.receive(codec.encode_submit(MESSAGE, 8), 1.0)
+    assert isinstance(event, Malformed)
+    assert sent(one) == [(v.GENERIC_NACK, v.ESME_RINVBNDSTS, 8)]
+
+
+def test_an_alert_notification_takes_no_answer():
+    one = session()
+    alert = codec.encode(Pdu(v.ALERT_NOTIFICATION, 3, fields={"source_addr": "447700900123"}))
+    [event] = one.receive(alert, 1.0)
+    assert isinstance(event, Notified)
+    assert sent(one) == []
+
+
+def test_what_is_unanswered_is_named_in_order_and_once():
+    one = session()
+    for token in "abc":
+        one.submit(MESSAGE, token, 0.0)
+    one.request(Pdu(v.QUERY_SM), "query", 0.0)
+    assert one.unanswered() == ["a", "b", "c"]
+    assert one.unanswered() == []
+
+
+def test_a_tap_sees_both_ways():
+    one = session()
+    seen: list[tuple[str, bytes]] = []
+    one.tap = lambda direction, data: seen.append((direction, data))
+    one.submit(MESSAGE, 1, 0.0)
+    pdu = one.take_output()
+    answer = response(v.SUBMIT_SM, HEADER.unpack_from(pdu)[3])
+    one.receive(answer, 1.0)
+    assert seen == [("out", pdu), ("in", answer)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"window": 0}, {"max_pdu_bytes": 10}, {"response_timeout_s": 0}, {"bind_timeout_s": -1}],
+)
+def test_a_configuration_that_cannot_work_is_refused(config):
+    with pytest.raises(ValueError, match=next(iter(config))):
+        SessionConfig("a", "b", **config)
+
+
+def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():
+    assert set(RECEIVABLE) == set(State)
+    assert {state for state, _ in MOVES} <= set(State)
+    for state in State:
+        assert MOVES[state, Move.ENDED] is State.CLOSED
