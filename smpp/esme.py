@@ -113,6 +113,8 @@ class Bind:
         """The response to a submit that had been reported as timed out."""
         self.on_notified: Callable[[Pdu], None] | None = None
         """alert_notification, outbind."""
+        self.on_unreachable: Callable[[str, float], None] | None = None
+        """A connection that failed before it was bound: why, and the wait before the next."""
         self.host: tuple[str, int] | None = None
         """Where the present connection leads."""
         self.smsc_system_id = ""
@@ -248,8 +250,8 @@ class Bind:
             await self._unless_closing(self._connect(link))
             if link.opened:
                 await asyncio.shield(link.closed)
-        except (OSError, TimeoutError, ValueError):  # ValueError: unusable TLS files
-            return self._failed(loop.time())
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: unusable TLS files
+            return self._failed(loop.time(), str(error) or type(error).__name__)
         finally:
             link.abort("cancelled")
             if link.opened:
@@ -262,7 +264,7 @@ class Bind:
         if self._was_bound:
             self._failed_in_round = 0
             return self.backoff.lost(now)
-        return self._failed(now)
+        return self._failed(now, reason or "closed")
 
     def _begin(self) -> tuple[Session, Link]:
         self.host = self.config.hosts[self._host_index % len(self.config.hosts)]
@@ -298,20 +300,23 @@ class Bind:
         ssl_object = transport.get_extra_info("ssl_object")
         return tls is None or tls.accepts(ssl_object.getpeercert(binary_form=True))
 
-    def _failed(self, now: float) -> float:
+    def _failed(self, now: float, reason: str) -> float:
         """On to the next host at once; after a round of all of them, wait."""
         self._host_index += 1
         self._failed_in_round += 1
-        if self._failed_in_round % len(self.config.hosts):
-            return 0.0
-        return self.backoff.failed(now)
+        wait = 0.0
+        if self._failed_in_round % len(self.config.hosts) == 0:
+            wait = self.backoff.failed(now)
+        if self.on_unreachable is not None:
+            self._tell("on_unreachable", self.on_unreachable, reason, wait)
+        return wait
 
     def _after_refusal(self, status: int, now: float) -> float:
         wait = self.backoff.refused(status, now)
         refusal = classify(status)
         if refusal is RefusalClass.SYSTEM:
             self._host_index += 1
-        self._handler.bind_refused(self, status, refusal, wait)
+        self._tell("bind_refused", self._handler.bind_refused, self, status, refusal, wait)
         return wait
 
     async def _unless_closing(self, work: Coroutine[Any, Any, _T]) -> _T | None:
@@ -392,18 +397,22 @@ class Bind:
             if not future.done():
                 future.set_exception(NotBound(self.name))
         if self._was_bound:
-            self._handler.bind_down(self, reason, session.unanswered())
+            self._tell("bind_down", self._handler.bind_down, self, reason, session.unanswered())
 
     def _writable(self) -> None:
         if self.bound:
             self._opened()
 
     def _opened(self) -> None:
+        self._tell("window_opened", self._handler.window_opened, self)
+
+    def _tell(self, name: str, call: Callable[..., None], *args: object) -> None:
+        """Call the handler; what it raises goes to the loop's exception handler."""
         try:
-            self._handler.window_opened(self)
+            call(*args)
         except Exception as error:
             asyncio.get_running_loop().call_exception_handler(
-                {"message": f"bind {self.name}: window_opened", "exception": error}
+                {"message": f"bind {self.name}: {name}", "exception": error}
             )
 
     def _check_drained(self) -> None:

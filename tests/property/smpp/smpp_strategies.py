@@ -47,7 +47,8 @@ def _value(field: Field) -> st.SearchStrategy[object]:
         case Kind.SHORT_MESSAGE:
             return st.binary(max_size=254)
         case Kind.DESTINATIONS:
-            one = st.builds(Destination, addresses) | st.builds(Destination, st.none(), text(20))
+            lists = text(20).map(lambda name: Destination(None, name))
+            one = addresses.map(Destination) | lists
             return st.lists(one, max_size=6).map(tuple)
         case Kind.FAILURES:
             one = st.builds(Failure, addresses, st.integers(0, 0xFFFFFFFF))

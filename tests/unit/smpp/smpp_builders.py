@@ -51,6 +51,10 @@ class Recorder:
                 self._changed.clear()
                 await self._changed.wait()
 
+    def changed(self) -> None:
+        """Ask the condition again."""
+        self._changed.set()
+
     def bind_up(self, bind: Bind) -> None:
         self.ups += 1
         if self.on_open is not None:
