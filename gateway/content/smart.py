@@ -6,10 +6,11 @@ it was submitted, because it goes out as UCS-2 anyway and would only lose its ty
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from gateway import data
-from smpp.alphabet import is_gsm7
+from smpp.alphabet import BASIC, EXTENSION, is_gsm7
 
 
 @cache
@@ -21,13 +22,19 @@ def replacements() -> dict[int, str]:
     }
 
 
+@cache
+def _beyond_help() -> re.Pattern[str]:
+    """One character that is neither GSM-7 nor replaceable; most UCS-2 texts begin with one."""
+    helped = [*BASIC.replace("\x1b", ""), *EXTENSION.values(), *map(chr, replacements())]
+    return re.compile(f"[^{re.escape(''.join(helped))}]")
+
+
 def smarten(text: str) -> str:
     """`text` with every replaceable character replaced, or as it is.
 
     As it is when it already is GSM-7 and when replacing would not make it so. One pass,
     code point by code point, without normalisation: a decomposed accent stays UCS-2.
     """
-    if is_gsm7(text):
+    if is_gsm7(text) or _beyond_help().search(text):
         return text
-    replaced = text.translate(replacements())
-    return replaced if is_gsm7(replaced) else text
+    return text.translate(replacements())

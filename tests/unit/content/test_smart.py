@@ -44,6 +44,7 @@ def test_typography_becomes_gsm7(text: str, result: str) -> None:
         "\u201cçava\u201d",  # not in the table, on purpose
         "\u2011",
         "e\u0301",  # no normalisation
+        "a\x1bb",
         "™ ©",
     ],
 )
