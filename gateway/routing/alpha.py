@@ -62,3 +62,17 @@ def read(rows: Iterable[Mapping[str, str]]) -> dict[str, AlphaCountry]:
 def packaged() -> Mapping[str, AlphaCountry]:
     """The packaged table of 246 countries."""
     return read(data.rows("alpha_sender_countries.csv"))
+
+
+def alert_is_due(treatment: AlphaCountry, registered: bool, sender_is_local_number: bool) -> bool:
+    """Whether a message should raise the pre-registration alert 30018 (§2.5).
+
+    `registered`: the account has an approved alphanumeric sender for the country.
+    `sender_is_local_number`: the chosen sender is a number or short code of that country.
+    The service's own switch is the caller's to ask.
+    """
+    return (
+        treatment.preregistration is not Preregistration.NONE
+        and not registered
+        and not sender_is_local_number
+    )
