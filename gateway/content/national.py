@@ -79,7 +79,7 @@ def _encoder(locking: int, single: int) -> dict[int, str]:
 
 
 def capacity(elements: int) -> tuple[int, int]:
-    """Septets of a single part and of one of several, with `elements` language elements."""
+    """Septets of a single part and of one of several, with one or two language elements."""
     single = (_OCTETS - 1 - _ELEMENT * elements) * 8 // 7
     part = (_OCTETS - 1 - _CONCATENATION - _ELEMENT * elements) * 8 // 7
     return single, part

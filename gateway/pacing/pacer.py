@@ -144,7 +144,8 @@ class Pacer(Generic[Q]):
         """Let a released message go again, at the head where it was.
 
         `not_before` holds its whole line until then (a throttled head waits and keeps its
-        place). `refund` returns its tokens: only for what never reached the carrier.
+        place). `refund` returns its tokens: only for what never reached the carrier. A message
+        may have expired meanwhile; it is then reported by `expire`.
         """
         flight = self._flights.pop(id(item))
         line, sender = flight.line, flight.line.sender
@@ -152,11 +153,7 @@ class Pacer(Generic[Q]):
         flight.carrier.flying -= flight.segments
         sender.waiting += flight.segments
         if refund:
-            line.bucket.give_back(flight.segments, self._now)
-            for gate in self._gates(line, item):
-                gate.bucket.give_back(flight.segments, self._now)
-            if flight.carrier.bucket is not None:
-                flight.carrier.bucket.give_back(flight.segments, self._now)
+            self._give_back(flight)
         if not_before is not None:
             line.not_before = max(line.not_before, not_before)
         line.fifo(item).resume(item, BEFORE_ALL, flight.order)
@@ -231,6 +228,13 @@ class Pacer(Generic[Q]):
         flight.carrier.flying -= flight.segments
         self._next_of_chain(sender, item.recipient)
         self._tidy(sender)
+
+    def withdraw(self, item: Q) -> None:
+        """A released message did not go after all and is ours no more: its tokens return."""
+        flight = self._flights.get(id(item))
+        if flight is not None:
+            self._give_back(flight)
+            self.done(item)
 
     def remove(self, item: Q) -> bool:
         """Take out a waiting message (canceled, or selected anew); False if it does not wait."""
@@ -498,6 +502,14 @@ class Pacer(Generic[Q]):
         carrier.flying += segments
         self._order += 1
         self._flights[id(item)] = _Flight(item, carrier, line, self._order)
+
+    def _give_back(self, flight: _Flight) -> None:
+        """Return every token that `_take` took."""
+        flight.line.bucket.give_back(flight.segments, self._now)
+        for gate in self._gates(flight.line, flight.item):
+            gate.bucket.give_back(flight.segments, self._now)
+        if flight.carrier.bucket is not None:
+            flight.carrier.bucket.give_back(flight.segments, self._now)
 
     def _requeue(self, carrier: _Carrier, line: Line, item: Queued, segments: int) -> None:
         """After `item` left: the line stays in the ring, or moves, or is empty."""

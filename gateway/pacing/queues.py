@@ -25,7 +25,11 @@ from gateway.pacing.fair import FairQueue, Key
 
 
 class Queued(Protocol):
-    """What the pacer needs to know of a message. It never writes to one."""
+    """What the pacer needs to know of a message.
+
+    The pacer never writes to one, and finds it again by what it reads here: none of it may
+    change between `enqueue` and the message's release or removal.
+    """
 
     @property
     def sender_id(self) -> int: ...

@@ -4,7 +4,8 @@ Services with pools of numbers share two connectors. Recipients write themselves
 mappings, carriers answer late, throttle now and then, and go down for a while. Nothing sleeps:
 the next event is always the nearest of arrivals, answers, and what the pacer asks for.
 
-``python tests/simulation/traffic.py --seed 1 --hours 168`` runs a week and prints its figures.
+``python tests/simulation/traffic.py --hours 168 --load 0.06`` runs a week (1.7 million messages,
+about a minute) and prints its figures.
 """
 
 from __future__ import annotations
@@ -286,15 +287,18 @@ def _pool(first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool 
 BULK, CHAT, ABROAD, SCALER, HURRY = 1, 2, 3, 4, 5
 
 
-def mixed_world(seed: int) -> World:
-    """Five services of four accounts on two connectors, one of which fails for ten minutes."""
+def mixed_world(seed: int, load: float = 1.0) -> World:
+    """Five services of four accounts on two connectors, one of which fails for ten minutes.
+
+    At a `load` of one, 32 messages a second arrive.
+    """
     americans = tuple(_numbers("+1212555", 4_000, 4))
     germans = tuple(_numbers("+4915123", 3_000, 6))
     services = [
-        Service(BULK, 1, _pool(100, "+1646555", 20, 1), 8.0, americans),
-        Service(CHAT, 2, _pool(200, "+1415555", 4, 1), 0.8, americans[:300]),
-        Service(ABROAD, 3, _pool(300, "+4917012345", 4, 2), 12.0, germans),
-        Service(SCALER, 3, _pool(400, "+4917112345", 5, 2, sticky=False), 10.0, germans),
+        Service(BULK, 1, _pool(100, "+1646555", 20, 1), 8.0 * load, americans),
+        Service(CHAT, 2, _pool(200, "+1415555", 4, 1), 0.8 * load, americans[:300]),
+        Service(ABROAD, 3, _pool(300, "+4917012345", 4, 2), 12.0 * load, germans),
+        Service(SCALER, 3, _pool(400, "+4917112345", 5, 2, sticky=False), 10.0 * load, germans),
         # More than its one number carries, and impatient.
         Service(HURRY, 4, _pool(500, "+1303555", 1, 1), 1.0, americans[:500], validity_s=90.0),
     ]
@@ -310,9 +314,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--load", type=float, default=1.0)
     given = parser.parse_args()
     started = perf_counter()
-    figures = mixed_world(given.seed).run(given.hours * 3600)
+    figures = mixed_world(given.seed, given.load).run(given.hours * 3600)
     elapsed = perf_counter() - started
     for name in (
         "accepted", "sent", "expired", "throttled", "waiting", "worst_excess", "out_of_order",

@@ -338,6 +338,16 @@ def test_nothing_is_admitted_past_what_waits_or_is_missing() -> None:
     assert not pacer.admit(Mail(), 0.0, plenty)  # the recipient has one in flight
 
 
+def test_a_withdrawn_message_leaves_nothing_behind() -> None:
+    first, second = mails(2)
+    pacer = pacer_with(rates=Rates(1.0, accounts={1: 1.0}, carriers={1: 1.0}))
+    assert pacer.admit(first, 0.0, plenty)
+    pacer.withdraw(first)
+    assert pacer.backlog(1) == 0
+    assert pacer.admit(second, 0.0, plenty)
+    pacer.withdraw(first)  # no more in flight: ignored
+
+
 def test_an_admitted_message_that_is_put_back_goes_first() -> None:
     first, second = mails(2)
     pacer = pacer_with(rates=Rates(10.0))
