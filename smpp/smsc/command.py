@@ -52,6 +52,9 @@ def _scenario(args: argparse.Namespace) -> Scenario:
 
 
 async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
+    done = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
     smsc = Smsc(scenario, seed=args.seed)
     try:
         await smsc.start(args.host, args.port, args.control_port)
@@ -65,9 +68,6 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
             flush=True,
         )
     print(f"control: http://{args.host}:{smsc.control_port}", flush=True)
-    done = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
     await done.wait()
     await smsc.stop()
     return 0

@@ -168,6 +168,17 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        carrier = self.carrier
+        if self.deaf and carrier is not None and carrier.scenario.inactivity_s:
+            # A half-open session does not hear that the other side has gone: it
+            # counts as bound until the carrier's timer has run out.
+            silent_s = self._loop.time() - self.received_at
+            rest_s = max(carrier.scenario.inactivity_s - silent_s, 0.0)
+            carrier.agenda.add(rest_s, self._gone)
+        else:
+            self._gone()
+
+    def _gone(self) -> None:
         self._on_lost(self)
         carrier = self.carrier
         if carrier is not None and self._unanswered:
@@ -394,6 +405,8 @@ def _malformed(kind: str, sequence: int) -> bytes:
     if kind == "huge_frame":
         return HEADER.pack(0x7FFFFFFF, v.DELIVER_SM, 0, sequence)
     command, status, body = bodies[kind]
+    if kind == "nack":
+        sequence = 0  # as when the request could not even be read (§4.3.1)
     if kind == "stray_response":
         sequence = codec.MAX_SEQUENCE - sequence
     return HEADER.pack(16 + len(body), command, status, sequence) + body
