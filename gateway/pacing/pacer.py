@@ -28,12 +28,12 @@ from heapq import heapify, heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
 from gateway.pacing.bucket import TokenBucket
+from gateway.pacing.expiry import ExpiryWheel
 from gateway.pacing.fair import FairQueue
 from gateway.pacing.queues import BEFORE_ALL, Fifo, Line, Queued, SenderQueue
 
 Q = TypeVar("Q", bound=Queued)
 
-_NEVER: Final = 1e15
 _LEAST_RATE: Final = 1e-9
 _NO_LIMIT: Final = 1e9  # for a gate that was lifted while lines waited at it
 BATCH: Final = 500  # messages per release: what is claimed must be written in one turn
@@ -77,11 +77,6 @@ def _segments_of_head(line: Line) -> float:
     return head[1].segments if head is not None else 0
 
 
-def _second(item: Queued) -> int:
-    """The first full second at which `item` has expired."""
-    return math.ceil(min(item.expires_at, _NEVER))
-
-
 class _Flight:
     """A released message that is not done."""
 
@@ -107,10 +102,7 @@ class Pacer(Generic[Q]):
         # When to look at a line's own bucket, a gate or a carrier again. The number settles ties.
         self._heap: list[tuple[float, int, Line | _Gate | _Carrier]] = []
         self._flights: dict[int, _Flight] = {}  # by id() of the message
-        # Waiting messages by the second in which they expire, and those seconds in order.
-        # An emptied second stays as None, so that it is in the list once only.
-        self._expiring: dict[int, dict[int, Q] | None] = {}
-        self._seconds: list[int] = []
+        self._expiry: ExpiryWheel[Q] = ExpiryWheel()
         self._expired: list[Q] = []
         self._order = 0
         self._now = 0.0
@@ -128,7 +120,7 @@ class Pacer(Generic[Q]):
         line = self._line(sender, item.destination_class)
         fifo = line.fifo(item)
         sender.waiting += item.segments
-        self._note_expiry(item)
+        self._expiry.add(item)
         recipients = sender.recipients
         if item.recipient not in recipients:  # nobody ahead of it
             recipients[item.recipient] = None
@@ -157,7 +149,7 @@ class Pacer(Generic[Q]):
         if not_before is not None:
             line.not_before = max(line.not_before, not_before)
         line.fifo(item).resume(item, BEFORE_ALL, flight.order)
-        self._note_expiry(item)
+        self._expiry.add(item)
         self._activate(line)
 
     # Out.
@@ -238,7 +230,7 @@ class Pacer(Generic[Q]):
 
     def remove(self, item: Q) -> bool:
         """Take out a waiting message (canceled, or selected anew); False if it does not wait."""
-        if self._forget_expiry(item) is None:
+        if self._expiry.take(item) is None:
             return False
         sender = self._senders[item.sender_id]
         self._leave(sender, item)
@@ -248,13 +240,11 @@ class Pacer(Generic[Q]):
     def expire(self, now: float) -> list[Q]:
         """Messages whose time has passed, taken out. In flight ones are not touched."""
         self._now = now = max(self._now, now)
-        while self._seconds and self._seconds[0] <= now:
-            waiting = self._expiring.pop(heappop(self._seconds))
-            for item in waiting.values() if waiting is not None else ():
-                sender = self._senders[item.sender_id]
-                self._leave(sender, item)
-                self._tidy(sender)
-                self._expired.append(item)
+        for item in self._expiry.due(now):
+            sender = self._senders[item.sender_id]
+            self._leave(sender, item)
+            self._tidy(sender)
+            self._expired.append(item)
         expired, self._expired = self._expired, []
         return expired
 
@@ -268,8 +258,7 @@ class Pacer(Generic[Q]):
         if self._more or self._expired:
             return self._now
         time = self._heap[0][0] if self._heap else math.inf
-        if self._seconds:
-            time = min(time, self._seconds[0])
+        time = min(time, self._expiry.next_time())
         return time if time < math.inf else None
 
     def backlog(self, sender_id: int) -> int:
@@ -445,7 +434,7 @@ class Pacer(Generic[Q]):
             if segments > free and (carrier.flying or free <= 0):
                 return  # room is news that comes from outside
             self._take(line, gates, carrier, segments, now)
-            leaving = self._forget_expiry_of(line.pop(fifo, segments))
+            leaving = self._no_longer_waiting(line.pop(fifo, segments))
             line.sender.waiting -= segments
             self._fly(leaving, carrier, line, segments)
             out.append(leaving)
@@ -459,7 +448,7 @@ class Pacer(Generic[Q]):
             if item.expires_at > now:
                 return head
             line.pop(fifo, 0)
-            self._expired.append(self._forget_expiry_of(item))
+            self._expired.append(self._no_longer_waiting(item))
             line.sender.waiting -= item.segments
             self._next_of_chain(line.sender, item.recipient)
         return None
@@ -560,27 +549,7 @@ class Pacer(Generic[Q]):
         if not sender.recipients:
             sender.recipients = {}
 
-    def _note_expiry(self, item: Q) -> None:
-        second = _second(item)
-        waiting = self._expiring.get(second)
-        if waiting is None:
-            if second not in self._expiring:
-                heappush(self._seconds, second)
-            waiting = self._expiring[second] = {}
-        waiting[id(item)] = item
-
-    def _forget_expiry(self, item: Queued) -> Q | None:
-        """`item`, if it waits; from now on it is not waiting."""
-        second = _second(item)
-        waiting = self._expiring.get(second)
-        if waiting is None:
-            return None
-        found = waiting.pop(id(item), None)
-        if not waiting:
-            self._expiring[second] = None
-        return found
-
-    def _forget_expiry_of(self, item: Queued) -> Q:
-        found = self._forget_expiry(item)
-        assert found is not None, "every waiting message is noted"
+    def _no_longer_waiting(self, item: Queued) -> Q:
+        found = self._expiry.take(item)
+        assert found is not None, "every waiting message is in the wheel"
         return found
