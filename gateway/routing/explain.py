@@ -11,17 +11,16 @@ from typing import NamedTuple
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Group, Pool, Sender
-from gateway.routing.selector import (
-    RULES,
+from gateway.routing.question import (
     Choice,
     Mapping,
     Needs,
     Question,
-    Rule,
     channel_of,
     why_not_carry,
     why_not_reach,
 )
+from gateway.routing.selector import RULES, Rule
 from gateway.routing.standing import Level, Load, Rank, rank
 
 

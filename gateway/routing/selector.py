@@ -21,202 +21,46 @@ from __future__ import annotations
 import zlib
 from collections import abc
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gateway.routing.alpha import Preregistration
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import US_TERRITORIES, NumberKind
-from gateway.routing.pool import NOBODY, Group, Pool, Sender, SenderKind, crosses_into_us
-from gateway.routing.standing import Level, Load, Rank, Standing, rank
+from gateway.routing.pool import NOBODY, Group, Pool, Sender, SenderKind
+from gateway.routing.question import (
+    EMPTY_POOL,
+    NO_SENDER,
+    NOT_IN_POOL,
+    QUEUES_FULL,
+    TOLL_FREE_REACH,
+    UNREACHABLE,
+    US_AND_CANADA,
+    Channel,
+    Choice,
+    Mapping,
+    Needs,
+    Question,
+    channel_of,
+    why_not_alpha,
+    why_not_carry,
+    why_not_reach,
+)
+from gateway.routing.standing import Load
 
-UNREACHABLE: Final = 21612  # no route for this kind of destination, or from this sender
-NOT_IN_POOL: Final = 21606  # explicit From is not a usable sender here
-NO_SENDER: Final = 21703  # the pool has senders, none can carry this message there
-EMPTY_POOL: Final = 21704
-QUEUES_FULL: Final = 30001
-
-_US_AND_CANADA: Final = frozenset({"US", "CA"})
-_TOLL_FREE_REACH: Final = _US_AND_CANADA | US_TERRITORIES
-
-
-class Channel(IntEnum):
-    """What the prefix of `To` asks for; SMS also stands for MMS and for a plain number."""
-
-    SMS = 0
-    WHATSAPP = 1
-    RCS = 2
-
-
-class Needs(NamedTuple):
-    """What the message asks of a sender."""
-
-    media: bool = False  # still media after the converter (§8)
-    segments: int = 1
-    channel: Channel = Channel.SMS
-    rcs_reachable: bool = False  # the recipient's capability, where it was looked up
-    carrier: str = ""  # the recipient's carrier, where it was looked up
-
-
-class Mapping(NamedTuple):
-    """A sticky mapping of the recipient, as stored."""
-
-    sender_id: int
-    created_at: float
-    last_used: float
-
-
-@dataclass(slots=True)
-class Choice:
-    """The answer: a sender, or a failure code; and what becomes of the mapping."""
-
-    sender: Sender | None
-    code: int = 0
-    new_mapping: bool = False  # store recipient -> sender
-    drop_mapping: bool = False  # delete the stored one first
-
-
-class Question:
-    """One selection under way: its inputs, and what the rules found out so far."""
-
-    __slots__ = (
-        "_carrier",
-        "country",
-        "destination",
-        "drop_mapping",
-        "explicit",
-        "facts",
-        "keep_mapping",
-        "load",
-        "looked_at",
-        "mapping",
-        "media",
-        "needs",
-        "now",
-        "pool",
-        "saw_full",
-        "settings",
-    )
-
-    def __init__(
-        self,
-        destination: Destination,
-        needs: Needs,
-        pool: Pool,
-        load: Load,
-        mapping: Mapping | None,
-        explicit: str | None,
-        facts: CarrierFacts,
-        now: float | None,
-    ) -> None:
-        self.destination = destination
-        self.needs = needs
-        self.media = needs.media
-        self.pool = pool
-        self.settings = pool.settings
-        self.load = load
-        self.mapping = mapping
-        self.explicit = explicit
-        self.facts = facts
-        self.now = now
-        # A toll-free recipient has no country; where connectors take one it is a US matter.
-        self.country = destination.country or ("US" if destination.calling_code == "1" else "")
-        self.drop_mapping = False
-        self.keep_mapping = False  # another sender for this message only
-        self.saw_full = False
-        # Every group a candidate was picked from, with the winner; None keeps no record.
-        self.looked_at: list[tuple[Group, Sender, Rank]] | None = None
-        self._carrier: str | None = None
-
-    @property
-    def sticky(self) -> bool:
-        """Sticky applies to SMS, MMS and WhatsApp, never to RCS (§1.4)."""
-        return self.settings.sticky and self.needs.channel is not Channel.RCS
-
-    @property
-    def carrier(self) -> str:
-        """The recipient's carrier, empty when unknown; looked up once, if at all."""
-        if self._carrier is None:
-            self._carrier = self.needs.carrier or self.facts.carrier_of(self.destination.e164)
-        return self._carrier
-
-    def takes_short_codes(self) -> bool:
-        """Whether the recipient's carrier delivers its country's short codes."""
-        return not self.facts.without_short_codes or self.facts.takes_short_codes(
-            self.country, self.carrier
-        )
-
-    def best(self, group: Group) -> Choice | None:
-        """The lowest-ranked member of `group`, or None if it is empty or all full."""
-        if not group.senders:
-            return None
-        load, by_mappings = self.load, self.sticky
-        by_health = self.settings.skip_unhealthy
-        if isinstance(load, Standing):
-            place, sender = load.first(group, self.destination, by_mappings, by_health)
-        else:
-            place, sender = min(
-                (rank(sender, load, self.destination, by_mappings, by_health), sender)
-                for sender in group.senders
-            )
-        if self.looked_at is not None:
-            self.looked_at.append((group, sender, place))
-        if place[0] == Level.FULL:
-            self.saw_full = True
-            return None
-        return Choice(sender, 0, by_mappings and not self.keep_mapping, self.drop_mapping)
-
-    def fail(self, code: int) -> Choice:
-        """No sender, because of `code`."""
-        return Choice(None, code, False, self.drop_mapping)
-
-
-def why_not_reach(question: Question, sender: Sender) -> str | None:
-    """Why `sender` cannot reach the destination at all; None when it can (§1.3)."""
-    country = question.country
-    match sender.kind:
-        case SenderKind.LONG_CODE:
-            if country in _US_AND_CANADA and not crosses_into_us(sender.country):
-                return "carriers in the US and Canada refuse foreign numbers"
-        case SenderKind.TOLL_FREE:
-            if country not in _TOLL_FREE_REACH:
-                return "toll-free numbers reach the US, Canada and US territories only"
-        case SenderKind.SHORT_CODE:
-            if sender.country != country:
-                return "a short code reaches its own country only"
-            if not question.takes_short_codes():
-                return f"carrier {question.carrier} does not take short codes"
-        case SenderKind.ALPHA:
-            return _why_not_alpha(question, sender)
-        case _:
-            pass
-    return None
-
-
-def _why_not_alpha(question: Question, sender: Sender) -> str | None:
-    country = question.country
-    treatment = question.facts.alpha(country)
-    if not treatment.supported:
-        return f"{country or 'this destination'} does not take alphanumeric senders"
-    if sender.destination_country not in ("", country):
-        return f"listed for {sender.destination_country} only"
-    if (
-        question.settings.strict_preregistration
-        and treatment.preregistration is Preregistration.REQUIRED
-        and (sender.address, country) not in question.settings.registrations
-    ):
-        return f"{country} requires registration, and there is none"
-    return None
-
-
-def why_not_carry(question: Question, sender: Sender) -> str | None:
-    """Why `sender` cannot carry the content; None when it can."""
-    if question.media:
-        return None if sender.mms else "has no MMS"
-    return None if sender.sms else "has no SMS"
-
+__all__ = [
+    "EMPTY_POOL",
+    "NOT_IN_POOL",
+    "NO_SENDER",
+    "QUEUES_FULL",
+    "RULES",
+    "UNREACHABLE",
+    "Channel",
+    "Choice",
+    "Mapping",
+    "Needs",
+    "Rule",
+    "select",
+]
 
 # The rules, in their order.
 
@@ -298,13 +142,6 @@ def _sticky_sender(question: Question) -> Choice | None:
     return Choice(sender)
 
 
-def channel_of(sender: Sender) -> Channel:
-    """The channel a sender belongs to."""
-    if sender.kind is SenderKind.WHATSAPP:
-        return Channel.WHATSAPP
-    return Channel.RCS if sender.kind is SenderKind.RCS else Channel.SMS
-
-
 def _stays(question: Question, sender: Sender) -> bool:
     """Step 3: a number of another country gives way to one of the recipient's own."""
     if sender.kind not in (SenderKind.LONG_CODE, SenderKind.TOLL_FREE):
@@ -314,7 +151,7 @@ def _stays(question: Question, sender: Sender) -> bool:
         return True
     if pool.long_codes(country, media).senders:
         return False
-    if country in _TOLL_FREE_REACH and pool.toll_free(media).senders:
+    if country in TOLL_FREE_REACH and pool.toll_free(media).senders:
         return False
     if country in US_TERRITORIES and pool.us_numbers(media).senders:
         return False
@@ -324,7 +161,7 @@ def _stays(question: Question, sender: Sender) -> bool:
 def _is_home(sender: Sender, country: str) -> bool:
     """Whether a number counts as one of `country` (§1.3 on toll-free and US territories)."""
     if sender.kind is SenderKind.TOLL_FREE:
-        return country in _TOLL_FREE_REACH
+        return country in TOLL_FREE_REACH
     return sender.country == country or (country in US_TERRITORIES and sender.country == "US")
 
 
@@ -396,7 +233,7 @@ def _narrowed(question: Question, kind: SenderKind) -> Group:
     if kind is SenderKind.ALPHA:
         return _alpha_group(question)
     if kind is SenderKind.TOLL_FREE:
-        return pool.toll_free(media) if country in _TOLL_FREE_REACH else NOBODY
+        return pool.toll_free(media) if country in TOLL_FREE_REACH else NOBODY
     if kind is SenderKind.LONG_CODE:
         return next(filter(None, _area_groups(question)), pool.long_codes(country, media))
     return NOBODY
@@ -431,7 +268,7 @@ def _alpha_group(question: Question) -> Group:
     if not group.senders or not question.facts.alpha(question.country).supported:
         return NOBODY
     if question.settings.strict_preregistration:
-        able = [one for one in group if _why_not_alpha(question, one) is None]
+        able = [one for one in group if why_not_alpha(question, one) is None]
         return group if len(able) == len(group) else Group(able)
     return group
 
@@ -442,7 +279,7 @@ def _area_groups(question: Question) -> tuple[Group, ...]:
     if (
         code is None
         or not question.settings.area_code_geomatch
-        or question.country not in _US_AND_CANADA
+        or question.country not in US_AND_CANADA
     ):
         return ()
     pool, media = question.pool, question.media
@@ -475,14 +312,14 @@ def _home_numbers(question: Question) -> Choice | None:
 
 def _us_numbers(question: Question) -> Choice | None:
     """Step 7: US numbers for the rest of the world (§1.5); toll-free does not reach it."""
-    if question.country in _TOLL_FREE_REACH:
+    if question.country in TOLL_FREE_REACH:
         return None
     return question.best(question.pool.long_codes("US", question.media))
 
 
 def _any_number(question: Question) -> Choice | None:
     """Step 8: any other number able to reach the recipient."""
-    return question.best(question.pool.foreign(question.country in _US_AND_CANADA, question.media))
+    return question.best(question.pool.foreign(question.country in US_AND_CANADA, question.media))
 
 
 def _nobody(question: Question) -> Choice:

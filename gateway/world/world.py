@@ -1,0 +1,270 @@
+"""`tandem world`: the database, the simulator and the gateway, each a process of its own.
+
+What a script needs to drive it is in `<data folder>/demo.json`. A gateway that dies is started
+again, so it may be killed to see what a restart does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.settings import ConfigurationError
+from gateway.world.processes import Child, Line
+from gateway.world.provision import Provisioned, provision
+from storage.embedded import EmbeddedPostgres
+
+HOST = "127.0.0.1"
+SYSTEM_ID, PASSWORD = "tandem", "secret"
+READY_S = 30.0
+RESTART_S = 0.5
+RATE_PER_SECOND = 1000  # of each number here: the simulator is no carrier, and nobody's time waits
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens; each by its own variable."""
+
+    gateway: int
+    smsc: int
+    control: int
+
+    @classmethod
+    def from_environment(cls) -> Ports:
+        return cls(
+            gateway=port_of("TANDEM_PORT", 8080),
+            smsc=port_of("TANDEM_SMSC_PORT", 2775),
+            control=port_of("TANDEM_SMSC_CONTROL_PORT", 2780),
+        )
+
+    def check(self) -> None:
+        check_port(self.gateway, "TANDEM_PORT")
+        check_port(self.smsc, "TANDEM_SMSC_PORT")
+        check_port(self.control, "TANDEM_SMSC_CONTROL_PORT")
+
+
+def port_of(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ConfigurationError(f"{variable} must be a port, not {text!r}")
+    return int(text)
+
+
+def check_port(port: int, variable: str) -> None:
+    """Raises ConfigurationError when somebody listens there already."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port} is taken ({error.strerror}): set {variable} to a free one"
+        ) from None
+
+
+def data_dir() -> Path:
+    return Path(os.environ.get("TANDEM_DATA_DIR", ".tandem"))
+
+
+class World:
+    """An async context: up on entry, down on exit."""
+
+    def __init__(
+        self, ports: Ports, *, tell: Line, on_gateway_line: Line, gateway_environment: Any = None
+    ) -> None:
+        self.ports = ports
+        self.base_url = f"http://{HOST}:{ports.gateway}"
+        self.control_url = f"http://{HOST}:{ports.control}"
+        self.provisioned: Provisioned | None = None
+        self.database_url = ""
+        self._tell = tell
+        self._on_gateway_line = on_gateway_line
+        self._extra = dict(gateway_environment or {})
+        self._stack = contextlib.AsyncExitStack()
+        self._folder = data_dir()
+        self._main_account: tuple[str, str] = ("", "")
+        self._gateway: Child | None = None
+
+    async def __aenter__(self) -> World:
+        self.ports.check()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._main_account = _main_account(self._folder / "world.json")
+        self.database_url = os.environ.get("TANDEM_DATABASE_URL", "")
+        if self.database_url:
+            self._tell("database   the one of TANDEM_DATABASE_URL")
+        else:
+            embedded = EmbeddedPostgres(self._folder / "postgres")
+            self.database_url = await embedded.start()
+            self._stack.push_async_callback(embedded.stop)
+            self._tell(f"database   embedded Postgres in {self._folder / 'postgres'}")
+        await self._start_smsc()
+        self._gateway = await self._start_gateway()
+        self._tell(f"gateway    {self.base_url}")
+        sid, token = self._main_account
+        self.provisioned = await asyncio.to_thread(provision, self.base_url, sid, token)
+        self._write_facts()
+
+    async def _start_smsc(self) -> None:
+        arguments = ["smsc", "--port", str(self.ports.smsc)]
+        arguments += ["--control-port", str(self.ports.control)]
+        arguments += ["--system-id", SYSTEM_ID, "--password", PASSWORD]
+        if scenario := os.environ.get("TANDEM_SMSC_SCENARIO"):
+            arguments += ["--scenario", scenario]
+        smsc = Child("smsc", arguments, {}, self._tell)
+        await smsc.start()
+        self._stack.push_async_callback(smsc.stop)
+        await self._until_up(f"{self.control_url}/counters", smsc)
+        self._tell(f"simulator  smpp://{HOST}:{self.ports.smsc}, control {self.control_url}")
+
+    async def _start_gateway(self) -> Child:
+        sid, token = self._main_account
+        carrier = {
+            "name": "simulator",
+            "hosts": [f"{HOST}:{self.ports.smsc}"],
+            "system_id": SYSTEM_ID,
+            "password": PASSWORD,
+        }
+        environment = {
+            "TANDEM_HOST": HOST,
+            "TANDEM_PORT": str(self.ports.gateway),
+            "TANDEM_DATABASE_URL": self.database_url,
+            "TANDEM_ACCOUNT__SID": sid,
+            "TANDEM_ACCOUNT__AUTH_TOKEN": token,
+            "TANDEM_CARRIERS": json.dumps([carrier]),
+            "TANDEM_DEFAULT_RATE_PER_SECOND": str(RATE_PER_SECOND),
+            "TANDEM_WEBHOOKS__ALLOW_PRIVATE": "true",
+            **self._extra,
+        }
+        gateway = Child("gateway", ["serve"], environment, self._on_gateway_line)
+        await gateway.start()
+        self._stack.push_async_callback(gateway.stop)
+        await self._until_up(f"{self.base_url}/readyz", gateway)
+        return gateway
+
+    async def watch(self) -> None:
+        """Start the gateway again whenever it ends; until cancelled."""
+        while True:
+            assert self._gateway is not None
+            status = await self._gateway.wait()
+            self._tell(f"gateway    ended with status {status}; starting it again")
+            await asyncio.sleep(RESTART_S)
+            self._gateway = await self._start_gateway()
+            self._write_facts()
+            self._tell(f"gateway    {self.base_url}")
+
+    async def _until_up(self, url: str, child: Child) -> None:
+        ended = asyncio.create_task(child.wait())
+        try:
+            async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
+                while not ended.done():
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with session.get(url) as response:
+                            if response.status == 200:
+                                return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise ConfigurationError(f"the {child.name} is not up after {READY_S:.0f} s") from None
+        finally:
+            if not ended.done():
+                ended.cancel()
+        raise ConfigurationError(f"the {child.name} ended with status {ended.result()}")
+
+    def _write_facts(self) -> None:
+        assert self.provisioned is not None
+        assert self._gateway is not None
+        facts = {
+            "base_url": self.base_url,
+            "account_sid": self.provisioned.account_sid,
+            "auth_token": self.provisioned.auth_token,
+            "messaging_service_sid": self.provisioned.messaging_service_sid,
+            "numbers": list(self.provisioned.numbers),
+            "smsc": {
+                "host": HOST,
+                "port": self.ports.smsc,
+                "system_id": SYSTEM_ID,
+                "password": PASSWORD,
+                "control_url": self.control_url,
+            },
+            "database_url": self.database_url,
+            "gateway_pid": self._gateway.pid,
+        }
+        file = self._folder / "demo.json"
+        draft = file.with_suffix(".json.new")
+        draft.write_text(json.dumps(facts, indent=2) + "\n")
+        draft.chmod(0o600)
+        draft.replace(file)  # a reader sees the old facts or the new, never half of them
+
+
+def _main_account(file: Path) -> tuple[str, str]:
+    """The world's own parent account: made up once, kept in the data folder."""
+    if file.exists():
+        known = json.loads(file.read_text())
+        return known["account_sid"], known["auth_token"]
+    sid, token = "AC" + secrets.token_hex(16), secrets.token_hex(16)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({"account_sid": sid, "auth_token": token}))
+    return sid, token
+
+
+def run_world() -> int:
+    """Keep the world up until SIGINT or SIGTERM."""
+    try:
+        return asyncio.run(until_terminated(_keep_up()))
+    except ConfigurationError as error:
+        print(f"tandem world: {error}", file=sys.stderr)
+        return 2
+
+
+async def until_terminated(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work`; SIGINT and SIGTERM cancel it, so that its children are ended in order."""
+    task = asyncio.ensure_future(work)
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopped:
+            return 0
+        raise
+
+
+async def _keep_up() -> int:
+    def tell(text: str) -> None:
+        print(text, flush=True)
+
+    async with World(Ports.from_environment(), tell=tell, on_gateway_line=tell) as world:
+        facts = world.provisioned
+        assert facts is not None
+        tell(f"account    {facts.account_sid}, service {facts.messaging_service_sid}")
+        tell(f"numbers    {', '.join(facts.numbers)}")
+        tell(f"facts      {data_dir() / 'demo.json'}    (Ctrl-C stops everything)")
+        await world.watch()
+    return 0
