@@ -1,0 +1,145 @@
+"""Peers that nobody here wrote: their clients on our simulator, our bind on their server.
+
+Each peer runs in a process of its own: it may block, and one is known to abort
+when its interpreter ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from smpp.esme import Bind, BindConfig
+from smpp.pdu import Address, DeliverSm, SubmitSm
+from smpp.receipt import parse_receipt
+from smpp.session import SessionConfig
+from smpp.smsc import CarrierScenario, Scenario, Smsc
+
+PEERS = Path(__file__).parent / "peers"
+PATIENCE_S = 60.0
+
+
+async def start(name: str, port: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(PEERS / f"{name}.py"),
+        str(port),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("peer", ["smpp34_client", "aiosmpplib_client", "smpplib_client"])
+async def test_their_client_sends_through_our_simulator(peer):
+    smsc = Smsc(Scenario((CarrierScenario(ids="decimal"),)), seed=1)
+    await smsc.start()
+    smsc.carrier().mobile_originated("+447700900123", "+15550001111", "hello gateway")
+    try:
+        process = await start(peer, smsc.port)
+        async with asyncio.timeout(PATIENCE_S):
+            out, err = await process.communicate()
+        assert out, err.decode()
+        seen = json.loads(out)
+        assert sorted(seen["ids"]) == sorted(entry.carrier_id for entry in smsc.ledger.entries)
+        rows = [json.loads(line) for line in smsc.ledger.lines()]
+        assert [row["text"] for row in rows] == [f"message {number}" for number in range(20)]
+        assert {row["source"] for row in rows} == {"15550001111"}
+        receipts = [text for kind, text in seen["deliveries"] if kind == 4]
+        assert sorted(text.split()[0] for text in receipts) == sorted(
+            f"id:{message_id}" for message_id in seen["ids"]
+        )
+        assert [text for kind, text in seen["deliveries"] if kind == 0] == ["hello gateway"]
+        assert smsc.counters.malformed_received == 0
+        assert smsc.counters.deliveries_answered == 21
+    finally:
+        await smsc.stop()
+
+
+class Taker:
+    """Counts what a bind tells it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[object, tuple[int, str]] = {}
+        self.deliveries: list[DeliverSm] = []
+        self.problems: list[str] = []
+        self.done = asyncio.Event()
+        self.expected = 0
+
+    def bind_up(self, bind: Bind) -> None:
+        for token in range(20):
+            destination = "441632960699" if token == 7 else "441632960675"
+            bind.submit(
+                SubmitSm(
+                    Address(1, 1, "15550001111"),
+                    Address(1, 1, destination),
+                    b"message %d" % token,
+                    tlvs=((0x1400, b"vendor"),),
+                ),
+                token,
+            )
+
+    def bind_down(self, bind: Bind, reason: str, unanswered: list[object]) -> None:
+        if unanswered:
+            self.problems.append(reason)
+
+    def bind_refused(self, bind, status, refusal, wait_s) -> None:
+        self.problems.append(str(refusal))
+
+    def answered(self, bind, token, status, message_id, tlvs) -> None:
+        self.answers[token] = (status, message_id)
+        self._look()
+
+    def timed_out(self, bind, token) -> None:
+        self.problems.append(f"timeout of {token}")
+
+    def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
+        bind.answer(delivery)
+        self.deliveries.append(delivery)
+        self._look()
+
+    def malformed(self, bind, data, reason) -> None:
+        self.problems.append(reason)
+
+    def window_opened(self, bind) -> None:
+        pass
+
+    def _look(self) -> None:
+        if len(self.answers) == 20 and len(self.deliveries) == 20:
+            self.done.set()
+
+
+async def test_our_bind_sends_through_the_smpp34_server():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await start("smpp34_server", port)
+    assert process.stdout is not None
+    taker = Taker()
+    bind = Bind(BindConfig("b", (("127.0.0.1", port),), SessionConfig("me", "secret")), taker)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.stdout.readline() == b"ready\n"
+            task = asyncio.create_task(bind.run())
+            await taker.done.wait()
+            await bind.close()
+            await task
+            assert await process.stdout.readline() == b"unbound\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    assert taker.problems == []
+    assert taker.answers.pop(7) == (0x58, "")
+    assert {status for status, _ in taker.answers.values()} == {0}
+    receipts = [parse_receipt(one) for one in taker.deliveries if one.is_receipt]
+    assert {one.message_id for one in receipts if one} == {
+        message_id for _, message_id in taker.answers.values()
+    }
+    [message] = [one for one in taker.deliveries if not one.is_receipt]
+    assert message.payload.decode("utf-16-be") == "hello €"
+    assert bind.smsc_system_id == "smpp34"
