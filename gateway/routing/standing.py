@@ -9,7 +9,8 @@ The heap is lazy. What happens to a sender mostly moves it *back* (a mapping, a 
 segment, a use), and an entry that is too good is found out when it comes to the top: it is
 computed anew and sinks. Only what moves a sender *forward* (a segment sent, a mapping gone, a
 carrier up again) must be told to the heap, and is noted in a set until somebody asks. So the
-invariant is: each member has an entry that is no worse than the truth, or is noted.
+invariant is: each member has one entry that counts, and it is no worse than the truth unless
+the member is noted.
 
 `Load` is the whole of what selection needs; any object with these methods will do, and is
 asked one candidate at a time. `Standing` is the one that stays fast.
@@ -118,36 +119,44 @@ class _Stand:
 class _Order:
     """The members of one group by rank, for one class of destinations."""
 
-    __slots__ = ("group", "heap", "members", "moved", "rank")
+    __slots__ = ("believed", "group", "heap", "members", "moved", "rank")
 
     def __init__(self, group: Group, rank: Callable[[Sender], Rank]) -> None:
         self.group = group
         self.rank = rank
         self.members = {sender.id: sender for sender in group}
         self.moved: set[int] = set()
-        self.heap: list[tuple[Rank, Sender]] = []
         self.rebuild()
 
     def rebuild(self) -> None:
-        self.heap = [(self.rank(sender), sender) for sender in self.group]
+        self.believed = {sender.id: self.rank(sender) for sender in self.group}
+        self.heap = [(self.believed[sender.id], sender) for sender in self.group]
         heapq.heapify(self.heap)
         self.moved.clear()
 
     def first(self) -> tuple[Rank, Sender]:
-        heap = self.heap
+        heap, believed = self.heap, self.believed
         if self.moved:
-            if len(heap) + len(self.moved) > 2 * len(self.members) + 16:
-                self.rebuild()  # also what keeps stale entries from piling up
-                return self.heap[0]
             for sender_id in self.moved:
                 sender = self.members[sender_id]
-                heapq.heappush(heap, (self.rank(sender), sender))
+                true = self.rank(sender)
+                if true < believed[sender_id]:  # else its entry is good enough
+                    believed[sender_id] = true
+                    heapq.heappush(heap, (true, sender))
             self.moved.clear()
+            if len(heap) > 2 * len(self.members) + 16:  # superseded entries pile up
+                self.rebuild()
+                heap, believed = self.heap, self.believed
         while True:
-            believed, sender = heap[0]
+            entry = heap[0]
+            place, sender = entry
+            if place is not believed[sender.id]:  # superseded by a better one
+                heapq.heappop(heap)
+                continue
             true = self.rank(sender)
-            if true == believed:
-                return true, sender
+            if true == place:
+                return entry
+            believed[sender.id] = true
             heapq.heapreplace(heap, (true, sender))
 
 
@@ -317,11 +326,11 @@ class Standing:
         self, sender: Sender, destination: Destination, by_mappings: bool, by_health: bool
     ) -> Rank:
         """`rank`, without the calls."""
-        stand = self._stand(sender.id)
+        stand = self._stands.get(sender.id) or self._stand(sender.id)
         backlog = stand.backlog
         if backlog >= stand.limit:
             level = 3
-        elif sender.carrier_id in self._down:
+        elif self._down and sender.carrier_id in self._down:
             level = 2
         else:
             level = 1 if by_health and not stand.healthy else 0
