@@ -81,6 +81,25 @@ class SessionConfig:
         for name in ("response_timeout_s", "bind_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive")
+        self.bind_pdu(1)
+
+    def bind_pdu(self, sequence: int) -> bytes:
+        """The bind request. Raises CodecError (a ValueError) if a field is too long for it."""
+        return codec.encode(
+            Pdu(
+                self.bind_type.value,
+                sequence,
+                fields={
+                    "system_id": self.system_id,
+                    "password": self.password,
+                    "system_type": self.system_type,
+                    "interface_version": self.interface_version,
+                    "addr_ton": self.address_ton,
+                    "addr_npi": self.address_npi,
+                    "address_range": self.address_range,
+                },
+            )
+        )
 
 
 class WindowFull(Exception):
@@ -178,23 +197,7 @@ class Session:
         self._deadline_at = now + config.bind_timeout_s
         self._bind_sequence = self._next_sequence()
         self._advance(Move.BIND_SENT)
-        self._send(
-            codec.encode(
-                Pdu(
-                    config.bind_type.value,
-                    self._bind_sequence,
-                    fields={
-                        "system_id": config.system_id,
-                        "password": config.password,
-                        "system_type": config.system_type,
-                        "interface_version": config.interface_version,
-                        "addr_ton": config.address_ton,
-                        "addr_npi": config.address_npi,
-                        "address_range": config.address_range,
-                    },
-                )
-            )
-        )
+        self._send(config.bind_pdu(self._bind_sequence))
 
     def submit(self, message: SubmitSm, token: object, now: float) -> None:
         """Send `message`; its outcome will name `token`.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 import sys
+import urllib.error
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+from smpp.smsc.mobile import MODES
 from smpp.smsc.scenario import CarrierScenario, Scenario, ScenarioError, parse
 from smpp.smsc.server import Smsc
 
@@ -73,8 +77,43 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
     return 0
 
 
+def message_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `send_message` to a parser."""
+    parser.add_argument("--control", default="http://127.0.0.1:2780", metavar="URL")
+    parser.add_argument("--from", dest="sender", required=True, help="the subscriber's number")
+    parser.add_argument("--to", dest="recipient", required=True, help="one of our numbers")
+    parser.add_argument("--mode", default="udh8", choices=MODES, help="how long texts are cut")
+    parser.add_argument("--carrier", default="", help="name of the carrier; the first if not given")
+    parser.add_argument("text")
+
+
+def send_message(args: argparse.Namespace) -> int:
+    """Let a subscriber write to us, through a running simulator's control endpoint."""
+    order = {
+        "from": args.sender,
+        "to": args.recipient,
+        "text": args.text,
+        "mode": args.mode,
+        "carrier": args.carrier,
+    }
+    request = urllib.request.Request(f"{args.control}/mo", json.dumps(order).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            print(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        print(f"tandem smsc: {error.read().decode()}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"tandem smsc: {args.control}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> int:
-    """`python -m smpp.smsc`."""
+    """`python -m smpp.smsc` serves; with `mo` before the options it sends a message in."""
     parser = argparse.ArgumentParser(prog="tandem smsc", description=__doc__)
+    if sys.argv[1:2] == ["mo"]:
+        message_arguments(parser)
+        return send_message(parser.parse_args(sys.argv[2:]))
     arguments(parser)
     return run(parser.parse_args())

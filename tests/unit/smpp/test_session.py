@@ -363,11 +363,26 @@ def test_a_tap_sees_both_ways():
 
 @pytest.mark.parametrize(
     "config",
-    [{"window": 0}, {"max_pdu_bytes": 10}, {"response_timeout_s": 0}, {"bind_timeout_s": -1}],
+    [
+        {"window": 0},
+        {"max_pdu_bytes": 10},
+        {"response_timeout_s": 0},
+        {"bind_timeout_s": -1},
+        {"system_type": "longer than twelve"},
+        {"interface_version": 340},
+        {"address_range": "a\0b"},
+    ],
 )
 def test_a_configuration_that_cannot_work_is_refused(config):
     with pytest.raises(ValueError, match=next(iter(config))):
         SessionConfig("a", "b", **config)
+
+
+def test_credentials_that_do_not_fit_a_bind_are_refused_when_configured():
+    with pytest.raises(ValueError, match="password: over 8 characters"):
+        SessionConfig("a", "nine chars")
+    with pytest.raises(ValueError, match="system_id"):
+        SessionConfig("a name of sixteen", "b")
 
 
 def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():

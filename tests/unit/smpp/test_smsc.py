@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import aiohttp
 import pytest
@@ -284,17 +285,19 @@ async def test_the_same_seed_gives_the_same_run():
     assert len({status for status, _ in runs[0]}) == 2
 
 
-async def test_the_command_line_serves_and_stops(tmp_path):
-    import sys
+async def _command(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "smpp.smsc", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
+
+async def test_the_command_line_serves_and_stops(tmp_path):
     scenario = tmp_path / "two.toml"
     scenario.write_text('[[carrier]]\nname = "a"\n[[carrier]]\nname = "b"\nsystem_id = "other"\n')
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "smpp.smsc", "--port", "0", "--control-port", "0"),
-        *("--scenario", str(scenario)),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = await _command("--port", "0", "--control-port", "0", "--scenario", str(scenario))
     assert process.stdout is not None
     async with asyncio.timeout(20):
         lines = [await process.stdout.readline() for _ in range(3)]
@@ -302,3 +305,34 @@ async def test_the_command_line_serves_and_stops(tmp_path):
         assert await process.wait() == 0
     assert lines[0].startswith(b"a: smpp://127.0.0.1:")
     assert lines[2].startswith(b"control: http://127.0.0.1:")
+
+
+async def test_the_command_line_refuses_a_wrong_scenario_and_a_taken_port(tmp_path):
+    scenario = tmp_path / "wrong.toml"
+    scenario.write_text("\nsead = 1\n")
+    process = await _command("--scenario", str(scenario))
+    _, error = await process.communicate()
+    assert process.returncode == 2
+    assert error.startswith(b"tandem smsc: wrong.toml:2: sead is no key here")
+    async with running_smsc() as smsc:
+        process = await _command("--port", str(smsc.port), "--control-port", "0")
+        _, error = await process.communicate()
+    assert process.returncode == 2
+    assert b"tandem smsc: " in error
+
+
+async def test_the_command_line_sends_a_message_in():
+    recorder = Recorder()
+    async with (
+        running_smsc() as smsc,
+        running_bind(bind_config(smsc.port), recorder),
+    ):
+        process = await _command(
+            *("mo", "--control", f"http://127.0.0.1:{smsc.control_port}"),
+            *("--from", "+447700900123", "--to", "+15550001111", "hello"),
+        )
+        await recorder.until(lambda: bool(recorder.deliveries))
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert json.loads(out)["binds"] == 1
+    assert recorder.deliveries[0].payload == b"hello"
