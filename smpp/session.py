@@ -22,7 +22,7 @@ Theory of operation:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smpp import codec
 from smpp import vocabulary as v
@@ -54,7 +54,7 @@ class SessionConfig:
     """How one session binds and behaves. All times in seconds."""
 
     system_id: str
-    password: str
+    password: str = field(repr=False)
     system_type: str = ""
     bind_type: BindType = BindType.TRANSCEIVER
     interface_version: int = 0x34
