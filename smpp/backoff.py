@@ -54,6 +54,8 @@ class BackoffConfig:
     first_s: float = 1.0
     """Upper bound of the first wait after a lost or failed connection; doubles each time."""
     most_s: float = 60.0
+    settled_s: float = 10.0
+    """A session that lasted so long was a success; a shorter one counts as one more failure."""
     credentials_s: float = 300.0
     already_bound_s: float = 0.0
     """The carrier's inactivity timer, if known; 0 learns it."""
@@ -79,17 +81,24 @@ class Backoff:
         self._failures = 0
         self._refusals = 0
         self._lost_at: float | None = None
+        self._bound_at = 0.0
 
     def bound(self, now: float) -> None:
         """The bind is up."""
         if self._refusals and self._lost_at is not None:
             self.learned_s = now - self._lost_at
-        self._failures = 0
+        self._bound_at = now
         self._refusals = 0
         self._lost_at = None
 
     def lost(self, now: float) -> float:
-        """A bound session is gone. Try again soon, but not all binds in the same instant."""
+        """A bound session is gone. Try again soon, but not all binds in the same instant.
+
+        A carrier that takes the bind and drops it at once is not tried sooner
+        each time for having taken it.
+        """
+        if now - self._bound_at >= self.config.settled_s:
+            self._failures = 0
         self._lost_at = now
         return self.failed(now)
 

@@ -393,6 +393,7 @@ class Bind:
 
     def _down(self, session: Session, reason: str) -> None:
         self.bound = False
+        self._drained.set()  # nothing more will be answered here
         for future in self._requests:
             if not future.done():
                 future.set_exception(NotBound(self.name))

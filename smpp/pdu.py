@@ -125,11 +125,11 @@ class DeliverSm:
         kind = self.esm_class & ESM_TYPE_MASK
         if kind:
             return kind in (ESM_RECEIPT, ESM_INTERMEDIATE)
-        if self.tlvs and tlv(self.tlvs, RECEIPTED_MESSAGE_ID) is not None:
-            return tlv(self.tlvs, MESSAGE_STATE) is not None
         if self.esm_class & ESM_UDHI:
             return False
         text = self.payload[:200].lower()
+        if self.tlvs and tlv(self.tlvs, RECEIPTED_MESSAGE_ID) is not None:
+            return tlv(self.tlvs, MESSAGE_STATE) is not None or b"stat:" in text
         return b"id:" in text and b"stat:" in text and b"date:" in text
 
 

@@ -18,7 +18,7 @@ from smpp.smsc.server import Smsc
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the simulator's options to a parser."""
+    """Add the simulator's options to a parser, and `mo`, which sets `run` to `send_message`."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=2775, help="SMPP port; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=2780, help="port of the HTTP control")
@@ -26,6 +26,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of all chances and the first message id")
     parser.add_argument("--system-id", help="login of the first carrier")
     parser.add_argument("--password", help="password of the first carrier")
+    commands = parser.add_subparsers(title="commands", metavar="")
+    message = commands.add_parser("mo", help="send a message in, through a running simulator")
+    message.add_argument("--control", default="http://127.0.0.1:2780", metavar="URL")
+    message.add_argument("--from", dest="sender", required=True, help="the subscriber's number")
+    message.add_argument("--to", dest="recipient", required=True, help="one of our numbers")
+    message.add_argument("--mode", default="udh8", choices=MODES, help="how long texts are cut")
+    message.add_argument("--carrier", default="", help="name of the carrier; else the first")
+    message.add_argument("text")
+    message.set_defaults(run=send_message)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,16 +86,6 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
     return 0
 
 
-def message_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `send_message` to a parser."""
-    parser.add_argument("--control", default="http://127.0.0.1:2780", metavar="URL")
-    parser.add_argument("--from", dest="sender", required=True, help="the subscriber's number")
-    parser.add_argument("--to", dest="recipient", required=True, help="one of our numbers")
-    parser.add_argument("--mode", default="udh8", choices=MODES, help="how long texts are cut")
-    parser.add_argument("--carrier", default="", help="name of the carrier; the first if not given")
-    parser.add_argument("text")
-
-
 def send_message(args: argparse.Namespace) -> int:
     """Let a subscriber write to us, through a running simulator's control endpoint."""
     order = {
@@ -110,10 +109,9 @@ def send_message(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """`python -m smpp.smsc` serves; with `mo` before the options it sends a message in."""
+    """`python -m smpp.smsc`."""
     parser = argparse.ArgumentParser(prog="tandem smsc", description=__doc__)
-    if sys.argv[1:2] == ["mo"]:
-        message_arguments(parser)
-        return send_message(parser.parse_args(sys.argv[2:]))
+    parser.set_defaults(run=run)
     arguments(parser)
-    return run(parser.parse_args())
+    args = parser.parse_args()
+    return int(args.run(args))

@@ -23,8 +23,17 @@ def backoff(**config: float) -> Backoff:
 def test_failures_double_the_bound_of_the_wait_up_to_the_most():
     one = backoff(first_s=1.0, most_s=10.0)
     assert [one.failed(0.0) for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
-    one.bound(100.0)
-    assert one.failed(100.0) == 1.0
+
+
+def test_a_session_that_lasted_starts_the_waits_anew_and_a_short_one_does_not():
+    one = backoff(first_s=1.0, most_s=60.0, settled_s=10.0)
+    waits = []
+    for now in (0.0, 1.0, 2.0):
+        one.bound(now)
+        waits.append(one.lost(now + 0.1))
+    assert waits == [1.0, 2.0, 4.0]
+    one.bound(10.0)
+    assert one.lost(20.0) == 1.0
 
 
 def test_the_jitter_is_full():

@@ -231,6 +231,21 @@ async def test_closing_does_not_wait_for_ever_and_names_what_is_unanswered():
         assert recorder.downs == [("unbound", ["lost"])]
 
 
+async def test_closing_does_not_wait_for_answers_from_a_connection_that_is_gone():
+    recorder = Recorder()
+    async with (
+        running_smsc(Rule(answer=False, stat="none")) as smsc,
+        running_bind(bind_config(smsc.port), recorder) as bind,
+    ):
+        bind.submit(submit(), "lost")
+        closing = asyncio.create_task(bind.close(60.0))
+        await asyncio.sleep(0)  # it waits now
+        smsc.connections[0].disconnect()
+        async with asyncio.timeout(5):
+            await closing
+        assert recorder.downs[0][1] == ["lost"]
+
+
 async def test_the_next_host_is_tried_when_one_does_not_answer():
     recorder = Recorder()
     async with running_smsc() as smsc, running_smsc() as gone:

@@ -121,6 +121,16 @@ def test_tlvs_alone_are_a_receipt():
     assert (receipt.message_id, receipt.stat, receipt.error) == ("abc", "DELIVRD", "034")
 
 
+def test_an_id_in_a_tlv_and_a_stat_in_the_text_are_a_receipt():
+    tlvs = ((v.RECEIPTED_MESSAGE_ID, b"abc\0"),)
+    one = delivery(b"stat:DELIVRD err:000", esm_class=0, tlvs=tlvs)
+    assert one.is_receipt
+    receipt = parse_receipt(one)
+    assert receipt is not None
+    assert (receipt.message_id, receipt.stat) == ("abc", "DELIVRD")
+    assert not delivery(b"hello", esm_class=0, tlvs=tlvs).is_receipt
+
+
 def test_a_carrier_with_a_form_of_its_own_has_a_pattern():
     pattern = re.compile(rb"(?P<message_id>[^,]+),(?P<done_date>\d+),(?P<stat>\w+),(?P<error>\w*)")
     one = delivery(b"4711,2601012359,UNDELIV,27")
