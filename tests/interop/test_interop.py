@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -22,19 +23,30 @@ from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 PEERS = Path(__file__).parent / "peers"
 PATIENCE_S = 60.0
+CLIENTS = ["smpp34_client", "aiosmpplib_client", "smpplib_client", "node_client"]
+SERVERS = ["smpp34_server", "node_server"]
 
 
 async def start(name: str, port: int) -> asyncio.subprocess.Process:
+    """Run a peer; the node ones where `install.sh` put their package, else the test is skipped."""
+    environment = dict(os.environ)
+    program = [sys.executable, str(PEERS / f"{name}.py")]
+    if name.startswith("node_"):
+        modules = Path(os.environ.get("TANDEM_INTEROP_DIR", "")).resolve() / "node_modules"
+        if not (modules / "smpp").is_dir():
+            pytest.skip("node's smpp is not there: see tests/interop/install.sh")
+        environment["NODE_PATH"] = str(modules)
+        program = ["node", str(PEERS / f"{name}.js")]
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(PEERS / f"{name}.py"),
+        *program,
         str(port),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environment,
     )
 
 
-@pytest.mark.parametrize("peer", ["smpp34_client", "aiosmpplib_client", "smpplib_client"])
+@pytest.mark.parametrize("peer", CLIENTS)
 async def test_their_client_sends_through_our_simulator(peer):
     smsc = Smsc(Scenario((CarrierScenario(ids="decimal"),)), seed=1)
     await smsc.start()
@@ -113,11 +125,12 @@ class Taker:
             self.done.set()
 
 
-async def test_our_bind_sends_through_the_smpp34_server():
+@pytest.mark.parametrize("peer", SERVERS)
+async def test_our_bind_sends_through_their_server(peer):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = await start("smpp34_server", port)
+    process = await start(peer, port)
     assert process.stdout is not None
     taker = Taker()
     bind = Bind(BindConfig("b", (("127.0.0.1", port),), SessionConfig("me", "secret")), taker)
@@ -142,4 +155,4 @@ async def test_our_bind_sends_through_the_smpp34_server():
     }
     [message] = [one for one in taker.deliveries if not one.is_receipt]
     assert message.payload.decode("utf-16-be") == "hello €"
-    assert bind.smsc_system_id == "smpp34"
+    assert bind.smsc_system_id in ("smpp34", "node-smpp")
