@@ -35,7 +35,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.status,
         message.encoding if message.segments else None,
         message.segments,
-        message.flags,
+        int(message.flags),
         message.priority,
         message.reference or None,
         message.error_code or None,
@@ -62,7 +62,7 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [message.error_code or None for message in messages],
         [message.callbacks_done for message in messages],
         [SHARD if message.waiting else None for message in messages],
-        [message.flags for message in messages],
+        [int(message.flags) for message in messages],  # an IntFlag looks like an array
         [moment(message.sent_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.done_date for message in messages],

@@ -82,6 +82,7 @@ class Submitter:
             if message.status is not Status.QUEUED:
                 continue
             sender_id = message.sender_id
+            message.expires_at = now + (message.valid_until - wall)
             if sender_id in passed_over or not self._pacer.admit(message, now, self._room):
                 passed_over.add(sender_id)
                 continue
@@ -94,7 +95,7 @@ class Submitter:
         """The accept batch was not committed: nothing of it happened."""
         for message in messages:
             self._unreserve(message)
-            self._pacer.done(message)
+            self._pacer.withdraw(message)
 
     def wait(self, messages: Iterable[Message]) -> None:
         """These are committed and wait for their turn."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gateway.dispatch.message import Message
@@ -18,7 +18,7 @@ from gateway.dispatch.rows import moment, update_columns
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, open_connection
+from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,11 @@ class Writer:
                 if connection is None or connection.is_closed():
                     connection = await open_connection(self._url)
                     await message_rows.tune_for_batches(connection)
-                await batch.write(connection)
+                try:
+                    await batch.write(connection)
+                except BadRow as error:
+                    log.error("a batch of %d was refused: %s", len(batch.marked), error)
+                    await self._write_pieces(connection, batch)
                 return connection
             except DatabaseUnavailable as error:
                 log.error("database: %s; what happened is kept and written later", error)
@@ -131,6 +135,18 @@ class Writer:
                     connection.terminate()
                     connection = None
                 await asyncio.sleep(RETRY_S)
+
+    async def _write_pieces(self, connection: Connection, batch: Batch) -> None:
+        """Write everything of the batch by itself; one row must not stop the others.
+
+        A message whose row no table takes stays in its last committed state, where a restart
+        finds it.
+        """
+        for piece in batch.pieces():
+            try:
+                await piece.write(connection)
+            except BadRow:
+                log.exception("%s can't be written", piece)
 
     def _finish(self, batch: Batch) -> None:
         self.flushes += 1
@@ -172,6 +188,21 @@ class Batch:
         ]
         self.receipts = receipts
         self.after = after
+
+    def __repr__(self) -> str:
+        sids = [message.sid for message in self.marked]
+        return f"batch of {sids or self.submissions or self.receipts}"
+
+    def pieces(self) -> Iterator[Batch]:
+        """The same, one message, submission or receipt at a time."""
+        for message in self.marked:
+            yield Batch([message], [], [], [])
+        for submission in self.submissions:
+            piece = Batch([], [], [], [])
+            piece.submissions = [submission]
+            yield piece
+        for receipt in self.receipts:
+            yield Batch([], [], [receipt], [])
 
     async def write(self, connection: Connection) -> None:
         if not (self.marked or self.submissions or self.receipts):

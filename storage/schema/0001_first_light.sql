@@ -99,7 +99,7 @@ CREATE INDEX messages_account ON messages (account_id, id);
 
 -- What waits, in order. `waiting` changes once in a life (at the claim), and `status` stands in
 -- no index, so that all later updates of a row stay in its page (HOT).
-CREATE INDEX messages_waiting ON messages (waiting, sender_id, priority DESC, id)
+CREATE INDEX messages_waiting ON messages (waiting, sender_id, priority, id)
     WHERE waiting IS NOT NULL;
 
 -- An accept must never fail because a clock ran ahead of the partitions.

@@ -1,0 +1,94 @@
+"""What the whole suite shares: a real Postgres, a database per test, a world to send in.
+
+`TANDEM_DATABASE_URL` runs the suite against that server instead of the embedded one; each test
+still gets a database of its own there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from testing import GatewayUnderTest, Receiver, Sdk
+
+from smpp.smsc import Scenario, Smsc
+from storage.embedded import EmbeddedPostgres
+
+# Given to the suite, it must not reach the settings of every gateway under test.
+SERVER = os.environ.pop("TANDEM_DATABASE_URL", None)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[str]:
+    """The URL of a running server."""
+    if SERVER is not None:
+        yield SERVER
+        return
+    with tempfile.TemporaryDirectory(prefix="tandem-tests-") as folder:
+        embedded = EmbeddedPostgres(Path(folder) / "postgres")
+        yield await embedded.start()
+        await embedded.stop()
+
+
+@pytest.fixture
+async def database_url(postgres: str) -> AsyncIterator[str]:
+    """An empty database, dropped afterwards."""
+    name = f"tandem_test_{os.getpid()}_{next(_numbers)}"
+    parts = urlsplit(postgres)
+    server = await asyncpg.connect(postgres)
+    await server.execute(f'CREATE DATABASE "{name}"')
+    yield urlunsplit(parts._replace(path=f"/{name}"))
+    await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await server.close()
+
+
+@pytest.fixture
+async def smsc() -> AsyncIterator[Smsc]:
+    """A well-behaved carrier; receipts come at once."""
+    simulator = Smsc(Scenario(), seed=1)
+    await simulator.start()
+    yield simulator
+    await simulator.stop()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """The app's side of status callbacks."""
+    async with Receiver() as one:
+        yield one
+
+
+StartGateway = Callable[..., Awaitable[GatewayUnderTest]]
+
+
+@pytest.fixture
+async def start_gateway(database_url: str, tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """Start a gateway in this process, on a free port; stopped at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(smsc_port: int, **settings: Any) -> GatewayUnderTest:
+            gateway = GatewayUnderTest(database_url, smsc_port, tmp_path, settings)
+            return await stack.enter_async_context(gateway)
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, smsc: Smsc) -> GatewayUnderTest:
+    """A gateway bound to the simulator."""
+    return await start_gateway(smsc.port)
+
+
+@pytest.fixture
+async def sdk(gateway: GatewayUnderTest) -> Sdk:
+    """The unmodified SDK with an account, two GB numbers and a service."""
+    return await gateway.sdk()
