@@ -35,7 +35,7 @@ _NETWORK_STOPPED = Rule(stat="REJECTD", err="069")
 class Course:
     """A rule, prepared: what becomes of a message that takes it."""
 
-    __slots__ = ("delay_s", "err", "outcome", "plain", "prefix", "rule", "stat")
+    __slots__ = ("delay_s", "err", "outcome", "plain", "prefix", "reports", "rule", "stat")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -43,11 +43,13 @@ class Course:
         self.stat = rule.stat.encode()
         self.err = rule.err.encode()
         self.delay_s = rule.receipt_after_s
-        reported = rule.stat != _NO_RECEIPT and rule.receipt_copies > 0
+        self.reports = rule.stat != _NO_RECEIPT and rule.receipt_copies > 0
         self.outcome = (
-            v.status_name(rule.status) if rule.status else (rule.stat if reported else "NO_RECEIPT")
+            v.status_name(rule.status)
+            if rule.status
+            else (rule.stat if self.reports else "NO_RECEIPT")
         )
-        self.plain = reported and rule == Rule(
+        self.plain = self.reports and rule == Rule(
             prefix=rule.prefix, stat=rule.stat, err=rule.err, receipt_after_s=rule.receipt_after_s
         )
 
@@ -87,9 +89,8 @@ class Carrier:
         rules = sorted(scenario.rules, key=lambda rule: -len(rule.prefix))
         self._courses = [Course(rule) for rule in rules]
         self._default = Course(Rule())
-        self._careful = bool(
-            scenario.faults.any or scenario.throttle_per_s or scenario.network_stop
-        )
+        self._faulty = scenario.faults.any
+        self._careful = bool(self._faulty or scenario.throttle_per_s or scenario.network_stop)
         self._plain_receipts = (
             scenario.receipts == "text"
             and scenario.receipt_ids == "same"
@@ -200,9 +201,9 @@ class Carrier:
         """As `submit`, with all that a scenario can ask for."""
         _, course, message_id, source, destination, quoted, now = receipt
         number = self._number - self._first
-        pair = (source[2:-1].decode("latin-1"), destination[2:-1].decode("latin-1"))
-        if pair in self.blocked:
+        if self.blocked and (_digits(source), _digits(destination)) in self.blocked:
             course = Course(_NETWORK_STOPPED)
+            receipt = (connection, course, message_id, source, destination, quoted, now)
         rule = course.rule
         status, outcome = rule.status, course.outcome
         if self.scenario.throttle_per_s and not self._token():
@@ -211,7 +212,6 @@ class Carrier:
             self.ledger.counters.throttled += 1
         if status:
             self.ledger.counters.refused += 1
-        receipt = (connection, course, message_id, source, destination, quoted, now)
         self.ledger.entries.append(
             Entry(
                 now,
@@ -225,7 +225,7 @@ class Carrier:
         wanted = registered & 3
         reports = (
             not status
-            and course.stat != _NO_RECEIPT.encode()
+            and course.reports
             and (wanted == 1 or (wanted == 2 and course.stat != b"DELIVRD"))
         )
         if reports and rule.receipt_before_response:
@@ -241,13 +241,15 @@ class Carrier:
                 else:
                     connection.answer(answer)
         if reports:
-            delay = rule.receipt_after_s + self._random.uniform(0.0, rule.receipt_jitter_s)
+            delay = rule.receipt_after_s
+            if rule.receipt_jitter_s:
+                delay += self._random.random() * rule.receipt_jitter_s
             if rule.intermediate or registered & 0x10:
                 self.agenda.add(delay / 2, self._intermediate, receipt)
             done = 1 if rule.receipt_before_response else 0
             for copy in range(done, rule.receipt_copies):
                 self.agenda.add(delay * (copy + 1), self._receipt, receipt)
-        if self.scenario.faults.any:
+        if self._faulty:
             self._faults(connection, number)
 
     def _token(self) -> bool:
@@ -432,6 +434,11 @@ class Carrier:
             if entries[-back].carrier_id == message_id:
                 return entries[-back]
         return None
+
+
+def _digits(address: bytes) -> str:
+    """The value of an address as it lies in a PDU: TON, NPI, text, NUL."""
+    return address[2:-1].decode("latin-1")
 
 
 def _nth(number: int, every: int) -> bool:

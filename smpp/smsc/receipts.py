@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from struct import Struct
 
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.receipt import state_of
 
 ID_WIDTH = 10
+
+_ID_TLV = Struct("!HH")
 
 
 def spell(message_id: bytes, form: str) -> bytes:
@@ -79,10 +82,15 @@ def text_of(
 
 def tlvs_of(message_id: bytes, stat: bytes, err: bytes) -> bytes:
     """The TLVs of a receipt: id, state, and the network's error where it is a number."""
-    tlvs = [
-        (v.RECEIPTED_MESSAGE_ID, message_id + b"\0"),
-        (v.MESSAGE_STATE, bytes((state_of(stat.decode("latin-1")),))),
-    ]
+    return _ID_TLV.pack(v.RECEIPTED_MESSAGE_ID, len(message_id) + 1) + b"%b\0%b" % (
+        message_id,
+        _outcome_tlvs(stat, err),
+    )
+
+
+@lru_cache(maxsize=256)
+def _outcome_tlvs(stat: bytes, err: bytes) -> bytes:
+    tlvs = [(v.MESSAGE_STATE, bytes((state_of(stat.decode("latin-1")),)))]
     if err.isdigit() and int(err) <= 0xFFFF:
         tlvs.append((v.NETWORK_ERROR_CODE, b"\x03" + int(err).to_bytes(2, "big")))
     return codec.encode_tlvs(tuple(tlvs))
