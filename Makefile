@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench clean requirements
+.PHONY: help demo serve test lint format bench interop clean requirements
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ lint: $(STAMP) ## format, style, types, layering
 format: $(STAMP) ## rewrite the code as `make lint` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
+	tests/interop/install.sh .tandem/interop
+	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
 
 bench: $(STAMP) ## the benchmarks; prints tables
 	$(BIN)/python -m bench

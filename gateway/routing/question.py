@@ -19,7 +19,8 @@ from gateway.routing.pool import Group, Pool, Sender, SenderKind, crosses_into_u
 from gateway.routing.standing import Level, Load, Rank, Standing, rank
 
 UNREACHABLE: Final = 21612  # no route for this kind of destination, or from this sender
-NOT_IN_POOL: Final = 21606  # explicit From is not a usable sender here
+NOT_IN_POOL: Final = 21711  # explicit From is not in the pool of the service
+UNUSABLE_FROM: Final = 21606  # explicit From is in the pool, and never goes there
 NO_SENDER: Final = 21703  # the pool has senders, none can carry this message there
 EMPTY_POOL: Final = 21704
 QUEUES_FULL: Final = 30001

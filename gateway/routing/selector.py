@@ -34,6 +34,7 @@ from gateway.routing.question import (
     QUEUES_FULL,
     TOLL_FREE_REACH,
     UNREACHABLE,
+    UNUSABLE_FROM,
     US_AND_CANADA,
     Channel,
     Choice,
@@ -54,6 +55,7 @@ __all__ = [
     "QUEUES_FULL",
     "RULES",
     "UNREACHABLE",
+    "UNUSABLE_FROM",
     "Channel",
     "Choice",
     "Mapping",
@@ -108,7 +110,7 @@ def _explicit_from(question: Question) -> Choice | None:
         sender = next((one for one in named if not why_not_reach(question, one)), sender)
     if why_not_reach(question, sender) is not None:
         own_country_only = sender.kind is SenderKind.SHORT_CODE
-        return question.fail(NOT_IN_POOL if own_country_only else UNREACHABLE)
+        return question.fail(UNUSABLE_FROM if own_country_only else UNREACHABLE)
     if why_not_carry(question, sender) is not None:
         return question.fail(NO_SENDER)
     if question.load.full(sender.id):

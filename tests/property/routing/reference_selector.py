@@ -81,7 +81,7 @@ def reference(
     if explicit is not None:  # §1.8
         named = [sender for sender in senders if sender.address == explicit]
         if not named:
-            return Choice(None, 21606)
+            return Choice(None, 21711)
         sender = ([one for one in named if reaches(one)] or named)[0]
         if not reaches(sender):
             return Choice(None, 21606 if sender.kind is SenderKind.SHORT_CODE else 21612)

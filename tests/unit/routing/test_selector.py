@@ -318,8 +318,8 @@ def test_an_explicit_sender_of_the_pool_is_used_and_mapped_if_nothing_is() -> No
 @pytest.mark.parametrize(
     ("sender", "number", "code"),
     [
-        ("+15005550000", US, 21606),  # not in the pool
-        ("tandem", GB, 21606),  # sender IDs are case-sensitive
+        ("+15005550000", US, 21711),  # not in the pool
+        ("tandem", GB, 21711),  # sender IDs are case-sensitive
         ("60777", US, 21606),  # a short code abroad
         ("Tandem", US, 21612),
         ("+33612345678", US, 21612),

@@ -1,0 +1,79 @@
+"""Migrations, partitions, and the embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import date
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from storage import partitions
+from storage.embedded import EmbeddedPostgres
+from storage.migrate import SchemaError, migrate, migrations
+from storage.pool import open_connection
+
+
+async def test_migrations_are_applied_once_and_in_order(database_url: str) -> None:
+    connection = await open_connection(database_url)
+    assert await migrate(connection) == len(migrations())
+    assert await migrate(connection) == len(migrations())
+    applied = await connection.fetch("SELECT version FROM schema_version ORDER BY version")
+    assert [row["version"] for row in applied] == [m.version for m in migrations()]
+    await connection.close()
+
+
+async def test_processes_that_start_together_migrate_one_after_the_other(database_url: str) -> None:
+    connections = [await open_connection(database_url) for _ in range(4)]
+    versions = await asyncio.gather(*(migrate(connection) for connection in connections))
+    assert set(versions) == {len(migrations())}
+    for connection in connections:
+        await connection.close()
+
+
+async def test_a_schema_newer_than_the_code_is_refused(database_url: str) -> None:
+    connection = await open_connection(database_url)
+    await migrate(connection)
+    newer = len(migrations()) + 1
+    await connection.execute("INSERT INTO schema_version VALUES ($1, 'from the future')", newer)
+    with pytest.raises(SchemaError, match=f"the database has schema {newer}"):
+        await migrate(connection)
+    await connection.close()
+
+
+async def test_messages_of_a_day_go_to_its_partition(database_url: str) -> None:
+    connection = await open_connection(database_url)
+    await migrate(connection)
+    await partitions.ensure_partitions(connection, date(2026, 11, 24))
+    await partitions.ensure_partitions(connection, date(2026, 11, 25))
+    insert = (
+        "INSERT INTO messages (id, account_id, direction, status, segments, recipient, body)"
+        " VALUES ($1, 1, 1, 0, 1, '+1', 'x') RETURNING tableoid::regclass::text"
+    )
+    first = partitions.lower_bound(date(2026, 11, 24))
+    assert await connection.fetchval(insert, first) == "messages_20261124"
+    far = partitions.lower_bound(date(2030, 1, 1))
+    assert await connection.fetchval(insert, far) == "messages_default"
+    # A day that already has rows in the default partition cannot have one of its own.
+    await partitions.ensure_partitions(connection, date(2030, 1, 1))
+    await connection.close()
+
+
+async def test_the_embedded_server_is_durable_and_survives_a_killed_user(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    url = await server.start()
+    connection = await asyncpg.connect(url)
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        assert await connection.fetchval(f"SHOW {name}") == "on"
+    await connection.close()
+    handles = tmp_path / "postgres" / ".handle_pids.json"
+    handles.write_text(f"[{os.getpid()}, 4194303]")  # as a process that was killed leaves it
+
+    joined = EmbeddedPostgres(tmp_path / "postgres")
+    assert await joined.start() == url
+    assert handles.read_text() == f"[{os.getpid()}]"
+    await joined.stop()
+    with pytest.raises((OSError, asyncpg.PostgresError)):
+        await asyncpg.connect(url)
