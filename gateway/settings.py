@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,54 +20,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Positive = Annotated[float, Field(gt=0)]
+from gateway.carriers.settings import CarrierSettings
+from gateway.sections import Port, Positive, Section
 
 
 class ConfigurationError(Exception):
     """The configuration can't be used; the text names the field and the reason."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CarrierTls(Section):
-    """TLS towards a carrier; verification is on unless switched off by name."""
-
-    verify: bool = True
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str | None = None
-
-
-class CarrierSettings(Section):
-    """One carrier: where to bind, and how it wants to be spoken to."""
-
-    name: str = Field(min_length=1, max_length=64)
-    hosts: tuple[str, ...] = Field(min_length=1, description="host:port, tried in turn")
-    system_id: str = Field(min_length=1, max_length=15)
-    password: str = Field(default="", max_length=8)
-    system_type: str = Field(default="", max_length=12)
-    bind: Literal["transceiver", "transmitter", "receiver"] = "transceiver"
-    binds: int = Field(default=1, ge=1, le=64)
-    window: int = Field(default=100, ge=1, le=10_000)
-    rate_per_second: Positive | None = Field(default=None, description="segments; null: no limit")
-    response_timeout_s: Positive = 30.0
-    enquire_interval_s: Positive = 30.0
-    ambiguous: Literal["resubmit", "give_up"] = "resubmit"
-    user_message_reference: bool = True
-    tls: CarrierTls | None = None
-
-    @field_validator("hosts")
-    @classmethod
-    def _hosts_have_ports(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        for host in hosts:
-            name, separator, port = host.rpartition(":")
-            if not (separator and name and port.isdigit() and 0 < int(port) < 65536):
-                raise ValueError(f"{host!r} is not host:port")
-        return hosts
 
 
 class WebhookSettings(Section):

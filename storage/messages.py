@@ -41,6 +41,7 @@ COLUMNS = (
     "submitted_body",
     "callback_url",
     "done_date",
+    "tlvs",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.

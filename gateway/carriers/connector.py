@@ -1,46 +1,57 @@
 """One carrier: its binds as one thing with room, and outcomes by message and segment.
 
-This is all that dispatch knows of a carrier: submit, room, and the events of `Outcomes`.
+This is all that dispatch knows of a carrier: submit, room, rate, and the events of `Outcomes`.
 Other kinds of carrier (an HTTP API, MM7) are to be this narrow too.
+
+Settings may change at any time (`change`): what concerns only the making of messages holds
+from the next message on, and of the binds only those are drained and replaced that differ.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
+from gateway.carriers.aimd import TICK_S, Aimd
+from gateway.carriers.binds import BindStatus, Sent, Wire, bind_configs, pdu_logger
 from gateway.carriers.profile import Outgoing, Profile
+from gateway.carriers.results import submit_result
+from gateway.carriers.settings import CarrierSettings
 from gateway.clock import Clock
-from gateway.settings import CarrierSettings
-from smpp.describe import describe
-from smpp.esme import Bind, BindConfig, RefusalClass, TlsConfig
-from smpp.pdu import DeliverSm, SubmitSm, Tlvs
-from smpp.session import BindType, SessionConfig
+from smpp.esme import Bind, BindConfig, RefusalClass
+from smpp.pdu import DeliverSm, Tlvs
+from smpp.vocabulary import status_name
 
 log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Outgoing)
 M_contra = TypeVar("M_contra", bound=Outgoing, contravariant=True)
 
+REPLACE_DRAIN_S = 30.0  # a bind that is replaced waits so long for its answers
+
 
 class Outcomes(Protocol[M_contra]):
-    """What becomes of segments, told in the order in which it happens."""
+    """What becomes of segments (bit masks), told in the order in which it happens."""
 
-    def answered(self, message: M_contra, segment: int, status: int, carrier_id: str) -> None:
-        """The carrier answered the segment with `status` (ESME_ROK: 0)."""
+    def answered(
+        self, message: M_contra, segments: int, status: int, carrier_id: str, tlvs: Tlvs
+    ) -> None:
+        """The carrier answered them, under one id, with `status` (ESME_ROK: 0)."""
 
-    def lost(self, message: M_contra, segment: int) -> None:
-        """Its bytes were written and no answer will come: nobody knows what it did."""
+    def lost(self, message: M_contra, segments: int) -> None:
+        """Their bytes were written and no answer will come: nobody knows what it did."""
 
-    def unsent(self, message: M_contra, segment: int) -> None:
-        """Its bytes never left."""
+    def unsent(self, message: M_contra, segments: int) -> None:
+        """Their bytes never left."""
 
     def room_changed(self) -> None:
         """There may be room again."""
+
+    def rate_changed(self, carrier: int, lowered: bool) -> None:
+        """The carrier's present rate is another; `lowered`: it is to be given a rest, too."""
 
     def delivered(
         self, carrier: int, delivery: DeliverSm, answer: Callable[[DeliverSm, int], object]
@@ -63,82 +74,156 @@ class Connector(Generic[M]):
         mask: bool = True,
     ) -> None:
         self.carrier_id = carrier_id
-        self.name = settings.name
         self.settings = settings
+        self.profile = Profile.of(settings)
         self.reserved = 0
         """Segments promised to messages that are being committed or claimed."""
-        self._profile = Profile(user_message_reference=settings.user_message_reference)
         self._outcomes = outcomes
         self._clock = clock
-        self._paused_until = 0.0
-        self._binds = [
-            Bind(_bind_config(settings, index), self, rng=random) for index in range(settings.binds)
-        ]
-        # Segments of a message that is longer than its bind's window, in their order.
-        self._overflow: dict[str, deque[tuple[SubmitSm, tuple[M, int]]]] = {
-            bind.name: deque() for bind in self._binds
-        }
-        if log_pdus:
-            for bind in self._binds:
-                bind.on_pdu = _pdu_logger(bind.name, mask)
+        self._random = random
+        self._log_pdus = log_pdus
+        self._mask = mask
+        self._aimd = Aimd(settings.rate_per_second, clock.monotonic())
+        self._wires: dict[str, Wire[M]] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()  # the binds are to follow the settings
+        self._climbing = asyncio.Event()
+        self._retired = False
+        for config in bind_configs(settings):
+            self._add(config)
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    # Life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep every bind up, until cancelled."""
+        """Keep every bind up, until `retire` has ended or the task is cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for bind in self._binds:
-                tasks.create_task(bind.run(), name=f"bind {bind.name}")
+            climbing = tasks.create_task(self._climb(), name=f"rate of {self.name}")
+            while not self._retired:
+                for name, wire in self._wires.items():
+                    if name not in self._runs:
+                        self._runs[name] = tasks.create_task(wire.bind.run(), name=f"bind {name}")
+                await self._changed.wait()
+                self._changed.clear()
+                await self._replace_binds()
+            climbing.cancel()
+
+    def change(self, settings: CarrierSettings) -> None:
+        """Follow these settings from now on; binds that differ are drained and replaced."""
+        self.settings = settings
+        self.profile = Profile.of(settings)
+        self._aimd.set_ceiling(settings.rate_per_second, self._clock.monotonic())
+        self._outcomes.rate_changed(self.carrier_id, lowered=False)
+        self._changed.set()
+
+    def retire(self) -> None:
+        """The carrier is no more: `run` ends once its binds are drained."""
+        self._retired = True
+        self._changed.set()
 
     async def close(self, drain_s: float) -> None:
         """Wait for the answers under way, then unbind."""
-        await asyncio.gather(*(bind.close(drain_s) for bind in self._binds))
+        await asyncio.gather(*(wire.bind.close(drain_s) for wire in self._wires.values()))
+
+    async def _replace_binds(self) -> None:
+        """Close what is not wanted as it is; only then may what takes its place connect."""
+        wanted = {} if self._retired else {one.name: one for one in bind_configs(self.settings)}
+        old = [name for name, wire in self._wires.items() if wanted.get(name) != wire.bind.config]
+        await asyncio.gather(*(self._wires[name].bind.close(REPLACE_DRAIN_S) for name in old))
+        await asyncio.gather(*(self._runs.pop(name) for name in old if name in self._runs))
+        for name in old:
+            del self._wires[name]
+        for name, config in wanted.items():
+            if name not in self._wires:
+                self._add(config)
+        self._outcomes.room_changed()
+
+    def _add(self, config: BindConfig) -> None:
+        bind = Bind(config, self, rng=self._random)
+        wire = self._wires[bind.name] = Wire(bind)
+        bind.on_unreachable = lambda reason, wait_s: wire.down(
+            reason, self._clock.monotonic() + wait_s
+        )
+        if self._log_pdus:
+            bind.on_pdu = pdu_logger(bind.name, self._mask)
+
+    # Room and rate ------------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
-        return any(bind.bound for bind in self._binds)
-
-    @property
-    def window(self) -> int:
-        return self.settings.window
+        return any(wire.ready for wire in self._wires.values())
 
     @property
     def room(self) -> int:
         """Segments that may be written now and are promised to nobody."""
-        if self._clock.monotonic() < self._paused_until:
-            return 0
-        free = sum(
-            bind.window_free - len(self._overflow[bind.name]) for bind in self._binds if bind.bound
-        )
+        free = sum(wire.free for wire in self._wires.values() if wire.ready)
         return max(0, free - self.reserved)
 
-    def pause(self, wait_s: float) -> float:
-        """Submit nothing for `wait_s`; returns when (monotonic) it may go on."""
-        self._paused_until = max(self._paused_until, self._clock.monotonic() + wait_s)
-        return self._paused_until
+    @property
+    def rate_now(self) -> float | None:
+        """Segments per second that the carrier is given at present; None: no limit."""
+        return self._aimd.rate
+
+    @property
+    def rate_reason(self) -> str:
+        """Why that is less than what is configured; empty when it is not."""
+        return self._aimd.reason
+
+    def binds(self) -> list[BindStatus]:
+        """Each bind as it is now."""
+        now = self._clock.monotonic()
+        return [wire.status(now) for wire in self._wires.values()]
+
+    def _congested(self, reason: str, written_at: float, now: float) -> None:
+        if self._aimd.congested(reason, written_at, now):
+            log.warning(
+                "carrier %s is slowed down to %.1f/s: %s",
+                self.name,
+                self._aimd.rate,
+                reason,
+                extra={"carrier": self.name, "event": "congestion"},
+            )
+            self._climbing.set()
+            self._outcomes.rate_changed(self.carrier_id, lowered=True)
+
+    async def _climb(self) -> None:
+        """Raise a lowered rate, step by step."""
+        while True:
+            await self._climbing.wait()
+            await asyncio.sleep(TICK_S)
+            if self._aimd.tick(self._clock.monotonic()):
+                self._outcomes.rate_changed(self.carrier_id, lowered=False)
+            if not self._aimd.lowered:
+                self._climbing.clear()
+
+    # Out ----------------------------------------------------------------------------------
 
     def submit(self, message: M) -> None:
         """Write the segments not yet answered, back to back on one bind."""
-        bind = max(
-            (bind for bind in self._binds if bind.bound),
-            key=lambda bind: bind.window_free - len(self._overflow[bind.name]),
+        wire = max(
+            (wire for wire in self._wires.values() if wire.ready),
+            key=_free,
             default=None,
         )
-        for segment in range(message.segments):
-            if message.answered >> segment & 1:
+        now = self._clock.monotonic()
+        for submit, segments in self.profile.submits(message, self._clock.wall()):
+            if wire is None:
+                self._outcomes.unsent(message, segments)
                 continue
-            if bind is None:
-                self._outcomes.unsent(message, segment)
-                continue
-            submit = self._profile.submit(message, segment)
-            overflow = self._overflow[bind.name]
-            if overflow or bind.window_free <= 0:
-                overflow.append((submit, (message, segment)))
+            sent = Sent(message, segments, now)
+            if wire.overflow or wire.bind.window_free <= 0:
+                wire.overflow.append((submit, sent))
             else:
-                bind.submit(submit, (message, segment))
+                wire.bind.submit(submit, sent)
 
     # The events of the binds ------------------------------------------------------------
 
     def bind_up(self, bind: Bind) -> None:
         log.info("bind %s is up", bind.name, extra={"bind": bind.name})
+        self._wires[bind.name].up()
         self._outcomes.room_changed()
 
     def bind_down(self, bind: Bind, reason: str, unanswered: list[object]) -> None:
@@ -149,14 +234,15 @@ class Connector(Generic[M]):
             len(unanswered),
             extra={"bind": bind.name},
         )
-        overflow = self._overflow[bind.name]
-        never_written = [token for _, token in overflow]
-        overflow.clear()
+        wire = self._wires[bind.name]
+        wire.down(reason)
+        never_written = [sent for _, sent in wire.overflow]
+        wire.overflow.clear()
         for token in unanswered:
-            message, segment = token  # type: ignore[misc]
-            self._outcomes.lost(message, segment)  # type: ignore[has-type]
-        for message, segment in never_written:
-            self._outcomes.unsent(message, segment)
+            sent: Sent[M] = token  # type: ignore[assignment]
+            self._outcomes.lost(sent.message, sent.segments)
+        for sent in never_written:
+            self._outcomes.unsent(sent.message, sent.segments)
         self._outcomes.room_changed()
 
     def bind_refused(self, bind: Bind, status: int, refusal: RefusalClass, wait_s: float) -> None:
@@ -168,14 +254,27 @@ class Connector(Generic[M]):
             wait_s,
             extra={"bind": bind.name},
         )
+        wire = self._wires[bind.name]
+        wire.refusals += 1
+        wire.down(
+            f"refused: {status_name(status)} ({refusal.value})", self._clock.monotonic() + wait_s
+        )
 
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
-        message, segment = token  # type: ignore[misc]
-        self._outcomes.answered(message, segment, status, message_id)  # type: ignore[has-type]
+        sent: Sent[M] = token  # type: ignore[assignment]
+        now = self._clock.monotonic()
+        if status == 0:
+            self._aimd.taken(now)
+            if now - sent.at > self.settings.slow_answer_s:
+                self._congested("slow answers", sent.at, now)
+        elif submit_result(status).retry:
+            self._congested(status_name(status), sent.at, now)
+        self._outcomes.answered(sent.message, sent.segments, status, message_id, tlvs)
 
     def timed_out(self, bind: Bind, token: object) -> None:
-        message, segment = token  # type: ignore[misc]
-        self._outcomes.lost(message, segment)  # type: ignore[has-type]
+        sent: Sent[M] = token  # type: ignore[assignment]
+        self._congested("no answer in time", sent.at, self._clock.monotonic())
+        self._outcomes.lost(sent.message, sent.segments)
 
     def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
         self._outcomes.delivered(self.carrier_id, delivery, bind.answer)
@@ -190,50 +289,12 @@ class Connector(Generic[M]):
         )
 
     def window_opened(self, bind: Bind) -> None:
-        overflow = self._overflow[bind.name]
-        while overflow and bind.window_free > 0:
-            submit, token = overflow.popleft()
-            bind.submit(submit, token)
+        wire = self._wires[bind.name]
+        while wire.overflow and bind.window_free > 0:
+            submit, sent = wire.overflow.popleft()
+            bind.submit(submit, sent._replace(at=self._clock.monotonic()))
         self._outcomes.room_changed()
 
 
-def _pdu_logger(name: str, mask: bool) -> Callable[[str, bytes], None]:
-    def on_pdu(direction: str, data: bytes) -> None:
-        log.info(
-            "%s %s %s",
-            name,
-            direction,
-            describe(data, mask=mask),
-            extra={"bind": name, "event": "pdu"},
-        )
-
-    return on_pdu
-
-
-def _bind_config(settings: CarrierSettings, index: int) -> BindConfig:
-    tls = settings.tls
-    return BindConfig(
-        name=f"{settings.name}/{index + 1}",
-        hosts=tuple(
-            (host.strip("[]"), int(port))
-            for host, _, port in (address.rpartition(":") for address in settings.hosts)
-        ),
-        session=SessionConfig(
-            system_id=settings.system_id,
-            password=settings.password,
-            system_type=settings.system_type,
-            bind_type=BindType[settings.bind.upper()],
-            window=settings.window,
-            response_timeout_s=settings.response_timeout_s,
-            enquire_interval_s=settings.enquire_interval_s,
-        ),
-        tls=TlsConfig(
-            verify=tls.verify,
-            ca_file=str(tls.ca_file or ""),
-            certificate_file=str(tls.certificate_file or ""),
-            key_file=str(tls.key_file or ""),
-            server_name=tls.server_name or "",
-        )
-        if tls
-        else None,
-    )
+def _free(wire: Wire[M]) -> int:
+    return wire.free

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, Self
 
-from gateway.content.encoding import Content, Encoding
-from smpp.concat import udh8
-from smpp.pdu import Address, SubmitSm
-from smpp.vocabulary import USER_MESSAGE_REFERENCE
+from gateway.carriers.settings import CarrierSettings
+from gateway.carriers.tlvs import PRESETS, parse_tag, parse_value
+from gateway.content.encoding import Content, Encoding, encode
+from gateway.content.segments import (
+    PART_SEPTETS_16,
+    PART_UNITS_16,
+    split_septets,
+    split_units,
+)
+from smpp.alphabet import decode_gsm7, encode_gsm7, pack
+from smpp.concat import sar_tlvs, udh8, udh16
+from smpp.pdu import Address, SubmitSm, Tlvs
+from smpp.vocabulary import (
+    ESM_UDHI,
+    MESSAGE_PAYLOAD,
+    USER_MESSAGE_REFERENCE,
+    DataCoding,
+)
 
-TON_UNKNOWN, TON_INTERNATIONAL, TON_NETWORK_SPECIFIC, TON_ALPHANUMERIC = 0, 1, 3, 5
-NPI_UNKNOWN, NPI_ISDN = 0, 1
-DATA_CODING = {Encoding.GSM7: 0x00, Encoding.UCS2: 0x08}
-ESM_UDHI = 0x40
-FINAL_RECEIPT_WANTED = 0x01
+SHORT_MESSAGE_OCTETS: Final = 254  # SMPP 3.4 §5.2.21
+SHORTEST_VALIDITY_S: Final = 60.0
+DEFAULT_CODING: Final = int(DataCoding.DEFAULT)
+UCS2_CODING: Final = int(DataCoding.UCS2)
+RECEIPT_BITS: Final = 0x03  # of registered_delivery, SMPP 3.4 §5.2.17
+SINGLE_SHIFT, LOCKING_SHIFT = 0x24, 0x25  # UDH elements, 3GPP TS 23.040 §9.2.3.24.15-16
+# What data_coding 0 means where it is not GSM-7.
+CHARSETS: Final = {"latin1": "latin-1", "ascii": "ascii"}
 
 
 class Outgoing(Protocol):
@@ -26,42 +45,244 @@ class Outgoing(Protocol):
     segments: int
     reference: int
     answered: int
+    valid_until: float
+    tlvs: Tlvs
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A carrier's ways. The defaults are what most carriers take."""
 
+    long_code: tuple[int, int] = (1, 1)
+    short_code: tuple[int, int] = (3, 0)
+    alphanumeric: tuple[int, int] = (5, 0)
+    destinations: tuple[int, int] = (1, 1)
+    leading_plus: bool = False
+    alphabet: str = "gsm7"
+    national_tables: tuple[int, ...] = ()
+    concatenation: str = "udh8"
+    service_type: str = ""
+    propagate_validity: str = "none"
+    registered_delivery: int = 1
+    receipts: str = "all"
     user_message_reference: bool = True
+    tlvs: Tlvs = ()
+    """Sent with every message."""
+    message_tlvs: frozenset[int] = frozenset()
+    """Tags that a message may bring along; others it brings are not for this carrier."""
+    receipt_id_form: str = "learn"
+    receipt_pattern: re.Pattern[bytes] | None = None
+    receipt_utc_offset_minutes: int = 0
+
+    @classmethod
+    def of(cls, settings: CarrierSettings) -> Self:
+        """The profile that a carrier's settings describe."""
+        allowed = {parse_tag(tag) for tag in settings.message_tlvs}
+        for preset in settings.presets:
+            allowed.update(PRESETS[preset])
+        pattern = settings.receipt_pattern
+        return cls(
+            long_code=(settings.long_code.ton, settings.long_code.npi),
+            short_code=(settings.short_code.ton, settings.short_code.npi),
+            alphanumeric=(settings.alphanumeric.ton, settings.alphanumeric.npi),
+            destinations=(settings.destination.ton, settings.destination.npi),
+            leading_plus=settings.leading_plus,
+            alphabet=settings.default_alphabet,
+            national_tables=settings.national_tables,
+            concatenation=settings.concatenation,
+            service_type=settings.service_type,
+            propagate_validity=settings.propagate_validity,
+            registered_delivery=settings.registered_delivery,
+            receipts=settings.receipts,
+            user_message_reference=settings.user_message_reference,
+            tlvs=tuple((parse_tag(tag), parse_value(text)) for tag, text in settings.tlvs.items()),
+            message_tlvs=frozenset(allowed),
+            receipt_id_form=settings.receipt_id_form,
+            receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
+            receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
+        )
+
+    # Texts --------------------------------------------------------------------------------
+
+    def fit(self, content: Content) -> Content:
+        """`content` as this carrier can take it: the same, or encoded or cut in another way.
+
+        A text that the carrier's default alphabet lacks goes as UCS-2; one outside GSM-7 may
+        go in a national table; parts with a 16-bit reference are shorter. The same text gives
+        the same parts every time.
+        """
+        if content.encoding is Encoding.UCS2:
+            if self.national_tables:
+                content = encode(content.text, national_tables=self.national_tables)
+        else:
+            charset = CHARSETS.get(self.alphabet)
+            if charset is not None and not _encodes(content.text, charset):
+                content = Content(content.text, Encoding.UCS2, split_units(content.text))
+        if self.concatenation == "udh16" and len(content.parts) > 1:
+            return _cut_for_16_bits(content)
+        return content
+
+    def receipt_parts(self, segments: int) -> int:
+        """The parts whose receipts will come, as a bit mask: bit i is segment i.
+
+        `delivered` needs a positive receipt of each of them; 0 where none is asked for.
+        """
+        if not self.registered_delivery & RECEIPT_BITS:
+            return 0
+        if self.receipts == "first" or (self.concatenation == "payload" and segments > 1):
+            return 1
+        if self.receipts == "last":
+            return 1 << (segments - 1)
+        return (1 << segments) - 1
+
+    # Addresses ----------------------------------------------------------------------------
 
     def source(self, sender: str) -> Address:
         """TON and NPI by the kind of sender: number, short code, alphanumeric."""
         if sender.startswith("+"):
-            return Address(TON_INTERNATIONAL, NPI_ISDN, sender[1:])
+            return Address(*self.long_code, sender if self.leading_plus else sender[1:])
         if sender.isdigit():
-            return Address(TON_NETWORK_SPECIFIC, NPI_UNKNOWN, sender)
-        return Address(TON_ALPHANUMERIC, NPI_UNKNOWN, sender)
+            return Address(*self.short_code, sender)
+        return Address(*self.alphanumeric, sender)
 
     def destination(self, recipient: str) -> Address:
-        return Address(TON_INTERNATIONAL, NPI_ISDN, recipient.lstrip("+"))
+        if not self.leading_plus:
+            recipient = recipient.lstrip("+")
+        return Address(*self.destinations, recipient)
 
-    def submit(self, message: Outgoing, segment: int) -> SubmitSm:
-        """The submit_sm of one segment, counted from 0."""
-        assert message.content is not None
+    # The PDUs -----------------------------------------------------------------------------
+
+    def submits(self, message: Outgoing, wall: float) -> list[tuple[SubmitSm, int]]:
+        """The submit_sm of every part not yet answered, in order, each with its segments.
+
+        Segments are a bit mask; one PDU carries several where the carrier does the cutting
+        (`payload`). `wall` is the time now, for the validity period.
+        """
+        content, segments = message.content, message.segments
+        assert content is not None
         assert message.sender is not None
-        payload = message.content.parts[segment]
-        esm_class = 0
-        if message.segments > 1:
-            esm_class = ESM_UDHI
-            payload = udh8(message.reference & 0xFF, message.segments, segment + 1) + payload
-        return SubmitSm(
-            self.source(message.sender),
-            self.destination(message.recipient),
-            payload,
-            data_coding=DATA_CODING[message.content.encoding],
-            esm_class=esm_class,
-            registered_delivery=FINAL_RECEIPT_WANTED,
-            tlvs=((USER_MESSAGE_REFERENCE, message.reference.to_bytes(2, "big")),)
-            if self.user_message_reference
-            else (),
-        )
+        source, destination = self.source(message.sender), self.destination(message.recipient)
+        validity = ""
+        if self.propagate_validity != "none":
+            validity = self.validity_period(message.valid_until, wall)
+        tlvs = self._tlvs_of(message)
+        wanted = self.receipt_parts(segments)
+        if segments > 1 and self.concatenation == "payload":
+            whole = content._replace(parts=(b"".join(content.parts),))
+            parts = [(0, whole.parts[0], (1 << segments) - 1)]
+        else:
+            parts = [
+                (index, content.parts[index], 1 << index)
+                for index in range(segments)
+                if not message.answered >> index & 1
+            ]
+        submits = []
+        for index, payload, mask in parts:
+            header, more = self._header(content, message.reference, segments, index)
+            octets, data_coding = self._coded(payload, content, len(header))
+            octets = header + octets
+            registered = self.registered_delivery
+            if not mask & wanted:
+                registered &= ~RECEIPT_BITS
+            pdu_tlvs = tlvs + more
+            if mask & (mask - 1) or len(octets) > SHORT_MESSAGE_OCTETS:
+                pdu_tlvs += ((MESSAGE_PAYLOAD, octets),)
+                octets = b""
+            submits.append(
+                (
+                    SubmitSm(
+                        source,
+                        destination,
+                        octets,
+                        data_coding=data_coding,
+                        esm_class=ESM_UDHI if header else 0,
+                        registered_delivery=registered,
+                        service_type=self.service_type,
+                        validity_period=validity,
+                        tlvs=pdu_tlvs,
+                    ),
+                    mask,
+                )
+            )
+        return submits
+
+    def validity_period(self, valid_until: float, wall: float) -> str:
+        """What is left of a message's life, for the carrier (messaging-services §5)."""
+        left = max(valid_until - wall, SHORTEST_VALIDITY_S)
+        if self.propagate_validity == "absolute":  # UTC; SMPP 3.4 §7.1.1.1
+            return f"{datetime.fromtimestamp(wall + left, UTC):%y%m%d%H%M%S}000+"
+        length = timedelta(seconds=int(left))
+        hours, rest = divmod(length.seconds, 3600)
+        return f"0000{length.days:02d}{hours:02d}{rest // 60:02d}{rest % 60:02d}000R"
+
+    def _header(
+        self, content: Content, reference: int, segments: int, index: int
+    ) -> tuple[bytes, Tlvs]:
+        """The user data header of a part, empty where it needs none, and the TLVs instead."""
+        header = b""
+        tlvs: Tlvs = ()
+        if segments > 1:
+            if self.concatenation == "udh8":
+                header = udh8(reference, segments, index + 1)
+            elif self.concatenation == "udh16" and (content.single or content.locking):
+                header = udh8(reference, segments, index + 1)  # what it was cut for
+            elif self.concatenation == "udh16":
+                header = udh16(reference, segments, index + 1)
+            elif self.concatenation == "sar":
+                tlvs = sar_tlvs(reference, segments, index + 1)
+        if content.single or content.locking:
+            elements = header[1:]
+            if content.single:
+                elements += bytes((SINGLE_SHIFT, 1, content.single))
+            if content.locking:
+                elements += bytes((LOCKING_SHIFT, 1, content.locking))
+            header = bytes((len(elements),)) + elements
+        return header, tlvs
+
+    def _coded(self, payload: bytes, content: Content, header_octets: int) -> tuple[bytes, int]:
+        """The octets of a part behind its header, and their data_coding."""
+        if content.encoding is Encoding.UCS2:
+            return payload, UCS2_CODING
+        if self.alphabet == "gsm7":
+            return payload, DEFAULT_CODING
+        if self.alphabet == "packed":
+            # The first septet begins on a septet border behind the header (TS 23.040
+            # §9.2.3.24); seven spare bits at the end would be read as `@`, so CR fills them.
+            fill = -header_octets * 8 % 7
+            if (len(payload) * 7 + fill) % 8 == 1:
+                payload += b"\r"
+            return pack(payload, fill), DEFAULT_CODING
+        text = decode_gsm7(payload)
+        try:
+            return text.encode(CHARSETS[self.alphabet]), DEFAULT_CODING
+        except UnicodeEncodeError:  # it was cut before the carrier's alphabet was changed
+            return text.encode("utf-16-be"), UCS2_CODING
+
+    def _tlvs_of(self, message: Outgoing) -> Tlvs:
+        tlvs = self.tlvs
+        if message.tlvs:
+            own = tuple(one for one in message.tlvs if one[0] in self.message_tlvs)
+            given = {tag for tag, _ in own}
+            tlvs = (*(one for one in tlvs if one[0] not in given), *own)
+        if self.user_message_reference:
+            reference = (message.reference & 0xFFFF).to_bytes(2, "big")
+            return (*tlvs, (USER_MESSAGE_REFERENCE, reference))
+        return tlvs
+
+
+def _cut_for_16_bits(content: Content) -> Content:
+    """Cut anew, for a header of seven octets; national tables keep the 8-bit reference."""
+    if content.encoding is Encoding.UCS2:
+        return content._replace(parts=split_units(content.text, PART_UNITS_16))
+    if content.single or content.locking:
+        return content
+    septets = encode_gsm7(content.text)
+    return content._replace(parts=split_septets(septets, part=PART_SEPTETS_16))
+
+
+def _encodes(text: str, charset: str) -> bool:
+    try:
+        text.encode(charset)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -17,6 +17,9 @@ SINGLE_SEPTETS: Final = 160
 PART_SEPTETS: Final = 153
 SINGLE_UNITS: Final = 70  # UTF-16 code units
 PART_UNITS: Final = 67
+# With a 16-bit reference, whose header is an octet longer.
+PART_SEPTETS_16: Final = 152
+PART_UNITS_16: Final = 66
 
 _ZWJ = "\u200d"
 # Regional indicators pair up to flags; skin tones and tags extend the emoji before them.
@@ -43,7 +46,7 @@ def split_septets(
     return tuple(parts)
 
 
-def split_units(text: str) -> tuple[bytes, ...]:
+def split_units(text: str, part: int = PART_UNITS) -> tuple[bytes, ...]:
     """Encode as UTF-16BE and cut into parts. `text` must not hold lone surrogates."""
     octets = text.encode("utf-16-be")
     if len(octets) <= 2 * SINGLE_UNITS:
@@ -51,12 +54,12 @@ def split_units(text: str) -> tuple[bytes, ...]:
     parts: list[bytes] = []
     start = 0  # in code points
     while octets:
-        cut = 2 * PART_UNITS
+        cut = 2 * part
         if len(octets) > cut:
             if 0xD8 <= octets[cut - 2] <= 0xDB:  # the pair's first half would end the part
                 cut -= 2
             end = start + len(octets[:cut].decode("utf-16-be"))
-            kept = _sequence_border(text, start, end)
+            kept = _sequence_border(text, start, end, part)
             if kept < end:
                 cut -= len(text[kept:end].encode("utf-16-be"))
                 end = kept
@@ -66,7 +69,7 @@ def split_units(text: str) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def _sequence_border(text: str, start: int, end: int) -> int:
+def _sequence_border(text: str, start: int, end: int, part: int) -> int:
     """The last place at or before `end` that tears no sequence; `end` if there is no good one.
 
     A sequence longer than a part is torn where the part is full: moving it to the next
@@ -80,9 +83,9 @@ def _sequence_border(text: str, start: int, end: int) -> int:
     after = end
     while after < len(text) and _joined(text, after):
         after += 1
-        if after - border > PART_UNITS:
+        if after - border > part:
             return end
-    if len(text[border:after].encode("utf-16-be")) > 2 * PART_UNITS:
+    if len(text[border:after].encode("utf-16-be")) > 2 * part:
         return end
     return border
 

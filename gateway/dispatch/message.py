@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 
 from gateway.content.encoding import Content, Encoding
 from gateway.pacing.rates import DestinationClass
+from smpp.pdu import Tlvs
 from storage.ids import Id, id_from_bytes
 
 
@@ -105,6 +106,7 @@ class Message:
         "service_id",
         "status",
         "submitted_body",
+        "tlvs",
         "trouble",
         "valid_until",
         "waiting",
@@ -121,6 +123,7 @@ class Message:
         direction: Direction = Direction.OUTBOUND_API,
         callback_url: str | None = None,
         valid_until: float = 0.0,
+        tlvs: Tlvs = (),
     ) -> None:
         self.id = id
         self.account_id = account_id
@@ -129,6 +132,8 @@ class Message:
         self.submitted_body = body
         self.callback_url = callback_url
         self.valid_until = valid_until
+        self.tlvs = tlvs
+        """SMPP parameters that came with it, for the carriers that take them."""
         self.direction = direction
         self.reset()
 

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from gateway.carriers.connector import Connector
+from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
@@ -22,9 +23,10 @@ from gateway.dispatch.recover import Recovered, Recovery
 from gateway.dispatch.route import Router
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
+from gateway.observe.alerts import Alerts
 from gateway.pacing.pacer import Pacer
 from gateway.settings import Settings
-from smpp.pdu import DeliverSm
+from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import partitions
@@ -54,7 +56,7 @@ class Limits:
 
     def carrier(self, carrier_id: int) -> float | None:
         connector = self._connectors.get(carrier_id)
-        return connector.settings.rate_per_second if connector is not None else None
+        return connector.rate_now if connector is not None else None
 
 
 class Pipeline:
@@ -71,11 +73,15 @@ class Pipeline:
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.connectors: dict[int, Connector[Message]] = {}
         self.router = Router(
-            self.directory, clock, rate_per_second=settings.default_rate_per_second
+            self.directory,
+            clock,
+            self._profile,
+            rate_per_second=settings.default_rate_per_second,
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
+        self.alerts = Alerts(pool, clock)
         self.writer = Writer(url, self._committed)
-        self.receipts = Receipts(url, self.writer, clock)
+        self.receipts = Receipts(url, self.writer, self.alerts, clock)
         self.submitter = Submitter(
             url, self.pacer, self.writer, self.receipts, clock, self.router.release
         )
@@ -121,6 +127,7 @@ class Pipeline:
         finally:
             await reading.close()
         self._start_task("writer", self.writer.run())
+        self._start_task("alerts", self.alerts.run())
         self._start_task("receipts", self.receipts.run())
         self._start_task("submitter", self.submitter.run())
         self._start_task("acceptor", self.acceptor.run())
@@ -168,19 +175,24 @@ class Pipeline:
 
     # Events of the connectors, passed on to the stage that they concern -------------------
 
-    def answered(self, message: Message, segment: int, status: int, carrier_id: str) -> None:
-        self.submitter.answered(message, segment, status, carrier_id)
+    def answered(
+        self, message: Message, segments: int, status: int, carrier_id: str, tlvs: Tlvs
+    ) -> None:
+        self.submitter.answered(message, segments, status, carrier_id)
 
-    def lost(self, message: Message, segment: int) -> None:
-        self.submitter.lost(message, segment)
+    def lost(self, message: Message, segments: int) -> None:
+        self.submitter.lost(message, segments)
 
-    def unsent(self, message: Message, segment: int) -> None:
-        self.submitter.unsent(message, segment)
+    def unsent(self, message: Message, segments: int) -> None:
+        self.submitter.unsent(message, segments)
 
     def room_changed(self) -> None:
         for connector in self.connectors.values():
             self.router.standing.set_carrier(connector.carrier_id, connector.up)
         self.submitter.room_changed()
+
+    def rate_changed(self, carrier: int, lowered: bool) -> None:
+        self.submitter.rate_changed(carrier, lowered)
 
     def delivered(
         self, carrier: int, delivery: DeliverSm, answer: Callable[[DeliverSm, int], object]
@@ -200,6 +212,10 @@ class Pipeline:
 
     def _remember(self, message: Message) -> None:
         self.receipts.live[message.id] = message
+
+    def _profile(self, carrier_id: int) -> Profile | None:
+        connector = self.connectors.get(carrier_id)
+        return connector.profile if connector is not None else None
 
     def _start_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
+from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import encode
 from gateway.dispatch.directory import Directory, SenderRecord
@@ -36,10 +37,17 @@ class Router:
     """Asks the selector with the standing of all senders; fills in the message."""
 
     def __init__(
-        self, directory: Directory, clock: Clock, *, rate_per_second: float | None = None
+        self,
+        directory: Directory,
+        clock: Clock,
+        profile: Callable[[int], Profile | None] = lambda carrier_id: None,
+        *,
+        rate_per_second: float | None = None,
     ) -> None:
         self._directory = directory
         self._clock = clock
+        self.profile = profile
+        """The ways of a carrier, by its id; None where it is not known."""
         self._rate_for_all = rate_per_second
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = int(clock.wall()) & 0xFFFF  # differs from the last run's
@@ -81,10 +89,22 @@ class Router:
         message.sender_id = sender.id
         message.carrier_id = sender.carrier_id
         message.sender = sender.address
+        self._fit(message)
         message.destination_class = destination_class(destination.country)
         if not message.reference:
             message.reference = self._reference(message)
         self.standing.assigned(sender.id, message.segments, self._clock.wall())
+
+    def _fit(self, message: Message) -> None:
+        """Encode in the way of the carrier where that differs: parts may be fewer or more."""
+        profile = self.profile(message.carrier_id)
+        if profile is None or message.content is None:
+            return
+        content = message.content = profile.fit(message.content)
+        message.encoding = content.encoding
+        message.segments = len(content.parts)
+        # After a change of the carrier's settings, what was answered may be parts of another cut.
+        message.answered &= message.all_segments
 
     def retake(self, message: Message, destination: Destination) -> bool:
         """Take a routed message up again after a restart. False: its sender is gone."""

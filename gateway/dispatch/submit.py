@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 EXPIRED = 30036
 CLAIM_BOUND = 500  # messages in one claim: what a loop turn can write
-CONGESTION_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
 RETRY_S = 0.5
 HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
 
@@ -57,7 +55,6 @@ class Submitter:
         self._connectors: Mapping[int, Connector[Message]] = {}
         self._wake = asyncio.Event()
         self._resume_at = 0.0
-        self._congested: dict[int, int] = {}  # carrier id → refusals for congestion in a row
         self.in_flight = 0
 
     def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
@@ -205,11 +202,12 @@ class Submitter:
 
     # Outcomes -----------------------------------------------------------------------------
 
-    def answered(self, message: Message, segment: int, status: int, carrier_id: str) -> None:
-        message.outstanding &= ~(1 << segment)
+    def answered(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+        """The answer to some segments (a bit mask), which the carrier gave one id."""
+        message.outstanding &= ~segments
         if status == 0:
-            message.answered |= 1 << segment
-            self._congested.pop(message.carrier_id, None)
+            message.answered |= segments
+            segment = (segments & -segments).bit_length() - 1  # the first stands for all
             self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
             self._receipts.expect(message, segment, carrier_id)
         else:
@@ -221,19 +219,24 @@ class Submitter:
         if not message.outstanding:
             self._settle(message)
 
-    def lost(self, message: Message, segment: int) -> None:
-        message.outstanding &= ~(1 << segment)
+    def lost(self, message: Message, segments: int) -> None:
+        message.outstanding &= ~segments
         message.trouble |= Trouble.LOST
         if not message.outstanding:
             self._settle(message)
 
-    def unsent(self, message: Message, segment: int) -> None:
-        message.outstanding &= ~(1 << segment)
+    def unsent(self, message: Message, segments: int) -> None:
+        message.outstanding &= ~segments
         message.trouble |= Trouble.UNSENT
         if not message.outstanding:
             self._settle(message)
 
     def room_changed(self) -> None:
+        self._wake.set()
+
+    def rate_changed(self, carrier_id: int, lowered: bool) -> None:
+        """The carrier is given more or less: its head waits for that, and keeps its place."""
+        self._pacer.carrier_rate_changed(carrier_id, self._clock.monotonic(), rest=lowered)
         self._wake.set()
 
     def _settle(self, message: Message) -> None:
@@ -255,8 +258,6 @@ class Submitter:
                     return
                 advance(message, AnswerLost(), wall)
                 self._writer.mark(message)
-            if message.trouble & Trouble.CONGESTED:
-                self._pause(message.carrier_id)
             never_written = message.trouble is Trouble.UNSENT
             self._pacer.put_back(message, refund=never_written)
             self._wake.set()
@@ -270,12 +271,6 @@ class Submitter:
         message.content = None
         self._pacer.done(message)
         self._released(message)
-
-    def _pause(self, carrier_id: int) -> None:
-        """The carrier is congested: wait 1, 2, 4 … 60 s; the head keeps its place."""
-        times = self._congested[carrier_id] = self._congested.get(carrier_id, 0) + 1
-        wait = min(CONGESTION_PAUSE_S * 2 ** min(times - 1, 10), LONGEST_PAUSE_S)
-        self._connectors[carrier_id].pause(wait)
 
     # Room ---------------------------------------------------------------------------------
 

@@ -74,6 +74,11 @@ class TokenBucket:
         self._advance(now)
         self._level = min(self.burst, self._level + segments)
 
+    def drain(self, now: float) -> None:
+        """Leave no burst: the next message goes when its own tokens have come in."""
+        self._advance(now)
+        self._level = min(self._level, 0.0)
+
     def level(self, now: float) -> float:
         """Segments that could go at once; negative while a long message is being paid off."""
         self._advance(now)

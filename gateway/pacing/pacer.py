@@ -281,18 +281,32 @@ class Pacer(Generic[Q]):
         for account_id, gate in self._accounts.items():
             self._accounts[account_id] = self._renewed(gate, self._limits.account(account_id))
         for carrier in self._carriers.values():
-            rate = self._limits.carrier(carrier.id)
-            if rate is None:
-                carrier.bucket = None
-            elif carrier.bucket is None:
-                carrier.bucket = TokenBucket(rate, now)
-            else:
-                carrier.bucket.set_rate(rate, now)
+            self._renew_carrier(carrier, now)
         # Times in the heap may be too late now: look at everything at once.
         self._heap = [(now, order, thing) for _, order, thing in self._heap]
         heapify(self._heap)
 
+    def carrier_rate_changed(self, carrier_id: int, now: float, *, rest: bool = False) -> None:
+        """Read one carrier's limit again; with `rest` it gets no burst of saved tokens either."""
+        self._now = now = max(self._now, now)
+        carrier = self._carriers.get(carrier_id)
+        if carrier is None:
+            return
+        self._renew_carrier(carrier, now)
+        if rest and carrier.bucket is not None:
+            carrier.bucket.drain(now)
+        self._at(now, carrier)  # the time it stands in the heap with may be too late now
+
     # Inside.
+
+    def _renew_carrier(self, carrier: _Carrier, now: float) -> None:
+        rate = self._limits.carrier(carrier.id)
+        if rate is None:
+            carrier.bucket = None
+        elif carrier.bucket is None:
+            carrier.bucket = TokenBucket(rate, now)
+        else:
+            carrier.bucket.set_rate(rate, now)
 
     def _new_sender(self, sender_id: int) -> SenderQueue:
         return SenderQueue(sender_id, self._campaign(sender_id))

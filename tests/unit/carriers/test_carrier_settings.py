@@ -1,0 +1,157 @@
+"""A wrong carrier is refused with the field and the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.carriers.binds import bind_configs
+from gateway.carriers.settings import CarrierSettings
+from gateway.carriers.tlvs import parse_tag, parse_value
+from gateway.settings import ConfigurationError, load_settings
+from smpp.session import BindType
+
+
+def settings(**options: Any) -> CarrierSettings:
+    return CarrierSettings(
+        **{"name": "one", "hosts": ("smsc.example:2775",), "system_id": "me", **options}
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "reason"),
+    [
+        ({"name": "a/b"}, "name", "pattern"),
+        ({"hosts": ()}, "hosts", "at least 1"),
+        ({"hosts": ("smsc",)}, "hosts", "'smsc' is not host:port"),
+        ({"system_id": "x" * 16}, "system_id", "at most 15"),
+        ({"password": "x" * 9}, "password", "at most 8"),
+        ({"binds": 0}, "binds.count", "greater than or equal to 1"),
+        ({"binds": 65}, "binds.count", "less than or equal to 64"),
+        ({"binds": []}, "", "binds are 1 to 64 together"),
+        ({"binds": [{"type": "both"}]}, "binds.list.0.type", "'transceiver'"),
+        ({"binds": [{"hosts": ["x"]}]}, "binds.list.0.hosts", "not host:port"),
+        ({"binds": [{"count": 40}, {"count": 40}]}, "", "binds are 1 to 64 together"),
+        ({"window": 0}, "window", "greater than or equal to 1"),
+        ({"long_code": {"ton": 8, "npi": 1}}, "long_code.ton", "less than or equal to 7"),
+        ({"long_code": {"ton": 1}}, "long_code.npi", "required"),
+        ({"default_alphabet": "ucs2"}, "default_alphabet", "'gsm7', 'packed'"),
+        ({"national_tables": (14,)}, "national_tables", "14 is no language; 1 to 13 are"),
+        ({"national_tables": (1,), "default_alphabet": "ascii"}, "", "'ascii' has none"),
+        ({"concatenation": "udh"}, "concatenation", "'udh8'"),
+        ({"service_type": "x" * 6}, "service_type", "at most 5"),
+        ({"tlvs": {"0x14000": "x"}}, "tlvs", "not between 0x0001 and 0xffff"),
+        ({"tlvs": {"nonsense": "x"}}, "tlvs", "is no TLV tag"),
+        ({"tlvs": {"0x0424": "x"}}, "tlvs", "set by the gateway itself"),
+        ({"tlvs": {"0x1400": "x" * 256}}, "tlvs", "at most 255 octets"),
+        ({"message_tlvs": ("0",)}, "message_tlvs", "not between"),
+        ({"presets": ("mars",)}, "presets.0", "'india_dlt'"),
+        ({"registered_delivery": 32}, "registered_delivery", "less than or equal to 31"),
+        ({"receipts": "none"}, "receipts", "'all', 'first' or 'last'"),
+        ({"receipt_pattern": "("}, "receipt_pattern", "not a regular expression"),
+        ({"receipt_pattern": "(?P<stat>x)"}, "receipt_pattern", "no group (?P<message_id>"),
+        ({"receipt_utc_offset_minutes": 841}, "receipt_utc_offset_minutes", "840"),
+        ({"tls": {"pinned_sha256": ["ab"]}}, "tls", "64 hex digits"),
+        ({"tls": {"key_file": "k.pem"}}, "tls", "key_file without certificate_file"),
+        ({"refusal_waits": {"first_s": 90}}, "refusal_waits", "longer than most_s"),
+        ({"colour": "red"}, "colour", "not permitted"),
+    ],
+)
+def test_what_is_wrong_is_named(options: dict[str, Any], field: str, reason: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(**options)
+    [problem] = caught.value.errors()
+    assert ".".join(str(step) for step in problem["loc"]) == field
+    assert reason in problem["msg"]
+
+
+def test_the_limits_themselves_are_taken() -> None:
+    settings(
+        name="x" * 64,
+        system_id="x" * 15,
+        password="x" * 8,
+        binds=64,
+        window=10_000,
+        national_tables=(1, 13),
+        tlvs={"0xffff": "x" * 255, "0x0001": ""},
+        registered_delivery=31,
+        receipt_utc_offset_minutes=-840,
+        receipt_pattern="(?P<message_id>.*),(?P<stat>.*)",
+    )
+
+
+def test_a_file_names_the_carrier_and_the_field(tmp_path: Path) -> None:
+    file = tmp_path / "tandem.toml"
+    file.write_text(
+        """
+        [[carriers]]
+        name = "good"
+        hosts = ["smsc.example:2775"]
+        system_id = "me"
+        [[carriers]]
+        name = "bad"
+        hosts = ["smsc.example:2775"]
+        system_id = "me"
+        concatenation = "glue"
+        """
+    )
+    with pytest.raises(ConfigurationError, match=r"carriers\.1\.concatenation: "):
+        load_settings(file)
+
+
+def test_the_simple_form_is_so_many_binds_of_one_type() -> None:
+    configs = bind_configs(settings(bind="transmitter", binds=3, window=7))
+    assert [config.name for config in configs] == ["one/1", "one/2", "one/3"]
+    assert {config.session.bind_type for config in configs} == {BindType.TRANSMITTER}
+    assert {config.session.window for config in configs} == {7}
+
+
+def test_the_long_form_mixes_types_hosts_and_windows() -> None:
+    configs = bind_configs(
+        settings(
+            window=7,
+            binds=[
+                {"type": "transmitter", "count": 2, "window": 50},
+                {"type": "receiver", "hosts": ["[::1]:2776", "other.example:2777"]},
+            ],
+        )
+    )
+    assert [(config.session.bind_type.name, config.session.window) for config in configs] == [
+        ("TRANSMITTER", 50),
+        ("TRANSMITTER", 50),
+        ("RECEIVER", 7),
+    ]
+    assert configs[0].hosts == (("smsc.example", 2775),)
+    assert configs[2].hosts == (("::1", 2776), ("other.example", 2777))
+
+
+def test_the_waits_after_a_refusal_and_tls_reach_every_bind() -> None:
+    [config] = bind_configs(
+        settings(
+            refusal_waits={"already_bound_s": 90, "credentials_s": 600},
+            tls={"server_name": "smsc.example", "pinned_sha256": ["ab" * 32]},
+        )
+    )
+    assert config.backoff.already_bound_s == 90
+    assert config.backoff.credentials_s == 600
+    assert config.tls is not None
+    assert config.tls.verify
+    assert config.tls.server_name == "smsc.example"
+
+
+def test_a_bind_keeps_its_configuration_when_more_are_added() -> None:
+    before, after = bind_configs(settings(binds=2)), bind_configs(settings(binds=3))
+    assert after[:2] == before
+
+
+def test_tags_and_values_are_read_as_people_write_them() -> None:
+    assert parse_tag("0x1400") == parse_tag("5120") == 0x1400
+    assert parse_tag("dest_addr_subunit") == parse_tag("Dest_Addr_Subunit") == 0x0005
+    assert parse_value("0x00ff") == b"\x00\xff"
+    assert parse_value("0x") == b""
+    assert parse_value("0x0") == b"0x0"
+    assert parse_value("1101xyz") == b"1101xyz"
+    assert parse_value("é") == "é".encode()
