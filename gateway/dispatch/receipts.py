@@ -1,30 +1,36 @@
 """Receipts: from a carrier's id back to the message, and its state moved.
 
 A recent submission is in memory; an older one, or one from before a restart, is in the
-`submissions` table. A receipt that finds neither waits for its response (an SMSC can be
-faster than its own answer), then it is an orphan: counted, logged, never fatal. The SMSC is
-answered only once the state that the receipt brought is committed: what a crash loses, it
-sends again.
+`submissions` table. A receipt that finds neither is kept, with its octets, and waits for its
+response a while (an SMSC can be faster than its own answer); then it is an orphan: counted,
+kept, shown, never fatal. The SMSC is answered once what the receipt brought is committed, and
+not before: what a crash loses, it sends again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from gateway.carriers.results import receipt_result
 from gateway.clock import Clock
+from gateway.dispatch.matching import Spelling, addresses_agree
 from gateway.dispatch.message import Message
-from gateway.dispatch.rows import from_row
+from gateway.dispatch.rows import from_row, moment
 from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
-from smpp.pdu import DeliverSm
-from smpp.receipt import Receipt, parse_receipt
+from gateway.observe.alerts import Alerts
+from smpp.codec import decode_tlvs, encode_tlvs
+from smpp.pdu import Address, DeliverSm
+from smpp.receipt import Form, Receipt, parse_receipt
 from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
+from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
@@ -33,40 +39,59 @@ from storage.pool import Connection, DatabaseUnavailable, open_connection
 log = logging.getLogger(__name__)
 
 RECENT = 200_000  # submissions remembered in memory, at most
-MOST_HELD = 10_000  # ids waiting for their response; beyond it the SMSC is asked to come back
+MOST_HELD = 10_000  # receipts waiting for their response; beyond it the SMSC is to come back
 HOLD_S = 60.0  # how long a receipt waits for its response
 LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
 RETRY_S = 0.5
+SPELLING_CHANGED = 30008  # "unknown delivery error": what a wrong spelling would end in
 
 Answer = Callable[[DeliverSm, int], object]
 Key = tuple[int, str]
 
 
-class Held(NamedTuple):
-    """A receipt that nothing matches yet, not answered yet."""
+@dataclass(eq=False, slots=True)
+class Held:
+    """A receipt that nothing matches yet; `answer` is None once it is kept and answered."""
 
+    carrier_id: int
     receipt: Receipt
     delivery: DeliverSm
-    answer: Answer
     until: float
+    answer: Answer | None = None
+
+
+class Kept(NamedTuple):
+    """A delivery to be kept, and answered when it is."""
+
+    carrier_id: int
+    reason: str
+    carrier_message_id: str | None
+    delivery: DeliverSm
+    answer: Answer | None
 
 
 class Receipts:
     """Matches receipts to messages; owns no message's state, moves it by `advance`."""
 
-    def __init__(self, url: str, writer: Writer, clock: Clock) -> None:
+    def __init__(self, url: str, writer: Writer, alerts: Alerts, clock: Clock) -> None:
         self._url = url
         self._writer = writer
+        self._alerts = alerts
         self._clock = clock
         self._recent: dict[Key, tuple[Message, int]] = {}
         self._held: dict[Key, list[Held]] = {}
-        self._unlooked: list[Key] = []
+        self._unlooked: list[Held] = []
+        self._settled: list[tuple[Key, str]] = []  # kept rows whose waiting is over
+        self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
+        self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
+        """How each carrier's receipts spell ids, as learnt or pinned."""
         self.live: WeakValueDictionary[Id, Message] = WeakValueDictionary()
         """Messages in memory by id, so that none is ever read a second time beside itself."""
-        self.matched = 0
-        self.orphans = 0
-        self.unreadable = 0
+        self.counts: Counter[str] = Counter()
+        """matched, duplicate, unreadable, orphan, put off."""
+
+    # In memory ------------------------------------------------------------------------------
 
     def expect(self, message: Message, segment: int, carrier_message_id: str) -> None:
         """A segment got its name at the carrier; a receipt may be here already."""
@@ -75,85 +100,200 @@ class Receipts:
         recent[key] = (message, segment)
         if len(recent) > RECENT:
             del recent[next(iter(recent))]
-        if self._held and key in self._held:
-            for held in self._held.pop(key):
-                self._apply(message, segment, held.receipt)
-                self._writer.after_commit(held.answer, held.delivery, ESME_ROK)
+        if self._held:
+            self._match_held(message, segment, carrier_message_id)
 
     def received(self, carrier_id: int, delivery: DeliverSm, answer: Answer) -> None:
         """A delivery that says it is a receipt."""
         receipt = parse_receipt(delivery)
         if receipt is None:
-            self.unreadable += 1
-            log.warning("receipt not understood: %s", delivery.payload[:256].hex())
-            answer(delivery, ESME_ROK)
+            self.counts["unreadable"] += 1
+            self._keep(Kept(carrier_id, "unreadable", None, delivery, answer))
             return
-        key = (carrier_id, receipt.message_id)
-        found = self._recent.get(key)
+        found = self._in_memory(carrier_id, receipt, delivery)
         if found is not None:
-            self._apply(found[0], found[1], receipt)
+            message, segment, form = found
+            self._apply(message, segment, form, receipt, delivery)
             self._writer.after_commit(answer, delivery, ESME_ROK)
             return
-        if len(self._held) >= MOST_HELD:
+        if len(self._held) + len(self._unlooked) >= MOST_HELD:
+            self.counts["put off"] += 1
             answer(delivery, ESME_RX_T_APPN)
             return
         until = self._clock.monotonic() + HOLD_S
-        self._held.setdefault(key, []).append(Held(receipt, delivery, answer, until))
-        self._unlooked.append(key)
+        self._unlooked.append(Held(carrier_id, receipt, delivery, until, answer))
         self._wake.set()
 
     @property
     def held(self) -> int:
         return len(self._held)
 
+    def _in_memory(
+        self, carrier_id: int, receipt: Receipt, delivery: DeliverSm
+    ) -> tuple[Message, int, Form] | None:
+        raw = self._recent.get((carrier_id, receipt.message_id))
+        spelling = self.spelling[carrier_id]
+        if raw is not None and spelling.counts(Form.RAW, addresses_agree(delivery, raw[0])):
+            return (*raw, Form.RAW)
+        candidates: dict[tuple[Message, int], Form] = {}
+        for form, text in spelling.spellings(receipt.message_id):
+            found = self._recent.get((carrier_id, text))
+            if found is not None and spelling.counts(form, addresses_agree(delivery, found[0])):
+                candidates.setdefault(found, form)
+        if len(candidates) == 1:
+            [((message, segment), form)] = candidates.items()
+            return message, segment, form
+        return None
+
+    def _match_held(self, message: Message, segment: int, carrier_message_id: str) -> None:
+        """The response came after its receipt: whatever of the held ones means it is applied."""
+        for key in list(self._held):
+            if key[0] != message.carrier_id:
+                continue
+            spelling = self.spelling[key[0]]
+            forms = {text: form for form, text in spelling.spellings(key[1])}
+            form = forms.get(carrier_message_id)
+            if form is None:
+                continue
+            waiting = self._held[key]
+            if not spelling.counts(form, addresses_agree(waiting[0].delivery, message)):
+                continue
+            del self._held[key]
+            self._settled.append((key, "matched late"))
+            for held in waiting:
+                self._apply(message, segment, form, held.receipt, held.delivery)
+            self._wake.set()
+
+    def _apply(
+        self, message: Message, segment: int, form: Form, receipt: Receipt, delivery: DeliverSm
+    ) -> None:
+        """Move the message by the receipt of one segment (messaging-services §4.3).
+
+        `delivered` when all segments say so; `undelivered` with the first that says no.
+        """
+        self.counts["matched"] += 1
+        self._learn(message.carrier_id, form)
+        result = receipt_result(receipt)
+        if not result.final:
+            return
+        if result.delivered:
+            message.receipts |= 1 << segment
+            if message.segments > 1 and message.receipts != message.all_segments:
+                self._writer.receipt(message, segment + 1, receipt.state.value)
+                return
+        event = Receipted(result.delivered, result.code, receipt.done_date or None)
+        if advance(message, event, self._clock.wall()) is not Effect.IGNORED:
+            self._writer.mark(message)
+        else:
+            self.counts["duplicate"] += 1
+            self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
+
+    def _learn(self, carrier_id: int, form: Form) -> None:
+        change = self.spelling[carrier_id].won(form)
+        if change is not None:
+            self._alerts.alert(
+                SPELLING_CHANGED,
+                f"receipts of carrier {carrier_id} spelt ids {change.before.value!r},"
+                f" now {change.now.value!r}",
+                resource=str(carrier_id),
+            )
+
+    def _keep(self, kept: Kept) -> None:
+        self._to_keep.append(kept)
+        self._wake.set()
+
+    # In the database ------------------------------------------------------------------------
+
     async def run(self) -> None:
-        """Look up older submissions, and let go of what waited too long; until cancelled."""
+        """Look up older submissions, keep what nothing matches; until cancelled."""
         connection: Connection | None = None
+        restored = False
         try:
             while True:
                 try:
-                    async with asyncio.timeout(1.0 if self._held else None):
-                        await self._wake.wait()
-                except TimeoutError:
-                    pass
-                self._wake.clear()
-                if self._unlooked:
-                    keys, self._unlooked = self._unlooked, []
-                    try:
-                        if connection is None or connection.is_closed():
-                            connection = await open_connection(self._url)
-                        await self._look_up(connection, keys)
-                    except DatabaseUnavailable as error:
-                        log.error("database: %s; receipts wait", error)
-                        self._unlooked = keys + self._unlooked
-                        if connection is not None:
-                            connection.terminate()
-                        connection = None
-                        await asyncio.sleep(RETRY_S)
-                        self._wake.set()
-                        continue
-                self._orphan_old()
+                    if connection is None or connection.is_closed():
+                        connection = await open_connection(self._url)
+                    if not restored:
+                        await self._restore(connection)
+                        restored = True
+                    await self._sleep()
+                    await self._look_up(connection)
+                    self._orphan_old()
+                    await self._settle(connection)
+                    await self._write_kept(connection)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; receipts wait", error)
+                    if connection is not None:
+                        connection.terminate()
+                    connection = None
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
         finally:
             if connection is not None:
                 connection.terminate()
 
-    async def _look_up(self, connection: Connection, keys: list[Key]) -> None:
-        wanted = [key for key in dict.fromkeys(keys) if key in self._held]
-        if not wanted:
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(1.0 if self._held else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _look_up(self, connection: Connection) -> None:
+        """Match what memory did not know by the `submissions` table; hold the rest."""
+        if not self._unlooked:
             return
+        batch = list(self._unlooked)
+        wanted = {
+            (held.carrier_id, text)
+            for held in batch
+            for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+        }
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
-        found: dict[Key, tuple[Id, int]] = {}
-        for row in await submission_rows.find(connection, wanted, since):
+        rows: dict[Key, list[tuple[Id, int]]] = {}
+        for row in await submission_rows.find(connection, list(wanted), since):
             key = (row["carrier_id"], row["carrier_message_id"])
-            found.setdefault(key, (row["message_id"], row["segment"] - 1))
-        messages = await self._load(connection, {id for id, _ in found.values()})
-        for key, (id, segment) in found.items():
-            message = messages.get(id)
-            if message is None or key not in self._held:
+            rows.setdefault(key, []).append((row["message_id"], row["segment"] - 1))
+        messages = await self._load(connection, {id for found in rows.values() for id, _ in found})
+        del self._unlooked[: len(batch)]
+        for held in batch:
+            # Its response may have come while we were reading.
+            found = self._in_memory(held.carrier_id, held.receipt, held.delivery)
+            found = found or self._in_rows(held, rows, messages)
+            answer, held.answer = held.answer, None
+            if found is not None:
+                self._apply(*found, held.receipt, held.delivery)
+                if answer is not None:
+                    self._writer.after_commit(answer, held.delivery, ESME_ROK)
                 continue
-            for held in self._held.pop(key):
-                self._apply(message, segment, held.receipt)
-                self._writer.after_commit(held.answer, held.delivery, ESME_ROK)
+            key = (held.carrier_id, held.receipt.message_id)
+            self._held.setdefault(key, []).append(held)
+            if answer is not None:
+                self._keep(Kept(held.carrier_id, "unmatched", key[1], held.delivery, answer))
+
+    def _in_rows(
+        self,
+        held: Held,
+        rows: dict[Key, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
+    ) -> tuple[Message, int, Form] | None:
+        """The one message that the receipt can mean; None when there is none, or several."""
+        spelling = self.spelling[held.carrier_id]
+        candidates: dict[tuple[Message, int], Form] = {}
+        for form, text in spelling.spellings(held.receipt.message_id):
+            for id, segment in rows.get((held.carrier_id, text), ()):
+                message = messages.get(id)
+                if message is None:
+                    continue
+                if spelling.counts(form, addresses_agree(held.delivery, message)):
+                    candidates.setdefault((message, segment), form)
+            if candidates and form is Form.RAW:
+                break  # newest first: an id that came round again means its latest message
+        if len(candidates) == 1 or (candidates and set(candidates.values()) == {Form.RAW}):
+            (message, segment), form = next(iter(candidates.items()))
+            return message, segment, form
+        return None
 
     async def _load(self, connection: Connection, ids: set[Id]) -> dict[Id, Message]:
         """These messages, from memory where they are, else from their rows."""
@@ -178,33 +318,69 @@ class Receipts:
                 message.receipts |= 1 << (part["segment"] - 1)
         return messages
 
-    def _apply(self, message: Message, segment: int, receipt: Receipt) -> None:
-        """Move the message by the receipt of one segment (messaging-services §4.3).
-
-        `delivered` when all segments say so; `undelivered` with the first that says no.
-        """
-        self.matched += 1
-        result = receipt_result(receipt)
-        if not result.final:
-            return
-        if result.delivered:
-            message.receipts |= 1 << segment
-            if message.segments > 1 and message.receipts != message.all_segments:
-                self._writer.receipt(message, segment + 1, receipt.state.value)
-                return
-        event = Receipted(result.delivered, result.code, receipt.done_date or None)
-        if advance(message, event, self._clock.wall()) is not Effect.IGNORED:
-            self._writer.mark(message)
+    async def _restore(self, connection: Connection) -> None:
+        """Receipts that waited for their message when the process ended wait on."""
+        since = datetime.fromtimestamp(self._clock.wall(), UTC) - timedelta(seconds=600)
+        for row in await delivery_rows.unmatched(connection, since):
+            delivery = DeliverSm(
+                Address(0, 0, row["source"]),
+                Address(0, 0, row["destination"]),
+                row["payload"],
+                data_coding=row["data_coding"],
+                esm_class=row["esm_class"],
+                tlvs=decode_tlvs(row["tlvs"], 0),
+            )
+            receipt = parse_receipt(delivery)
+            if receipt is not None:
+                until = self._clock.monotonic() + HOLD_S
+                self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))
+        if self._unlooked:
+            self._wake.set()
 
     def _orphan_old(self) -> None:
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            for held in self._held.pop(key):
-                self.orphans += 1
-                log.warning(
-                    "receipt for an unknown id %s from carrier %d: %s",
-                    key[1],
-                    key[0],
-                    held.delivery.payload[:256].hex(),
-                )
-                held.answer(held.delivery, ESME_ROK)
+            self.counts["orphan"] += len(self._held.pop(key))
+            self._settled.append((key, "orphan"))
+            log.warning("receipt for an unknown id %s of carrier %d", key[1], key[0])
+
+    async def _settle(self, connection: Connection) -> None:
+        for reason in ("matched late", "orphan"):
+            keys = [key for key, why in self._settled if why == reason]
+            if keys:
+                await delivery_rows.settle(connection, keys, reason)
+        self._settled.clear()
+
+    async def _write_kept(self, connection: Connection) -> None:
+        """Keep what is to be kept, then answer for it."""
+        batch = list(self._to_keep)
+        if not batch:
+            return
+        await delivery_rows.keep(connection, self._kept_rows(batch))
+        del self._to_keep[: len(batch)]
+        for kept in batch:
+            if kept.answer is not None:
+                kept.answer(kept.delivery, ESME_ROK)
+
+    def _kept_rows(self, batch: Iterable[Kept]) -> list[tuple[object, ...]]:
+        at = moment(self._clock.wall())
+        return [
+            (
+                kept.carrier_id,
+                at,
+                kept.reason,
+                _storable(kept.carrier_message_id),
+                _storable(kept.delivery.source.value),
+                _storable(kept.delivery.destination.value),
+                kept.delivery.esm_class,
+                kept.delivery.data_coding,
+                kept.delivery.short_message,
+                encode_tlvs(kept.delivery.tlvs),
+            )
+            for kept in batch
+        ]
+
+
+def _storable(text: str | None) -> str | None:
+    """Postgres takes no NUL in a text."""
+    return text.replace("\x00", "�") if text is not None else None

@@ -1,0 +1,103 @@
+"""Which submission a receipt means: by its id, in the spellings carriers use, and its addresses.
+
+Carriers name a message in the response and again in the receipt, and many spell it differently
+there: hex and decimal, other case, zeros lost or added (field report: a third of all trouble).
+The rule is *raw first, then the normal forms in their fixed order* (`smpp.receipt.forms_of`), and
+a normal form counts only when the addresses agree: a wrong `delivered` is worse than none.
+
+Pure: what a carrier's receipts taught is a value kept here; nothing is looked up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from smpp.pdu import DeliverSm
+from smpp.receipt import Form, forms_of
+
+LEARN_AFTER = 20  # receipts in a row that were matched by one form
+SUFFIX = 6  # digits that national and international spellings of a number must share
+
+
+class Addressed(Protocol):
+    """What of a message a receipt's addresses are held against."""
+
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def sender(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The carrier's receipts spell ids in another way than they did."""
+
+    before: Form
+    now: Form
+
+
+@dataclass(slots=True)
+class Spelling:
+    """How one carrier's receipts spell ids, as far as it is known."""
+
+    pinned: Form | None = None  # by the operator: no other normal form is tried
+    learnt: Form | None = None
+    _candidate: Form | None = None
+    _in_a_row: int = 0
+
+    def spellings(self, raw_id: str) -> list[tuple[Form, str]]:
+        """What to look for, in order: raw, then the known form, then the rest."""
+        known = self.pinned or self.learnt
+        forms = forms_of(raw_id)
+        if self.pinned is not None:
+            return [pair for pair in forms if pair[0] in (Form.RAW, self.pinned)]
+        if known is None or known is Form.RAW:
+            return list(forms)
+        return sorted(forms, key=lambda pair: (pair[0] is not Form.RAW, pair[0] is not known))
+
+    def won(self, form: Form) -> Change | None:
+        """A receipt was matched by `form`; a Change when the carrier has gone over to another."""
+        if form is self.learnt:
+            self._in_a_row = 0
+            return None
+        self._in_a_row = self._in_a_row + 1 if form is self._candidate else 1
+        self._candidate = form
+        if self._in_a_row < LEARN_AFTER:
+            return None
+        before, self.learnt = self.learnt, form
+        self._in_a_row = 0
+        return Change(before, form) if before is not None else None
+
+    def counts(self, form: Form, agrees: bool) -> bool:
+        """Whether a match by `form` may be believed.
+
+        A raw match is believed unless the carrier is known to spell otherwise: then the raw id
+        may by chance be another message's.
+        """
+        if form is Form.RAW:
+            known = self.pinned or self.learnt
+            return agrees or known in (None, Form.RAW)
+        return agrees
+
+
+def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
+    """Whether a receipt's addresses are the message's, either way round.
+
+    The standard turns them (source is the recipient); some carriers do not.
+    """
+    source, destination = delivery.source.value, delivery.destination.value
+    sender = message.sender or ""
+    return (_same(source, message.recipient) and _same(destination, sender)) or (
+        _same(source, sender) and _same(destination, message.recipient)
+    )
+
+
+def _same(given: str, ours: str) -> bool:
+    if given.casefold() == ours.casefold():
+        return True
+    one, other = given.lstrip("+0"), ours.lstrip("+0")
+    if not (one.isdigit() and other.isdigit()):
+        return False
+    shorter, longer = sorted((one, other), key=len)
+    return longer == shorter or (len(shorter) >= SUFFIX and longer.endswith(shorter))

@@ -1,0 +1,172 @@
+"""Receipts in every way in which carriers get them wrong; the message ends right all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from testing import (
+    NUMBERS,
+    Client50,
+    GatewayProcess,
+    GatewayUnderTest,
+    Sdk,
+    carrier,
+    free_port,
+    until,
+)
+
+from smpp.receipt import Form
+from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+
+
+@asynccontextmanager
+async def simulated(*rules: Rule, **options: Any) -> AsyncIterator[Smsc]:
+    one = CarrierScenario(rules=rules or (Rule(),), **options)
+    smsc = Smsc(Scenario(carriers=(one,)), seed=1)
+    await smsc.start()
+    try:
+        yield smsc
+    finally:
+        await smsc.stop()
+
+
+async def send(sdk: Sdk, count: int) -> list[str]:
+    client = Client50(sdk, connections=10)
+    await client.send(count)
+    assert len(client.sids) == count
+    return client.sids
+
+
+async def statuses(sdk: Sdk, sids: list[str]) -> set[str]:
+    listed = await sdk.call(sdk.client.messages.list, page_size=1000)
+    return {message.status for message in listed if message.sid in set(sids)}
+
+
+async def all_become(sdk: Sdk, sids: list[str], status: str) -> None:
+    async with asyncio.timeout(30):
+        while await statuses(sdk, sids) != {status}:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "form"),
+    [
+        ("same", Form.RAW),
+        ("decimal", Form.DECIMAL_TO_HEX),
+        ("folded", Form.FOLDED),
+        ("padded", Form.STRIPPED),
+    ],
+)
+async def test_ids_are_matched_however_they_are_spelt_and_the_spelling_is_learnt(
+    start_gateway: Start, spelling: str, form: Form
+) -> None:
+    async with simulated(Rule(receipt_id=spelling)) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        await all_become(sdk, await send(sdk, 60), "delivered")
+        [known] = gateway.pipeline.receipts.spelling.values()
+        assert known.learnt is form
+        assert gateway.pipeline.receipts.counts["orphan"] == 0
+
+
+async def test_a_change_of_the_spelling_is_matched_and_raises_an_alert(
+    start_gateway: Start,
+) -> None:
+    faults = Faults(drift_after=60, drift_to="decimal")
+    async with simulated(Rule(), faults=faults) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        for _ in range(2):
+            await all_become(sdk, await send(sdk, 60), "delivered")
+        connection = await asyncpg.connect(gateway.database_url)
+        await until(lambda: gateway.pipeline.alerts.raised == 1)
+        async with asyncio.timeout(10):
+            while not (rows := await connection.fetch("SELECT * FROM alerts")):
+                await asyncio.sleep(0.02)
+        assert "'as is', now 'decimal to hex'" in rows[0]["text"]
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(receipt_before_response=True),
+        Rule(receipt_copies=3),
+        Rule(receipt_on_other_bind=True),
+        Rule(intermediate=True),
+    ],
+    ids=["before its response", "three times", "on another bind", "after an intermediate one"],
+)
+async def test_receipts_come_oddly_and_count_once(start_gateway: Start, rule: Rule) -> None:
+    async with simulated(rule) as smsc:
+        gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
+        sdk = await gateway.sdk()
+        await all_become(sdk, await send(sdk, 60), "delivered")
+        assert smsc.counters.submits == 60
+
+
+@pytest.mark.parametrize("dialect", ["text", "tlv", "both", "short", "spaced", "ucs2"])
+async def test_receipts_in_every_dialect_are_understood(start_gateway: Start, dialect: str) -> None:
+    rules = (Rule(), Rule(prefix="4479000000", stat="UNDELIV", err="001"))
+    async with simulated(*rules, receipts=dialect) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        good = await sdk.send(to="+441632960675")
+        bad = await sdk.send(to="+447900000000")
+        await sdk.reaches(good.sid, "delivered")
+        final = await sdk.reaches(bad.sid, "undelivered")
+        assert final.error_code in (30003, 30005, 30008)
+
+
+async def test_a_receipt_for_an_unknown_id_is_kept_and_counted(start_gateway: Start) -> None:
+    async with simulated(Rule(receipt_id="foreign")) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        message = await sdk.send()
+        await sdk.reaches(message.sid, "sent")
+        connection = await asyncpg.connect(gateway.database_url)
+        async with asyncio.timeout(10):
+            while not (rows := await connection.fetch("SELECT * FROM kept_deliveries")):
+                await asyncio.sleep(0.02)
+        assert rows[0]["reason"] == "unmatched"
+        assert b"stat:DELIVRD" in rows[0]["payload"]
+        assert (await sdk.fetch(message.sid)).status == "sent"
+        await connection.close()
+
+
+async def test_long_messages_are_delivered_when_every_part_is(start_gateway: Start) -> None:
+    async with simulated(Rule(receipt_jitter_s=0.05)) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        messages = [await sdk.send("x" * 400, f"+44163296070{n}") for n in range(5)]
+        for message in messages:
+            final = await sdk.reaches(message.sid, "delivered")
+            assert final.num_segments == "3"
+        assert smsc.counters.submits == 15
+
+
+async def test_receipts_that_come_after_a_restart_find_their_messages(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Submitted and answered before the kill, receipted after it: also the parts of long ones."""
+    async with simulated(Rule(receipt_after_s=2.0, receipt_id="decimal")) as smsc:
+        process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
+        await process.start()
+        sdk = await Sdk.provisioned(process.base_url)
+        sids = [(await sdk.send("x" * 200, from_=NUMBERS[0])).sid, (await sdk.send()).sid]
+        for sid in sids:
+            await sdk.reaches(sid, "sent")
+        await process.kill()
+        await process.start()
+        for sid in sids:
+            await sdk.reaches(sid, "delivered")
+        assert smsc.counters.submits == 3
+        await process.stop()
