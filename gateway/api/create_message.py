@@ -14,6 +14,7 @@ from typing import Any, Final
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.render import created_message
+from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.dispatch.accept import Acceptor, Overloaded, Rejected, Unavailable
@@ -23,6 +24,7 @@ from gateway.dispatch.route import Draft, Router
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.pool import Pool
 from gateway.routing.selector import QUEUES_FULL, Needs, select
+from smpp.pdu import Tlvs
 from storage.ids import Id
 
 SERVICE_SID: Final = re.compile(r"^MG[0-9a-fA-F]{32}$")
@@ -98,6 +100,7 @@ class Creation:
             service_id=service.id if service is not None else None,
             callback_url=callback or (service.status_callback if service is not None else None),
             valid_until=now + validity,
+            tlvs=self._tlvs(form, service, record),
         )
         return Draft(
             message,
@@ -151,6 +154,30 @@ class Creation:
         if not record.sender.sms:
             raise ApiError(21606 if self.legacy_21606 else 21661)
         return record
+
+    def _tlvs(self, form: Form, service: Service | None, record: SenderRecord | None) -> Tlvs:
+        """SMPP parameters of this message (an extension): `SmppTlv.0x1400`, `DltEntityId`.
+
+        Each must be on the list of a carrier that could take the message; a carrier is given
+        only those on its own list.
+        """
+        given = tlv_parameters(form)
+        if not given:
+            return ()
+        senders = [record.sender] if record is not None else service.pool.senders if service else ()
+        allowed: set[int] = set()
+        for carrier_id in {sender.carrier_id for sender in senders}:
+            profile = self.router.profile(carrier_id)
+            if profile is not None:
+                allowed |= profile.message_tlvs
+        for parameter, tag, _ in given:
+            if tag not in allowed:
+                raise ApiError(
+                    20001,
+                    f"{parameter}: TLV 0x{tag:04x} is not on the list (message_tlvs, presets)"
+                    " of the sender's carrier",
+                )
+        return tuple((tag, value) for _, tag, value in given)
 
     def _check_route(self, destination: Destination, record: SenderRecord) -> None:
         """Whether a plain From reaches the destination, and has room for it now."""

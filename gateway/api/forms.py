@@ -33,6 +33,14 @@ class Form:
         values = self._values.get(name)
         return values[-1] if values else None
 
+    def starting(self, prefix: str) -> list[tuple[str, str]]:
+        """Parameters whose name begins so: the rest of the name, and the (last) value."""
+        return [
+            (name[len(prefix) :], values[-1])
+            for name, values in self._values.items()
+            if name.startswith(prefix)
+        ]
+
     def all(self, name: str) -> list[str]:
         return self._values.get(name, [])
 

@@ -54,9 +54,16 @@ class Outcomes(Protocol[M_contra]):
         """The carrier's present rate is another; `lowered`: it is to be given a rest, too."""
 
     def delivered(
-        self, carrier: int, delivery: DeliverSm, answer: Callable[[DeliverSm, int], object]
+        self,
+        carrier: int,
+        connection: str,
+        delivery: DeliverSm,
+        answer: Callable[[DeliverSm, int], object],
     ) -> None:
-        """A receipt or an inbound message; to be answered once it is committed."""
+        """A receipt or an inbound message; to be answered once it is committed.
+
+        `connection` is the bind's name, `#`, and the number of its connection.
+        """
 
 
 class Connector(Generic[M]):
@@ -178,14 +185,16 @@ class Connector(Generic[M]):
         return [wire.status(now) for wire in self._wires.values()]
 
     def _congested(self, reason: str, written_at: float, now: float) -> None:
+        lowered = self._aimd.lowered
         if self._aimd.congested(reason, written_at, now):
-            log.warning(
-                "carrier %s is slowed down to %.1f/s: %s",
-                self.name,
-                self._aimd.rate,
-                reason,
-                extra={"carrier": self.name, "event": "congestion"},
-            )
+            if not lowered:
+                log.warning(
+                    "carrier %s is slowed down to %.1f/s: %s",
+                    self.name,
+                    self._aimd.rate,
+                    reason,
+                    extra={"carrier": self.name, "event": "congestion"},
+                )
             self._climbing.set()
             self._outcomes.rate_changed(self.carrier_id, lowered=True)
 
@@ -198,6 +207,7 @@ class Connector(Generic[M]):
                 self._outcomes.rate_changed(self.carrier_id, lowered=False)
             if not self._aimd.lowered:
                 self._climbing.clear()
+                log.info("carrier %s has its full rate again", self.name)
 
     # Out ----------------------------------------------------------------------------------
 
@@ -277,7 +287,8 @@ class Connector(Generic[M]):
         self._outcomes.lost(sent.message, sent.segments)
 
     def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
-        self._outcomes.delivered(self.carrier_id, delivery, bind.answer)
+        connection = f"{bind.name}#{delivery.link}"
+        self._outcomes.delivered(self.carrier_id, connection, delivery, bind.answer)
 
     def malformed(self, bind: Bind, data: bytes, reason: str) -> None:
         log.warning(
