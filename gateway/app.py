@@ -20,6 +20,7 @@ from gateway.api.fastlane import fast_lane
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.pipeline import Pipeline
+from gateway.inbound.receive import Inbound
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.client import WebhookClient
@@ -59,6 +60,7 @@ class Gateway:
         self._random = random or SystemRandom()
         self.pipeline: Pipeline | None = None
         self.callbacks: Callbacks | None = None
+        self.inbound: Inbound | None = None
         self.port = settings.port
 
     async def run(self) -> None:
@@ -89,6 +91,18 @@ class Gateway:
                 acknowledged=pipeline.writer.mark,
             )
             pipeline.owe_callbacks = callbacks.owe
+            inbound = self.inbound = Inbound(
+                url,
+                pipeline.directory,
+                pipeline.next_id,
+                pipeline.alphabet_of,
+                pipeline.alerts,
+                self._clock,
+                handle=lambda message: log.info("inbound %s", message.sid),
+                run_id=f"{self._random.getrandbits(32):08x}",
+            )
+            pipeline.inbound = inbound.received
+            pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")

@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.message import Message, id_source
-from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import Recovered, Recovery
 from gateway.dispatch.route import Router
 from gateway.dispatch.submit import Submitter
@@ -36,6 +36,11 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 PARTITIONS_EVERY_S = 3600.0
+
+
+def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Answer) -> None:
+    """Until somebody stores inbound messages, the carrier keeps them."""
+    answer(delivery, ESME_RX_T_APPN)
 
 
 class Limits:
@@ -71,6 +76,7 @@ class Pipeline:
         self.directory = Directory()
         self.next_id = id_source(clock.wall, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
+        self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
         self.connectors: dict[int, Connector[Message]] = {}
         self.router = Router(
             self.directory,
@@ -195,14 +201,16 @@ class Pipeline:
         self.submitter.rate_changed(carrier, lowered)
 
     def delivered(
-        self, carrier: int, delivery: DeliverSm, answer: Callable[[DeliverSm, int], object]
+        self,
+        carrier: int,
+        connection: str,
+        delivery: DeliverSm,
+        answer: Callable[[DeliverSm, int], object],
     ) -> None:
         if delivery.is_receipt:
             self.receipts.received(carrier, delivery, answer)
         else:
-            # Nothing stores inbound messages yet: the carrier keeps it, and tries again.
-            log.warning("inbound message on carrier %d put off: not supported yet", carrier)
-            answer(delivery, ESME_RX_T_APPN)
+            self.inbound(carrier, connection, delivery, answer)
 
     # The rest -----------------------------------------------------------------------------
 
@@ -216,6 +224,15 @@ class Pipeline:
     def _profile(self, carrier_id: int) -> Profile | None:
         connector = self.connectors.get(carrier_id)
         return connector.profile if connector is not None else None
+
+    def alphabet_of(self, carrier_id: int) -> str:
+        """What data_coding 0 means to a carrier."""
+        profile = self._profile(carrier_id)
+        return profile.alphabet if profile is not None else "gsm7"
+
+    def start_stage(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """One more stage, watched and ended like the others."""
+        self._start_task(name, work)
 
     def _start_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -1,0 +1,1 @@
+"""What comes in: joined from its parts, stored before the carrier is answered, then handled."""

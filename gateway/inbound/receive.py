@@ -1,0 +1,362 @@
+"""Inbound messages, from the carrier's delivery to a stored row (design §3.6).
+
+Deliveries are taken in batches. Each part is committed before it is answered, so a crash makes
+the SMSC send again what was not; parts of a message that is not whole are found again after a
+restart. What is sent again is recognised for ten minutes:
+
+* a part of a long message by its reference and number, and its octets;
+* a message of one part by its octets, but only if the connection it came on is gone. A carrier
+  that had our answer does not send again, and people do write the same word twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from gateway.clock import Clock
+from gateway.content.encoding import Encoding
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.rows import insert_row, moment
+from gateway.inbound.text import normal_address, text_of
+from gateway.observe.alerts import Alerts
+from smpp.codec import decode_tlvs, encode_tlvs
+from smpp.concat import Part, Reassembler, Whole, split_header
+from smpp.pdu import Address, DeliverSm
+from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
+from storage import deliveries as delivery_rows
+from storage import messages as message_rows
+from storage.ids import Id
+from storage.pool import Connection, DatabaseUnavailable, Row, open_connection
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 10_000  # deliveries waiting to be stored; beyond it the SMSC is asked to come back
+BATCH = 500
+AGAIN = timedelta(minutes=10)  # how long an SMSC may send a delivery again
+FORGET_EVERY_S = 60.0
+RETRY_S = 0.5
+SEGMENT_MISSING = 30009
+UNKNOWN_NUMBER = 21601
+
+Answer = Callable[[DeliverSm, int], object]
+Pair = tuple[int, str, str]  # carrier, source, destination
+OpenKey = tuple[int, str, str, int, int]  # and reference, total
+
+
+class Incoming(NamedTuple):
+    """One delivery and where its answer goes."""
+
+    carrier_id: int
+    connection: str  # bind and number of the connection it came on
+    delivery: DeliverSm
+    answer: Answer
+    part: Part
+    digest: bytes
+
+    @property
+    def pair(self) -> Pair:
+        return self.carrier_id, self.delivery.source.value, self.delivery.destination.value
+
+
+class Stored(NamedTuple):
+    """A message that became whole: its row, and which parts it took."""
+
+    message: Message
+    key: OpenKey
+
+
+SINGLE = Part(0, 1, 1)
+
+
+class Inbound:
+    """The stage between the carriers' deliveries and the handlers of messages."""
+
+    def __init__(
+        self,
+        url: str,
+        directory: Directory,
+        next_id: Callable[[], Id],
+        alphabet_of: Callable[[int], str],
+        alerts: Alerts,
+        clock: Clock,
+        handle: Callable[[Message], None],
+        run_id: str,
+    ) -> None:
+        self._url = url
+        self._directory = directory
+        self._next_id = next_id
+        self._alphabet_of = alphabet_of
+        self._alerts = alerts
+        self._clock = clock
+        self._handle = handle
+        self._run_id = run_id  # tells this process's connections from a former one's
+        self._waiting: deque[Incoming] = deque()
+        self._open: defaultdict[int, Reassembler] = defaultdict(Reassembler)
+        self._connections: dict[str, str] = {}  # bind → its newest connection
+        self._wake = asyncio.Event()
+        self._forget_at = 0.0
+        self.counts: Counter[str] = Counter()
+        """stored, repeated, unknown number, incomplete, put off."""
+
+    def received(
+        self, carrier_id: int, connection: str, delivery: DeliverSm, answer: Answer
+    ) -> None:
+        """A delivery that is no receipt; it is answered once it is committed."""
+        if len(self._waiting) >= BACKLOG:
+            self.counts["put off"] += 1
+            answer(delivery, ESME_RX_T_APPN)
+            return
+        connection = f"{self._run_id}:{connection}"
+        self._connections[_bind_of(connection)] = connection
+        digest = hashlib.blake2b(
+            delivery.payload + bytes((delivery.data_coding, delivery.esm_class & 0x40)),
+            digest_size=16,
+        ).digest()
+        part = split_header(delivery).part or SINGLE
+        self._waiting.append(Incoming(carrier_id, connection, delivery, answer, part, digest))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Store what comes; until cancelled."""
+        connection: Connection | None = None
+        restored = False
+        try:
+            while True:
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await open_connection(self._url)
+                    if not restored:
+                        self._restore(await delivery_rows.open_parts(connection))
+                        restored = True
+                    await self._sleep()
+                    while self._waiting:
+                        await self._store_batch(connection)
+                    await self._store_incomplete(connection)
+                    await self._forget(connection)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; inbound messages wait unanswered", error)
+                    if connection is not None:
+                        connection.terminate()
+                    connection = None
+                    # What was joined in memory may not be stored: read it again.
+                    self._open.clear()
+                    restored = False
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+    async def _sleep(self) -> None:
+        now = self._clock.monotonic()
+        due = min((one.deadline() for one in self._open.values()), default=float("inf"))
+        due = min(due, max(self._forget_at, now + 0.01))
+        try:
+            async with asyncio.timeout(max(0.0, due - now)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    def _restore(self, rows: list[Row]) -> None:
+        """Parts of messages that were not whole when the process ended."""
+        now = self._clock.monotonic()
+        for row in rows:
+            self._open[row["carrier_id"]].add(_delivery_of(row), now)
+
+    async def _store_batch(self, connection: Connection) -> None:
+        batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        since = moment(wall)
+        assert since is not None
+        seen = await delivery_rows.recent_parts(
+            connection, list({one.pair for one in batch}), since - AGAIN
+        )
+        known = {(row["carrier_id"], row["source"], row["destination"]): [] for row in seen}  # type: ignore[var-annotated]
+        for row in seen:
+            known[row["carrier_id"], row["source"], row["destination"]].append(
+                (row["reference"], row["total"], row["part"], row["digest"], row["connection"])
+            )
+        parts, wholes, unknown = [], [], []
+        for one in batch:
+            earlier = known.setdefault(one.pair, [])
+            if self._is_repeated(one, earlier):
+                self.counts["repeated"] += 1
+                continue
+            earlier.append((*one.part, one.digest, one.connection))
+            record = self._number(one.delivery.destination)
+            if record is None:
+                unknown.append(one)
+                continue
+            for whole in self._open[one.carrier_id].add(one.delivery, now):
+                wholes.append(self._stored(one.carrier_id, whole))
+            parts.append(self._part_row(one, since))
+        await self._commit(connection, parts, wholes, unknown, since)
+        for one in batch:
+            self._waiting.popleft()
+            one.answer(one.delivery, ESME_ROK)
+        self._hand_on(wholes)
+
+    async def _store_incomplete(self, connection: Connection) -> None:
+        """Messages whose other parts did not come: stored with what is there (30009)."""
+        now = self._clock.monotonic()
+        wholes = [
+            self._stored(carrier_id, whole)
+            for carrier_id, reassembler in self._open.items()
+            for whole in reassembler.expire(now)
+        ]
+        if wholes:
+            at = moment(self._clock.wall())
+            assert at is not None
+            await self._commit(connection, [], wholes, [], at)
+            self._hand_on(wholes)
+
+    async def _commit(
+        self,
+        connection: Connection,
+        parts: list[tuple[object, ...]],
+        wholes: list[Stored | None],
+        unknown: list[Incoming],
+        at: datetime,
+    ) -> None:
+        stored = [one for one in wholes if one is not None]
+        async with connection.transaction():
+            if parts:
+                await delivery_rows.insert_parts(connection, parts)
+            if stored:
+                rows = [insert_row(one.message) for one in stored]
+                await message_rows.insert(connection, rows)
+                await delivery_rows.close_parts(
+                    connection, [(*one.key, one.message.id) for one in stored]
+                )
+            if unknown:
+                await delivery_rows.keep(connection, [_kept_row(one, at) for one in unknown])
+        for one in unknown:
+            self.counts["unknown number"] += 1
+            self._alerts.alert(
+                UNKNOWN_NUMBER,
+                "an inbound message to a number that is not ours was kept",
+                resource=one.delivery.destination.value,
+            )
+
+    def _hand_on(self, wholes: list[Stored | None]) -> None:
+        for one in wholes:
+            if one is not None:
+                self.counts["stored"] += 1
+                self._handle(one.message)
+
+    async def _forget(self, connection: Connection) -> None:
+        now = self._clock.monotonic()
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_S
+            at = moment(self._clock.wall())
+            assert at is not None
+            await delivery_rows.forget_parts(connection, at - AGAIN)
+
+    # Rules ----------------------------------------------------------------------------------
+
+    def _is_repeated(self, one: Incoming, earlier: list[tuple[int, int, int, bytes, str]]) -> bool:
+        for reference, total, number, digest, connection in earlier:
+            if (reference, total, number) != one.part or digest != one.digest:
+                continue
+            if total > 1 or self._is_gone(connection):
+                return True
+        return False
+
+    def _is_gone(self, connection: str) -> bool:
+        """Whether that connection has ended: its bind has a newer one, or it is another run's."""
+        return self._connections.get(_bind_of(connection)) != connection
+
+    def _number(self, address: Address) -> SenderRecord | None:
+        """The number of ours that was written to."""
+        senders = self._directory.senders_by_address
+        return senders.get(normal_address(address)) or senders.get(address.value)
+
+    def _stored(self, carrier_id: int, whole: Whole) -> Stored | None:
+        """The message of a whole; None when its number went away while its parts came."""
+        delivery = whole.pieces[0].delivery
+        record = self._number(delivery.destination)
+        if record is None:
+            return None
+        text = text_of(whole, self._alphabet_of(carrier_id))
+        message = Message(
+            self._next_id(),
+            record.account_id,
+            record.sender.address,
+            text,
+            service_id=record.service_id,
+            direction=Direction.INBOUND,
+        )
+        message.sender = normal_address(delivery.source)
+        message.sender_id = record.sender.id
+        message.carrier_id = carrier_id
+        message.segments = whole.total
+        message.encoding = Encoding.UCS2 if delivery.data_coding == 8 else Encoding.GSM7
+        message.status = message.committed = Status.RECEIVED
+        message.waiting = False
+        message.done_at = self._clock.wall()
+        if whole.missing:
+            self.counts["incomplete"] += 1
+            message.error_code = SEGMENT_MISSING
+            self._alerts.alert(
+                SEGMENT_MISSING,
+                f"{len(whole.missing)} of {whole.total} segments never came",
+                resource=message.sid,
+                account_id=record.account_id,
+            )
+        part = split_header(delivery).part or SINGLE
+        source, destination = delivery.source.value, delivery.destination.value
+        return Stored(message, (carrier_id, source, destination, part.reference, part.total))
+
+    def _part_row(self, one: Incoming, at: datetime) -> tuple[object, ...]:
+        delivery = one.delivery
+        return (
+            *one.pair,
+            *one.part,
+            one.digest,
+            one.connection,
+            delivery.esm_class,
+            delivery.data_coding,
+            delivery.payload,
+            encode_tlvs(delivery.tlvs),
+            at,
+            None,
+        )
+
+
+def _bind_of(connection: str) -> str:
+    return connection.rpartition("#")[0]
+
+
+def _delivery_of(row: Row) -> DeliverSm:
+    return DeliverSm(
+        Address(0, 0, row["source"]),
+        Address(0, 0, row["destination"]),
+        row["payload"],
+        data_coding=row["data_coding"],
+        esm_class=row["esm_class"],
+        tlvs=decode_tlvs(row["tlvs"], 0),
+    )
+
+
+def _kept_row(one: Incoming, at: datetime) -> tuple[object, ...]:
+    delivery = one.delivery
+    return (
+        one.carrier_id,
+        at,
+        "unknown number",
+        None,
+        delivery.source.value,
+        delivery.destination.value,
+        delivery.esm_class,
+        delivery.data_coding,
+        delivery.payload,
+        encode_tlvs(delivery.tlvs),
+    )

@@ -1,0 +1,118 @@
+"""Inbound messages: whole, once, stored before they are answered, whatever the carrier does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from testing import NUMBERS, GatewayProcess, GatewayUnderTest, Sdk, carrier, free_port
+
+from smpp.smsc import Scenario, Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+HANDSET = "+447700900500"
+
+
+async def write(smsc: Smsc, text: str, to: str = NUMBERS[0], mode: str = "udh8") -> None:
+    """A message from the handset, injected at the simulator's control endpoint."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"http://127.0.0.1:{smsc.control_port}/mo",
+            json={"from": HANDSET, "to": to, "text": text, "mode": mode},
+        ) as response,
+    ):
+        assert response.status == 200, await response.text()
+
+
+async def received(sdk: Sdk, count: int) -> list[Any]:
+    """The account's inbound messages, oldest first, once there are so many."""
+    async with asyncio.timeout(20):
+        while True:
+            listed = await sdk.call(sdk.client.messages.list)
+            inbound = [message for message in listed if message.direction == "inbound"]
+            if len(inbound) >= count:
+                return list(reversed(inbound))
+            await asyncio.sleep(0.02)
+
+
+async def test_a_message_is_stored_with_its_service(sdk: Sdk, smsc: Smsc) -> None:
+    await write(smsc, "hello @ £ €")
+    [message] = await received(sdk, 1)
+    assert (message.from_, message.to) == (HANDSET, NUMBERS[0])
+    assert message.body == "hello @ £ €"
+    assert message.status == "received"
+    assert message.num_segments == "1"
+    assert message.messaging_service_sid == sdk.service_sid
+
+
+@pytest.mark.parametrize("mode", ["udh8", "udh16", "sar", "payload"])
+@pytest.mark.parametrize("text", ["x" * 300 + "end", "Grüße 🎉 " * 30 + "end"])
+async def test_long_messages_are_joined(sdk: Sdk, smsc: Smsc, mode: str, text: str) -> None:
+    await write(smsc, text, mode=mode)
+    [message] = await received(sdk, 1)
+    assert message.body == text
+
+
+async def test_parts_over_two_binds_are_joined(start_gateway: Start, smsc: Smsc) -> None:
+    gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
+    sdk = await gateway.sdk()
+    for number in range(10):
+        await write(smsc, f"{number}" + "x" * 400)
+    messages = await received(sdk, 10)
+    assert {message.body[0] for message in messages} == {str(n) for n in range(10)}
+
+
+async def test_the_same_word_twice_is_two_messages(sdk: Sdk, smsc: Smsc) -> None:
+    await write(smsc, "yes")
+    await received(sdk, 1)
+    await write(smsc, "yes")
+    assert [message.body for message in await received(sdk, 2)] == ["yes", "yes"]
+
+
+async def test_a_message_to_a_number_that_is_not_ours_is_kept(
+    sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest
+) -> None:
+    await write(smsc, "who is there?", to="+447700900777")
+    connection = await asyncpg.connect(gateway.database_url)
+    async with asyncio.timeout(10):
+        while not (rows := await connection.fetch("SELECT * FROM kept_deliveries")):
+            await asyncio.sleep(0.02)
+    await connection.close()
+    assert rows[0]["reason"] == "unknown number"
+    assert rows[0]["payload"] == b"who is there?"
+    assert smsc.counters.deliveries_answered == 1
+
+
+async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Messages arrive while it is down and while it is up; killed twice in between."""
+    smsc = Smsc(Scenario(), seed=5)
+    await smsc.start()
+    process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
+    try:
+        await process.start()
+        sdk = await Sdk.provisioned(process.base_url)
+        expected = set()
+        for round_ in range(3):
+            for number in range(20):
+                text = f"{round_}/{number} " + "y" * 200
+                expected.add(text)
+                await write(smsc, text)
+            await process.kill()
+            text = f"while down {round_}"
+            expected.add(text)
+            await write(smsc, text)
+            await process.start()
+        messages = await received(sdk, len(expected))
+        bodies = [message.body for message in messages]
+        assert sorted(bodies) == sorted(expected)
+        await process.stop()
+    finally:
+        await smsc.stop()
