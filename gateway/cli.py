@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from gateway import cli_carrier
 from gateway.app import Gateway
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
@@ -38,11 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     smsc_command.arguments(smsc)
     smsc.set_defaults(run=smsc_command.run)
 
+    carrier = commands.add_parser("carrier", help="show, change and test carriers")
+    cli_carrier.arguments(carrier)
+
     demo = commands.add_parser("demo", help="send one message through everything")
     demo.set_defaults(run=_demo)
 
     world = commands.add_parser("world", help="gateway, simulator and database, kept running")
     world.set_defaults(run=_world)
+
+    reconcile = commands.add_parser(
+        "reconcile", help="hold the database against a carrier simulator's ledger"
+    )
+    reconcile.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
+    reconcile.add_argument(
+        "--ledger", required=True, metavar="URL", help="the simulator's control endpoint"
+    )
+    reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
     return int(arguments.run(arguments))
@@ -70,6 +83,17 @@ async def _run_gateway(gateway: Gateway) -> int:
         log.exception("the gateway stops: one of its stages failed")
         return 1
     return 0
+
+
+def _reconcile(arguments: argparse.Namespace) -> int:
+    from gateway.reconcile import reconcile
+
+    try:
+        settings = load_settings(arguments.config)
+        return asyncio.run(reconcile(settings, arguments.ledger))
+    except (ConfigurationError, OSError) as error:
+        print(f"tandem reconcile: {error}", file=sys.stderr)
+        return WRONG_USE
 
 
 def _demo(arguments: argparse.Namespace) -> int:
