@@ -127,6 +127,7 @@ class Gateway:
             random=self._random,
             refresh=pipeline.refresh,
             default_carrier_id=self._default_carrier_id,
+            fleet=pipeline.fleet,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,
@@ -176,9 +177,12 @@ class Gateway:
         )
 
     def _default_carrier_id(self) -> int:
-        if not self.settings.carriers or self.pipeline is None:
-            raise ApiError(20001, "no carrier is configured: add one to tandem.toml")
-        return self.pipeline.directory.carriers[self.settings.carriers[0].name].id
+        """The first of the configuration file; without one there, the oldest."""
+        known = self.pipeline.directory.carriers if self.pipeline is not None else {}
+        for name in (*(carrier.name for carrier in self.settings.carriers), *known):
+            if name in known:
+                return known[name].id
+        raise ApiError(20001, "there is no carrier: add one to tandem.toml")
 
     async def _ensure_account(self, pool: Pool) -> None:
         """The first account of a new database; its credentials go to the data folder."""

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gateway.carriers.seal import check_secrets
 from gateway.carriers.settings import CarrierSettings
 from gateway.sections import Port, Positive, Section
 
@@ -74,12 +75,22 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, description="null: the embedded Postgres")
     account: AccountSettings = AccountSettings()
     carriers: tuple[CarrierSettings, ...] = ()
+    secret_key: SecretStr | None = Field(
+        default=None, description="encrypts carrier passwords at rest; several: comma-separated"
+    )
     default_rate_per_second: Positive | None = Field(
         default=None, description="replaces the table of rates by sender kind and destination"
     )
     legacy_21606: bool = False
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("secret_key")
+    @classmethod
+    def _secrets_are_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            check_secrets(secret.get_secret_value())
+        return secret
 
     @field_validator("carriers")
     @classmethod

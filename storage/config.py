@@ -62,12 +62,6 @@ async def change(pool: Pool) -> AsyncIterator[Connection]:
         await connection.execute(f"NOTIFY {CHANNEL}")
 
 
-async def ensure_carrier(connection: Connection, name: str) -> None:
-    await connection.execute(
-        "INSERT INTO carriers (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name
-    )
-
-
 async def insert_account(
     connection: Connection, *, sid: str, owner_id: int | None, friendly_name: str, auth_token: str
 ) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import accounts, messages, numbers, services
+from gateway.api import accounts, carriers, messages, numbers, services
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, Handler
@@ -84,6 +84,13 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             f"{SERVICE}/PhoneNumbers/{{sid}}",
             get=services.fetch_number,
             delete=services.remove_number,
+        ),
+        resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
+        resource(
+            "/tandem/v1/Carriers/{carrier}",
+            get=carriers.fetch,
+            post=carriers.update,
+            delete=carriers.delete,
         ),
     ]
     return Front(

@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 API: Final = "api"
-PRODUCTS: Final = frozenset({"api", "messaging", "conversations", "monitor", "comms", "preview"})
+PRODUCTS: Final = frozenset(
+    # "tandem" is the operator's own product, which Twilio does not have.
+    {"api", "messaging", "conversations", "monitor", "comms", "preview", "tandem"}
+)
 # Products that we do not serve, but that a client may name: answered with 404, never misread.
 UNSERVED: Final = frozenset(
     {

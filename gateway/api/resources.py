@@ -19,6 +19,7 @@ from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
+from gateway.dispatch.fleet import Fleet
 from storage.pool import Connection, Pool
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
@@ -34,6 +35,7 @@ class Deps:
     random: Random
     refresh: Callable[[], Awaitable[None]]
     default_carrier_id: Callable[[], int]
+    fleet: Fleet
 
 
 class Call:
@@ -56,6 +58,19 @@ class Call:
         if self._body or self.request.method == "POST":
             check_form_type(self.request.headers.get("content-type", "").encode())
         return parse_form(self._body)
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object. Raises ApiError when it is none."""
+        if not self.request.headers.get("content-type", "").startswith("application/json"):
+            raise ApiError(20415, "the body must be application/json")
+        try:
+            content = orjson.loads(self._body)
+        except orjson.JSONDecodeError as error:
+            raise ApiError(20001, f"the body is not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise ApiError(20001, "the body must be a JSON object")
+        return content
 
     @property
     def query(self) -> Sequence[tuple[str, str]]:

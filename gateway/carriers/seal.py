@@ -16,22 +16,26 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 SHORTEST_SECRET: Final = 16
 # The secret should be random; scrypt makes a poor one cost its guesser something.
 _SALT: Final = b"tandem carrier passwords"
-_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 
 
 class SealBroken(Exception):
     """The octets were not sealed with any of our secrets."""
 
 
+def check_secrets(secrets: str) -> list[str]:
+    """The secrets, one by one. Raises ValueError for one that is too short."""
+    parts = [part.strip() for part in secrets.split(",")]
+    for part in parts:
+        if len(part) < SHORTEST_SECRET:
+            raise ValueError(f"a secret key has at least {SHORTEST_SECRET} characters")
+    return parts
+
+
 class Seal:
     """Encrypts and decrypts short secrets. Raises ValueError for a secret that is too short."""
 
     def __init__(self, secrets: str) -> None:
-        parts = [part.strip() for part in secrets.split(",")]
-        for part in parts:
-            if len(part) < SHORTEST_SECRET:
-                raise ValueError(f"a secret key has at least {SHORTEST_SECRET} characters")
-        self._fernet = MultiFernet([Fernet(_key_of(part)) for part in parts])
+        self._fernet = MultiFernet([Fernet(_key_of(part)) for part in check_secrets(secrets)])
 
     def close(self, text: str) -> bytes:
         return self._fernet.encrypt(text.encode())
@@ -45,4 +49,6 @@ class Seal:
 
 
 def _key_of(secret: str) -> bytes:
-    return base64.urlsafe_b64encode(hashlib.scrypt(secret.encode(), salt=_SALT, **_SCRYPT))
+    return base64.urlsafe_b64encode(
+        hashlib.scrypt(secret.encode(), salt=_SALT, n=2**14, r=8, p=1, dklen=32)
+    )

@@ -39,8 +39,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
+    """A carrier as it is stored; `gateway.dispatch.fleet` runs it."""
+
     id: int
+    sid: str
     name: str
+    settings: dict[str, Any]  # what differs from the defaults, the password apart
+    password: bytes | None  # encrypted
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ class Directory:
 
         self.accounts = {account.sid: account for account in accounts}
         self.accounts_by_id = {account.id: account for account in accounts}
-        self.carriers = {row["name"]: Carrier(row["id"], row["name"]) for row in picture.carriers}
+        self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in picture.carriers}
         self.senders = {record.sid: record for record in records}
         self.senders_by_id = {record.sender.id: record for record in records}
         self.senders_by_address = {record.sender.address: record for record in records}

@@ -17,6 +17,7 @@ from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
+from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.message import Message, id_source
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import Recovered, Recovery
@@ -77,7 +78,8 @@ class Pipeline:
         self.next_id = id_source(clock.wall, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
-        self.connectors: dict[int, Connector[Message]] = {}
+        self.fleet = Fleet(settings, self, clock, random)
+        self.connectors = self.fleet.connectors
         self.router = Router(
             self.directory,
             clock,
@@ -100,21 +102,8 @@ class Pipeline:
         """Load the configuration, take up what a former run left, open every stage."""
         async with self.pool.acquire() as connection:
             await partitions.ensure_partitions(connection, self._today())
-        async with config_rows.change(self.pool) as writing:
-            for carrier in self.settings.carriers:
-                await config_rows.ensure_carrier(writing, carrier.name)
+        await self.fleet.adopt_file(self.pool)
         await self.refresh()
-        for settings in self.settings.carriers:
-            carrier_id = self.directory.carriers[settings.name].id
-            self.connectors[carrier_id] = Connector(
-                carrier_id,
-                settings,
-                self,
-                self.clock,
-                self._random,
-                log_pdus=self.settings.log.pdus,
-                mask=self.settings.log.mask,
-            )
         self.submitter.connect(self.connectors)
         reading = await open_connection(self._url)
         try:
@@ -139,8 +128,7 @@ class Pipeline:
         self._start_task("acceptor", self.acceptor.run())
         self._start_task("configuration", self._stay_fresh())
         self._start_task("partitions", self._make_partitions())
-        for connector in self.connectors.values():
-            self._start_task(f"carrier {connector.name}", connector.run())
+        self._start_task("carriers", self.fleet.run())
         return recovered
 
     async def failed(self) -> None:
@@ -160,7 +148,7 @@ class Pipeline:
                 await self.acceptor.close()
         except TimeoutError:
             log.error("stopping with %d sends not answered", self.acceptor.backlog)
-        await asyncio.gather(*(c.close(drain_s) for c in self.connectors.values()))
+        await self.fleet.close(drain_s)
         try:
             async with asyncio.timeout(drain_s):
                 await self.writer.drained()
@@ -176,6 +164,7 @@ class Pipeline:
         """Read the configuration again if it changed."""
         picture = await config_rows.load(self.pool)
         self.directory.show(picture)
+        self.fleet.follow(self.directory.carriers.values())
         self.router.limits_changed(self.directory.senders.values())
         self.pacer.rates_changed(self.clock.monotonic())
 

@@ -1,0 +1,159 @@
+"""`/tandem/v1/Carriers`: the operator's carriers, changed at run time, and how their binds are.
+
+The body of a request is a JSON object with the fields of a `[[carriers]]` table. Only a parent
+account may ask: carriers are the installation's, not a customer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from gateway.api.errors import ApiError
+from gateway.api.paging import cut, envelope_v1, in_memory
+from gateway.api.render import iso8601
+from gateway.api.resources import Call, answer, change, gone
+from gateway.carriers.settings import CarrierSettings
+from gateway.dispatch.directory import Carrier
+from gateway.dispatch.fleet import CarrierUnusable, Fleet, changed_settings, stored_settings
+from storage import carriers as carrier_rows
+from storage.pool import BadRow, Connection, UniqueViolation
+
+
+def render(carrier: Carrier, fleet: Fleet, origin: str) -> dict[str, Any]:
+    """A carrier as it is configured and as it is."""
+    try:
+        settings = fleet.settings_of(carrier)
+        fields = settings.model_dump(mode="json", exclude={"name", "password"})
+        has_password = bool(settings.password)
+    except CarrierUnusable:
+        fields, has_password = carrier.settings, carrier.password is not None
+    return {
+        "sid": carrier.sid,
+        "name": carrier.name,
+        **fields,
+        "has_password": has_password,
+        "date_created": iso8601(carrier.created_at),
+        "date_updated": iso8601(carrier.updated_at),
+        "status": _status(carrier, fleet),
+        "url": f"{origin}/v1/Carriers/{carrier.sid}",
+    }
+
+
+def _status(carrier: Carrier, fleet: Fleet) -> dict[str, Any]:
+    connector = fleet.connectors.get(carrier.id)
+    return {
+        "up": connector is not None and connector.up,
+        "trouble": fleet.unusable.get(carrier.id),
+        "rate_now": connector.rate_now if connector else None,
+        "rate_reason": (connector.rate_reason or None) if connector else None,
+        "binds": [bind._asdict() for bind in connector.binds()] if connector else [],
+    }
+
+
+async def list_(call: Call) -> Response:
+    _operator(call)
+    carriers = list(call.deps.directory.carriers.values())
+    request = call.page
+    rest = in_memory(carriers, request, lambda carrier: carrier.sid)
+    page, token = cut(rest, request, lambda carrier: carrier.sid)
+    rows = [render(carrier, call.deps.fleet, call.origin) for carrier in page]
+    return answer(envelope_v1("carriers", rows, call.origin + call.path, request, token))
+
+
+async def create(call: Call) -> Response:
+    _operator(call)
+    settings = _settings(call.json)
+    sealed = _sealed(call.deps.fleet, settings.password)
+
+    async def insert(connection: Connection) -> None:
+        await carrier_rows.insert(connection, settings.name, stored_settings(settings), sealed)
+
+    try:
+        await change(call.deps, insert)
+    except UniqueViolation:
+        raise ApiError(20409, f"there is a carrier named {settings.name}") from None
+    return _answer(call, call.deps.directory.carriers[settings.name], 201)
+
+
+async def fetch(call: Call) -> Response:
+    return _answer(call, _carrier(call))
+
+
+async def update(call: Call) -> Response:
+    """Replace the fields that are given; null goes back to a field's default."""
+    carrier, fleet = _carrier(call), call.deps.fleet
+    given = dict(call.json)
+    if given.pop("name", carrier.name) != carrier.name:
+        raise ApiError(20001, "name: a carrier keeps its name")
+    sealed = carrier.password
+    password = given.pop("password", None)
+    if password is not None:
+        # Checked like any other field, and with them.
+        given["password"] = password
+    settings = _settings({**changed_settings(carrier.settings, given), "name": carrier.name})
+    if password is not None:
+        sealed = _sealed(fleet, settings.password)
+    await change(
+        call.deps,
+        lambda connection: carrier_rows.update(
+            connection, carrier.id, stored_settings(settings), sealed
+        ),
+    )
+    return _answer(call, call.deps.directory.carriers[carrier.name])
+
+
+async def delete(call: Call) -> Response:
+    """A carrier that no number belongs to; its binds are drained first."""
+    carrier = _carrier(call)
+    try:
+        await change(call.deps, lambda connection: carrier_rows.delete(connection, carrier.id))
+    except BadRow:
+        raise ApiError(20409, "numbers or senders belong to this carrier") from None
+    return gone()
+
+
+def _operator(call: Call) -> None:
+    if call.account.owner_id is not None:
+        raise ApiError(20403, "carriers are the parent account's")
+
+
+def _carrier(call: Call) -> Carrier:
+    """The carrier of the path, by SID or by name. Raises ApiError."""
+    _operator(call)
+    wanted = call.request.path_params["carrier"]
+    for carrier in call.deps.directory.carriers.values():
+        if wanted in (carrier.sid, carrier.name):
+            return carrier
+    raise call.missing()
+
+
+def _settings(given: Mapping[str, Any]) -> CarrierSettings:
+    """Raises ApiError, naming each field that can't be used and why."""
+    try:
+        return CarrierSettings(**given)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(step) for step in problem['loc']) or 'the carrier'}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ApiError(20001, "; ".join(problems)) from None
+
+
+def _sealed(fleet: Fleet, password: str) -> bytes | None:
+    if not password:
+        return None
+    if fleet.seal is None:
+        raise ApiError(
+            20001,
+            "password: it is stored encrypted only; set TANDEM_SECRET_KEY and start the gateway"
+            " again",
+        )
+    return fleet.seal.close(password)
+
+
+def _answer(call: Call, carrier: Carrier, status: int = 200) -> Response:
+    return answer(render(carrier, call.deps.fleet, call.origin), status)

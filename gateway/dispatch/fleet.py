@@ -1,0 +1,169 @@
+"""All carriers of this process: from rows to running connectors, and after every change.
+
+The configuration file is the starting set. A carrier that it names is made at the start, and
+follows the file whenever the file says something else than when it was last read; in between
+it follows what the operator API made of it. A connector is changed in place: binds that stay as
+they were stay up, and other carriers notice nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.carriers.connector import Connector, Outcomes
+from gateway.carriers.seal import Seal, SealBroken
+from gateway.carriers.settings import CarrierSettings
+from gateway.clock import Clock
+from gateway.dispatch.directory import Carrier
+from gateway.dispatch.message import Message
+from gateway.settings import Settings
+from storage import carriers as carrier_rows
+from storage import config as config_rows
+from storage.pool import Pool, Row
+
+log = logging.getLogger(__name__)
+
+
+class CarrierUnusable(Exception):
+    """A stored carrier that can't be run; the text says why."""
+
+
+class Fleet:
+    """The connectors, by carrier id."""
+
+    def __init__(
+        self, settings: Settings, outcomes: Outcomes[Message], clock: Clock, random: Random
+    ) -> None:
+        self.connectors: dict[int, Connector[Message]] = {}
+        self.unusable: dict[int, str] = {}
+        """Carriers that are not run, and why."""
+        self._settings = settings
+        secret = settings.secret_key
+        self.seal = Seal(secret.get_secret_value()) if secret is not None else None
+        """None without a secret key: passwords are then not stored."""
+        self._outcomes = outcomes
+        self._clock = clock
+        self._random = random
+        self._running: set[int] = set()
+        self._changed = asyncio.Event()
+
+    async def adopt_file(self, pool: Pool) -> None:
+        """Write down the carriers of the configuration file that are new or changed there."""
+        async with pool.acquire() as connection:
+            rows = {row["name"]: row for row in await carrier_rows.all_(connection)}
+        news = [one for one in self._settings.carriers if self._is_news(one, rows.get(one.name))]
+        if not news:
+            return
+        async with config_rows.change(pool) as connection:
+            for one in news:
+                settings = stored_settings(one)
+                sealed = self.seal.close(one.password) if self.seal is not None else None
+                from_file = {"settings": settings, "password": sealed.decode() if sealed else None}
+                await carrier_rows.adopt(connection, one.name, settings, sealed, from_file)
+
+    def _is_news(self, carrier: CarrierSettings, row: Row | None) -> bool:
+        """Whether the file says something else than when it was last read."""
+        before = row["from_file"] if row is not None else None
+        if before is None or before["settings"] != stored_settings(carrier):
+            return True
+        if self.seal is None:
+            return False
+        sealed = before["password"]
+        try:
+            return sealed is None or self.seal.open(sealed.encode()) != carrier.password
+        except SealBroken:
+            return True
+
+    def settings_of(self, carrier: Carrier) -> CarrierSettings:
+        """A carrier's settings with its password. Raises CarrierUnusable."""
+        password = self._password_of(carrier)
+        try:
+            return CarrierSettings(**carrier.settings, name=carrier.name, password=password)
+        except (ValidationError, TypeError) as error:
+            raise CarrierUnusable(f"its stored settings are wrong: {error}") from None
+
+    def _password_of(self, carrier: Carrier) -> str:
+        """The stored password; the file's where none is stored, or no key opens it."""
+        in_file = {one.name: one.password for one in self._settings.carriers}
+        if carrier.password is None:
+            return in_file.get(carrier.name, "")
+        reason = "its password is encrypted: TANDEM_SECRET_KEY is needed"
+        if self.seal is not None:
+            try:
+                return self.seal.open(carrier.password)
+            except SealBroken:
+                reason = "its password was encrypted with another TANDEM_SECRET_KEY"
+        if carrier.name in in_file:
+            return in_file[carrier.name]
+        raise CarrierUnusable(reason)
+
+    def follow(self, carriers: Iterable[Carrier]) -> None:
+        """Run these carriers, as they are now described, and no others."""
+        known = {carrier.id: carrier for carrier in carriers}
+        self.unusable = {}
+        for carrier in known.values():
+            try:
+                settings = self.settings_of(carrier)
+            except CarrierUnusable as error:
+                self.unusable[carrier.id] = str(error)
+                log.error("carrier %s is not changed: %s", carrier.name, error)
+                continue
+            connector = self.connectors.get(carrier.id)
+            if connector is None:
+                self.connectors[carrier.id] = self._connector(carrier.id, settings)
+            elif connector.settings != settings:
+                log.info("carrier %s follows its new settings", carrier.name)
+                connector.change(settings)
+        for carrier_id, connector in self.connectors.items():
+            if carrier_id not in known:
+                connector.retire()
+        self._changed.set()
+
+    def _connector(self, carrier_id: int, settings: CarrierSettings) -> Connector[Message]:
+        return Connector(
+            carrier_id,
+            settings,
+            self._outcomes,
+            self._clock,
+            self._random,
+            log_pdus=self._settings.log.pdus,
+            mask=self._settings.log.mask,
+        )
+
+    async def run(self) -> None:
+        """Keep every connector running, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for carrier_id, connector in self.connectors.items():
+                    if carrier_id not in self._running:
+                        self._running.add(carrier_id)
+                        tasks.create_task(self._live(connector), name=f"carrier {connector.name}")
+                await self._changed.wait()
+                self._changed.clear()
+
+    async def _live(self, connector: Connector[Message]) -> None:
+        """One connector, from its start to its retirement."""
+        await connector.run()
+        log.info("carrier %s is gone", connector.name)
+        del self.connectors[connector.carrier_id]
+        self._running.discard(connector.carrier_id)
+
+    async def close(self, drain_s: float) -> None:
+        """Wait for the answers under way, then unbind everything."""
+        await asyncio.gather(*(one.close(drain_s) for one in self.connectors.values()))
+
+
+def stored_settings(settings: CarrierSettings) -> dict[str, Any]:
+    """What the database keeps in the clear: what differs from the defaults, but no password."""
+    return settings.model_dump(mode="json", exclude={"name", "password"}, exclude_defaults=True)
+
+
+def changed_settings(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings with the keys of `change` in place; null goes back to the default."""
+    return {name: value for name, value in {**before, **change}.items() if value is not None}
