@@ -6,7 +6,7 @@ from typing import Any
 
 from storage.pool import Connection, Row
 
-ALL = "SELECT * FROM carriers ORDER BY id"
+ALL = "SELECT id, name, settings, password, from_file FROM carriers ORDER BY id"
 
 ADOPT = """
 INSERT INTO carriers (name, settings, password, from_file) VALUES ($1, $2, $3, $4)

@@ -34,6 +34,8 @@ DatabaseUnavailable = (
 # One row's content that no table takes: a wrong value, not a broken server.
 BadRow = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError)
 UniqueViolation = asyncpg.UniqueViolationError
+# The schema is older than the code: nothing was migrated yet.
+SchemaMissing = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
 
 async def open_pool(url: str, *, most: int = 8) -> Pool:

@@ -19,7 +19,7 @@ _SALT: Final = b"tandem carrier passwords"
 
 
 class SealBroken(Exception):
-    """The octets were not sealed with any of our secrets."""
+    """None of our secrets opens it; the text says why."""
 
 
 def check_secrets(secrets: str) -> list[str]:
@@ -45,7 +45,7 @@ class Seal:
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
-            raise SealBroken("not sealed with this secret key") from None
+            raise SealBroken("was encrypted with another TANDEM_SECRET_KEY") from None
 
 
 def _key_of(secret: str) -> bytes:

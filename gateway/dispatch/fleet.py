@@ -25,7 +25,7 @@ from gateway.dispatch.message import Message
 from gateway.settings import Settings
 from storage import carriers as carrier_rows
 from storage import config as config_rows
-from storage.pool import Pool, Row
+from storage.pool import Pool, Row, SchemaMissing, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,7 @@ class Fleet:
         self.unusable: dict[int, str] = {}
         """Carriers that are not run, and why."""
         self._settings = settings
-        secret = settings.secret_key
-        self.seal = Seal(secret.get_secret_value()) if secret is not None else None
-        """None without a secret key: passwords are then not stored."""
+        self.seal = seal_of(settings)
         self._outcomes = outcomes
         self._clock = clock
         self._random = random
@@ -82,26 +80,9 @@ class Fleet:
 
     def settings_of(self, carrier: Carrier) -> CarrierSettings:
         """A carrier's settings with its password. Raises CarrierUnusable."""
-        password = self._password_of(carrier)
-        try:
-            return CarrierSettings(**carrier.settings, name=carrier.name, password=password)
-        except (ValidationError, TypeError) as error:
-            raise CarrierUnusable(f"its stored settings are wrong: {error}") from None
-
-    def _password_of(self, carrier: Carrier) -> str:
-        """The stored password; the file's where none is stored, or no key opens it."""
-        in_file = {one.name: one.password for one in self._settings.carriers}
-        if carrier.password is None:
-            return in_file.get(carrier.name, "")
-        reason = "its password is encrypted: TANDEM_SECRET_KEY is needed"
-        if self.seal is not None:
-            try:
-                return self.seal.open(carrier.password)
-            except SealBroken:
-                reason = "its password was encrypted with another TANDEM_SECRET_KEY"
-        if carrier.name in in_file:
-            return in_file[carrier.name]
-        raise CarrierUnusable(reason)
+        return settings_of(
+            carrier.name, carrier.settings, carrier.password, self._settings, self.seal
+        )
 
     def follow(self, carriers: Iterable[Carrier]) -> None:
         """Run these carriers, as they are now described, and no others."""
@@ -167,3 +148,51 @@ def stored_settings(settings: CarrierSettings) -> dict[str, Any]:
 def changed_settings(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """Stored settings with the keys of `change` in place; null goes back to the default."""
     return {name: value for name, value in {**before, **change}.items() if value is not None}
+
+
+def settings_of(
+    name: str,
+    stored: Mapping[str, Any],
+    sealed: bytes | None,
+    settings: Settings,
+    seal: Seal | None,
+) -> CarrierSettings:
+    """A stored carrier's settings, with its password. Raises CarrierUnusable.
+
+    The password is the file's where none is stored, or no key opens it.
+    """
+    password = {one.name: one.password for one in settings.carriers}.get(name)
+    if sealed is not None:
+        try:
+            if seal is None:
+                raise SealBroken("is encrypted: TANDEM_SECRET_KEY is needed")
+            password = seal.open(sealed)
+        except SealBroken as error:
+            if password is None:
+                raise CarrierUnusable(f"its password {error}") from None
+    try:
+        return CarrierSettings(**stored, name=name, password=password or "")
+    except (ValidationError, TypeError) as error:
+        raise CarrierUnusable(f"its stored settings are wrong: {error}") from None
+
+
+def seal_of(settings: Settings) -> Seal | None:
+    """None without a secret key: passwords are then not stored."""
+    secret = settings.secret_key
+    return Seal(secret.get_secret_value()) if secret is not None else None
+
+
+async def stored_carriers(url: str, settings: Settings) -> dict[str, CarrierSettings]:
+    """The carriers of a database, by name. Raises CarrierUnusable, DatabaseUnavailable."""
+    seal = seal_of(settings)
+    connection = await open_connection(url)
+    try:
+        rows = await carrier_rows.all_(connection)
+    except SchemaMissing:  # of a gateway that did not start yet, or of an older one
+        rows = []
+    finally:
+        await connection.close()
+    return {
+        row["name"]: settings_of(row["name"], row["settings"], row["password"], settings, seal)
+        for row in rows
+    }

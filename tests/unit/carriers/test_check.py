@@ -179,6 +179,7 @@ async def test_the_command_prints_the_table_and_its_status_is_the_verdict(
         file = tmp_path / "tandem.toml"
         file.write_text(
             f"""
+            data_dir = "{tmp_path}"
             [[carriers]]
             name = "one"
             hosts = ["127.0.0.1:{smsc.port}"]
