@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Outgoing)
 M_contra = TypeVar("M_contra", bound=Outgoing, contravariant=True)
 
+OPERATORS_TASK = (RefusalClass.CREDENTIALS, RefusalClass.CONFIGURATION)
 REPLACE_DRAIN_S = 30.0  # a bind that is replaced waits so long for its answers
 
 
@@ -52,6 +53,9 @@ class Outcomes(Protocol[M_contra]):
 
     def rate_changed(self, carrier: int, lowered: bool) -> None:
         """The carrier's present rate is another; `lowered`: it is to be given a rest, too."""
+
+    def refused(self, carrier: int, reason: str) -> None:
+        """A bind was refused for what only the operator can put right."""
 
     def delivered(
         self,
@@ -266,9 +270,10 @@ class Connector(Generic[M]):
         )
         wire = self._wires[bind.name]
         wire.refusals += 1
-        wire.down(
-            f"refused: {status_name(status)} ({refusal.value})", self._clock.monotonic() + wait_s
-        )
+        reason = f"refused: {status_name(status)} ({refusal.value})"
+        wire.down(reason, self._clock.monotonic() + wait_s)
+        if refusal in OPERATORS_TASK:
+            self._outcomes.refused(self.carrier_id, f"bind {bind.name} {reason}")
 
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]

@@ -166,6 +166,20 @@ class Profile:
         if self.propagate_validity != "none":
             validity = self.validity_period(message.valid_until, wall)
         tlvs = self._tlvs_of(message)
+        if segments == 1 and self.alphabet == "gsm7" and not (content.single or content.locking):
+            # The hot path: nearly every message is one part that needs no header.
+            submit = SubmitSm(
+                source,
+                destination,
+                content.parts[0],
+                UCS2_CODING if content.encoding is Encoding.UCS2 else DEFAULT_CODING,
+                0,
+                self.registered_delivery,
+                self.service_type,
+                validity_period=validity,
+                tlvs=tlvs,
+            )
+            return [] if message.answered else [(submit, 1)]
         wanted = self.receipt_parts(segments)
         if segments > 1 and self.concatenation == "payload":
             whole = content._replace(parts=(b"".join(content.parts),))
@@ -264,10 +278,10 @@ class Profile:
             own = tuple(one for one in message.tlvs if one[0] in self.message_tlvs)
             given = {tag for tag, _ in own}
             tlvs = (*(one for one in tlvs if one[0] not in given), *own)
-        if self.user_message_reference:
-            reference = (message.reference & 0xFFFF).to_bytes(2, "big")
-            return (*tlvs, (USER_MESSAGE_REFERENCE, reference))
-        return tlvs
+        if not self.user_message_reference:
+            return tlvs
+        reference = (USER_MESSAGE_REFERENCE, (message.reference & 0xFFFF).to_bytes(2, "big"))
+        return (*tlvs, reference) if tlvs else (reference,)
 
 
 def _cut_for_16_bits(content: Content) -> Content:

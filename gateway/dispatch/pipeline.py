@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 PARTITIONS_EVERY_S = 3600.0
+BIND_REFUSED = 20003  # "authentication": what the carrier says of us
 
 
 def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Answer) -> None:
@@ -188,6 +189,10 @@ class Pipeline:
 
     def rate_changed(self, carrier: int, lowered: bool) -> None:
         self.submitter.rate_changed(carrier, lowered)
+
+    def refused(self, carrier: int, reason: str) -> None:
+        name = self.connectors[carrier].name
+        self.alerts.alert(BIND_REFUSED, reason, level="error", resource=name)
 
     def delivered(
         self,
