@@ -19,6 +19,7 @@ from gateway.content.segments import (
 from smpp.alphabet import decode_gsm7, encode_gsm7, pack
 from smpp.concat import sar_tlvs, udh8, udh16
 from smpp.pdu import Address, SubmitSm, Tlvs
+from smpp.receipt import Form
 from smpp.vocabulary import (
     ESM_UDHI,
     MESSAGE_PAYLOAD,
@@ -49,6 +50,17 @@ class Outgoing(Protocol):
     tlvs: Tlvs
 
 
+# The setting `receipt_id_form`: how the id of a receipt becomes the id of the response.
+ID_FORMS = {
+    "as_is": Form.RAW,
+    "folded": Form.FOLDED,
+    "stripped": Form.STRIPPED,
+    "hex_to_decimal": Form.HEX_TO_DECIMAL,
+    "decimal_to_hex": Form.DECIMAL_TO_HEX,
+    "padded": Form.PADDED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A carrier's ways. The defaults are what most carriers take."""
@@ -70,7 +82,7 @@ class Profile:
     """Sent with every message."""
     message_tlvs: frozenset[int] = frozenset()
     """Tags that a message may bring along; others it brings are not for this carrier."""
-    receipt_id_form: str = "learn"
+    receipt_id_form: Form | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
     receipt_utc_offset_minutes: int = 0
 
@@ -97,7 +109,7 @@ class Profile:
             user_message_reference=settings.user_message_reference,
             tlvs=tuple((parse_tag(tag), parse_value(text)) for tag, text in settings.tlvs.items()),
             message_tlvs=frozenset(allowed),
-            receipt_id_form=settings.receipt_id_form,
+            receipt_id_form=ID_FORMS.get(settings.receipt_id_form),
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
         )
@@ -134,6 +146,15 @@ class Profile:
         if self.receipts == "last":
             return 1 << (segments - 1)
         return (1 << segments) - 1
+
+    def answered_parts(self, answered: int, segments: int) -> int:
+        """The segments that recorded answers stand for (bit masks).
+
+        Where the carrier does the cutting one answer, recorded for the first, is for all.
+        """
+        if answered and self.concatenation == "payload":
+            return (1 << segments) - 1
+        return answered
 
     # Addresses ----------------------------------------------------------------------------
 

@@ -288,6 +288,12 @@ def test_the_parts_that_ask_for_a_receipt(
     assert ways.receipt_parts(1) == (1 if mask else 0)
 
 
+def test_one_answer_stands_for_all_parts_only_where_the_carrier_cuts() -> None:
+    assert profile(concatenation="payload").answered_parts(0b001, 3) == 0b111
+    assert profile(concatenation="payload").answered_parts(0, 3) == 0
+    assert profile().answered_parts(0b001, 3) == 0b001
+
+
 # TLVs --------------------------------------------------------------------------------------
 
 
