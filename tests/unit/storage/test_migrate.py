@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import asyncpg
 import pytest
 
 from storage import partitions
-from storage.embedded import EmbeddedPostgres
+from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError, migrate, migrations
 from storage.pool import open_connection
+
+DEAD = 4194303  # no process has this number
 
 
 async def test_migrations_are_applied_once_and_in_order(database_url: str) -> None:
@@ -61,19 +65,44 @@ async def test_messages_of_a_day_go_to_its_partition(database_url: str) -> None:
     await connection.close()
 
 
-async def test_the_embedded_server_is_durable_and_survives_a_killed_user(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "postgres")
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not tmp_path: another run makes that folder's parent private, and as root the server is
+    another user, who could not enter it any more."""
+    with tempfile.TemporaryDirectory(prefix="tandem-tests-") as name:
+        yield Path(name)
+
+
+async def test_the_embedded_server_is_durable_and_survives_a_killed_user(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "postgres")
     url = await server.start()
     connection = await asyncpg.connect(url)
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         assert await connection.fetchval(f"SHOW {name}") == "on"
     await connection.close()
-    handles = tmp_path / "postgres" / ".handle_pids.json"
-    handles.write_text(f"[{os.getpid()}, 4194303]")  # as a process that was killed leaves it
+    handles = folder / "postgres" / ".handle_pids.json"
+    handles.write_text(f"[{os.getpid()}, {DEAD}]")  # as a process that was killed leaves it
 
-    joined = EmbeddedPostgres(tmp_path / "postgres")
+    joined = EmbeddedPostgres(folder / "postgres")
     assert await joined.start() == url
     assert handles.read_text() == f"[{os.getpid()}]"
+    handles.write_text(f"[{os.getpid()}, {DEAD}]")  # one more was killed meanwhile
     await joined.stop()
     with pytest.raises((OSError, asyncpg.PostgresError)):
         await asyncpg.connect(url)
+
+
+@pytest.mark.parametrize("name", ["with a space", "é", "a+b", "it's"])
+async def test_the_embedded_server_runs_in_any_folder(folder: Path, name: str) -> None:
+    for _ in ("made", "found"):
+        server = EmbeddedPostgres(folder / name / "postgres")
+        connection = await asyncpg.connect(await server.start())
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        await server.stop()
+
+
+async def test_an_embedded_server_that_cannot_start_says_where(folder: Path) -> None:
+    (folder / "file").touch()
+    with pytest.raises(EmbeddedPostgresError, match="TANDEM_DATA_DIR"):
+        await EmbeddedPostgres(folder / "file" / "postgres").start()
