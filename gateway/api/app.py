@@ -6,11 +6,13 @@ In front of Starlette's router a few lines find the product, make the request's 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -20,9 +22,15 @@ from gateway.api import accounts, carriers, messages, numbers, services
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, Handler
+from storage.pool import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
 
 ACCOUNT = "/api/2010-04-01/Accounts/{account}"
 SERVICE = "/messaging/v1/Services/{service}"
+# All that a resource hears of, so that it is our answer which of them it has.
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+RETRY_AFTER_S = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             for method, handler in (("GET", get), ("POST", post), ("DELETE", delete))
             if handler is not None
         }
-        return Route(path, _endpoint(deps, handlers), methods=["GET", "POST", "PUT", "DELETE"])
+        return Route(path, _endpoint(deps, handlers), methods=METHODS)
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -94,7 +102,11 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         ),
     ]
     return Front(
-        Starlette(routes=routes, exception_handlers={404: _no_route, 500: _broken}), front, deps
+        Starlette(
+            routes=routes, exception_handlers={404: _no_route, 405: _no_method, 500: _broken}
+        ),
+        front,
+        deps,
     )
 
 
@@ -171,23 +183,35 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return error_response(not_found(request.scope.get("tandem.path", request.url.path)))
 
 
+async def _no_method(request: Request, error: Exception) -> Response:
+    allowed = error.headers if isinstance(error, HTTPException) else None
+    return error_response(ApiError(20004, headers=dict(allowed or {})))
+
+
 async def _broken(request: Request, error: Exception) -> Response:
     return error_response(ApiError(20500))
 
 
 def _endpoint(deps: Deps, handlers: dict[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+    allowed = {"Allow": ", ".join([*handlers, *(["HEAD"] if "GET" in handlers else [])])}
+
     async def endpoint(request: Request) -> Response:
         try:
             handler = handlers.get("GET" if request.method == "HEAD" else request.method)
             body = await _read(request)
             call = Call(request, deps, body)
             if handler is None:
-                raise ApiError(20004)
+                raise ApiError(20004, headers=dict(allowed))
             return await handler(call)
         except ApiError as error:
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
+        except DatabaseUnavailable as error:
+            log.warning("%s %s: the database: %r", request.method, request.url.path, error)
+            return error_response(
+                ApiError(20503, "the database can't be reached; try again", headers=RETRY_AFTER_S)
+            )
 
     return endpoint
 

@@ -4,18 +4,28 @@ A subclass of uvicorn's own protocol (its `http=` setting takes a class), so con
 keep-alive, TLS, limits and shutdown stay uvicorn's. Only a request that is surely the hot one
 takes the lane; whatever is unusual about it (no length, `Expect`, an upgrade, a body too
 large) goes the ordinary way, to the same functions. The same contract tests run on both.
+
+What one connection may cost is bounded here too, before anybody has shown a password: the
+size of a request's head, of what it says of its body, and the time in which it must arrive.
+Uvicorn's httptools protocol bounds none of them. A request that comes in one piece, as nearly
+all do, sets no timer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
+from enum import IntEnum
 from random import Random
-from typing import Any
+from typing import Any, Final
 
+import httptools
 import orjson
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from gateway.api.auth import acting_account
 from gateway.api.create_message import Creation
@@ -26,6 +36,29 @@ from gateway.api.resources import SINGLE_BODY_LIMIT
 log = logging.getLogger(__name__)
 
 HOT = re.compile(rb"^(?:/api)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
+
+URL_LIMIT: Final = 8 * 1024  # octets
+MOST_HEADERS: Final = 100
+HEAD_LIMIT: Final = 64 * 1024  # octets: the URL, and each header with its ": " and line end
+WIRE_LIMIT: Final = 1024 * 1024  # octets of one request with its framing (chunks, trailers)
+ARRIVAL_S: Final = 30.0  # a request must be there, from its first octet (or the connect) on
+LINGER_S: Final = 1.0  # after a refusal: for the client to read it before the connection goes
+
+
+class Stage(IntEnum):
+    """How far the request that is now arriving has come."""
+
+    NONE = 0
+    HEAD = 1
+    BODY = 2
+
+
+class Refusal(Exception):
+    """Raised in a callback of the parser, to stop it: `error` is the answer."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class FastRequest:
@@ -73,16 +106,181 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn, tied to this process's pipeline."""
 
     class FastLane(HttpToolsProtocol):
-        _fast: FastRequest | None = None
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            self._fast: FastRequest | None = None
+            self._stage = Stage.NONE
+            self._head_octets = 0  # as parsed
+            self._wire_octets = 0  # of an unfinished request, as received
+            self._upgrade = False
+            self._refusal: Refusal | None = None
+            self._refused = False
+            self._deadline: asyncio.TimerHandle | None = None
+
+        # The connection ------------------------------------------------------------------
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._refused:  # nobody reads it any more
+                self._wire_octets += len(data)
+                if self._wire_octets > WIRE_LIMIT:
+                    self.transport.abort()
+                return
+            self._unset_keepalive_if_required()
+            stage_before = self._stage
+            try:
+                self._feed(data)
+            except httptools.HttpParserError as error:
+                self._refuse(self._refusal_of(error))
+                return
+            if stage_before is not Stage.NONE and self._stage is not Stage.NONE:
+                self._wire_octets += len(data)
+                if self._stage is Stage.HEAD and self._wire_octets > HEAD_LIMIT:
+                    self._refuse(_head_too_large())
+                    return
+                if self._wire_octets > WIRE_LIMIT:
+                    self._refuse(ApiError(20413))
+                    return
+            if self._stage is not Stage.NONE or self._idle:
+                if self._deadline is None:
+                    self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
+            elif self._deadline is not None:
+                self._disarm()
+
+        def _feed(self, data: bytes) -> None:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # An upgrade that we don't do is to be ignored (RFC 9110 §7.8), but the parser
+                # has skipped the body: it reads the same request again, without the offer.
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+                self._upgrade = False
+                self._feed(head + data[upgrade.args[0] :])
+
+        def _head_without_upgrade(self) -> bytes:
+            version = self.parser.get_http_version().encode()
+            lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+            for name, value in self.headers:
+                if name == b"connection":
+                    tokens = [token.strip() for token in value.split(b",")]
+                    value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+                if name != b"upgrade" and (value or name != b"connection"):
+                    lines.append(name + b": " + value)
+            return b"\r\n".join([*lines, b"", b""])
+
+        @property
+        def _idle(self) -> bool:
+            """Whether neither a request is under way nor uvicorn's keep-alive clock runs."""
+            if self.timeout_keep_alive_task is not None:
+                return False
+            return self.cycle is None or self.cycle.response_complete
+
+        def _too_late(self) -> None:
+            self._deadline = None
+            if self.flow.read_paused and not self._refused:
+                # It is we who do not read on, until an earlier request is answered.
+                self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
+            else:
+                self.transport.abort()
+
+        def _disarm(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        # Refusals ------------------------------------------------------------------------
+
+        def _refusal_of(self, error: httptools.HttpParserError) -> ApiError:
+            if self._refusal is not None:
+                return self._refusal.error
+            if self.parser.get_method() == b"CONNECT":
+                return ApiError(20004)  # its target is no path, which the parser refuses first
+            return ApiError(20001, "this is not a valid HTTP request")
+
+        def _stop(self, error: ApiError) -> Refusal:
+            """To be raised: the parser forgets what a callback raised, so it is kept here."""
+            self._refusal = Refusal(error)
+            return self._refusal
+
+        def _refuse(self, error: ApiError) -> None:
+            """Answer with an error, read no further, and close once the client could see it.
+
+            A client that sent requests ahead must not take this for the answer to an earlier
+            one: what is owed is answered, and then the connection closes without a word.
+            """
+            self._refused = True
+            self._disarm()
+            cycle = self.cycle
+            owed = len(self.pipeline)
+            if cycle is not None and not cycle.response_complete and self._stage is not Stage.BODY:
+                owed += 1
+            if owed:
+                cycle.keep_alive = False
+                self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
+                return
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True  # of this request: there will be no more of it
+                cycle.message_event.set()
+            if self._stage is not Stage.BODY or not cycle.response_complete:
+                self._write(error.status, error.body(), 0.0, _header_lines(error), close=True)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.flow.resume_reading()
+            self._deadline = self.loop.call_later(LINGER_S, self._too_late)
+
+        # Callbacks of the parser ---------------------------------------------------------
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._stage = Stage.HEAD
+            self._head_octets = self._wire_octets = 0
+
+        def on_url(self, url: bytes) -> None:
+            self.url += url
+            self._head_octets += len(url)
+            if len(self.url) > URL_LIMIT:
+                raise self._stop(
+                    ApiError(20413, f"the URL is longer than {URL_LIMIT} octets", status=414)
+                )
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            super().on_header(name, value)
+            self._head_octets += len(name) + len(value) + 4
+            if self._head_octets > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
+                raise self._stop(_head_too_large())
 
         def on_headers_complete(self) -> None:
             self._fast = None
+            if self.parser.get_method() == b"CONNECT":
+                raise self._stop(ApiError(20004))
+            self._upgrade = self.parser.should_upgrade()
+            if self._upgrade:
+                return
             request = self._fast_request()
             if request is None:
+                for name, value in self.headers:
+                    if name == b"content-length" and int(value) > SINGLE_BODY_LIMIT:
+                        raise self._stop(ApiError(20413))
                 super().on_headers_complete()
-                return
-            self._fast = request
-            self.cycle = request  # type: ignore[assignment]
+            else:
+                self._fast = request
+                self.cycle = request  # type: ignore[assignment]
+            self._stage = Stage.BODY
 
         def on_body(self, body: bytes) -> None:
             if self._fast is None:
@@ -91,6 +289,9 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
                 self._fast.body += body
 
         def on_message_complete(self) -> None:
+            if self._upgrade:
+                return
+            self._stage = Stage.NONE
             request = self._fast
             if request is None:
                 super().on_message_complete()
@@ -100,13 +301,15 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
             self.flow.pause_reading()
             self._serve(request)
 
+        # The fast lane itself ------------------------------------------------------------
+
         def _fast_request(self) -> FastRequest | None:
             """This request, if it is the hot one in its ordinary form."""
             if self.parser.get_method() != b"POST":
                 return None
             path, _, _ = self.url.partition(b"?")
             match = HOT.match(path)
-            if match is None or self.expect_100_continue or self.parser.should_upgrade():
+            if match is None or self.expect_100_continue:
                 return None
             if self.limit_concurrency is not None:
                 return None  # the ordinary way counts requests
@@ -147,8 +350,7 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
                 self._respond_error(request, ApiError(20500))
 
         def _respond_error(self, request: FastRequest, error: ApiError) -> None:
-            extra = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
-            self._respond(request, error.status, error.body(), extra.encode())
+            self._respond(request, error.status, error.body(), _header_lines(error))
 
         def _respond(
             self, request: FastRequest, status: int, body: bytes, extra: bytes = b""
@@ -156,7 +358,15 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
             if request.disconnected or self.transport.is_closing():
                 return
             duration = time.perf_counter() - request.started
-            connection = b"" if request.keep_alive else b"connection: close\r\n"
+            self._write(status, body, duration, extra, close=not request.keep_alive)
+            request.response_complete = True
+            if not request.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        def _write(
+            self, status: int, body: bytes, duration_s: float, extra: bytes, *, close: bool
+        ) -> None:
             self.transport.write(
                 b"%scontent-type: application/json\r\ncontent-length: %d\r\n"
                 b"twilio-request-id: RQ%032x\r\ntwilio-request-duration: %.3f\r\n%s%s\r\n%s"
@@ -164,15 +374,23 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
                     STATUS_LINE[status],
                     len(body),
                     random.getrandbits(128),
-                    duration,
+                    duration_s,
                     extra,
-                    connection,
+                    b"connection: close\r\n" if close else b"",
                     body,
                 )
             )
-            request.response_complete = True
-            if not request.keep_alive:
-                self.transport.close()
-            self.on_response_complete()
 
     return FastLane
+
+
+def _head_too_large() -> ApiError:
+    return ApiError(
+        20413,
+        f"the request has more than {MOST_HEADERS} headers, or {HEAD_LIMIT} octets of them",
+        status=431,
+    )
+
+
+def _header_lines(error: ApiError) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in error.headers.items()).encode()

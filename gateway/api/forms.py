@@ -115,5 +115,5 @@ def _decode(data: bytes) -> str:
 
 def check_form_type(content_type: bytes) -> None:
     """Raises ApiError 20415 (HTTP 415) unless the body says it is a form."""
-    if content_type[: len(FORM_TYPE)].lower() != FORM_TYPE:
+    if content_type.partition(b";")[0].strip().lower() != FORM_TYPE:
         raise ApiError(20415)

@@ -62,7 +62,8 @@ class Call:
     @cached_property
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ApiError when it is none."""
-        if not self.request.headers.get("content-type", "").startswith("application/json"):
+        content_type = self.request.headers.get("content-type", "")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
             raise ApiError(20415, "the body must be application/json")
         try:
             content = orjson.loads(self._body)

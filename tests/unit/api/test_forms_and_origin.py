@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.errors import ApiError, meaning
-from gateway.api.forms import parse_form
+from gateway.api.forms import check_form_type, parse_form
 from gateway.api.origin import Place, resolve
 from gateway.api.paging import page_request
 from gateway.api.render import rfc2822
@@ -109,3 +109,24 @@ def test_dates_are_rfc_2822_in_gmt() -> None:
 def test_every_code_that_is_shown_has_a_meaning() -> None:
     for code in (20003, 20404, 21211, 21604, 21703, 21711, 30008, 30036, 30410):
         assert meaning(code) != "unknown error"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        (b"application/x-www-form-urlencoded", True),
+        (b"Application/X-WWW-Form-Urlencoded ; charset=UTF-8", True),
+        (b"application/x-www-form-urlencoded;charset=utf-8", True),
+        (b"application/x-www-form-urlencodedfoo", False),
+        (b"application/x-www-form-urlencoded foo", False),
+        (b"application/json", False),
+        (b"", False),
+    ],
+)
+def test_the_type_of_a_form(content_type: bytes, good: bool) -> None:
+    if good:
+        check_form_type(content_type)
+        return
+    with pytest.raises(ApiError) as caught:
+        check_form_type(content_type)
+    assert (caught.value.code, caught.value.status) == (20415, 415)
