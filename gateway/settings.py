@@ -2,27 +2,47 @@
 
 The environment wins over the file: `TANDEM_PORT=9000`, or with two underscores for what is
 nested: `TANDEM_WEBHOOKS__ALLOW_PRIVATE=true`. Every field is documented in
-`docs/configuration.md`; nobody reads the environment elsewhere.
+`docs/configuration.md`; nobody reads the environment elsewhere, but for a few variables of
+the demo's world.
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from gateway.carriers.seal import check_secrets
 from gateway.carriers.settings import CarrierSettings
 from gateway.sections import Port, Positive, Section
+
+PREFIX: Final = "TANDEM_"
+# Not settings of the gateway, but ours: of `tandem demo` and `tandem world`, and of the tests.
+WORLD_VARIABLES: Final = frozenset(
+    {
+        "TANDEM_SMSC_PORT",
+        "TANDEM_SMSC_CONTROL_PORT",
+        "TANDEM_CALLBACK_PORT",
+        "TANDEM_SMSC_SCENARIO",
+        "TANDEM_INTEROP_DIR",
+        "TANDEM_SIMULATED_HOURS",
+        "TANDEM_SIMULATED_LOAD",
+    }
+)
 
 
 class ConfigurationError(Exception):
@@ -63,7 +83,7 @@ class AccountSettings(Section):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="TANDEM_", env_nested_delimiter="__"
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
     )
 
     host: str = "127.0.0.1"
@@ -84,6 +104,19 @@ class Settings(BaseSettings):
     legacy_21606: bool = False
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin_is_one(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError for what is no port
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http or https URL, as https://gateway.example")
+        if parts.query or parts.fragment or any(ord(character) <= 32 for character in url):
+            raise ValueError("must be an origin: scheme, host, and perhaps a port and a path")
+        return url
 
     @field_validator("secret_key")
     @classmethod
@@ -108,9 +141,12 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
 
     Raises ConfigurationError, naming each field that can't be used and why.
     """
+    path = file or Path("tandem.toml")
     if file is not None and not file.exists():
         raise ConfigurationError(f"{file}: no such file")
-    path = file or Path("tandem.toml")
+    if path.is_dir():
+        raise ConfigurationError(f"{path}: a folder, not a file")
+    _refuse_unknown(os.environ)
 
     class FromFile(Settings):
         @classmethod
@@ -131,9 +167,30 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         return FromFile(**overrides)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8, at octet {error.start}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"the configuration is wrong: {error}: {error.__cause__}"
+            " (in the environment, lists and tables are JSON)"
+        ) from None
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(step) for step in problem['loc']) or path}: {problem['msg']}"
             for problem in error.errors()
         ]
         raise ConfigurationError("\n".join(["the configuration is wrong:", *lines])) from None
+
+
+def _refuse_unknown(environment: Iterable[str]) -> None:
+    """A variable that looks like ours and isn't is a slip: it would be ignored for ever."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | WORLD_VARIABLES
+    for variable in sorted(environment):
+        name = variable.upper()
+        if not name.startswith(PREFIX) or name.partition("__")[0] in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(f"{variable} in the environment is not known{hint}")
