@@ -65,26 +65,52 @@ RETURNING id
 
 FETCH = "SELECT * FROM messages WHERE id = $1 AND account_id = $2"
 
+_OWES = """
+(callback_url IS NOT NULL
+ AND callbacks_done < (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
+                      + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int)
+"""
+
 # Two halves, each by its own index: what waits, of whatever age, and what is recent and was
 # claimed without a recorded answer, or owes a status callback.
-UNFINISHED = """
+UNFINISHED = f"""
 SELECT * FROM (
     SELECT * FROM messages WHERE waiting IS NOT NULL AND id > $1
     UNION ALL
     SELECT * FROM messages
      WHERE waiting IS NULL AND id > greatest($1::uuid, $2::uuid) AND direction <> $3
-       AND (status = $4
-            OR (callback_url IS NOT NULL
-                AND callbacks_done < (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
-                                     + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int))
+       AND (status = $4 OR {_OWES})
 ) AS unfinished
  ORDER BY id
  LIMIT $5
 """
 
+OWED = f"""
+SELECT * FROM messages
+ WHERE id > $1 AND id > $2 AND direction <> $3 AND {_OWES}
+ ORDER BY id
+ LIMIT $4
+"""
+
+REASSIGN = """
+UPDATE messages AS m
+   SET sender_id = u.sender_id, carrier_id = u.carrier_id, sender = u.sender,
+       reference = u.reference, segments = u.segments, encoding = u.encoding
+  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::smallint[],
+              $7::smallint[])
+    AS u (id, sender_id, carrier_id, sender, reference, segments, encoding)
+ WHERE m.id = u.id
+"""
+
 DELETE = "DELETE FROM messages WHERE id = ANY($1::uuid[]) AND account_id = coalesce($2, account_id)"
 
 BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
+
+
+OUTBOUND = """
+SELECT id, status, error_code, flags, reference, sender, recipient FROM messages
+ WHERE direction <> $1 AND id >= $2 ORDER BY id
+"""
 
 
 async def tune_for_batches(connection: Connection) -> None:
@@ -129,6 +155,23 @@ async def unfinished(
     a recorded answer, or whose status callbacks are not all acknowledged.
     """
     return await connection.fetch(UNFINISHED, after, since, inbound, claimed_status, most)
+
+
+async def outbound(connection: Connection, *, inbound: int, since: Id) -> list[asyncpg.Record]:
+    """What a reconciliation needs of every outbound message since an id."""
+    return await connection.fetch(OUTBOUND, inbound, since)
+
+
+async def owed(
+    pool: Pool, *, after: Id, since: Id, inbound: int, most: int
+) -> list[asyncpg.Record]:
+    """Messages younger than `since` whose status callbacks are not all acknowledged, by id."""
+    return await pool.fetch(OWED, after, since, inbound, most)
+
+
+async def reassign(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    """Write another sender for messages that wait. `columns` in the order of REASSIGN."""
+    await connection.execute(REASSIGN, *columns)
 
 
 async def delete(connection: Connection, ids: Sequence[Id], account_id: int | None = None) -> bool:

@@ -19,20 +19,33 @@ else:
     Row = asyncpg.Record
 
 # What callers may catch without knowing the driver.
+# By class, so that what was never met here is met right: all of these pass by themselves.
 DatabaseUnavailable = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, starting up, query cancelled
+    asyncpg.InsufficientResourcesError,  # disk, memory, connections
+    asyncpg.PostgresSystemError,  # its own I/O errors
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.LockNotAvailableError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections for now
     asyncpg.ReadOnlySQLTransactionError,
 )
+# Reached, but not for us: no such database, role or password, or too few rights.
+DatabaseRefused = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+)
 # One row's content that no table takes: a wrong value, not a broken server.
-BadRow = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError)
+BadRow = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    UnicodeError,
+)
 UniqueViolation = asyncpg.UniqueViolationError
 # The schema is older than the code: nothing was migrated yet.
 SchemaMissing = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
@@ -46,8 +59,15 @@ async def open_pool(url: str, *, most: int = 8) -> Pool:
 
 
 async def open_connection(url: str) -> Connection:
-    """A connection of its own, for a stage that always has one statement under way."""
-    connection = await asyncpg.connect(url, command_timeout=30)
+    """A connection of its own, for a stage that always has one statement under way.
+
+    Raises ConnectionError for whatever the server says to a newcomer: a stage that comes back
+    after a failure must not die of an answer nobody thought of.
+    """
+    try:
+        connection = await asyncpg.connect(url, command_timeout=30)
+    except asyncpg.PostgresError as error:
+        raise ConnectionError(str(error)) from error
     await prepare_connection(connection)
     return connection
 

@@ -265,6 +265,14 @@ class Client50:
         self.broken = 0
         """Requests that ended without an answer."""
 
+    def form(self, number: int) -> dict[str, str]:
+        """One send; each to a recipient of its own."""
+        return {
+            "To": f"+4479{number:08d}",
+            "MessagingServiceSid": self._sdk.service_sid,
+            "Body": f"message {number}",
+        }
+
     async def send(self, count: int, **parameters: str) -> None:
         """Send `count` messages, each to a recipient of its own."""
         numbers = iter(range(count))
@@ -277,12 +285,7 @@ class Client50:
         self, session: aiohttp.ClientSession, numbers: Any, parameters: dict[str, str]
     ) -> None:
         for number in numbers:
-            form = {
-                "To": f"+4479{number:08d}",
-                "MessagingServiceSid": self._sdk.service_sid,
-                "Body": f"message {number}",
-                **parameters,
-            }
+            form = self.form(number) | parameters
             try:
                 async with session.post(
                     f"{self._sdk.base_url}/2010-04-01/Accounts/{self._sdk.account_sid}/Messages.json",

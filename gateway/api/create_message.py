@@ -36,7 +36,17 @@ RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 # Parameters whose meaning comes with features that are not built yet. Sending as if they had
 # not been given would be worse than saying no.
-NOT_YET: Final = ("SendAt", "ScheduleType", "ContentSid", "ShortenUrls", "ApplicationSid")
+NOT_YET: Final = {
+    # parameter → the values that ask for nothing
+    "SendAt": (),
+    "ScheduleType": (),
+    "ContentSid": (),
+    "ApplicationSid": (),
+    "ShortenUrls": ("false", "0"),
+    "SendAsMms": ("false", "0"),
+    "ContentRetention": ("retain",),
+    "AddressRetention": ("retain",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +79,7 @@ class Creation:
             _check_callback(callback)
         validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
         smart = form.flag("SmartEncoded")
-        for name in NOT_YET:
-            if form.get(name):
-                raise ApiError(20001, f"{name} is not supported by this version")
+        _refuse_what_is_not_built(form)
 
         service: Service | None = None
         if service_text:
@@ -227,6 +235,15 @@ def _body(form: Form) -> str:
     if "\x00" in body:
         raise ApiError(21618, "the body contains a NUL character")
     return body
+
+
+def _refuse_what_is_not_built(form: Form) -> None:
+    if form.get("ContentVariables") and not form.get("ContentSid"):
+        raise ApiError(21654)
+    for name, harmless in NOT_YET.items():
+        value = form.get(name)
+        if value and value.lower() not in harmless:
+            raise ApiError(20001, f"{name} is not supported by this version")
 
 
 def _check_callback(url: str) -> None:

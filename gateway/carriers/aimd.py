@@ -27,6 +27,29 @@ HOLD_S: Final = 1.0
 LIFT_S: Final = 60.0
 TICK_S: Final = 1.0
 _MEASURE_S: Final = 1.0
+SPREAD_WIDE: Final = 6  # of the last 20 answers
+SPREAD_MASK: Final = (1 << 20) - 1
+
+
+class Spread:
+    """Whether refusals are the carrier's state, or only some recipients'.
+
+    ESME_RMSGQFUL and temporary errors mostly speak of one recipient's queue: now and then one
+    says nothing of the carrier, and slowing all others down for it would starve them. When a
+    good part of the last answers are such, it is the carrier.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0  # a bit per answer, the newest lowest; set: a refusal
+
+    def answered(self, refused: bool) -> None:
+        self._last = (self._last << 1 | refused) & SPREAD_MASK
+
+    @property
+    def wide(self) -> bool:
+        return self._last.bit_count() >= SPREAD_WIDE
 
 
 class Aimd:

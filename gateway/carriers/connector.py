@@ -15,7 +15,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
-from gateway.carriers.aimd import TICK_S, Aimd
+from gateway.carriers.aimd import TICK_S, Aimd, Spread
 from gateway.carriers.binds import BindStatus, Sent, Wire, bind_configs, pdu_logger
 from gateway.carriers.profile import Outgoing, Profile
 from gateway.carriers.results import submit_result
@@ -23,9 +23,11 @@ from gateway.carriers.settings import CarrierSettings
 from gateway.clock import Clock
 from smpp.esme import Bind, BindConfig, RefusalClass
 from smpp.pdu import DeliverSm, Tlvs
-from smpp.vocabulary import status_name
+from smpp.vocabulary import ESME_RTHROTTLED, status_name
 
 log = logging.getLogger(__name__)
+
+MOST_ID = 255  # characters of a carrier's message id that are kept; the standard has 64
 
 M = TypeVar("M", bound=Outgoing)
 M_contra = TypeVar("M_contra", bound=Outgoing, contravariant=True)
@@ -42,8 +44,11 @@ class Outcomes(Protocol[M_contra]):
     ) -> None:
         """The carrier answered them, under one id, with `status` (ESME_ROK: 0)."""
 
-    def lost(self, message: M_contra, segments: int) -> None:
+    def lost(self, message: M_contra, segments: int, timed_out: bool) -> None:
         """Their bytes were written and no answer will come: nobody knows what it did."""
+
+    def answered_late(self, message: M_contra, segments: int, status: int, carrier_id: str) -> None:
+        """An answer to segments that had been told as lost."""
 
     def unsent(self, message: M_contra, segments: int) -> None:
         """Their bytes never left."""
@@ -95,6 +100,7 @@ class Connector(Generic[M]):
         self._log_pdus = log_pdus
         self._mask = mask
         self._aimd = Aimd(settings.rate_per_second, clock.monotonic())
+        self._spread = Spread()
         self._wires: dict[str, Wire[M]] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()  # the binds are to follow the settings
@@ -158,6 +164,7 @@ class Connector(Generic[M]):
         bind.on_unreachable = lambda reason, wait_s: wire.down(
             reason, self._clock.monotonic() + wait_s
         )
+        bind.on_late_answer = self._answered_late
         if self._log_pdus:
             bind.on_pdu = pdu_logger(bind.name, self._mask)
 
@@ -254,7 +261,7 @@ class Connector(Generic[M]):
         wire.overflow.clear()
         for token in unanswered:
             sent: Sent[M] = token  # type: ignore[assignment]
-            self._outcomes.lost(sent.message, sent.segments)
+            self._outcomes.lost(sent.message, sent.segments, timed_out=False)
         for sent in never_written:
             self._outcomes.unsent(sent.message, sent.segments)
         self._outcomes.room_changed()
@@ -278,18 +285,24 @@ class Connector(Generic[M]):
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
         now = self._clock.monotonic()
+        refused = status != 0 and submit_result(status).retry
+        slow = status == 0 and now - sent.at > self.settings.slow_answer_s
+        self._spread.answered(refused or slow)
         if status == 0:
             self._aimd.taken(now)
-            if now - sent.at > self.settings.slow_answer_s:
-                self._congested("slow answers", sent.at, now)
-        elif submit_result(status).retry:
-            self._congested(status_name(status), sent.at, now)
-        self._outcomes.answered(sent.message, sent.segments, status, message_id, tlvs)
+        if status == ESME_RTHROTTLED or ((refused or slow) and self._spread.wide):
+            reason = "slow answers" if slow else status_name(status)
+            self._congested(reason, sent.at, now)
+        self._outcomes.answered(sent.message, sent.segments, status, message_id[:MOST_ID], tlvs)
 
     def timed_out(self, bind: Bind, token: object) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
         self._congested("no answer in time", sent.at, self._clock.monotonic())
-        self._outcomes.lost(sent.message, sent.segments)
+        self._outcomes.lost(sent.message, sent.segments, timed_out=True)
+
+    def _answered_late(self, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
+        sent: Sent[M] = token  # type: ignore[assignment]
+        self._outcomes.answered_late(sent.message, sent.segments, status, message_id[:MOST_ID])
 
     def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
         connection = f"{bind.name}#{delivery.link}"

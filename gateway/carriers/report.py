@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.carriers.profile import ID_FORMS
 from smpp.alphabet import decode_text
 from smpp.pdu import DeliverSm, tlv
 from smpp.receipt import Form, Receipt
@@ -21,14 +22,7 @@ from smpp.vocabulary import (
 CANARY: Final = "@£$_¥è{~"  # eight characters that no two alphabets show alike
 PROBE_TEXT: Final = f"Tandem test {CANARY}"
 ALPHABETS: Final = ("gsm7", "packed", "latin1", "ascii")
-FORM_SETTINGS: Final = {
-    Form.RAW: "as_is",
-    Form.FOLDED: "folded",
-    Form.STRIPPED: "stripped",
-    Form.HEX_TO_DECIMAL: "hex_to_decimal",
-    Form.DECIMAL_TO_HEX: "decimal_to_hex",
-    Form.PADDED: "padded",
-}
+FORM_SETTINGS: Final = {form: name for name, form in ID_FORMS.items()}
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from smpp.tls import TlsConfig
 
 BindName: TypeAlias = Literal["transceiver", "transmitter", "receiver"]
 MOST_BINDS = 64
+PRINTABLE = r"^[\x20-\x7e]*$"  # what a C-octet string of SMPP holds without doubt
 
 Ton: TypeAlias = Annotated[int, Field(ge=0, le=7)]
 Npi: TypeAlias = Annotated[int, Field(ge=0, le=18)]
@@ -112,9 +113,9 @@ class CarrierSettings(Section):
 
     # The binds.
     hosts: Hosts = Field(description="host:port, tried in turn")
-    system_id: str = Field(min_length=1, max_length=15)
-    password: str = Field(default="", max_length=8, repr=False)
-    system_type: str = Field(default="", max_length=12)
+    system_id: str = Field(min_length=1, max_length=15, pattern=PRINTABLE)
+    password: str = Field(default="", max_length=8, pattern=PRINTABLE, repr=False)
+    system_type: str = Field(default="", max_length=12, pattern=PRINTABLE)
     bind: BindName = "transceiver"
     binds: Binds = 1
     window: Window = 100
@@ -147,7 +148,7 @@ class CarrierSettings(Section):
     concatenation: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
 
     # Other fields of a submit_sm.
-    service_type: str = Field(default="", max_length=5)
+    service_type: str = Field(default="", max_length=5, pattern=PRINTABLE)
     propagate_validity: Literal["none", "relative", "absolute"] = "none"
     user_message_reference: bool = True
     tlvs: dict[str, str] = Field(default_factory=dict, description="sent with every message")

@@ -103,7 +103,7 @@ class Acceptor:
                     connection = await self._connect()
                 await self._wake.wait()
                 self._wake.clear()
-                while self._waiting:
+                while self._waiting and not connection.is_closed():
                     units = self._take()
                     if not await self._flush(connection, units):
                         connection.terminate()
@@ -130,9 +130,15 @@ class Acceptor:
                 self._refuse_waiting()
                 await asyncio.sleep(RETRY_S)
                 continue
+            connection.add_termination_listener(self._lost)
             self.available = True
             self._wake.set()
             return connection
+
+    def _lost(self, connection: object) -> None:
+        """The server closed the connection, perhaps while nothing was under way."""
+        self.available = False
+        self._wake.set()
 
     def _take(self) -> list[Unit]:
         units, messages = [], 0

@@ -90,32 +90,30 @@ class Fleet:
         self.unusable = {}
         for carrier in known.values():
             try:
-                settings = self.settings_of(carrier)
-            except CarrierUnusable as error:
+                self._follow(carrier.id, self.settings_of(carrier))
+            except (CarrierUnusable, ValueError) as error:  # one must not stop the others
                 self.unusable[carrier.id] = str(error)
                 log.error("carrier %s is not changed: %s", carrier.name, error)
-                continue
-            connector = self.connectors.get(carrier.id)
-            if connector is None:
-                self.connectors[carrier.id] = self._connector(carrier.id, settings)
-            elif connector.settings != settings:
-                log.info("carrier %s follows its new settings", carrier.name)
-                connector.change(settings)
         for carrier_id, connector in self.connectors.items():
             if carrier_id not in known:
                 connector.retire()
         self._changed.set()
 
-    def _connector(self, carrier_id: int, settings: CarrierSettings) -> Connector[Message]:
-        return Connector(
-            carrier_id,
-            settings,
-            self._outcomes,
-            self._clock,
-            self._random,
-            log_pdus=self._settings.log.pdus,
-            mask=self._settings.log.mask,
-        )
+    def _follow(self, carrier_id: int, settings: CarrierSettings) -> None:
+        connector = self.connectors.get(carrier_id)
+        if connector is None:
+            self.connectors[carrier_id] = Connector(
+                carrier_id,
+                settings,
+                self._outcomes,
+                self._clock,
+                self._random,
+                log_pdus=self._settings.log.pdus,
+                mask=self._settings.log.mask,
+            )
+        elif connector.settings != settings:
+            log.info("carrier %s follows its new settings", settings.name)
+            connector.change(settings)
 
     async def run(self) -> None:
         """Keep every connector running, until cancelled."""

@@ -65,9 +65,11 @@ class Trouble(IntFlag):
     """Why a submission was not answered as hoped."""
 
     NONE = 0
-    LOST = 1  # bytes written, no answer (design §3.3)
+    LOST = 1  # bytes written, and the connection ended without an answer (design §3.3)
+    TIMED_OUT = 16  # the same, on a connection that lives
     UNSENT = 2  # never written
-    CONGESTED = 4  # the carrier asks to come back later
+    CONGESTED = 4  # the carrier is sent too much
+    BUSY = 8  # there is no room for this recipient's message just now
 
 
 class Message:
@@ -77,6 +79,7 @@ class Message:
         "__weakref__",
         "account_id",
         "answered",
+        "attempts",
         "callback_url",
         "callbacks_done",
         "calling",
@@ -108,6 +111,7 @@ class Message:
         "submitted_body",
         "tlvs",
         "trouble",
+        "unanswered",
         "valid_until",
         "waiting",
     )
@@ -164,6 +168,8 @@ class Message:
         self.outstanding = 0  # bit i: segment i was given to a bind, its outcome is open
         self.answered = 0  # bit i: segment i has its submit_sm_resp
         self.trouble = Trouble.NONE  # what befell the segments of this submission
+        self.attempts = 0  # rests it had to take: BUSY, or TIMED_OUT
+        self.unanswered = 0  # submissions that TIMED_OUT
         self.refusal = 0  # the code of a segment refused for good
         self.receipts = 0  # bit i: segment i has a positive receipt
         self.callbacks_done = 0

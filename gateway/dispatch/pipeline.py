@@ -20,7 +20,7 @@ from gateway.dispatch.directory import Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.message import Message, id_source
 from gateway.dispatch.receipts import Answer, Receipts
-from gateway.dispatch.recover import Recovered, Recovery
+from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
 from gateway.dispatch.route import Router
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
@@ -90,11 +90,12 @@ class Pipeline:
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock)
         self.writer = Writer(url, self._committed)
-        self.receipts = Receipts(url, self.writer, self.alerts, clock)
+        self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
         self.submitter = Submitter(
             url, self.pacer, self.writer, self.receipts, clock, self.router.release
         )
         self.acceptor = Acceptor(url, self.router, self.submitter, self._committed, self._remember)
+        self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self._url = url
         self._random = random
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,8 +177,11 @@ class Pipeline:
     ) -> None:
         self.submitter.answered(message, segments, status, carrier_id)
 
-    def lost(self, message: Message, segments: int) -> None:
-        self.submitter.lost(message, segments)
+    def lost(self, message: Message, segments: int, timed_out: bool) -> None:
+        self.submitter.lost(message, segments, timed_out)
+
+    def answered_late(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+        self.submitter.answered_late(message, segments, status, carrier_id)
 
     def unsent(self, message: Message, segments: int) -> None:
         self.submitter.unsent(message, segments)
@@ -235,7 +239,7 @@ class Pipeline:
         return datetime.fromtimestamp(self.clock.wall(), UTC).date()
 
     async def _stay_fresh(self) -> None:
-        """Hear of changes by other processes; a lost notification heals by the version."""
+        """See changes by other processes, by the version of the configuration."""
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
@@ -243,6 +247,10 @@ class Pipeline:
                     await self.refresh()
             except DatabaseUnavailable as error:
                 log.warning("configuration not read: %s", error)
+
+    async def sweep_callbacks(self) -> bool:
+        """Owe again what rows owe and memory let go of; whether there may be more."""
+        return await self._owed.sweep(self.pool)
 
     async def _make_partitions(self) -> None:
         while True:

@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from gateway.carriers.connector import MOST_ID
+from gateway.carriers.profile import Profile
 from gateway.carriers.results import receipt_result
 from gateway.clock import Clock
 from gateway.dispatch.matching import Spelling, addresses_agree
@@ -73,7 +75,15 @@ class Kept(NamedTuple):
 class Receipts:
     """Matches receipts to messages; owns no message's state, moves it by `advance`."""
 
-    def __init__(self, url: str, writer: Writer, alerts: Alerts, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        writer: Writer,
+        alerts: Alerts,
+        clock: Clock,
+        profile_of: Callable[[int], Profile | None],
+    ) -> None:
+        self._profile_of = profile_of
         self._url = url
         self._writer = writer
         self._alerts = alerts
@@ -105,7 +115,7 @@ class Receipts:
 
     def received(self, carrier_id: int, delivery: DeliverSm, answer: Answer) -> None:
         """A delivery that says it is a receipt."""
-        receipt = parse_receipt(delivery)
+        receipt = self._parse(carrier_id, delivery)
         if receipt is None:
             self.counts["unreadable"] += 1
             self._keep(Kept(carrier_id, "unreadable", None, delivery, answer))
@@ -127,6 +137,21 @@ class Receipts:
     @property
     def held(self) -> int:
         return len(self._held)
+
+    def _parse(self, carrier_id: int, delivery: DeliverSm) -> Receipt | None:
+        """The receipt in a delivery, read with the carrier's own pattern where it has one."""
+        profile = self._profile_of(carrier_id)
+        receipt = parse_receipt(delivery, profile.receipt_pattern if profile else None)
+        if receipt is not None:
+            receipt.message_id = (_storable(receipt.message_id) or "")[:MOST_ID]
+            if profile is not None:
+                self.spelling[carrier_id].pinned = profile.receipt_id_form
+        return receipt
+
+    def _parts_wanted(self, message: Message) -> int:
+        """The segments whose receipts the carrier was asked for."""
+        profile = self._profile_of(message.carrier_id)
+        return profile.receipt_parts(message.segments) if profile else message.all_segments
 
     def _in_memory(
         self, carrier_id: int, receipt: Receipt, delivery: DeliverSm
@@ -178,7 +203,7 @@ class Receipts:
             return
         if result.delivered:
             message.receipts |= 1 << segment
-            if message.segments > 1 and message.receipts != message.all_segments:
+            if message.segments > 1 and self._parts_wanted(message) & ~message.receipts:
                 self._writer.receipt(message, segment + 1, receipt.state.value)
                 return
         event = Receipted(result.delivered, result.code, receipt.done_date or None)
@@ -330,7 +355,7 @@ class Receipts:
                 esm_class=row["esm_class"],
                 tlvs=decode_tlvs(row["tlvs"], 0),
             )
-            receipt = parse_receipt(delivery)
+            receipt = self._parse(row["carrier_id"], delivery)
             if receipt is not None:
                 until = self._clock.monotonic() + HOLD_S
                 self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))

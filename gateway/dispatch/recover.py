@@ -18,21 +18,23 @@ from gateway.clock import Clock
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.route import Draft, Router
-from gateway.dispatch.rows import from_row
-from gateway.dispatch.states import AnswerLost, Refused, advance
+from gateway.dispatch.rows import from_row, reassign_columns
+from gateway.dispatch.states import AnswerLost, Refused, Submitted, advance
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
 from gateway.routing.destination import parse_destination
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id, id_from_bytes
-from storage.pool import Connection
+from storage.pool import Connection, Pool
 
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
+NOTHING = id_from_bytes(bytes(16))
 RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
 SENDER_GONE = 21711
+INVALID_DESTINATION = 21211
 
 
 @dataclass(slots=True)
@@ -64,12 +66,13 @@ class Recovery:
         self._clock = clock
         self._owe_callbacks = owe_callbacks
         self._ambiguous_policy = ambiguous_policy
+        self._reassigned: list[Message] = []
 
     async def run(self, connection: Connection) -> Recovered:
         """Take everything up again; before the first new message is accepted."""
         recovered = Recovered()
-        after = id_from_bytes(bytes(16))
-        since = self._id_at(self._clock.wall() - RECENT_S)
+        after = NOTHING
+        since = id_at(self._clock.wall() - RECENT_S)
         while True:
             rows = await message_rows.unfinished(
                 connection,
@@ -110,14 +113,23 @@ class Recovery:
             if message.callback_url is not None:
                 recovered.owed_callbacks += 1
                 self._owe_callbacks(message)
+        if self._reassigned:
+            # Their rows must name the new sender before anything is sent from it.
+            await message_rows.reassign(connection, reassign_columns(self._reassigned))
+            self._reassigned.clear()
         self._submitter.wait(queue)
 
     def _belongs_in_queue(self, message: Message, recovered: Recovered) -> bool:
         """Whether the message goes (again); one that can't is failed here."""
         wall = self._clock.wall()
         destination = parse_destination(message.recipient)
-        assert destination is not None, "it was accepted once"
+        if destination is None:  # accepted once, by rules that have changed
+            return self._fail(message, INVALID_DESTINATION)
         if message.status is Status.SENDING:
+            if message.answered == message.all_segments:
+                advance(message, Submitted(), wall)
+                self._writer.mark(message)
+                return False
             recovered.ambiguous += 1
             if self._ambiguous_policy.get(message.carrier_id) == "give_up":
                 return self._fail(message, TIMEOUT)
@@ -133,14 +145,47 @@ class Recovery:
         message.status = Status.ACCEPTED
         self._router.route(Draft(message, destination))
         self._writer.mark(message)
-        return message.status is Status.QUEUED
+        if message.status is not Status.QUEUED:
+            return False
+        self._reassigned.append(message)
+        return True
 
     def _fail(self, message: Message, code: int) -> bool:
         advance(message, Refused(code), self._clock.wall())
         self._writer.mark(message)
         return False
 
-    @staticmethod
-    def _id_at(wall: float) -> Id:
-        """The lowest id of a moment."""
-        return id_from_bytes((int(wall * 1000) << 80).to_bytes(16, "big"))
+
+class OwedSweep:
+    """Reads rows that owe status callbacks, a page at a time and round and round."""
+
+    def __init__(
+        self, receipts: Receipts, clock: Clock, owe_callbacks: Callable[[Message], None]
+    ) -> None:
+        self._receipts = receipts
+        self._clock = clock
+        self._owe_callbacks = owe_callbacks
+        self._after = NOTHING
+
+    async def sweep(self, pool: Pool) -> bool:
+        """Owe the next page's callbacks; False when the last row was reached."""
+        rows = await message_rows.owed(
+            pool,
+            after=self._after,
+            since=id_at(self._clock.wall() - RECENT_S),
+            inbound=Direction.INBOUND,
+            most=PAGE,
+        )
+        for row in rows:
+            message = self._receipts.live.get(row["id"])
+            if message is None:
+                message = self._receipts.live[row["id"]] = from_row(row)
+            self._owe_callbacks(message)
+        done = len(rows) < PAGE
+        self._after = NOTHING if done else rows[-1]["id"]
+        return not done
+
+
+def id_at(wall: float) -> Id:
+    """The lowest id of a moment."""
+    return id_from_bytes((int(wall * 1000) << 80).to_bytes(16, "big"))

@@ -89,6 +89,19 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
     ]
 
 
+def reassign_columns(messages: Sequence[Message]) -> list[list[Any]]:
+    """The sender and what follows from it, as the arrays of `storage.messages.reassign`."""
+    return [
+        [message.id for message in messages],
+        [message.sender_id for message in messages],
+        [message.carrier_id for message in messages],
+        [message.sender for message in messages],
+        [message.reference for message in messages],
+        [message.segments for message in messages],
+        [message.encoding for message in messages],
+    ]
+
+
 def from_row(row: Row) -> Message:
     """The message that a row describes, with its text encoded again.
 

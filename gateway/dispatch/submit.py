@@ -6,12 +6,14 @@ its segments; outcomes come back segment by segment and are settled per message:
     every segment answered OK            → sent
     a segment refused for good           → failed, with the mapped code
     an answer lost                       → the carrier's policy: again (marked), or failed 30410
-    never written, or the carrier is full → back to the head of its queue, in its place
+    never written, or the carrier throttles → back to the head of its queue, in its place
+    no room for its recipient now        → it waits by itself, and others go on
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -23,6 +25,7 @@ from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.states import AnswerLost, Claimed, Refused, Submitted, advance
 from gateway.dispatch.writer import Submission, Writer
 from gateway.pacing.pacer import Pacer
+from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
 from storage.pool import Connection, DatabaseUnavailable, open_connection
 
@@ -31,6 +34,10 @@ log = logging.getLogger(__name__)
 EXPIRED = 30036
 CLAIM_BOUND = 500  # messages in one claim: what a loop turn can write
 RETRY_S = 0.5
+REST_S = 1.0
+MOST_UNANSWERED = 5  # submissions without an answer; one more copy would not help (30410)
+LONGEST_REST_S = 60.0
+MOST_RESTING = 10_000  # beyond it a refused message waits at the head of its queue
 HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
 
 
@@ -56,6 +63,8 @@ class Submitter:
         self._wake = asyncio.Event()
         self._resume_at = 0.0
         self.in_flight = 0
+        self._resting: list[tuple[float, int, Message]] = []
+        self._rests = 0  # settles ties in the heap
 
     def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
         """The carriers that messages may go to."""
@@ -110,7 +119,10 @@ class Submitter:
             message.trouble, message.refusal = Trouble.NONE, 0
             message.outstanding = message.all_segments & ~message.answered
             self.in_flight += 1
-            connector.submit(message)
+            if message.outstanding:
+                connector.submit(message)
+            else:  # late answers came while it was on its way here
+                self._settle(message)
 
     # The queue ----------------------------------------------------------------------------
 
@@ -148,6 +160,8 @@ class Submitter:
         now = self._clock.monotonic()
         due = self._pacer.next_time()
         due = now + HEAL_S if due is None else min(due, now + HEAL_S)
+        if self._resting:
+            due = min(due, self._resting[0][0])
         due = max(due, self._resume_at)
         if self._wake.is_set() and now >= self._resume_at:
             self._wake.clear()
@@ -166,11 +180,22 @@ class Submitter:
         now = self._clock.monotonic()
         if now < self._resume_at:
             return []
+        while self._resting and self._resting[0][0] <= now:
+            message = heapq.heappop(self._resting)[2]
+            if message.answered == message.all_segments:  # its answer came after all
+                self._sent(message)
+                self._let_go(message)
+            else:
+                self._pacer.put_back(message)
         for message in self._pacer.expire(now):
             self._fail(message, EXPIRED)
-        released = self._pacer.release(now, self._room, CLAIM_BOUND)
-        for message in released:
+        released = []
+        for message in self._pacer.release(now, self._room, CLAIM_BOUND):
+            if message.status.final:  # a receipt settled it while it waited to go again
+                self._let_go(message)
+                continue
             self._reserve(message)
+            released.append(message)
         return released
 
     async def _claim(self, connection: Connection, released: list[Message]) -> list[Message]:
@@ -212,16 +237,18 @@ class Submitter:
             self._receipts.expect(message, segment, carrier_id)
         else:
             result = submit_result(status)
-            if result.retry:
+            if status == ESME_RTHROTTLED:
                 message.trouble |= Trouble.CONGESTED
+            elif result.retry:
+                message.trouble |= Trouble.BUSY
             else:
                 message.refusal = result.code
         if not message.outstanding:
             self._settle(message)
 
-    def lost(self, message: Message, segments: int) -> None:
+    def lost(self, message: Message, segments: int, timed_out: bool) -> None:
         message.outstanding &= ~segments
-        message.trouble |= Trouble.LOST
+        message.trouble |= Trouble.TIMED_OUT if timed_out else Trouble.LOST
         if not message.outstanding:
             self._settle(message)
 
@@ -230,6 +257,20 @@ class Submitter:
         message.trouble |= Trouble.UNSENT
         if not message.outstanding:
             self._settle(message)
+
+    def answered_late(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+        """An answer after its time: the carrier has the message, so it is not sent again."""
+        if status != 0:
+            return  # it will be refused once more, and told then
+        message.answered |= segments
+        segment = (segments & -segments).bit_length() - 1
+        self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
+        self._receipts.expect(message, segment, carrier_id)
+        if message.answered == message.all_segments and self._pacer.remove(message):
+            # It stood in its queue, to be sent once more. (One that rests or is under way is
+            # settled when that is over.)
+            self._sent(message)
+            self._released(message)
 
     def room_changed(self) -> None:
         self._wake.set()
@@ -244,23 +285,44 @@ class Submitter:
         self.in_flight -= 1
         wall = self._clock.wall()
         if message.answered == message.all_segments:
-            if advance(message, Submitted(), wall):
-                self._writer.mark(message)
+            self._sent(message)
             self._let_go(message)
         elif message.refusal:
             self._fail(message, message.refusal)
         elif message.status.final:  # a receipt was faster than the other segments' answers
             self._let_go(message)
         else:
-            if message.trouble & Trouble.LOST:
-                if self._connectors[message.carrier_id].settings.ambiguous == "give_up":
+            if message.trouble & (Trouble.LOST | Trouble.TIMED_OUT):
+                policy = self._connectors[message.carrier_id].settings.ambiguous
+                message.unanswered += bool(message.trouble & Trouble.TIMED_OUT)
+                if policy == "give_up" or message.unanswered >= MOST_UNANSWERED:
                     self._fail(message, TIMEOUT)
                     return
+                log.info("no answer for %s: it is sent again", message.sid)
                 advance(message, AnswerLost(), wall)
                 self._writer.mark(message)
-            never_written = message.trouble is Trouble.UNSENT
-            self._pacer.put_back(message, refund=never_written)
+            waits_alone = message.trouble & (Trouble.BUSY | Trouble.TIMED_OUT)
+            if waits_alone and len(self._resting) < MOST_RESTING:
+                self._rest(message)
+            else:
+                never_written = message.trouble is Trouble.UNSENT
+                self._pacer.put_back(message, refund=never_written)
             self._wake.set()
+
+    def _sent(self, message: Message) -> None:
+        if advance(message, Submitted(), self._clock.wall()):
+            self._writer.mark(message)
+
+    def _rest(self, message: Message) -> None:
+        """Let one message wait by itself: 1, 2, 4 … 60 s, while the others of its sender go on.
+
+        For the pacer it is still in flight, so what follows to its recipient waits behind it.
+        """
+        wait = min(REST_S * 2 ** min(message.attempts, 10), LONGEST_REST_S)
+        message.attempts += 1
+        self._rests += 1
+        due = self._clock.monotonic() + wait
+        heapq.heappush(self._resting, (due, self._rests, message))
 
     def _fail(self, message: Message, code: int) -> None:
         if advance(message, Refused(code), self._clock.wall()):

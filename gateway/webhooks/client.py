@@ -95,7 +95,9 @@ class WebhookClient:
             if isinstance(cause, ForbiddenTarget):
                 return Answer(0, error_code=11205, reason=str(cause))
             return Answer(0, error_code=11202, reason=str(error))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except ValueError as error:  # no host name at all, or none that IDNA can write
+            return Answer(0, error_code=11100, reason=f"malformed URL: {error}")
+        except (aiohttp.ClientError, OSError) as error:
             return Answer(0, error_code=11200, reason=f"{type(error).__name__}: {error}")
 
     async def _follow(self, url: URL, body: bytes, headers: dict[str, str]) -> Answer:

@@ -99,6 +99,10 @@ REFUSED: list[tuple[str, dict[str, Any], int, int]] = [
     ("eleven media", {"MediaUrl": ["http://a.org/1.png"] * 11}, 400, 21623),
     ("media not enabled", {"MediaUrl": "http://a.org/1.png"}, 400, 21622),
     ("smart encoding not a bool", {"SmartEncoded": "perhaps"}, 400, 20001),
+    ("discarded content", {"ContentRetention": "discard"}, 400, 20001),
+    ("obfuscated address", {"AddressRetention": "obfuscate"}, 400, 20001),
+    ("as MMS", {"SendAsMms": "true"}, 400, 20001),
+    ("variables without a template", {"ContentVariables": "{}"}, 400, 21654),
     ("scheduling", {"SendAt": "2030-01-01T00:00:00Z"}, 400, 20001),
 ]
 
@@ -139,6 +143,7 @@ async def test_a_bad_send_is_refused_and_nothing_is_stored(
         {"SmartEncoded": "TRUE"},
         {"To": "+44 (1632) 960-675"},
         {"Unknown": "ignored"},
+        {"ContentRetention": "retain", "SendAsMms": "false"},
         {"Body": "ümläut & 1+1=2 %"},
     ],
     ids=lambda changes: next(iter(changes)),
