@@ -76,6 +76,8 @@ async def create(call: Call) -> Response:
         await change(call.deps, insert)
     except UniqueViolation:
         raise ApiError(20409, f"there is a carrier named {settings.name}") from None
+    except BadRow as error:
+        raise ApiError(20001, f"the carrier can't be stored: {error}") from None
     return _answer(call, call.deps.directory.carriers[settings.name], 201)
 
 
@@ -97,12 +99,15 @@ async def update(call: Call) -> Response:
     settings = _settings({**changed_settings(carrier.settings, given), "name": carrier.name})
     if password is not None:
         sealed = _sealed(fleet, settings.password)
-    await change(
-        call.deps,
-        lambda connection: carrier_rows.update(
-            connection, carrier.id, stored_settings(settings), sealed
-        ),
-    )
+    try:
+        await change(
+            call.deps,
+            lambda connection: carrier_rows.update(
+                connection, carrier.id, stored_settings(settings), sealed
+            ),
+        )
+    except BadRow as error:
+        raise ApiError(20001, f"the carrier can't be stored: {error}") from None
     return _answer(call, call.deps.directory.carriers[carrier.name])
 
 
