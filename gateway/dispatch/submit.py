@@ -232,6 +232,7 @@ class Submitter:
         message.outstanding &= ~segments
         if status == 0:
             message.answered |= segments
+            message.attempts = 0
             segment = (segments & -segments).bit_length() - 1  # the first stands for all
             self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
             self._receipts.expect(message, segment, carrier_id)

@@ -178,8 +178,7 @@ async def test_readyz_tells_that_the_database_went(
         assert await status() == 200
         await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
         await server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = $1",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
             name,
         )
         async with asyncio.timeout(20):

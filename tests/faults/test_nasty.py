@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import pytest
 from testing import Client50, GatewayUnderTest, carrier
 
 from gateway.dispatch.message import Direction, Status
@@ -43,8 +44,11 @@ class Mixed(Client50):
 
 
 async def test_five_thousand_messages_through_everything_end_as_the_carrier_says(
-    start_gateway: Start,
+    start_gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A recipient that is refused for the moment is tried again sooner than a real one.
+    monkeypatch.setattr("gateway.dispatch.submit.REST_S", 0.1)
+    monkeypatch.setattr("gateway.dispatch.submit.LONGEST_REST_S", 1.0)
     smsc = Smsc(parse(SCENARIO.read_text(), SCENARIO.name), seed=7)
     await smsc.start()
     settings: dict[str, Any] = {
