@@ -22,6 +22,9 @@ from storage.migrate import SchemaError
 log = logging.getLogger("tandem")
 
 WRONG_USE = 2
+# These have a handler for SIGINT before they have anything to clean up: see gateway.entry.
+OWN_SIGNALS = ("serve", "smsc", "demo", "world")
+INTERRUPTED = 130  # as shells say of a program that a Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
-    return int(arguments.run(arguments))
+    if arguments.command not in OWN_SIGNALS:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _serve(arguments: argparse.Namespace) -> int:
