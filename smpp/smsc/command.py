@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import signal
 import sys
@@ -72,7 +73,7 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
     try:
         await smsc.start(args.host, args.port, args.control_port)
     except OSError as error:
-        print(f"tandem smsc: {error}", file=sys.stderr)
+        print(f"tandem smsc: {error}{_another_port(args, error)}", file=sys.stderr)
         return 2
     for one in smsc.carriers:
         name = one.scenario.name
@@ -84,6 +85,14 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
     await done.wait()
     await smsc.stop()
     return 0
+
+
+def _another_port(args: argparse.Namespace, error: OSError) -> str:
+    """Which option chooses another port, where one is taken or not for us."""
+    for option, port in (("--control-port", args.control_port), ("--port", args.port)):
+        if error.errno in (errno.EADDRINUSE, errno.EACCES) and f", {port})" in str(error):
+            return f" ({option} chooses another)"
+    return ""
 
 
 def send_message(args: argparse.Namespace) -> int:
