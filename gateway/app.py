@@ -26,9 +26,15 @@ from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.client import WebhookClient
 from gateway.webhooks.guard import Guard
 from storage import config as config_rows
-from storage.embedded import EmbeddedPostgres
+from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import migrate
-from storage.pool import Pool, open_connection, open_pool
+from storage.pool import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    Pool,
+    open_connection,
+    open_pool,
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +78,10 @@ class Gateway:
             url = self.settings.database_url
             if url is None:
                 embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
-                url = await embedded.start()
+                try:
+                    url = await embedded.start()
+                except EmbeddedPostgresError as error:
+                    raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
             await _prepare_database(url)
             pool = await open_pool(url)
@@ -89,6 +98,7 @@ class Gateway:
                 retry_for_s=self.settings.webhooks.retry_for_s,
                 event_parameters=self.settings.webhooks.event_parameters,
                 acknowledged=pipeline.writer.mark,
+                sweep=pipeline.sweep_callbacks,
             )
             pipeline.owe_callbacks = callbacks.owe
             inbound = self.inbound = Inbound(
@@ -128,6 +138,7 @@ class Gateway:
             refresh=pipeline.refresh,
             default_carrier_id=self._default_carrier_id,
             fleet=pipeline.fleet,
+            receipts=pipeline.receipts,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,
@@ -208,12 +219,20 @@ class Gateway:
 async def _prepare_database(url: str) -> None:
     try:
         connection = await open_connection(url)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the database can't be reached: {error}") from error
+    except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
+        raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
     try:
         await migrate(connection)
+    except (*DatabaseUnavailable, *DatabaseRefused) as error:
+        raise ConfigurationError(f"the database can't be prepared: {_reason(error)}") from error
     finally:
         await connection.close()
+
+
+def _reason(error: Exception) -> str:
+    return (
+        f"{error} (database_url, or TANDEM_DATABASE_URL, says which)" if str(error) else "timeout"
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
