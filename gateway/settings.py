@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     base_domain: str | None = Field(default=None, description="messaging.<base_domain> and so on")
     trust_forwarded: bool = Field(default=False, description="believe X-Forwarded-Proto")
     data_dir: Path = Path(".tandem")
-    database_url: str | None = Field(default=None, description="null: the embedded Postgres")
+    database_url: str | None = Field(
+        default=None, description="null or empty: the embedded Postgres"
+    )
     account: AccountSettings = AccountSettings()
     carriers: tuple[CarrierSettings, ...] = ()
     secret_key: SecretStr | None = Field(
@@ -104,6 +106,12 @@ class Settings(BaseSettings):
     legacy_21606: bool = False
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("database_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, url: str | None) -> str | None:
+        # The environment has no null, and must be able to win over a file that names a server.
+        return url or None
 
     @field_validator("public_url")
     @classmethod

@@ -3,6 +3,10 @@
 The account, the numbers, the service and the message are made with the official SDK; the
 callbacks are checked with its own `RequestValidator`. Exit status 0 means: delivered, and
 every callback's signature was right.
+
+What is shown is put in order by when it happened, not by when we heard of it. The states have
+the times of the message's row; but of `sending`, which the row keeps no time of: that one is
+when the gateway wrote the first submit_sm, which it does right after the claim.
 """
 
 from __future__ import annotations
@@ -11,49 +15,69 @@ import asyncio
 import json
 import sys
 import time
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.dispatch.message import Status
 from gateway.settings import ConfigurationError
 from gateway.world.provision import Provisioned, sdk_client
 from gateway.world.world import HOST, Ports, World, check_port, port_of, until_terminated
+from storage import messages as message_rows
+from storage.ids import id_from_hex
+from storage.pool import open_connection
 
 BODY = "Revenge of the Sith was clearly the best of the prequel trilogy."
 TO = "+441632960675"
 EXPECTED = ["queued", "sent", "delivered"]
 DELIVERY_S = 30.0
+INTERRUPTED = 130
+FIRST = 1e-6  # seconds: so that a state stands before the PDU that gave it its time
 
 
 class Stage:
-    """Prints what happens, with the time since the send."""
+    """Collects what happens to the message, and prints it in the order in which it happened."""
 
     def __init__(self) -> None:
         self._start = 0.0
+        self._events: list[tuple[float, str, str]] = []
         self._open = False
+        self.sending_at: float | None = None
 
     def begin(self) -> None:
-        self._start, self._open = time.monotonic(), True
+        self._start, self._open = time.time(), True
 
-    def event(self, kind: str, text: str) -> None:
+    def event(self, kind: str, text: str, at: float | None = None) -> None:
+        """Something happened, at the time `at` (seconds since 1970; default: now)."""
         if self._open:
-            print(f"  {time.monotonic() - self._start:7.3f} s  {kind:<9} {text}", flush=True)
+            self._events.append((time.time() if at is None else at, kind, text))
+
+    def show(self) -> None:
+        for at, kind, text in sorted(self._events, key=lambda event: event[0]):
+            since = max(at - self._start, 0.0)  # a time in whole milliseconds may be cut below 0
+            print(f"  {since:7.3f} s  {kind:<9} {text}", flush=True)
+        self._events.clear()
 
     def gateway_line(self, line: str) -> None:
         """A log line of the gateway: PDUs are the show, trouble is shown too."""
         try:
             record = json.loads(line)
-        except ValueError:
+            level, message = record["level"], record["message"]
+        except (ValueError, TypeError, KeyError):
             print(f"  gateway: {line}", file=sys.stderr, flush=True)
             return
         if record.get("event") == "pdu":
-            _, direction, text = record["message"].split(" ", 2)
-            if text.startswith("submit_sm "):
-                self.event("state", "sending")
-            self.event("PDU " + ("→" if direction == "out" else "←"), text)
-        elif record["level"] in ("warning", "error"):
-            print(f"  gateway: {record['message']}", file=sys.stderr, flush=True)
+            _, direction, text = message.split(" ", 2)
+            at = datetime.fromisoformat(record["time"]).timestamp()
+            if self._open and self.sending_at is None and text.startswith("submit_sm "):
+                self.sending_at = at
+            self.event("PDU " + ("→" if direction == "out" else "←"), text, at)
+        elif level in ("warning", "error"):
+            print(f"  gateway: {message}", file=sys.stderr, flush=True)
+            if "exception" in record:
+                print(record["exception"], file=sys.stderr, flush=True)
 
 
 class Receiver:
@@ -90,7 +114,6 @@ class Receiver:
         status = form["MessageStatus"]
         self.statuses.append(status)
         self.bad_signatures += not genuine
-        self._stage.event("state", f"{status}  from {form.get('From')}")
         self._stage.event("callback", f"{status}  signature {'verified' if genuine else 'WRONG'}")
         if status in ("delivered", "undelivered", "failed"):
             self.done.set()
@@ -99,7 +122,7 @@ class Receiver:
 
 def run_demo() -> int:
     try:
-        return asyncio.run(until_terminated(_demo()))
+        return asyncio.run(until_terminated(_demo, INTERRUPTED))
     except ConfigurationError as error:
         print(f"tandem demo: {error}", file=sys.stderr)
         return 2
@@ -147,6 +170,8 @@ async def _send(world: World, facts: Provisioned, receiver: Receiver, stage: Sta
             await receiver.done.wait()
     except TimeoutError:
         print(f"\nno final status after {DELIVERY_S:.0f} s", file=sys.stderr)
+    await _show_states(world.database_url, message.sid, stage)
+    stage.show()
     final: Any = await asyncio.to_thread(client.messages(message.sid).fetch)
     print(
         f"\nThe message now: status {final.status}, from {final.from_},"
@@ -164,6 +189,27 @@ async def _send(world: World, facts: Provisioned, receiver: Receiver, stage: Sta
     if not problems:
         print("Delivered; every callback arrived in order with a verified signature.")
     return 1 if problems else 0
+
+
+async def _show_states(url: str, sid: str, stage: Stage) -> None:
+    """Add the states that the message went through, with the times of its row."""
+    connection = await open_connection(url)
+    try:
+        id = id_from_hex(sid[2:])
+        [row] = await message_rows.by_ids(connection, [id])
+    finally:
+        await connection.close()
+    stage.event("state", "accepted", (id.int >> 80) / 1000)  # an id begins with its milliseconds
+    if row["queued_at"] is not None:
+        text = f"queued, from {row['sender']} of the service's pool"
+        stage.event("state", text, row["queued_at"].timestamp())
+    if stage.sending_at is not None:
+        stage.event("state", "sending", stage.sending_at - FIRST)
+    if row["sent_at"] is not None:
+        stage.event("state", "sent", row["sent_at"].timestamp())
+    if row["done_at"] is not None:
+        status = Status(row["status"]).shown
+        stage.event("state", status, row["done_at"].timestamp())
 
 
 def _sdk_version() -> str:

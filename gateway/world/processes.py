@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 STOP_S = 10.0
+LINE_LIMIT = 256 * 1024  # octets; what is longer comes in pieces
+CHUNK = 64 * 1024
+PR_SET_PDEATHSIG: Final = 1
 
 Line = Callable[[str], None]
 
+# Loaded before any fork: a child between fork and exec should load nothing.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 
 class Child:
-    """One `tandem …` process; every line it prints goes to `on_line`."""
+    """One `tandem …` process; every line it prints goes to `on_line`.
+
+    On Linux it ends with us, even when we are killed: the kernel then sends it a SIGTERM.
+    """
 
     def __init__(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str], on_line: Line
     ) -> None:
         self.name = name
+        self.last_line = ""
         self._arguments = arguments
         self._environment = environment
         self._on_line = on_line
@@ -43,6 +56,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
+            preexec_fn=_end_with_parent(),
         )
         self._reader = asyncio.create_task(self._read(), name=f"{self.name} output")
 
@@ -54,7 +68,7 @@ class Child:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that takes too long."""
+        """SIGTERM, and SIGKILL if that takes too long, or if we are not to wait."""
         if self._process is None or self._process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -63,12 +77,52 @@ class Child:
             async with asyncio.timeout(STOP_S):
                 await self._process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            pass
+        finally:
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+        await self._process.wait()
+
+    def why_it_ended(self) -> str:
+        """Its last words, of a log line the message."""
+        try:
+            record = json.loads(self.last_line)
+            lines: list[str] = [record["message"], *record.get("exception", "").splitlines()]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return self.last_line
+        return lines[-1]
 
     async def _read(self) -> None:
+        """Line by line; not with `readline`, which gives up at a line over its limit."""
         assert self._process is not None
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self._on_line(line.decode(errors="replace").rstrip("\n"))
+        rest = b""
+        while chunk := await self._process.stdout.read(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
+            if len(rest) >= LINE_LIMIT:
+                self._take(rest)
+                rest = b""
+        if rest:
+            self._take(rest)
+
+    def _take(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self.last_line = text or self.last_line
+        self._on_line(text)
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a child does before it becomes its program; None where the kernel can't do it."""
+    libc, parent = _libc, os.getpid()
+    if libc is None:
+        return None
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return before_exec

@@ -1,7 +1,9 @@
 """`tandem world`: the database, the simulator and the gateway, each a process of its own.
 
-What a script needs to drive it is in `<data folder>/demo.json`. A gateway that dies is started
-again, so it may be killed to see what a restart does.
+What a script needs to drive it is in `<data folder>/demo.json`. A gateway or a simulator that
+dies is started again, so it may be killed to see what a restart does. On Linux they end with
+the world even when that one is killed; the gateway, which uses the embedded database too, then
+is its last user and stops it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import aiohttp
 from gateway.settings import ConfigurationError
 from gateway.world.processes import Child, Line
 from gateway.world.provision import Provisioned, provision
-from storage.embedded import EmbeddedPostgres
+from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 HOST = "127.0.0.1"
 SYSTEM_ID, PASSWORD = "tandem", "secret"
@@ -50,6 +52,7 @@ class Ports:
         )
 
     def check(self) -> None:
+        """Raises ConfigurationError when one is taken."""
         check_port(self.gateway, "TANDEM_PORT")
         check_port(self.smsc, "TANDEM_SMSC_PORT")
         check_port(self.control, "TANDEM_SMSC_CONTROL_PORT")
@@ -68,8 +71,18 @@ def check_port(port: int, variable: str) -> None:
         socket.create_server((HOST, port)).close()
     except OSError as error:
         raise ConfigurationError(
-            f"port {port} is taken ({error.strerror}): set {variable} to a free one"
+            f"port {port} can't be had ({error.strerror}): {_who_has_it()}"
+            f" stop it, or set {variable} to a free one"
         ) from None
+
+
+def _who_has_it() -> str:
+    try:
+        pid = int(json.loads((data_dir() / "demo.json").read_text())["gateway_pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another program, or another Tandem, runs there;"
+    return f"perhaps a Tandem still runs, whose gateway was process {pid};"
 
 
 def data_dir() -> Path:
@@ -94,6 +107,7 @@ class World:
         self._folder = data_dir()
         self._main_account: tuple[str, str] = ("", "")
         self._gateway: Child | None = None
+        self._smsc: Child | None = None
 
     async def __aenter__(self) -> World:
         self.ports.check()
@@ -115,12 +129,17 @@ class World:
             self._tell("database   the one of TANDEM_DATABASE_URL")
         else:
             embedded = EmbeddedPostgres(self._folder / "postgres")
-            self.database_url = await embedded.start()
+            try:
+                self.database_url = await embedded.start()
+            except EmbeddedPostgresError as error:
+                raise ConfigurationError(str(error)) from error
+            # The gateway joins it: see above for what happens when we are killed.
+            self._extra |= {"TANDEM_DATABASE_URL": "", "TANDEM_DATA_DIR": str(self._folder)}
             self._stack.push_async_callback(embedded.stop)
             self._tell(f"database   embedded Postgres in {self._folder / 'postgres'}")
+        self._stack.push_async_callback(self._stop_children)
         await self._start_smsc()
-        self._gateway = await self._start_gateway()
-        self._tell(f"gateway    {self.base_url}")
+        await self._start_gateway()
         sid, token = self._main_account
         self.provisioned = await asyncio.to_thread(provision, self.base_url, sid, token)
         self._write_facts()
@@ -131,13 +150,12 @@ class World:
         arguments += ["--system-id", SYSTEM_ID, "--password", PASSWORD]
         if scenario := os.environ.get("TANDEM_SMSC_SCENARIO"):
             arguments += ["--scenario", scenario]
-        smsc = Child("smsc", arguments, {}, self._tell)
-        await smsc.start()
-        self._stack.push_async_callback(smsc.stop)
-        await self._until_up(f"{self.control_url}/counters", smsc)
+        self._smsc = Child("simulator", arguments, {}, self._tell)
+        await self._smsc.start()
+        await self._until_up(f"{self.control_url}/counters", self._smsc)
         self._tell(f"simulator  smpp://{HOST}:{self.ports.smsc}, control {self.control_url}")
 
-    async def _start_gateway(self) -> Child:
+    async def _start_gateway(self) -> None:
         sid, token = self._main_account
         carrier = {
             "name": "simulator",
@@ -156,22 +174,48 @@ class World:
             "TANDEM_WEBHOOKS__ALLOW_PRIVATE": "true",
             **self._extra,
         }
-        gateway = Child("gateway", ["serve"], environment, self._on_gateway_line)
-        await gateway.start()
-        self._stack.push_async_callback(gateway.stop)
-        await self._until_up(f"{self.base_url}/readyz", gateway)
-        return gateway
+        self._gateway = Child("gateway", ["serve"], environment, self._on_gateway_line)
+        await self._gateway.start()
+        await self._until_up(f"{self.base_url}/readyz", self._gateway)
+        self._tell(f"gateway    {self.base_url}")
+
+    async def _stop_children(self) -> None:
+        """The gateway first, so that it hears from the simulator what is still under way."""
+        for child in (self._gateway, self._smsc):
+            if child is not None:
+                await child.stop()
 
     async def watch(self) -> None:
-        """Start the gateway again whenever it ends; until cancelled."""
+        """Start the gateway and the simulator again whenever they end; until cancelled."""
+        watches = [
+            asyncio.create_task(watch(), name=f"watch {watch.__name__}")
+            for watch in (self._watch_gateway, self._watch_smsc)
+        ]
+        try:
+            done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in watches:
+                task.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _watch_gateway(self) -> None:
         while True:
-            assert self._gateway is not None
-            status = await self._gateway.wait()
-            self._tell(f"gateway    ended with status {status}; starting it again")
-            await asyncio.sleep(RESTART_S)
-            self._gateway = await self._start_gateway()
+            await self._ended(self._gateway)
+            await self._start_gateway()
             self._write_facts()
-            self._tell(f"gateway    {self.base_url}")
+
+    async def _watch_smsc(self) -> None:
+        while True:
+            await self._ended(self._smsc)
+            await self._start_smsc()
+
+    async def _ended(self, child: Child | None) -> None:
+        assert child is not None
+        status = await child.wait()
+        self._tell(f"{child.name:<10} ended with status {status}; starting it again")
+        await asyncio.sleep(RESTART_S)
 
     async def _until_up(self, url: str, child: Child) -> None:
         ended = asyncio.create_task(child.wait())
@@ -188,7 +232,9 @@ class World:
         finally:
             if not ended.done():
                 ended.cancel()
-        raise ConfigurationError(f"the {child.name} ended with status {ended.result()}")
+        raise ConfigurationError(
+            f"the {child.name} ended with status {ended.result()}: {child.why_it_ended()}"
+        )
 
     def _write_facts(self) -> None:
         assert self.provisioned is not None
@@ -230,29 +276,35 @@ def _main_account(file: Path) -> tuple[str, str]:
 def run_world() -> int:
     """Keep the world up until SIGINT or SIGTERM."""
     try:
-        return asyncio.run(until_terminated(_keep_up()))
+        return asyncio.run(until_terminated(_keep_up))
     except ConfigurationError as error:
         print(f"tandem world: {error}", file=sys.stderr)
         return 2
 
 
-async def until_terminated(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work`; SIGINT and SIGTERM cancel it, so that its children are ended in order."""
-    task = asyncio.ensure_future(work)
-    stopped = False
+async def until_terminated(
+    work: Callable[[], Coroutine[Any, Any, int]], when_stopped: int = 0
+) -> int:
+    """Run `work`; SIGINT and SIGTERM cancel it, so that its children are ended in order.
 
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        task.cancel()
-
+    One signal is enough: those that follow would cut the cleaning up short, and are ignored.
+    It has an end of its own, for each child (`processes.STOP_S`).
+    """
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stopped.set)
+    task = asyncio.create_task(work(), name="work")
+    stopping = asyncio.create_task(stopped.wait(), name="stop")
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()
     try:
         return await task
     except asyncio.CancelledError:
-        if stopped:
-            return 0
+        if stopped.is_set():
+            return when_stopped
         raise
 
 
