@@ -40,6 +40,12 @@ PART_COLUMNS = (
 
 UNMATCHED = "SELECT * FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id"
 
+KEPT = """
+SELECT * FROM kept_deliveries
+ WHERE carrier_id = $1 AND ($2::text IS NULL OR reason = $2) AND ($3::bigint IS NULL OR id < $3)
+ ORDER BY id DESC LIMIT $4
+"""
+
 SETTLE = """
 UPDATE kept_deliveries SET reason = $3
  WHERE reason = 'unmatched' AND carrier_id = ANY($1::int[]) AND carrier_message_id = ANY($2::text[])
@@ -83,14 +89,11 @@ async def settle(connection: Connection, keys: Sequence[tuple[int, str]], reason
     )
 
 
-async def kept(pool: Pool, *, reason: str | None, most: int) -> list[Row]:
-    """The newest deliveries that were kept."""
-    return await pool.fetch(
-        "SELECT * FROM kept_deliveries WHERE $1::text IS NULL OR reason = $1"
-        " ORDER BY id DESC LIMIT $2",
-        reason,
-        most,
-    )
+async def kept(
+    pool: Pool, carrier_id: int, *, reason: str | None, before: int | None, most: int
+) -> list[Row]:
+    """At most `most` kept deliveries of a carrier, newest first, below the id `before`."""
+    return await pool.fetch(KEPT, carrier_id, reason, before, most)
 
 
 async def recent_parts(

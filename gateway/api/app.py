@@ -94,6 +94,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             delete=services.remove_number,
         ),
         resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
+        resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
         resource(
             "/tandem/v1/Carriers/{carrier}",
             get=carriers.fetch,

@@ -15,16 +15,18 @@ from starlette.responses import Response
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, Deps, answer, change, gone
 from gateway.carriers.settings import CarrierSettings
 from gateway.dispatch.directory import Carrier
 from gateway.dispatch.fleet import CarrierUnusable, Fleet, changed_settings, stored_settings
 from storage import carriers as carrier_rows
+from storage import deliveries as delivery_rows
 from storage.pool import BadRow, Connection, UniqueViolation
 
 
-def render(carrier: Carrier, fleet: Fleet, origin: str) -> dict[str, Any]:
+def render(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
     """A carrier as it is configured and as it is."""
+    fleet = deps.fleet
     try:
         settings = fleet.settings_of(carrier)
         fields = settings.model_dump(mode="json", exclude={"name", "password"})
@@ -38,18 +40,24 @@ def render(carrier: Carrier, fleet: Fleet, origin: str) -> dict[str, Any]:
         "has_password": has_password,
         "date_created": iso8601(carrier.created_at),
         "date_updated": iso8601(carrier.updated_at),
-        "status": _status(carrier, fleet),
+        "status": _status(carrier, deps),
         "url": f"{origin}/v1/Carriers/{carrier.sid}",
+        "links": {"deliveries": f"{origin}/v1/Carriers/{carrier.sid}/Deliveries"},
     }
 
 
-def _status(carrier: Carrier, fleet: Fleet) -> dict[str, Any]:
+def _status(carrier: Carrier, deps: Deps) -> dict[str, Any]:
+    fleet = deps.fleet
     connector = fleet.connectors.get(carrier.id)
+    spelling = deps.receipts.spelling[carrier.id]
+    form = spelling.pinned or spelling.learnt
     return {
         "up": connector is not None and connector.up,
         "trouble": fleet.unusable.get(carrier.id),
         "rate_now": connector.rate_now if connector else None,
         "rate_reason": (connector.rate_reason or None) if connector else None,
+        "receipt_ids": form.value if form is not None else None,
+        "receipts": dict(deps.receipts.counts_of(carrier.id)),
         "binds": [bind._asdict() for bind in connector.binds()] if connector else [],
     }
 
@@ -60,7 +68,7 @@ async def list_(call: Call) -> Response:
     request = call.page
     rest = in_memory(carriers, request, lambda carrier: carrier.sid)
     page, token = cut(rest, request, lambda carrier: carrier.sid)
-    rows = [render(carrier, call.deps.fleet, call.origin) for carrier in page]
+    rows = [render(carrier, call.deps, call.origin) for carrier in page]
     return answer(envelope_v1("carriers", rows, call.origin + call.path, request, token))
 
 
@@ -121,6 +129,38 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
+async def deliveries(call: Call) -> Response:
+    """What this carrier delivered and nobody could use, newest first, with its octets."""
+    carrier = _carrier(call)
+    request = call.page
+    reason = call.filter("Reason")
+    before = None
+    if request.token is not None:
+        text = request.token.removeprefix("PA")
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise ApiError(20001, "PageToken is not valid")
+        before = int(text)
+    rows = await delivery_rows.kept(
+        call.deps.pool, carrier.id, reason=reason, before=before, most=request.size + 1
+    )
+    page, token = cut(rows, request, lambda row: str(row["id"]))
+    shown = [
+        {
+            "reason": row["reason"],
+            "date_created": iso8601(row["at"]),
+            "carrier_message_id": row["carrier_message_id"],
+            "source": row["source"],
+            "destination": row["destination"],
+            "esm_class": row["esm_class"],
+            "data_coding": row["data_coding"],
+            "payload": row["payload"].hex(),
+            "tlvs": row["tlvs"].hex(),
+        }
+        for row in page
+    ]
+    return answer(envelope_v1("deliveries", shown, call.origin + call.path, request, token))
+
+
 def _operator(call: Call) -> None:
     if call.account.owner_id is not None:
         raise ApiError(20403, "carriers are the parent account's")
@@ -161,4 +201,4 @@ def _sealed(fleet: Fleet, password: str) -> bytes | None:
 
 
 def _answer(call: Call, carrier: Carrier, status: int = 200) -> Response:
-    return answer(render(carrier, call.deps.fleet, call.origin), status)
+    return answer(render(carrier, call.deps, call.origin), status)

@@ -20,6 +20,7 @@ from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
+from gateway.dispatch.receipts import Receipts
 from storage.pool import Connection, Pool
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
@@ -36,6 +37,7 @@ class Deps:
     refresh: Callable[[], Awaitable[None]]
     default_carrier_id: Callable[[], int]
     fleet: Fleet
+    receipts: Receipts
 
 
 class Call:

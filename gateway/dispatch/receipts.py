@@ -98,8 +98,7 @@ class Receipts:
         """How each carrier's receipts spell ids, as learnt or pinned."""
         self.live: WeakValueDictionary[Id, Message] = WeakValueDictionary()
         """Messages in memory by id, so that none is ever read a second time beside itself."""
-        self.counts: Counter[str] = Counter()
-        """matched, duplicate, unreadable, orphan, put off."""
+        self._counts: Counter[tuple[int, str]] = Counter()
 
     # In memory ------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class Receipts:
         """A delivery that says it is a receipt."""
         receipt = self._parse(carrier_id, delivery)
         if receipt is None:
-            self.counts["unreadable"] += 1
+            self._count(carrier_id, "unreadable")
             self._keep(Kept(carrier_id, "unreadable", None, delivery, answer))
             return
         found = self._in_memory(carrier_id, receipt, delivery)
@@ -127,12 +126,27 @@ class Receipts:
             self._writer.after_commit(answer, delivery, ESME_ROK)
             return
         if len(self._held) + len(self._unlooked) >= MOST_HELD:
-            self.counts["put off"] += 1
+            self._count(carrier_id, "put off")
             answer(delivery, ESME_RX_T_APPN)
             return
         until = self._clock.monotonic() + HOLD_S
         self._unlooked.append(Held(carrier_id, receipt, delivery, until, answer))
         self._wake.set()
+
+    def counts_of(self, carrier_id: int) -> dict[str, int]:
+        """matched, duplicate, unreadable, orphan, put off: a carrier's receipts so far."""
+        return {what: n for (carrier, what), n in self._counts.items() if carrier == carrier_id}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The same of all carriers."""
+        total: Counter[str] = Counter()
+        for (_, what), number in self._counts.items():
+            total[what] += number
+        return total
+
+    def _count(self, carrier_id: int, what: str, number: int = 1) -> None:
+        self._counts[carrier_id, what] += number
 
     @property
     def held(self) -> int:
@@ -196,7 +210,7 @@ class Receipts:
 
         `delivered` when all segments say so; `undelivered` with the first that says no.
         """
-        self.counts["matched"] += 1
+        self._count(message.carrier_id, "matched")
         self._learn(message.carrier_id, form)
         result = receipt_result(receipt)
         if not result.final:
@@ -210,7 +224,7 @@ class Receipts:
         if advance(message, event, self._clock.wall()) is not Effect.IGNORED:
             self._writer.mark(message)
         else:
-            self.counts["duplicate"] += 1
+            self._count(message.carrier_id, "duplicate")
             self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
 
     def _learn(self, carrier_id: int, form: Form) -> None:
@@ -365,7 +379,7 @@ class Receipts:
     def _orphan_old(self) -> None:
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            self.counts["orphan"] += len(self._held.pop(key))
+            self._count(key[0], "orphan", len(self._held.pop(key)))
             self._settled.append((key, "orphan"))
             log.warning("receipt for an unknown id %s of carrier %d", key[1], key[0])
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 from testing import (
@@ -16,6 +17,7 @@ from testing import (
     GatewayProcess,
     GatewayUnderTest,
     Sdk,
+    basic,
     carrier,
     free_port,
     until,
@@ -170,3 +172,32 @@ async def test_receipts_that_come_after_a_restart_find_their_messages(
             await sdk.reaches(sid, "delivered")
         assert smsc.counters.submits == 3
         await process.stop()
+
+
+async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gateway: Start) -> None:
+    rules = (Rule(receipt_id="decimal"), Rule(prefix="4479", receipt_copies=2))
+    async with simulated(*rules) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        sids = [(await sdk.send(to=f"+441632960{n:03d}")).sid for n in range(100, 125)]
+        await all_become(sdk, sids, "delivered")
+        twice = await sdk.send(to="+447900000000")
+        await sdk.reaches(twice.sid, "delivered")
+        await until(lambda: gateway.pipeline.receipts.counts["duplicate"] == 1)
+
+        headers = {"Authorization": basic(sdk.account_sid, sdk.auth_token)}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            url = f"{sdk.base_url}/tandem/v1/Carriers/simulator"
+            async with session.get(url) as response:
+                status = (await response.json())["status"]
+            assert status["receipt_ids"] == "decimal to hex"
+            assert status["receipts"]["matched"] == 27
+            async with asyncio.timeout(10):
+                while True:
+                    async with session.get(f"{url}/Deliveries?Reason=duplicate") as response:
+                        kept = (await response.json())["deliveries"]
+                    if kept:
+                        break
+                    await asyncio.sleep(0.02)
+        assert b"stat:DELIVRD" in bytes.fromhex(kept[0]["payload"])
+        assert kept[0]["source"] == "447900000000"
