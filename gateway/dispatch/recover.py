@@ -105,6 +105,11 @@ class Recovery:
                 message.answered |= bit
                 if part["receipt"] is not None:
                     message.receipts |= bit
+            for id in long:
+                message = by_id[id]
+                profile = self._router.profile(message.carrier_id)
+                if profile is not None:
+                    message.answered = profile.answered_parts(message.answered, message.segments)
         queue = []
         for message in messages:
             self._receipts.live[message.id] = message

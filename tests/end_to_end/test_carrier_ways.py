@@ -29,6 +29,7 @@ from testing import (
     until,
 )
 
+from gateway.dispatch.message import Status
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
@@ -233,6 +234,48 @@ async def test_a_long_message_may_leave_whole_in_one_pdu(
     assert (await sdk.fetch(message.sid)).num_segments == "3"
     [row] = taken(smsc)
     assert bytes.fromhex(row["tlvs"]["message_payload"]) == b"y" * 400
+
+
+async def test_one_answer_for_a_whole_long_message_counts_for_all_of_it_after_a_restart(
+    start_gateway: StartGateway, start_smsc: StartSmsc, database_url: str
+) -> None:
+    smsc = await start_smsc(CarrierScenario(rules=(Rule(stat="none"),)))
+    ways = carrier(smsc.port, concatenation="payload")
+    gateway = await start_gateway(smsc.port, carriers=(ways,))
+    sdk = await gateway.sdk()
+    message = await sdk.send("y" * 400)
+    await sdk.reaches(message.sid, "sent")
+    await gateway.stop()
+    # As a crash leaves it between the answer's record and the message's.
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE messages SET status = $1, sent_at = NULL", int(Status.SENDING))
+    await connection.close()
+
+    gateway = await start_gateway(smsc.port, carriers=(ways,))
+    await gateway.bound()
+    again = sdk_of(gateway)
+    await again.reaches(message.sid, "sent")
+    assert len(taken(smsc)) == 1, "it was sent a second time"
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {"receipts": "first"},
+        {"receipts": "last"},
+        {"receipts": "all"},
+        {"concatenation": "payload"},
+    ],
+)
+async def test_a_long_message_is_delivered_when_the_receipts_asked_for_say_so(
+    start_gateway: StartGateway, start_smsc: StartSmsc, ways: dict[str, str]
+) -> None:
+    smsc = await start_smsc()
+    gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, **ways),))
+    sdk = await gateway.sdk()
+    message = await sdk.send("y" * 400)
+    await sdk.reaches(message.sid, "delivered")
+    assert gateway.pipeline.receipts.counts["matched"] == (3 if ways == {"receipts": "all"} else 1)
 
 
 async def test_transmitters_carry_messages_and_the_receiver_their_receipts(

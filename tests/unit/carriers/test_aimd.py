@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from gateway.carriers.aimd import CLIMB_S, HOLD_S, LEAST_RATE, LIFT_S, Aimd
+from gateway.carriers.aimd import CLIMB_S, HOLD_S, LEAST_RATE, LIFT_S, SPREAD_WIDE, Aimd, Spread
 
 
 def busy(aimd: Aimd, per_second: int, seconds: float, start: float = 0.0) -> float:
@@ -150,3 +150,25 @@ def test_a_configured_rate_below_the_least_one_is_kept() -> None:
     aimd = Aimd(0.05, 0.0)
     aimd.congested("full", 1.0, 1.0)
     assert aimd.rate == 0.05
+
+
+def test_a_few_refusals_speak_of_recipients_and_many_of_the_carrier() -> None:
+    spread = Spread()
+    for _ in range(20):
+        spread.answered(False)
+    for _ in range(SPREAD_WIDE - 1):
+        spread.answered(True)
+        assert not spread.wide
+    spread.answered(True)
+    assert spread.wide
+
+
+def test_refusals_are_forgotten_after_twenty_answers() -> None:
+    spread = Spread()
+    for _ in range(SPREAD_WIDE):
+        spread.answered(True)
+    for _ in range(20 - SPREAD_WIDE):
+        spread.answered(False)
+        assert spread.wide
+    spread.answered(False)
+    assert not spread.wide
