@@ -210,3 +210,18 @@ def _listener(port: int) -> int:
             assert connection.pid is not None
             return int(connection.pid)
     raise LookupError(port)
+
+
+async def test_the_tour_of_the_readme_prints_what_it_says(command: Command, folder: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [tour] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (folder / ".tandem").symlink_to(folder)
+    await command.start("world")
+    await command.says("facts")
+    python = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", tour, cwd=folder, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await python.communicate()
+    promised = re.findall(r"^print\(.*\)  # (.*)$", tour, re.MULTILINE)
+    for line, promise in zip(said.decode().splitlines(), promised, strict=True):
+        assert re.fullmatch(re.escape(promise).replace("…", r"\w+"), line), line
