@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
-    if arguments.command not in OWN_SIGNALS:
+    from_entry = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if from_entry and arguments.command not in OWN_SIGNALS:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return int(arguments.run(arguments))
