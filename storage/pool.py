@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -70,6 +71,31 @@ async def open_connection(url: str) -> Connection:
         raise ConnectionError(str(error)) from error
     await prepare_connection(connection)
     return connection
+
+
+class OwnConnection:
+    """The one connection of a stage: opened when it is asked for, dropped after a failure."""
+
+    def __init__(
+        self, url: str, prepare: Callable[[Connection], Awaitable[None]] | None = None
+    ) -> None:
+        self._url = url
+        self._prepare = prepare
+        self._connection: Connection | None = None
+
+    async def get(self) -> Connection:
+        """The connection, open. Raises what DatabaseUnavailable names."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await open_connection(self._url)
+            if self._prepare is not None:
+                await self._prepare(self._connection)
+        return self._connection
+
+    def drop(self) -> None:
+        """Close it at once, whatever it does; the next `get` opens another."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 async def prepare_connection(connection: Connection) -> None:

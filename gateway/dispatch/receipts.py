@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -22,21 +22,21 @@ from gateway.carriers.connector import MOST_ID
 from gateway.carriers.profile import Profile
 from gateway.carriers.results import receipt_result
 from gateway.clock import Clock
+from gateway.dispatch.deliveries import delivery_of, kept_row, storable
 from gateway.dispatch.matching import Spelling, addresses_agree
 from gateway.dispatch.message import Message
 from gateway.dispatch.rows import from_row, moment
 from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
-from smpp.codec import decode_tlvs, encode_tlvs
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm
 from smpp.receipt import Form, Receipt, parse_receipt
 from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, open_connection
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Receipts:
         profile = self._profile_of(carrier_id)
         receipt = parse_receipt(delivery, profile.receipt_pattern if profile else None)
         if receipt is not None:
-            receipt.message_id = (_storable(receipt.message_id) or "")[:MOST_ID]
+            receipt.message_id = storable(receipt.message_id)[:MOST_ID]
             if profile is not None:
                 self.spelling[carrier_id].pinned = profile.receipt_id_form
         return receipt
@@ -245,13 +245,12 @@ class Receipts:
 
     async def run(self) -> None:
         """Look up older submissions, keep what nothing matches; until cancelled."""
-        connection: Connection | None = None
+        own = OwnConnection(self._url)
         restored = False
         try:
             while True:
                 try:
-                    if connection is None or connection.is_closed():
-                        connection = await open_connection(self._url)
+                    connection = await own.get()
                     if not restored:
                         await self._restore(connection)
                         restored = True
@@ -262,14 +261,11 @@ class Receipts:
                     await self._write_kept(connection)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; receipts wait", error)
-                    if connection is not None:
-                        connection.terminate()
-                    connection = None
+                    own.drop()
                     await asyncio.sleep(RETRY_S)
                     self._wake.set()
         finally:
-            if connection is not None:
-                connection.terminate()
+            own.drop()
 
     async def _sleep(self) -> None:
         try:
@@ -361,14 +357,7 @@ class Receipts:
         """Receipts that waited for their message when the process ended wait on."""
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - timedelta(seconds=600)
         for row in await delivery_rows.unmatched(connection, since):
-            delivery = DeliverSm(
-                Address(0, 0, row["source"]),
-                Address(0, 0, row["destination"]),
-                row["payload"],
-                data_coding=row["data_coding"],
-                esm_class=row["esm_class"],
-                tlvs=decode_tlvs(row["tlvs"], 0),
-            )
+            delivery = delivery_of(row)
             receipt = self._parse(row["carrier_id"], delivery)
             if receipt is not None:
                 until = self._clock.monotonic() + HOLD_S
@@ -395,31 +384,13 @@ class Receipts:
         batch = list(self._to_keep)
         if not batch:
             return
-        await delivery_rows.keep(connection, self._kept_rows(batch))
+        at = moment(self._clock.wall())
+        rows = [
+            kept_row(kept.carrier_id, at, kept.reason, kept.carrier_message_id, kept.delivery)
+            for kept in batch
+        ]
+        await delivery_rows.keep(connection, rows)
         del self._to_keep[: len(batch)]
         for kept in batch:
             if kept.answer is not None:
                 kept.answer(kept.delivery, ESME_ROK)
-
-    def _kept_rows(self, batch: Iterable[Kept]) -> list[tuple[object, ...]]:
-        at = moment(self._clock.wall())
-        return [
-            (
-                kept.carrier_id,
-                at,
-                kept.reason,
-                _storable(kept.carrier_message_id),
-                _storable(kept.delivery.source.value),
-                _storable(kept.delivery.destination.value),
-                kept.delivery.esm_class,
-                kept.delivery.data_coding,
-                kept.delivery.short_message,
-                encode_tlvs(kept.delivery.tlvs),
-            )
-            for kept in batch
-        ]
-
-
-def _storable(text: str | None) -> str | None:
-    """Postgres takes no NUL in a text."""
-    return text.replace("\x00", "�") if text is not None else None

@@ -27,7 +27,7 @@ from gateway.dispatch.writer import Submission, Writer
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
-from storage.pool import Connection, DatabaseUnavailable, open_connection
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Submitter:
 
     async def run(self) -> None:
         """Release, claim and submit, until cancelled."""
-        connection: Connection | None = None
+        own = OwnConnection(self._url, message_rows.tune_for_batches)
         try:
             while True:
                 await self._sleep()
@@ -138,23 +138,17 @@ class Submitter:
                 if not released:
                     continue
                 try:
-                    if connection is None or connection.is_closed():
-                        connection = await open_connection(self._url)
-                        await message_rows.tune_for_batches(connection)
-                    ours = await self._claim(connection, released)
+                    ours = await self._claim(await own.get(), released)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what waits goes on waiting", error)
                     self._put_back(released)
-                    if connection is not None:
-                        connection.terminate()
-                    connection = None
+                    own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
                     continue
                 self.go(ours)
                 self._wake.set()  # there may be more than one batch of it
         finally:
-            if connection is not None:
-                connection.terminate()
+            own.drop()
 
     async def _sleep(self) -> None:
         now = self._clock.monotonic()

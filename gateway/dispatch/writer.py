@@ -18,7 +18,7 @@ from gateway.dispatch.rows import moment, update_columns
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
+from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -84,19 +84,18 @@ class Writer:
         await self._idle.wait()
 
     async def run(self) -> None:
-        connection: Connection | None = None
+        own = OwnConnection(self._url, message_rows.tune_for_batches)
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self.pending or self._receipts:
                     batch = self._take()
-                    connection = await self._write(connection, batch)
+                    await self._write(own, batch)
                     self._finish(batch)
                 self._idle.set()
         finally:
-            if connection is not None:
-                connection.terminate()
+            own.drop()
 
     def _stir(self) -> None:
         self._idle.clear()
@@ -116,24 +115,20 @@ class Writer:
         self._submissions, self._receipts = [], []
         return batch
 
-    async def _write(self, connection: Connection | None, batch: Batch) -> Connection:
+    async def _write(self, own: OwnConnection, batch: Batch) -> None:
         """Commit the batch, however long the database takes to come back."""
         while True:
             try:
-                if connection is None or connection.is_closed():
-                    connection = await open_connection(self._url)
-                    await message_rows.tune_for_batches(connection)
+                connection = await own.get()
                 try:
                     await batch.write(connection)
                 except BadRow as error:
                     log.error("a batch of %d was refused: %s", len(batch.marked), error)
                     await self._write_pieces(connection, batch)
-                return connection
+                return
             except DatabaseUnavailable as error:
                 log.error("database: %s; what happened is kept and written later", error)
-                if connection is not None:
-                    connection.terminate()
-                    connection = None
+                own.drop()
                 await asyncio.sleep(RETRY_S)
 
     async def _write_pieces(self, connection: Connection, batch: Batch) -> None:

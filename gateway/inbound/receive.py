@@ -21,19 +21,20 @@ from typing import NamedTuple
 
 from gateway.clock import Clock
 from gateway.content.encoding import Encoding
+from gateway.dispatch.deliveries import delivery_of, kept_row, storable
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import insert_row, moment
 from gateway.inbound.text import normal_address, text_of
 from gateway.observe.alerts import Alerts
-from smpp.codec import decode_tlvs, encode_tlvs
+from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
 from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, Row, open_connection
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,12 @@ class Incoming(NamedTuple):
 
     @property
     def pair(self) -> Pair:
-        return self.carrier_id, self.delivery.source.value, self.delivery.destination.value
+        delivery = self.delivery
+        return (
+            self.carrier_id,
+            storable(delivery.source.value),
+            storable(delivery.destination.value),
+        )
 
 
 class Stored(NamedTuple):
@@ -125,13 +131,12 @@ class Inbound:
 
     async def run(self) -> None:
         """Store what comes; until cancelled."""
-        connection: Connection | None = None
+        own = OwnConnection(self._url)
         restored = False
         try:
             while True:
                 try:
-                    if connection is None or connection.is_closed():
-                        connection = await open_connection(self._url)
+                    connection = await own.get()
                     if not restored:
                         self._restore(await delivery_rows.open_parts(connection))
                         restored = True
@@ -142,17 +147,14 @@ class Inbound:
                     await self._forget(connection)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; inbound messages wait unanswered", error)
-                    if connection is not None:
-                        connection.terminate()
-                    connection = None
+                    own.drop()
                     # What was joined in memory may not be stored: read it again.
                     self._open.clear()
                     restored = False
                     await asyncio.sleep(RETRY_S)
                     self._wake.set()
         finally:
-            if connection is not None:
-                connection.terminate()
+            own.drop()
 
     async def _sleep(self) -> None:
         now = self._clock.monotonic()
@@ -169,7 +171,7 @@ class Inbound:
         """Parts of messages that were not whole when the process ended."""
         now = self._clock.monotonic()
         for row in rows:
-            self._open[row["carrier_id"]].add(_delivery_of(row), now)
+            self._open[row["carrier_id"]].add(delivery_of(row), now)
 
     async def _store_batch(self, connection: Connection) -> None:
         batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
@@ -237,7 +239,13 @@ class Inbound:
                     connection, [(*one.key, one.message.id) for one in stored]
                 )
             if unknown:
-                await delivery_rows.keep(connection, [_kept_row(one, at) for one in unknown])
+                await delivery_rows.keep(
+                    connection,
+                    [
+                        kept_row(one.carrier_id, at, "unknown number", None, one.delivery)
+                        for one in unknown
+                    ],
+                )
         for one in unknown:
             self.counts["unknown number"] += 1
             self._alerts.alert(
@@ -294,7 +302,7 @@ class Inbound:
             service_id=record.service_id,
             direction=Direction.INBOUND,
         )
-        message.sender = normal_address(delivery.source)
+        message.sender = storable(normal_address(delivery.source))
         message.sender_id = record.sender.id
         message.carrier_id = carrier_id
         message.segments = whole.total
@@ -312,8 +320,8 @@ class Inbound:
                 account_id=record.account_id,
             )
         part = split_header(delivery).part or SINGLE
-        source, destination = delivery.source.value, delivery.destination.value
-        return Stored(message, (carrier_id, source, destination, part.reference, part.total))
+        key = (carrier_id, storable(delivery.source.value), storable(delivery.destination.value))
+        return Stored(message, (*key, part.reference, part.total))
 
     def _part_row(self, one: Incoming, at: datetime) -> tuple[object, ...]:
         delivery = one.delivery
@@ -333,30 +341,3 @@ class Inbound:
 
 def _bind_of(connection: str) -> str:
     return connection.rpartition("#")[0]
-
-
-def _delivery_of(row: Row) -> DeliverSm:
-    return DeliverSm(
-        Address(0, 0, row["source"]),
-        Address(0, 0, row["destination"]),
-        row["payload"],
-        data_coding=row["data_coding"],
-        esm_class=row["esm_class"],
-        tlvs=decode_tlvs(row["tlvs"], 0),
-    )
-
-
-def _kept_row(one: Incoming, at: datetime) -> tuple[object, ...]:
-    delivery = one.delivery
-    return (
-        one.carrier_id,
-        at,
-        "unknown number",
-        None,
-        delivery.source.value,
-        delivery.destination.value,
-        delivery.esm_class,
-        delivery.data_coding,
-        delivery.payload,
-        encode_tlvs(delivery.tlvs),
-    )
