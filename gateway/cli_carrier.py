@@ -26,8 +26,8 @@ from gateway.carriers.check import check
 from gateway.carriers.settings import CarrierSettings
 from gateway.dispatch.fleet import CarrierUnusable, stored_carriers
 from gateway.settings import ConfigurationError, Settings, load_settings
-from storage.embedded import EmbeddedPostgres
-from storage.pool import DatabaseUnavailable
+from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from storage.pool import DatabaseRefused, DatabaseUnavailable
 
 WRONG_USE = 2
 TIMEOUT_S = 10.0
@@ -79,7 +79,7 @@ def _run(command: Callable[[argparse.Namespace, Settings], int]) -> Callable[...
     def run(options: argparse.Namespace) -> int:
         try:
             return command(options, load_settings(options.config))
-        except (CommandFailed, ConfigurationError) as error:
+        except (CommandFailed, ConfigurationError, EmbeddedPostgresError) as error:
             print(f"tandem carrier: {error}", file=sys.stderr)
             return WRONG_USE
 
@@ -230,7 +230,7 @@ async def _find(name: str, settings: Settings) -> CarrierSettings:
             known |= await stored_carriers(url, settings)
     except CarrierUnusable as error:
         raise CommandFailed(str(error)) from None
-    except DatabaseUnavailable as error:
+    except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
         raise CommandFailed(f"the database can't be asked: {error}") from None
     finally:
         if embedded is not None:

@@ -122,7 +122,12 @@ class World:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._folder}: {error.strerror} (TANDEM_DATA_DIR chooses another folder)"
+            ) from None
         self._main_account = _main_account(self._folder / "world.json")
         self.database_url = os.environ.get("TANDEM_DATABASE_URL", "")
         if self.database_url:

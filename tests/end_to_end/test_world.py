@@ -177,6 +177,16 @@ async def test_a_taken_port_is_named_with_its_likely_reason(command: Command, fo
             assert f"({option} chooses another)" in command.said
 
 
+async def test_a_data_folder_that_cannot_be_is_named(command: Command, folder: Path) -> None:
+    (folder / "file").touch()
+    command.environment["TANDEM_DATA_DIR"] = str(folder / "file")
+    del command.environment["TANDEM_DATABASE_URL"]
+    for arguments in (("world",), ("demo",), ("serve",), ("carrier", "check", "x")):
+        assert await command.run(*arguments) == 2, command.said
+        assert "Traceback" not in command.said
+        assert "TANDEM_DATA_DIR" in command.said or arguments[0] == "carrier"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's word of a parent's death")
 async def test_a_killed_world_leaves_nothing_running(folder: Path) -> None:
     command = Command(folder)
