@@ -99,6 +99,7 @@ class Gateway:
                 event_parameters=self.settings.webhooks.event_parameters,
                 acknowledged=pipeline.writer.mark,
                 sweep=pipeline.sweep_callbacks,
+                carrier_parameters=pipeline.callback_tlvs,
             )
             pipeline.owe_callbacks = callbacks.owe
             inbound = self.inbound = Inbound(

@@ -49,11 +49,12 @@ UPDATE = """
 UPDATE messages AS m
    SET status = u.status, error_code = u.error_code, callbacks_done = u.callbacks_done,
        waiting = u.waiting, flags = u.flags, sent_at = u.sent_at, done_at = u.done_at,
-       done_date = u.done_date
+       done_date = u.done_date, carrier_tlvs = u.carrier_tlvs
   FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::smallint[], $5::smallint[], $6::int[],
-              $7::timestamptz[], $8::timestamptz[], $9::text[])
-    AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date)
- WHERE m.id = u.id AND m.id >= $10 AND m.id <= $11
+              $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[])
+    AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date,
+          carrier_tlvs)
+ WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12
 """
 
 # Only what still waits can be claimed: the claim is what makes a message go once.

@@ -81,6 +81,7 @@ class Profile:
     tlvs: Tlvs = ()
     """Sent with every message."""
     message_tlvs: frozenset[int] = frozenset()
+    callback_tlvs: frozenset[int] = frozenset()
     """Tags that a message may bring along; others it brings are not for this carrier."""
     receipt_id_form: Form | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
@@ -109,6 +110,7 @@ class Profile:
             user_message_reference=settings.user_message_reference,
             tlvs=tuple((parse_tag(tag), parse_value(text)) for tag, text in settings.tlvs.items()),
             message_tlvs=frozenset(allowed),
+            callback_tlvs=frozenset(parse_tag(tag) for tag in settings.callback_tlvs),
             receipt_id_form=ID_FORMS.get(settings.receipt_id_form),
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,

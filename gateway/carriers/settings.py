@@ -153,6 +153,9 @@ class CarrierSettings(Section):
     user_message_reference: bool = True
     tlvs: dict[str, str] = Field(default_factory=dict, description="sent with every message")
     message_tlvs: tuple[str, ...] = Field(default=(), description="taken from the send call")
+    callback_tlvs: tuple[str, ...] = Field(
+        default=(), description="of answers and receipts, told in status callbacks"
+    )
     presets: tuple[Literal["india_dlt"], ...] = ()
 
     # Receipts.
@@ -187,7 +190,7 @@ class CarrierSettings(Section):
             parse_value(value)
         return tlvs
 
-    @field_validator("message_tlvs")
+    @field_validator("message_tlvs", "callback_tlvs")
     @classmethod
     def _tags_parse(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         for tag in tags:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from smpp.codec import decode_tlvs
 from smpp.vocabulary import (
     MESSAGE_PAYLOAD,
     SAR_MSG_REF_NUM,
@@ -16,6 +17,7 @@ from smpp.vocabulary import (
     SAR_TOTAL_SEGMENTS,
     TLV_NAMES,
     USER_MESSAGE_REFERENCE,
+    tlv_name,
 )
 
 MOST_OCTETS: Final = 255  # of one value; more is no parameter but a text
@@ -65,3 +67,19 @@ def parse_value(text: str) -> bytes:
     if len(value) > MOST_OCTETS:
         raise ValueError(f"a TLV has at most {MOST_OCTETS} octets, not {len(value)}")
     return value
+
+
+def shown(octets: bytes, allowed: frozenset[int]) -> list[tuple[str, str]]:
+    """The allowed ones among a message's TLVs, as callback parameters; of a tag the last.
+
+    `("SmppTlv.network_error_code", "0x030001")`: text where it is plain, else `0x` and hex.
+    """
+    found = {tag: value for tag, value in decode_tlvs(octets, 0) if tag in allowed}
+    return [(f"SmppTlv.{tlv_name(tag)}", _text(value)) for tag, value in found.items()]
+
+
+def _text(value: bytes) -> str:
+    text = value.rstrip(b"\x00").decode("latin-1")
+    if text and text.isascii() and text.isprintable() and not text.startswith("0x"):
+        return text
+    return "0x" + value.hex()

@@ -14,6 +14,8 @@ from gateway.pacing.rates import DestinationClass
 from smpp.pdu import Tlvs
 from storage.ids import Id, id_from_bytes
 
+MOST_CARRIER_TLVS = 1_024  # octets kept of one message's; what is above is not kept
+
 
 class Status(IntEnum):
     """As stored; `.shown` is the API's word. The order is the order of a life."""
@@ -84,6 +86,7 @@ class Message:
         "callbacks_done",
         "calling",
         "carrier_id",
+        "carrier_tlvs",
         "committed",
         "content",
         "destination_class",
@@ -172,8 +175,14 @@ class Message:
         self.unanswered = 0  # submissions that TIMED_OUT
         self.refusal = 0  # the code of a segment refused for good
         self.receipts = 0  # bit i: segment i has a positive receipt
+        self.carrier_tlvs = b""  # of answers and receipts, as they came
         self.callbacks_done = 0
         self.calling = False  # a status callback is under way or planned
+
+    def heard(self, tlvs: bytes) -> None:
+        """The carrier sent these optional parameters with an answer or a receipt."""
+        if len(self.carrier_tlvs) + len(tlvs) <= MOST_CARRIER_TLVS:
+            self.carrier_tlvs += tlvs
 
     @property
     def sid(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.profile import Profile
+from gateway.carriers.tlvs import shown
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
@@ -27,6 +28,7 @@ from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.pacing.pacer import Pacer
 from gateway.settings import Settings
+from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
@@ -175,6 +177,8 @@ class Pipeline:
     def answered(
         self, message: Message, segments: int, status: int, carrier_id: str, tlvs: Tlvs
     ) -> None:
+        if tlvs:
+            message.heard(encode_tlvs(tlvs))
         self.submitter.answered(message, segments, status, carrier_id)
 
     def lost(self, message: Message, segments: int, timed_out: bool) -> None:
@@ -209,6 +213,11 @@ class Pipeline:
             self.receipts.received(carrier, delivery, answer)
         else:
             self.inbound(carrier, connection, delivery, answer)
+
+    def callback_tlvs(self, message: Message) -> list[tuple[str, str]]:
+        """The carrier's parameters that its list lets into status callbacks."""
+        profile = self._profile(message.carrier_id) if message.carrier_tlvs else None
+        return shown(message.carrier_tlvs, profile.callback_tlvs) if profile is not None else []
 
     # The rest -----------------------------------------------------------------------------
 

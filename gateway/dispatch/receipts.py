@@ -29,9 +29,10 @@ from gateway.dispatch.rows import from_row, moment
 from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
+from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
 from smpp.receipt import Form, Receipt, parse_receipt
-from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
+from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
@@ -212,6 +213,10 @@ class Receipts:
         """
         self._count(message.carrier_id, "matched")
         self._learn(message.carrier_id, form)
+        if delivery.tlvs:
+            message.heard(
+                encode_tlvs(tuple(one for one in delivery.tlvs if one[0] != MESSAGE_PAYLOAD))
+            )
         result = receipt_result(receipt)
         if not result.final:
             return
@@ -349,6 +354,9 @@ class Receipts:
         for part in parts:
             message = messages[part["message_id"]]
             message.answered |= 1 << (part["segment"] - 1)
+            profile = self._profile_of(message.carrier_id)
+            if profile is not None:  # one id may stand for several segments
+                message.answered = profile.answered_parts(message.answered, message.segments)
             if part["receipt"] is not None:
                 message.receipts |= 1 << (part["segment"] - 1)
         return messages

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from struct import Struct
 from typing import Any
 
 from gateway.content.encoding import Encoding, encode
 from gateway.dispatch.message import Direction, Message, Status
-from smpp.pdu import Tlvs
+from smpp.codec import decode_tlvs, encode_tlvs
 from storage.pool import Row
 
-TLV_HEAD = Struct(">HH")  # tag and length, SMPP 3.4 §3.2.4.1
 SHARD = 0  # one worker owns everything, until workers divide the shards
 
 
@@ -23,22 +21,6 @@ def moment(seconds: float) -> datetime | None:
 
 def seconds(value: datetime | None) -> float:
     return value.timestamp() if value else 0.0
-
-
-def tlvs_column(tlvs: Tlvs) -> bytes | None:
-    """A message's own SMPP parameters, as they go on the wire; NULL for none."""
-    if not tlvs:
-        return None
-    return b"".join(TLV_HEAD.pack(tag, len(value)) + value for tag, value in tlvs)
-
-
-def tlvs_of_column(column: bytes | None) -> Tlvs:
-    tlvs, at, end = [], 0, len(column or b"")
-    while column is not None and at < end:
-        tag, length = TLV_HEAD.unpack_from(column, at)
-        at += TLV_HEAD.size + length
-        tlvs.append((tag, column[at - length : at]))
-    return tuple(tlvs)
 
 
 def insert_row(message: Message) -> tuple[Any, ...]:
@@ -70,7 +52,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.submitted_body if body != message.submitted_body else None,
         message.callback_url,
         message.done_date,
-        tlvs_column(message.tlvs),
+        encode_tlvs(message.tlvs) or None,
     )
 
 
@@ -86,6 +68,7 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [moment(message.sent_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.done_date for message in messages],
+        [message.carrier_tlvs or None for message in messages],
     ]
 
 
@@ -116,7 +99,7 @@ def from_row(row: Row) -> Message:
         direction=Direction(row["direction"]),
         callback_url=row["callback_url"],
         valid_until=seconds(row["expires_at"]),
-        tlvs=tlvs_of_column(row["tlvs"]),
+        tlvs=decode_tlvs(row["tlvs"] or b"", 0),
     )
     message.sender_id = row["sender_id"] or 0
     message.carrier_id = row["carrier_id"] or 0
@@ -137,4 +120,5 @@ def from_row(row: Row) -> Message:
     message.done_at = seconds(row["done_at"])
     message.done_date = row["done_date"]
     message.callbacks_done = row["callbacks_done"]
+    message.carrier_tlvs = row["carrier_tlvs"] or b""
     return message

@@ -51,6 +51,7 @@ def callback_parameters(
     directory: Directory,
     *,
     event_parameters: bool,
+    carrier_parameters: Parameters = (),
 ) -> Parameters:
     """The form of one status callback (twilio-api §4).
 
@@ -76,6 +77,7 @@ def callback_parameters(
         pairs.append(("ErrorCode", str(message.error_code)))
     if status in (Status.DELIVERED, Status.UNDELIVERED) and message.done_date:
         pairs.append(("RawDlrDoneDate", message.done_date))
+    pairs.extend(carrier_parameters)
     if event_parameters:
         pairs.append(("EventNumber", str(number)))
         pairs.append(("EventTimestamp", format_datetime(datetime.fromtimestamp(at, UTC))))
@@ -110,7 +112,9 @@ class Callbacks:
         event_parameters: bool,
         acknowledged: Callable[[Message], None],
         sweep: Callable[[], Awaitable[bool]],
+        carrier_parameters: Callable[[Message], Parameters],
     ) -> None:
+        self._carrier_parameters = carrier_parameters
         self._client = client
         self._directory = directory
         self._clock = clock
@@ -225,6 +229,7 @@ class Callbacks:
             number,
             self._directory,
             event_parameters=self._event_parameters,
+            carrier_parameters=self._carrier_parameters(message),
         )
         account = self._directory.accounts_by_id[message.account_id]
         token = sha256(f"{message.sid}/{number}".encode()).hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from testing import (
     Client50,
     GatewayProcess,
     GatewayUnderTest,
+    Receiver,
     Sdk,
     basic,
     carrier,
@@ -201,3 +203,21 @@ async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gatewa
                     await asyncio.sleep(0.02)
         assert b"stat:DELIVRD" in bytes.fromhex(kept[0]["payload"])
         assert kept[0]["source"] == "447900000000"
+
+
+async def test_a_carriers_parameters_are_kept_and_told_by_its_list(
+    start_gateway: Start, receiver: Receiver
+) -> None:
+    async with simulated(Rule(stat="UNDELIV", err="001"), receipts="both") as smsc:
+        one = carrier(smsc.port, callback_tlvs=("message_state", "receipted_message_id"))
+        gateway = await start_gateway(smsc.port, carriers=(one,))
+        sdk = await gateway.sdk()
+        message = await sdk.send(status_callback=receiver.url)
+        await receiver.has([message.sid], last="undelivered")
+        last = receiver.forms[-1]
+        [entry] = [json.loads(line) for line in smsc.ledger.lines()]
+        assert last["SmppTlv.receipted_message_id"] == entry["carrier_id"]
+        assert last["SmppTlv.message_state"] == "0x05"
+        assert not [name for name in last if name == "SmppTlv.network_error_code"]
+        assert not [name for name in receiver.forms[0] if name.startswith("SmppTlv.")]
+        assert receiver.bad_signatures == 0
