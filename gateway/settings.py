@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -185,11 +186,46 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
             " (in the environment, lists and tables are JSON)"
         ) from None
     except ValidationError as error:
+        text = path.read_text("utf-8") if path.exists() else ""
         lines = [
-            f"  {'.'.join(str(step) for step in problem['loc']) or path}: {problem['msg']}"
+            f"  {_place(path, text, problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         ]
         raise ConfigurationError("\n".join(["the configuration is wrong:", *lines])) from None
+
+
+def _place(path: Path, text: str, location: tuple[int | str, ...]) -> str:
+    """The field, and its line where the file has it (the environment may have it instead)."""
+    name = ".".join(str(step) for step in location)
+    line = _line_of(text, location)
+    if line is None:
+        return name or str(path)
+    return f"{path}:{line}: {name}"
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """The line on which a field is set: `("carriers", 1, "hosts")` in the second `[[carriers]]`.
+
+    Of a table that lacks the field, the line of its header.
+    """
+    lines = text.splitlines()
+    first, last, found = 0, len(lines), None
+    names = [step for step in location if isinstance(step, str)]
+    if len(location) > 1 and names:
+        number = location[1] if isinstance(location[1], int) else 0
+        header = re.compile(rf"\s*\[+\s*{re.escape(names[0])}\s*\]+\s*(#.*)?$")
+        headers = [at for at, line in enumerate(lines) if header.match(line)]
+        if number >= len(headers):
+            return None
+        first = headers[number]
+        found = first + 1
+        following = (at for at in range(first + 1, len(lines)) if lines[at].startswith("["))
+        last = next((at for at in following if f"[{names[0]}." not in lines[at]), len(lines))
+    for name in reversed(names):
+        for at in range(first, last):
+            if re.match(rf"\s*\[?{re.escape(name)}\s*[=\].]", lines[at]):
+                return at + 1
+    return found
 
 
 def _refuse_unknown(environment: Iterable[str]) -> None:

@@ -120,3 +120,21 @@ def test_the_worlds_own_variables_are_let_through(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(variable, "9999")
     monkeypatch.setenv("TANDEM_SECRET_KEY", "x" * 16)
     assert load_settings().port == 8080
+
+
+def test_the_line_of_what_is_wrong_is_told(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD + GOOD.replace("port = 9000", "").replace("one", "two"))
+    text = file.read_text()
+    for change, line in (
+        (text.replace("port = 9000", "port = 90000"), 2),
+        (
+            text.replace('name = "two"\nhosts = ["smsc.example:2775"]', 'name = "two"\nhosts = []'),
+            12,
+        ),
+        (text.replace('system_id = "me"', 'system_id = "much too long for it"'), 6),
+        (text.replace('name = "one"\n', ""), 3),
+    ):
+        file.write_text(change)
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings(file)
+        assert f"{file}:{line}: " in str(caught.value)
