@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
@@ -58,6 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     reconcile.add_argument(
         "--ledger", required=True, metavar="URL", help="the simulator's control endpoint"
     )
+    reconcile.add_argument(
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="only messages accepted since, as 2026-11-24T21:00:00Z; when the simulator started",
+    )
     reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
@@ -94,12 +101,18 @@ async def _run_gateway(gateway: Gateway) -> int:
     return 0
 
 
+def _moment(text: str) -> datetime:
+    """A time with its zone; UTC without one. Raises ValueError, which argparse words."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
 def _reconcile(arguments: argparse.Namespace) -> int:
     from gateway.reconcile import reconcile
 
     try:
         settings = load_settings(arguments.config)
-        return asyncio.run(reconcile(settings, arguments.ledger))
+        return asyncio.run(reconcile(settings, arguments.ledger, arguments.since))
     except (ConfigurationError, OSError) as error:
         print(f"tandem reconcile: {error}", file=sys.stderr)
         return WRONG_USE

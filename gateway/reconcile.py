@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -16,12 +17,12 @@ import orjson
 
 from gateway.carriers.results import receipt_result, submit_result
 from gateway.dispatch.message import Direction, Flag, Status
+from gateway.dispatch.recover import id_at
 from gateway.settings import Settings
 from smpp.receipt import Receipt, state_of
 from smpp.vocabulary import STATUS_NAMES
 from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres
-from storage.ids import id_from_bytes
 from storage.pool import open_connection
 
 NO_RECEIPT = "NO_RECEIPT"
@@ -79,10 +80,11 @@ class Verdict:
         return "\n".join(lines)
 
 
-async def reconcile(settings: Settings, control_url: str) -> int:
+async def reconcile(settings: Settings, control_url: str, since: datetime | None = None) -> int:
     """Compare once, print both sides, and return 0 when they agree.
 
-    Raises OSError when the ledger can't be read, ConfigurationError without a database.
+    `since` leaves out messages accepted before: a simulator that was started later cannot know
+    them. Raises OSError when the ledger can't be read, ConfigurationError without a database.
     """
     url = settings.database_url
     if url is None:
@@ -91,7 +93,7 @@ async def reconcile(settings: Settings, control_url: str) -> int:
     connection = await open_connection(url)
     try:
         rows = await message_rows.outbound(
-            connection, inbound=Direction.INBOUND, since=id_from_bytes(bytes(16))
+            connection, inbound=Direction.INBOUND, since=id_at(since.timestamp() if since else 0)
         )
     finally:
         await connection.close()
