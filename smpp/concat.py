@@ -99,9 +99,9 @@ def _sar_part(tlvs: Tlvs) -> Part | None:
     index = tlv(tlvs, SAR_SEGMENT_SEQNUM)
     if not reference or not total or not index:
         return None
-    # Some send one octet where two belong, and the reverse.
+    # Some send one octet where two belong, and the reverse; of more, the last two count.
     return _sensible(
-        int.from_bytes(reference, "big"),
+        int.from_bytes(reference[-2:], "big"),
         int.from_bytes(total, "big"),
         int.from_bytes(index, "big"),
     )

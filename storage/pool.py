@@ -45,6 +45,7 @@ BadRow = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
+    OverflowError,  # the driver's word for a number that its column cannot hold
     UnicodeError,
 )
 UniqueViolation = asyncpg.UniqueViolationError

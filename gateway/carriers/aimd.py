@@ -27,6 +27,7 @@ HOLD_S: Final = 1.0
 LIFT_S: Final = 60.0
 TICK_S: Final = 1.0
 _MEASURE_S: Final = 1.0
+SPREAD_S: Final = 1.0  # a pause after which former answers say nothing
 SPREAD_WIDE: Final = 6  # of the last 20 answers
 SPREAD_MASK: Final = (1 << 20) - 1
 
@@ -39,12 +40,16 @@ class Spread:
     good part of the last answers are such, it is the carrier.
     """
 
-    __slots__ = ("_last",)
+    __slots__ = ("_at", "_last")
 
     def __init__(self) -> None:
         self._last = 0  # a bit per answer, the newest lowest; set: a refusal
+        self._at = 0.0
 
-    def answered(self, refused: bool) -> None:
+    def answered(self, refused: bool, now: float) -> None:
+        if now - self._at > SPREAD_S:  # on thin traffic one recipient would be all there is
+            self._last = 0
+        self._at = now
         self._last = (self._last << 1 | refused) & SPREAD_MASK
 
     @property

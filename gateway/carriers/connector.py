@@ -287,7 +287,7 @@ class Connector(Generic[M]):
         now = self._clock.monotonic()
         refused = status != 0 and submit_result(status).retry
         slow = status == 0 and now - sent.at > self.settings.slow_answer_s
-        self._spread.answered(refused or slow)
+        self._spread.answered(refused or slow, now)
         if status == 0:
             self._aimd.taken(now)
         if status == ESME_RTHROTTLED or ((refused or slow) and self._spread.wide):

@@ -41,6 +41,7 @@ class Fleet:
         self, settings: Settings, outcomes: Outcomes[Message], clock: Clock, random: Random
     ) -> None:
         self.connectors: dict[int, Connector[Message]] = {}
+        self._known: dict[int, Carrier] = {}
         self.unusable: dict[int, str] = {}
         """Carriers that are not run, and why."""
         self._settings = settings
@@ -86,7 +87,7 @@ class Fleet:
 
     def follow(self, carriers: Iterable[Carrier]) -> None:
         """Run these carriers, as they are now described, and no others."""
-        known = {carrier.id: carrier for carrier in carriers}
+        known = self._known = {carrier.id: carrier for carrier in carriers}
         self.unusable = {}
         for carrier in known.values():
             try:
@@ -102,6 +103,10 @@ class Fleet:
     def _follow(self, carrier_id: int, settings: CarrierSettings) -> None:
         connector = self.connectors.get(carrier_id)
         if connector is None:
+            if self._drains(settings):
+                # The carrier counts sessions, not our ids: the new one begins when the old ended.
+                log.info("carrier %s waits for its former sessions to end", settings.name)
+                return
             self.connectors[carrier_id] = Connector(
                 carrier_id,
                 settings,
@@ -114,6 +119,15 @@ class Fleet:
         elif connector.settings != settings:
             log.info("carrier %s follows its new settings", settings.name)
             connector.change(settings)
+
+    def _drains(self, settings: CarrierSettings) -> bool:
+        """Whether a carrier that was removed still has sessions that this one would repeat."""
+        return any(
+            one.settings.system_id == settings.system_id
+            and (one.name == settings.name or set(one.settings.hosts) & set(settings.hosts))
+            for carrier_id, one in self.connectors.items()
+            if carrier_id not in self._known
+        )
 
     async def run(self) -> None:
         """Keep every connector running, until cancelled."""
@@ -132,6 +146,7 @@ class Fleet:
         log.info("carrier %s is gone", connector.name)
         del self.connectors[connector.carrier_id]
         self._running.discard(connector.carrier_id)
+        self.follow(self._known.values())
 
     async def close(self, drain_s: float) -> None:
         """Wait for the answers under way, then unbind everything."""

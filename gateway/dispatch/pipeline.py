@@ -19,7 +19,7 @@ from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.fleet import Fleet
-from gateway.dispatch.message import Message, id_source
+from gateway.dispatch.message import Message, Status, id_source
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
 from gateway.dispatch.route import Router
@@ -167,10 +167,24 @@ class Pipeline:
     async def refresh(self) -> None:
         """Read the configuration again if it changed."""
         picture = await config_rows.load(self.pool)
+        before = {
+            id: record.sender.carrier_id for id, record in self.directory.senders_by_id.items()
+        }
         self.directory.show(picture)
+        self._follow_moved_numbers(before)
         self.fleet.follow(self.directory.carriers.values())
         self.router.limits_changed(self.directory.senders.values())
         self.pacer.rates_changed(self.clock.monotonic())
+
+    def _follow_moved_numbers(self, before: Mapping[int, int]) -> None:
+        moved = {
+            id: record.sender.carrier_id
+            for id, record in self.directory.senders_by_id.items()
+            if before.get(id, record.sender.carrier_id) != record.sender.carrier_id
+        }
+        if moved:
+            waiting = [one for one in self.receipts.live.values() if one.status < Status.SENT]
+            self.submitter.moved(waiting, moved)
 
     # Events of the connectors, passed on to the stage that they concern -------------------
 

@@ -31,13 +31,13 @@ from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
-from smpp.receipt import Form, Receipt, parse_receipt
+from smpp.receipt import Form, Receipt, forms_of, parse_date, parse_receipt
 from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ class Receipts:
         self._clock = clock
         self._recent: dict[Key, tuple[Message, int]] = {}
         self._held: dict[Key, list[Held]] = {}
+        self._holding = 0  # receipts in `_held`
+        self._spelt: dict[Key, dict[Key, None]] = {}  # by each spelling: keys of `_held`
         self._unlooked: list[Held] = []
         self._settled: list[tuple[Key, str]] = []  # kept rows whose waiting is over
         self._to_keep: list[Kept] = []
@@ -126,7 +128,7 @@ class Receipts:
             self._apply(message, segment, form, receipt, delivery)
             self._writer.after_commit(answer, delivery, ESME_ROK)
             return
-        if len(self._held) + len(self._unlooked) >= MOST_HELD:
+        if self._holding + len(self._unlooked) >= MOST_HELD:
             self._count(carrier_id, "put off")
             answer(delivery, ESME_RX_T_APPN)
             return
@@ -151,7 +153,7 @@ class Receipts:
 
     @property
     def held(self) -> int:
-        return len(self._held)
+        return self._holding
 
     def _parse(self, carrier_id: int, delivery: DeliverSm) -> Receipt | None:
         """The receipt in a delivery, read with the carrier's own pattern where it has one."""
@@ -185,22 +187,37 @@ class Receipts:
             return message, segment, form
         return None
 
+    def _hold(self, held: Held) -> None:
+        """Let a receipt wait, to be found by any spelling that its response may have."""
+        key = (held.carrier_id, held.receipt.message_id)
+        self._held.setdefault(key, []).append(held)
+        self._holding += 1
+        for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
+            self._spelt.setdefault((held.carrier_id, text), {})[key] = None
+
+    def _let_go(self, key: Key) -> list[Held]:
+        waiting = self._held.pop(key)
+        self._holding -= len(waiting)
+        for _, text in forms_of(key[1]):
+            keys = self._spelt.get((key[0], text))
+            if keys is not None:
+                keys.pop(key, None)
+                if not keys:
+                    del self._spelt[key[0], text]
+        return waiting
+
     def _match_held(self, message: Message, segment: int, carrier_message_id: str) -> None:
         """The response came after its receipt: whatever of the held ones means it is applied."""
-        for key in list(self._held):
-            if key[0] != message.carrier_id:
-                continue
+        for key in list(self._spelt.get((message.carrier_id, carrier_message_id), ())):
             spelling = self.spelling[key[0]]
             forms = {text: form for form, text in spelling.spellings(key[1])}
             form = forms.get(carrier_message_id)
             if form is None:
                 continue
-            waiting = self._held[key]
-            if not spelling.counts(form, addresses_agree(waiting[0].delivery, message)):
+            if not spelling.counts(form, addresses_agree(self._held[key][0].delivery, message)):
                 continue
-            del self._held[key]
             self._settled.append((key, "matched late"))
-            for held in waiting:
+            for held in self._let_go(key):
                 self._apply(message, segment, form, held.receipt, held.delivery)
             self._wake.set()
 
@@ -226,11 +243,21 @@ class Receipts:
                 self._writer.receipt(message, segment + 1, receipt.state.value)
                 return
         event = Receipted(result.delivered, result.code, receipt.done_date or None)
-        if advance(message, event, self._clock.wall()) is not Effect.IGNORED:
+        if advance(message, event, self._done_at(message, receipt)) is not Effect.IGNORED:
             self._writer.mark(message)
         else:
             self._count(message.carrier_id, "duplicate")
             self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
+
+    def _done_at(self, message: Message, receipt: Receipt) -> float:
+        """When the carrier says it was done, in its time zone, if that can be true; else now."""
+        now = self._clock.wall()
+        profile = self._profile_of(message.carrier_id)
+        offset = profile.receipt_utc_offset_minutes if profile is not None else 0
+        said = parse_date(receipt.done_date, offset)
+        if said is not None and message.sent_at and message.sent_at <= said.timestamp() <= now:
+            return said.timestamp()
+        return now
 
     def _learn(self, carrier_id: int, form: Form) -> None:
         change = self.spelling[carrier_id].won(form)
@@ -264,6 +291,9 @@ class Receipts:
                     self._orphan_old()
                     await self._settle(connection)
                     await self._write_kept(connection)
+                except BadRow:
+                    log.exception("a receipt can't be looked up or kept; it is passed over")
+                    self._pass_over_first()
                 except DatabaseUnavailable as error:
                     log.error("database: %s; receipts wait", error)
                     own.drop()
@@ -271,6 +301,19 @@ class Receipts:
                     self._wake.set()
         finally:
             own.drop()
+
+    def _pass_over_first(self) -> None:
+        """One that no table takes is among the first: it must not stop the others for ever."""
+        for held in self._unlooked[:1]:
+            if held.answer is not None:
+                held.answer(held.delivery, ESME_ROK)
+        del self._unlooked[:1]
+        for kept in self._to_keep[:1]:
+            if kept.answer is not None:
+                kept.answer(kept.delivery, ESME_ROK)
+        del self._to_keep[:1]
+        self._settled.clear()
+        self._wake.set()
 
     async def _sleep(self) -> None:
         try:
@@ -307,10 +350,10 @@ class Receipts:
                 if answer is not None:
                     self._writer.after_commit(answer, held.delivery, ESME_ROK)
                 continue
-            key = (held.carrier_id, held.receipt.message_id)
-            self._held.setdefault(key, []).append(held)
+            self._hold(held)
             if answer is not None:
-                self._keep(Kept(held.carrier_id, "unmatched", key[1], held.delivery, answer))
+                name = held.receipt.message_id
+                self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
 
     def _in_rows(
         self,
@@ -376,7 +419,7 @@ class Receipts:
     def _orphan_old(self) -> None:
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            self._count(key[0], "orphan", len(self._held.pop(key)))
+            self._count(key[0], "orphan", len(self._let_go(key)))
             self._settled.append((key, "orphan"))
             log.warning("receipt for an unknown id %s of carrier %d", key[1], key[0])
 

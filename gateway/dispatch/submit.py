@@ -115,11 +115,13 @@ class Submitter:
         """These are claimed, and the claim is committed: write them."""
         for message in messages:
             self._unreserve(message)
-            connector = self._connectors[message.carrier_id]
+            connector = self._connectors.get(message.carrier_id)
             message.trouble, message.refusal = Trouble.NONE, 0
             message.outstanding = message.all_segments & ~message.answered
             self.in_flight += 1
-            if message.outstanding:
+            if message.outstanding and connector is None:  # it was removed in the meantime
+                self.unsent(message, message.outstanding)
+            elif message.outstanding and connector is not None:
                 connector.submit(message)
             else:  # late answers came while it was on its way here
                 self._settle(message)
@@ -267,6 +269,14 @@ class Submitter:
             self._sent(message)
             self._released(message)
 
+    def moved(self, messages: Iterable[Message], carrier_of: Mapping[int, int]) -> None:
+        """Numbers went to other carriers (sender id → carrier id): what waits goes with them."""
+        for message in messages:
+            carrier_id = carrier_of.get(message.sender_id)
+            if carrier_id is not None and not message.outstanding:
+                message.carrier_id = carrier_id
+        self._wake.set()
+
     def room_changed(self) -> None:
         self._wake.set()
 
@@ -288,15 +298,18 @@ class Submitter:
             self._let_go(message)
         else:
             if message.trouble & (Trouble.LOST | Trouble.TIMED_OUT):
-                policy = self._connectors[message.carrier_id].settings.ambiguous
-                message.unanswered += bool(message.trouble & Trouble.TIMED_OUT)
+                connector = self._connectors.get(message.carrier_id)
+                policy = connector.settings.ambiguous if connector is not None else "resubmit"
+                message.unanswered += 1
                 if policy == "give_up" or message.unanswered >= MOST_UNANSWERED:
                     self._fail(message, TIMEOUT)
                     return
                 log.info("no answer for %s: it is sent again", message.sid)
                 advance(message, AnswerLost(), wall)
                 self._writer.mark(message)
-            waits_alone = message.trouble & (Trouble.BUSY | Trouble.TIMED_OUT)
+            waits_alone = (
+                message.trouble & (Trouble.BUSY | Trouble.TIMED_OUT) or message.unanswered > 1
+            )
             if waits_alone and len(self._resting) < MOST_RESTING:
                 self._rest(message)
             else:
@@ -336,7 +349,9 @@ class Submitter:
         return connector.room if connector is not None else 0
 
     def _reserve(self, message: Message) -> None:
-        self._connectors[message.carrier_id].reserved += message.segments
+        if (connector := self._connectors.get(message.carrier_id)) is not None:
+            connector.reserved += message.segments
 
     def _unreserve(self, message: Message) -> None:
-        self._connectors[message.carrier_id].reserved -= message.segments
+        if (connector := self._connectors.get(message.carrier_id)) is not None:
+            connector.reserved -= message.segments

@@ -4,9 +4,10 @@ Deliveries are taken in batches. Each part is committed before it is answered, s
 the SMSC send again what was not; parts of a message that is not whole are found again after a
 restart. What is sent again is recognised for ten minutes:
 
-* a part of a long message by its reference and number, and its octets;
-* a message of one part by its octets, but only if the connection it came on is gone. A carrier
-  that had our answer does not send again, and people do write the same word twice.
+* by its reference, number and octets, and only if the connection that it came on is gone: a
+  carrier that had our answer does not send again, people do write the same word twice, and some
+  senders never change their reference;
+* a part that comes again while its message is open takes the place of the first.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from gateway.observe.alerts import Alerts
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
-from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN
+from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class Inbound:
         self._connections: dict[str, str] = {}  # bind → its newest connection
         self._wake = asyncio.Event()
         self._forget_at = 0.0
+        self._batch = BATCH
         self.counts: Counter[str] = Counter()
         """stored, repeated, unknown number, incomplete, put off."""
 
@@ -145,6 +147,10 @@ class Inbound:
                         await self._store_batch(connection)
                     await self._store_incomplete(connection)
                     await self._forget(connection)
+                except BadRow as error:
+                    self._open.clear()
+                    restored = False
+                    self._pass_over_bad(error)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; inbound messages wait unanswered", error)
                     own.drop()
@@ -167,6 +173,16 @@ class Inbound:
             pass
         self._wake.clear()
 
+    def _pass_over_bad(self, error: Exception) -> None:
+        """One delivery that no table takes must not stop the others: find it, refuse it."""
+        if self._batch == 1 and self._waiting:
+            one = self._waiting.popleft()
+            self.counts["unstorable"] += 1
+            log.error("an inbound delivery can't be stored: %s", error)
+            one.answer(one.delivery, ESME_RX_R_APPN)
+        self._batch = 1
+        self._wake.set()
+
     def _restore(self, rows: list[Row]) -> None:
         """Parts of messages that were not whole when the process ended."""
         now = self._clock.monotonic()
@@ -174,7 +190,7 @@ class Inbound:
             self._open[row["carrier_id"]].add(delivery_of(row), now)
 
     async def _store_batch(self, connection: Connection) -> None:
-        batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+        batch = [self._waiting[i] for i in range(min(self._batch, len(self._waiting)))]
         now, wall = self._clock.monotonic(), self._clock.wall()
         since = moment(wall)
         assert since is not None
@@ -204,6 +220,7 @@ class Inbound:
         for one in batch:
             self._waiting.popleft()
             one.answer(one.delivery, ESME_ROK)
+        self._batch = min(BATCH, self._batch * 2)
         self._hand_on(wholes)
 
     async def _store_incomplete(self, connection: Connection) -> None:
@@ -274,7 +291,7 @@ class Inbound:
         for reference, total, number, digest, connection in earlier:
             if (reference, total, number) != one.part or digest != one.digest:
                 continue
-            if total > 1 or self._is_gone(connection):
+            if self._is_gone(connection):
                 return True
         return False
 

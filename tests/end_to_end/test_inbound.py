@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ import asyncpg
 import pytest
 from testing import NUMBERS, GatewayProcess, GatewayUnderTest, Sdk, carrier, free_port
 
+from smpp import vocabulary as v
+from smpp.codec import encode, encode_deliver
+from smpp.concat import udh8
+from smpp.pdu import Address, Pdu, SubmitSm
 from smpp.smsc import Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -116,3 +120,94 @@ async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
         await process.stop()
     finally:
         await smsc.stop()
+
+
+class OddCarrier:
+    """An SMSC that sends the PDUs it is told, and counts the answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self._writer: asyncio.StreamWriter | None = None
+        self._server: asyncio.Server | None = None
+        self.bound = asyncio.Event()
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        while True:
+            try:
+                size = int.from_bytes(await reader.readexactly(4), "big")
+                rest = await reader.readexactly(size - 4)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            command, status, sequence = (
+                int.from_bytes(rest[at : at + 4], "big") for at in (0, 4, 8)
+            )
+            if command == v.BIND_TRANSCEIVER:
+                writer.write(encode(Pdu(command | v.RESPONSE, sequence, 0, {"system_id": "odd"})))
+                self.bound.set()
+            elif command == v.DELIVER_SM | v.RESPONSE:
+                self.answers.append(status)
+
+    def deliver(self, sequence: int, payload: bytes, **fields: Any) -> None:
+        assert self._writer is not None
+        message = SubmitSm(
+            Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), payload, **fields
+        )
+        self._writer.write(encode_deliver(message, sequence))
+
+    async def answered(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.answers) < count:
+                await asyncio.sleep(0.01)
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+
+@pytest.fixture
+async def odd() -> AsyncIterator[OddCarrier]:
+    one = OddCarrier()
+    await one.start()
+    yield one
+    one.stop()
+
+
+async def test_a_reference_that_cannot_be_harms_nobody(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    for number in (1, 2):
+        odd.deliver(
+            number,
+            b"half ",
+            tlvs=(
+                (v.SAR_MSG_REF_NUM, b"\xff" * 8),
+                (v.SAR_TOTAL_SEGMENTS, b"\x02"),
+                (v.SAR_SEGMENT_SEQNUM, bytes((number,))),
+            ),
+        )
+    [message] = await received(sdk, 1)
+    assert message.body == "half half "
+    await odd.answered(2)
+    assert odd.answers == [0, 0]
+
+
+async def test_two_long_messages_with_one_reference_are_two(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    """Some senders never change it; the connection lives, so nothing was sent again."""
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    for start, end in ((1, b"at 11:00"), (3, b"at 11:05")):
+        odd.deliver(start, udh8(7, 2, 1) + b"pump 3 ", esm_class=0x40)
+        odd.deliver(start + 1, udh8(7, 2, 2) + end, esm_class=0x40)
+        await odd.answered(start + 1)
+    bodies = [message.body for message in await received(sdk, 2)]
+    assert bodies == ["pump 3 at 11:00", "pump 3 at 11:05"]

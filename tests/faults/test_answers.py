@@ -19,6 +19,7 @@ from testing import (
     GatewayUnderTest,
     Receiver,
     Sdk,
+    basic,
     carrier,
     free_port,
 )
@@ -28,7 +29,7 @@ from gateway.dispatch.submit import MOST_UNANSWERED
 from smpp import vocabulary as v
 from smpp.codec import encode
 from smpp.pdu import Pdu
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -189,3 +190,61 @@ async def test_readyz_tells_that_the_database_went(
             while await status() != 200:
                 await asyncio.sleep(0.02)
     await server.close()
+
+
+async def test_a_message_that_ends_every_connection_is_given_up(
+    start_gateway: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The carrier drops the session on each submit: so many copies, and no more."""
+    monkeypatch.setattr("gateway.dispatch.submit.REST_S", 0.01)
+    smsc = Smsc(Scenario(carriers=(CarrierScenario(faults=Faults(disconnect_every=1)),)), seed=3)
+    await smsc.start()
+    try:
+        waits = {"first_s": 0.05, "most_s": 0.1}
+        gateway = await start_gateway(
+            smsc.port, carriers=(carrier(smsc.port, refusal_waits=waits),)
+        )
+        sdk = await gateway.sdk()
+        message = await sdk.send()
+        final = await sdk.reaches(message.sid, "failed")
+        assert final.error_code == 30410
+        assert seen(smsc)[TO[1:]] == MOST_UNANSWERED
+    finally:
+        await smsc.stop()
+
+
+async def test_what_waits_follows_its_number_to_another_carrier(
+    start_gateway: Start,
+) -> None:
+    """The operator's failover: the number is moved off a dead carrier."""
+    smsc = Smsc(Scenario(), seed=3)
+    await smsc.start()
+    try:
+        dead = carrier(free_port(), name="dead")
+        gateway = await start_gateway(smsc.port, carriers=(dead, carrier(smsc.port)))
+        await asyncio.wait_for(_one_up(gateway), 20)
+        sdk = await Sdk.provisioned(gateway.base_url)
+        sids = [(await sdk.send(str(n), from_=sdk.numbers[0])).sid for n in range(3)]
+        [number] = await sdk.call(
+            sdk.client.incoming_phone_numbers.list, phone_number=sdk.numbers[0]
+        )
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{sdk.base_url}/2010-04-01/Accounts/{sdk.account_sid}"
+                f"/IncomingPhoneNumbers/{number.sid}.json",
+                data={"CarrierName": "simulator"},
+                headers={"Authorization": basic(sdk.account_sid, sdk.auth_token)},
+            ) as response,
+        ):
+            assert response.status == 200
+        for sid in sids:
+            await sdk.reaches(sid, "delivered")
+        assert [json.loads(line)["text"] for line in smsc.ledger.lines()] == ["0", "1", "2"]
+    finally:
+        await smsc.stop()
+
+
+async def _one_up(gateway: GatewayUnderTest) -> None:
+    while not any(one.up for one in gateway.pipeline.connectors.values()):
+        await asyncio.sleep(0.01)

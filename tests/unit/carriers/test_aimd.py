@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from gateway.carriers.aimd import CLIMB_S, HOLD_S, LEAST_RATE, LIFT_S, SPREAD_WIDE, Aimd, Spread
+from gateway.carriers.aimd import (
+    CLIMB_S,
+    HOLD_S,
+    LEAST_RATE,
+    LIFT_S,
+    SPREAD_S,
+    SPREAD_WIDE,
+    Aimd,
+    Spread,
+)
 
 
 def busy(aimd: Aimd, per_second: int, seconds: float, start: float = 0.0) -> float:
@@ -155,20 +164,30 @@ def test_a_configured_rate_below_the_least_one_is_kept() -> None:
 def test_a_few_refusals_speak_of_recipients_and_many_of_the_carrier() -> None:
     spread = Spread()
     for _ in range(20):
-        spread.answered(False)
+        spread.answered(False, 0.0)
     for _ in range(SPREAD_WIDE - 1):
-        spread.answered(True)
+        spread.answered(True, 0.0)
         assert not spread.wide
-    spread.answered(True)
+    spread.answered(True, 0.0)
     assert spread.wide
 
 
 def test_refusals_are_forgotten_after_twenty_answers() -> None:
     spread = Spread()
     for _ in range(SPREAD_WIDE):
-        spread.answered(True)
+        spread.answered(True, 0.0)
     for _ in range(20 - SPREAD_WIDE):
-        spread.answered(False)
+        spread.answered(False, 0.0)
         assert spread.wide
-    spread.answered(False)
+    spread.answered(False, 0.0)
+    assert not spread.wide
+
+
+def test_after_a_pause_former_answers_say_nothing() -> None:
+    spread = Spread()
+    for _ in range(SPREAD_WIDE - 1):
+        spread.answered(True, 0.0)
+    spread.answered(True, SPREAD_S)
+    assert spread.wide
+    spread.answered(True, 2 * SPREAD_S + 0.01)
     assert not spread.wide
