@@ -124,3 +124,8 @@ async def close_parts(
 async def forget_parts(connection: Connection, before: datetime) -> None:
     """Drop parts that no SMSC will send again."""
     await connection.execute(FORGET_PARTS, before)
+
+
+async def forget_kept(connection: Connection, before: datetime) -> None:
+    """Drop kept deliveries that nobody looked into for so long."""
+    await connection.execute("DELETE FROM kept_deliveries WHERE at < $1", before)

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 10_000  # deliveries waiting to be stored; beyond it the SMSC is asked to come back
 BATCH = 500
 AGAIN = timedelta(minutes=10)  # how long an SMSC may send a delivery again
+KEEP = timedelta(days=30)  # deliveries that nobody could use
 FORGET_EVERY_S = 60.0
 RETRY_S = 0.5
 SEGMENT_MISSING = 30009
@@ -284,6 +285,7 @@ class Inbound:
             at = moment(self._clock.wall())
             assert at is not None
             await delivery_rows.forget_parts(connection, at - AGAIN)
+            await delivery_rows.forget_kept(connection, at - KEEP)
 
     # Rules ----------------------------------------------------------------------------------
 

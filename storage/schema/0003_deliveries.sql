@@ -14,6 +14,7 @@ CREATE TABLE kept_deliveries (
     payload            bytea NOT NULL,
     tlvs               bytea NOT NULL
 );
+CREATE INDEX kept_deliveries_age ON kept_deliveries USING brin (at);
 CREATE INDEX kept_deliveries_waiting ON kept_deliveries (at) WHERE reason = 'unmatched';
 
 -- Parts of inbound messages, each stored before its deliver_sm is answered. A row stays for as long

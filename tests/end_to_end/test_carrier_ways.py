@@ -35,6 +35,7 @@ from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 from smpp.smsc.scenario import changed
 
+CERTIFICATES = Path(__file__).parents[1] / "unit" / "smpp" / "certificates"
 StartSmsc = Callable[..., Awaitable[Smsc]]
 StartGateway = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -661,3 +662,59 @@ async def _number(sdk: Sdk, number: str, carrier_name: str) -> str:
     ):
         assert response.status == 201
         return str((await response.json())["sid"])
+
+
+async def test_a_carrier_that_comes_again_waits_for_its_former_sessions(
+    start_gateway: StartGateway, start_smsc: StartSmsc
+) -> None:
+    """Deleted and made anew with a submit under way: never a session more than configured."""
+    first = await start_smsc()
+    second = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=1.0),), max_binds=1))
+    gateway = await start_gateway(first.port, secret_key=SECRET)
+    sdk = await gateway.sdk()
+    body = carrier(second.port, name="second")
+    body = {**body, "hosts": list(body["hosts"])}
+    assert (await call(sdk, "POST", "", body))[0] == 201
+    await gateway.bound()
+    number = await _number(sdk, "+447700900888", "second")
+    await sdk.send(from_="+447700900888")
+    await until(lambda: second.counters.submits == 1)
+    await sdk.call(sdk.client.incoming_phone_numbers(number).delete)
+    assert (await call(sdk, "DELETE", "/second"))[0] == 204
+    assert (await call(sdk, "POST", "", body))[0] == 201
+    assert second.counters.connections == 1, "the new one began before the old one ended"
+    await until(lambda: second.counters.binds == 2)
+    await gateway.bound()
+    assert second.counters.binds_refused == 0
+
+
+async def test_messages_go_over_tls_and_not_to_a_certificate_nobody_vouches_for(
+    start_gateway: StartGateway,
+) -> None:
+    smsc = Smsc(
+        Scenario(
+            tls_certificate=str(CERTIFICATES / "server.pem"),
+            tls_key=str(CERTIFICATES / "server.key"),
+        ),
+        seed=1,
+    )
+    await smsc.start()
+    try:
+        trusted = {"ca_file": str(CERTIFICATES / "authority.pem"), "server_name": "smsc.example"}
+        gateway = await start_gateway(
+            smsc.port,
+            carriers=(
+                carrier(smsc.port, tls=trusted),
+                carrier(smsc.port, name="careless", tls={"server_name": "smsc.example"}),
+            ),
+        )
+        by_name = {one.name: one for one in gateway.pipeline.connectors.values()}
+        await until(lambda: by_name["simulator"].up)
+        await until(lambda: bool(by_name["careless"].binds()[0].trouble))
+        assert not by_name["careless"].up
+        assert "certificate" in by_name["careless"].binds()[0].trouble
+        sdk = await Sdk.provisioned(gateway.base_url)
+        message = await sdk.send()
+        await sdk.reaches(message.sid, "delivered")
+    finally:
+        await smsc.stop()
