@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from testing import (
     NUMBERS,
     TO,
@@ -130,6 +131,11 @@ async def test_a_kill_loses_nothing_that_was_accepted(
     assert max(seen.values()) <= 2
     # Only what had been written, and had no recorded answer, was sent a second time.
     assert doubled <= set(written_before)
+    # … and is marked as what it may be (design §3.3).
+    connection = await asyncpg.connect(database_url)
+    marked = await connection.fetch("SELECT recipient FROM messages WHERE flags & 1 = 1")
+    await connection.close()
+    assert doubled <= {row["recipient"].lstrip("+") for row in marked}
     assert len(doubled) <= 1000, "more than one flush was in flight"
     for sid in accepted:  # at least once, in order, ending with the final one
         order = [

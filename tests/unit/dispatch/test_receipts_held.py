@@ -1,0 +1,103 @@
+"""Receipts that wait for their response, and the time that a receipt tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random
+from typing import cast
+
+import pytest
+
+from gateway.carriers.profile import Profile
+from gateway.content.encoding import encode
+from gateway.dispatch.message import Message, Status, id_source
+from gateway.dispatch.receipts import Held, Receipts
+from gateway.dispatch.writer import Writer
+from gateway.observe.alerts import Alerts
+from smpp.pdu import Address, DeliverSm
+from smpp.receipt import parse_receipt
+
+NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC).timestamp()
+next_id = id_source(lambda: NOW - 60, Random(1).getrandbits)
+
+
+class StandingClock:
+    def monotonic(self) -> float:
+        return 100.0
+
+    def wall(self) -> float:
+        return NOW
+
+
+def receipts(profile: Profile | None = None) -> Receipts:
+    """The stage with nothing running: what is to be written is only noted."""
+    writer = Writer("postgresql://nowhere", lambda message: None)
+    # No spelling changes here, so no alert is raised.
+    return Receipts(
+        "postgresql://nowhere", writer, cast(Alerts, None), StandingClock(), lambda _: profile
+    )
+
+
+def sent(recipient: str) -> Message:
+    one = Message(next_id(), 1, recipient, "hello", service_id=1)
+    one.content = encode("hello")
+    one.segments, one.carrier_id, one.sender = 1, 1, "+447700900101"
+    one.status, one.sent_at = Status.SENT, NOW - 50
+    return one
+
+
+def held(raw_id: str, recipient: str, done: str = "2611241200") -> Held:
+    delivery = DeliverSm(
+        Address(1, 1, recipient.lstrip("+")),
+        Address(1, 1, "447700900101"),
+        f"id:{raw_id} submit date:{done} done date:{done} stat:DELIVRD err:000 text:".encode(),
+        esm_class=0x04,
+    )
+    receipt = parse_receipt(delivery)
+    assert receipt is not None
+    return Held(1, receipt, delivery, 160.0)
+
+
+def test_a_held_receipt_is_found_by_any_spelling_and_leaves_nothing_behind() -> None:
+    stage = receipts()
+    for number in range(500):
+        stage._hold(held(str(number + 1000), f"+44163296{number:04d}"))
+    assert stage.held == 500
+    for number in range(500):
+        message = sent(f"+44163296{number:04d}")
+        stage.expect(message, 0, f"{number + 1000:x}")  # the response is in hex
+        assert message.status is Status.DELIVERED
+    assert stage.held == 0
+    assert stage._held == {}
+    assert stage._spelt == {}
+
+
+def test_a_held_receipt_for_another_recipient_waits_on() -> None:
+    stage = receipts()
+    stage._hold(held("31", "+441632960001"))
+    message = sent("+441632960002")
+    stage.expect(message, 0, "1f")
+    assert message.status is Status.SENT
+    assert stage.held == 1
+
+
+@pytest.mark.parametrize(
+    ("offset_minutes", "done", "told"),
+    [
+        (0, "261124120010", NOW - 20),  # UTC
+        (-300, "261124070010", NOW - 20),  # the same moment in New York
+        (330, "261124173010", NOW - 20),  # and in Delhi
+        (0, "261124070010", NOW),  # before it was sent: not believed
+        (0, "261124120031", NOW),  # after now
+        (0, "soon", NOW),
+    ],
+)
+def test_the_time_of_a_receipt_is_read_in_the_carriers_zone_if_it_can_be_true(
+    offset_minutes: int, done: str, told: float
+) -> None:
+    stage = receipts(Profile(receipt_utc_offset_minutes=offset_minutes))
+    message = sent("+441632960001")
+    stage._hold(held("1f", "+441632960001", done))
+    stage.expect(message, 0, "1f")
+    assert message.status is Status.DELIVERED
+    assert message.done_at == told
