@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from gateway.dispatch.message import Message
@@ -44,9 +44,13 @@ class Rejected(Exception):
 Done = Callable[[Exception | None], object]
 
 
+Also = Callable[[Connection], Awaitable[None]]
+
+
 class Unit(NamedTuple):
     drafts: Sequence[Draft]
     done: Done
+    also: Also | None = None  # done in the same transaction: a handled reply's mark, a key
 
 
 class Acceptor:
@@ -76,17 +80,18 @@ class Acceptor:
         self.accepted = 0
         self.flushes = 0
 
-    def submit(self, drafts: Sequence[Draft], done: Done) -> None:
+    def submit(self, drafts: Sequence[Draft], done: Done, also: Also | None = None) -> None:
         """Take a unit in; `done(None)` follows its commit, `done(error)` says it is not stored.
 
-        Raises Overloaded or Unavailable at once when there is no use in waiting.
+        `also` is run on the transaction that stores the unit: both happen, or neither. Raises
+        Overloaded or Unavailable at once when there is no use in waiting.
         """
         if not self.available or self._closed:
             raise Unavailable
         if self.backlog + len(drafts) > BACKLOG:
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(Unit(drafts, done))
+        self._waiting.append(Unit(drafts, done, also))
         self._answered.clear()
         self._wake.set()
 
@@ -157,7 +162,7 @@ class Acceptor:
                 self._router.route(draft)
         claimed = self._submitter.offer(messages)
         try:
-            await message_rows.insert(connection, map(insert_row, messages))
+            await self._store(connection, units, messages)
         except BadRow as error:
             self._undo(messages, claimed)
             if len(units) == 1:
@@ -192,6 +197,19 @@ class Acceptor:
         for message in messages:
             self._committed(message)
         return True
+
+    async def _store(
+        self, connection: Connection, units: list[Unit], messages: list[Message]
+    ) -> None:
+        with_more = [unit.also for unit in units if unit.also is not None]
+        rows = map(insert_row, messages)
+        if not with_more:
+            await message_rows.insert(connection, rows)  # a COPY is a transaction of its own
+            return
+        async with connection.transaction():
+            for also in with_more:
+                await also(connection)
+            await message_rows.insert(connection, rows)
 
     def _undo(self, messages: list[Message], claimed: list[Message]) -> None:
         self._submitter.withdraw(claimed)
