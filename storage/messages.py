@@ -42,6 +42,7 @@ COLUMNS = (
     "callback_url",
     "done_date",
     "tlvs",
+    "handling",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.

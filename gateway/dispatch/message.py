@@ -97,6 +97,7 @@ class Message:
         "error_code",
         "expires_at",
         "flags",
+        "handling",
         "id",
         "outstanding",
         "priority",
@@ -177,6 +178,7 @@ class Message:
         self.receipts = 0  # bit i: segment i has a positive receipt
         self.carrier_tlvs = b""  # of answers and receipts, as they came
         self.callbacks_done = 0
+        self.handling = 0  # what an inbound one still leads to (gateway.inbound.handling)
         self.calling = False  # a status callback is under way or planned
 
     def heard(self, tlvs: bytes) -> None:

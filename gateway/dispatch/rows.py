@@ -53,6 +53,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.callback_url,
         message.done_date,
         encode_tlvs(message.tlvs) or None,
+        message.handling or None,
     )
 
 
@@ -121,4 +122,5 @@ def from_row(row: Row) -> Message:
     message.done_date = row["done_date"]
     message.callbacks_done = row["callbacks_done"]
     message.carrier_tlvs = row["carrier_tlvs"] or b""
+    message.handling = row["handling"] or 0
     return message

@@ -26,6 +26,7 @@ from gateway.dispatch.deliveries import delivery_of, kept_row, storable
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import insert_row, moment
+from gateway.inbound.handling import WEBHOOK
 from gateway.inbound.text import normal_address, text_of
 from gateway.observe.alerts import Alerts
 from smpp.codec import encode_tlvs
@@ -329,6 +330,7 @@ class Inbound:
         message.status = message.committed = Status.RECEIVED
         message.waiting = False
         message.done_at = self._clock.wall()
+        message.handling = WEBHOOK
         if whole.missing:
             self.counts["incomplete"] += 1
             message.error_code = SEGMENT_MISSING
