@@ -1,23 +1,77 @@
-"""One HTTP request to an app: guarded, signed by the caller, bounded in time and size."""
+"""One HTTP request to an app: guarded, signed, bounded in time and size (twilio-api §7.3)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import ssl
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
 from yarl import URL
 
+from gateway.webhooks.cookies import Cookies, Pair
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
-from gateway.webhooks.signature import Parameters, signed_url
+from gateway.webhooks.overrides import (
+    CLIENT_ERROR,
+    CONNECT,
+    DEFAULT,
+    READ,
+    SERVER_ERROR,
+    Overrides,
+    overrides_of,
+)
+from gateway.webhooks.signature import Parameters, sign, signed_url
 
-USER_AGENT = "Tandem/0.1"
-CONNECT_TIMEOUT_S = 5.0
-MOST_REDIRECTS = 10
-FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
-BODY_LIMIT = 64 * 1024  # bytes of an answer that are read; TwiML may be no larger (11750)
+USER_AGENT: Final = "Tandem/0.1"
+CONNECT_TIMEOUT_S: Final = 5.0
+MOST_REDIRECTS: Final = 10
+REDIRECTS: Final = (301, 302, 303, 307, 308)
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
+BODY_LIMIT: Final = 64 * 1024  # bytes of an answer that are read; TwiML may be no larger (11750)
+MOST_CHALLENGERS: Final = 10_000  # origins known to ask for credentials
+
+# Why there was no good answer (twilio-api §7.5).
+MALFORMED_URL: Final = 11100
+NOT_OK: Final = 11200
+CONNECT_TIMEOUT: Final = 11201
+REFUSED: Final = 11202
+TOO_SLOW: Final = 11203
+NOT_CONNECTED: Final = 11205
+NOT_HTTP: Final = 11206
+UNRESOLVED: Final = 11210
+TOO_MANY_REDIRECTS: Final = 11215
+BAD_REDIRECT: Final = 11216
+TLS_HANDSHAKE: Final = 11220
+TLS_NAME: Final = 11235
+TLS_EXPIRED: Final = 11236
+TLS_UNTRUSTED: Final = 11237
+_EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64  # X509_V_ERR_… of OpenSSL
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One event to be told to an app."""
+
+    url: str
+    parameters: Parameters
+    auth_token: str  # signs it
+    method: str = "POST"
+    idempotency_token: str = ""  # the same on every retry of one event
+    cookies: Cookies | None = None
+    pair: Pair = ("", "")  # whose cookies
+    overridable: bool = True  # the URL's fragment counts
+
+    @property
+    def target(self) -> str:
+        """The URL that is requested and signed: of a GET with the parameters in its query."""
+        url = signed_url(self.url)
+        if self.method != "GET":
+            return url
+        query = urlencode(self.parameters)
+        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +83,20 @@ class Answer:
     content_type: str = ""
     error_code: int = 0
     reason: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    url: str = ""  # where it came from, after redirects
+    truncated: bool = False  # there was more than BODY_LIMIT
+    failure: str = ""  # what a retry policy calls it
+    problem: int = 0  # the code of what is wrong with the URL's overrides
+    sent: tuple[tuple[str, str], ...] = ()  # our headers, without secrets
 
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+
+def _failed(code: int, reason: object, failure: str = "") -> Answer:
+    return Answer(0, error_code=code, reason=str(reason), failure=failure)
 
 
 class WebhookClient:
@@ -41,10 +105,9 @@ class WebhookClient:
     def __init__(self, guard: Guard, *, per_host: int, timeout_s: float) -> None:
         self._guard = guard
         self._per_host = per_host
-        self._timeout = aiohttp.ClientTimeout(
-            total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s)
-        )
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -54,7 +117,6 @@ class WebhookClient:
                 resolver=GuardedResolver(self._guard),
                 keepalive_timeout=30,
             ),
-            timeout=self._timeout,
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
@@ -70,60 +132,175 @@ class WebhookClient:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, url: str, parameters: Parameters, headers: dict[str, str]) -> Answer:
-        """POST a form. Never raises for what the other side does: the answer says it."""
-        assert self._session is not None, "use the client as a context manager"
-        headers = dict(headers)
+    async def call(self, hook: Hook) -> Answer:
+        """Tell the app. Never raises for what the other side does: the answer says it.
+
+        All attempts and redirects share one budget of time.
+        """
+        overrides = overrides_of(hook.url) if hook.overridable else DEFAULT
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + (overrides.total_s or self._timeout_s)
+        for attempt in range(overrides.retries + 1):
+            answer = await self._attempt(hook, overrides, deadline - clock())
+            last = attempt == overrides.retries or clock() >= deadline
+            if last or answer.failure not in overrides.retried:
+                break
+        return replace(answer, problem=overrides.problem) if overrides.problem else answer
+
+    async def _attempt(self, hook: Hook, overrides: Overrides, budget_s: float) -> Answer:
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=overrides.connect_s or min(CONNECT_TIMEOUT_S, self._timeout_s),
+            sock_read=overrides.read_s,
+        )
         try:
-            parts = urlsplit(url)
-            if parts.username is not None:
-                headers["Authorization"] = aiohttp.encode_basic_auth(
-                    unquote(parts.username), unquote(parts.password or "")
-                )
-            target = URL(signed_url(url), encoded=True)
-            return await self._follow(target, urlencode(parameters).encode(), headers)
+            async with asyncio.timeout(budget_s):
+                return await self._follow(hook, timeout)
         except ForbiddenTarget as error:
-            return Answer(0, error_code=11205, reason=str(error))
+            return _failed(NOT_CONNECTED, error)
         except aiohttp.InvalidURL as error:
-            return Answer(0, error_code=11100, reason=f"malformed URL: {error}")
+            return _failed(MALFORMED_URL, f"malformed URL: {error}")
+        except aiohttp.ConnectionTimeoutError:
+            return _failed(CONNECT_TIMEOUT, "no connection in time", CONNECT)
+        except aiohttp.SocketTimeoutError:
+            return _failed(TOO_SLOW, "no answer in time", READ)
         except TimeoutError:
-            return Answer(0, error_code=11203, reason="no answer in time")
+            return _failed(TOO_SLOW, "no answer in time")
         except aiohttp.ClientConnectorCertificateError as error:
-            return Answer(0, error_code=11237, reason=str(error))
+            return _failed(_certificate_code(error.certificate_error), error, CONNECT)
+        except aiohttp.ClientConnectorSSLError as error:
+            return _failed(TLS_HANDSHAKE, error, CONNECT)
         except aiohttp.ClientConnectorError as error:
             cause = error.os_error
             if isinstance(cause, ForbiddenTarget):
-                return Answer(0, error_code=11205, reason=str(cause))
-            return Answer(0, error_code=11202, reason=str(error))
+                return _failed(NOT_CONNECTED, cause)
+            if isinstance(error, aiohttp.ClientConnectorDNSError):
+                return _failed(UNRESOLVED, error, CONNECT)
+            refused = isinstance(cause, ConnectionRefusedError)
+            return _failed(REFUSED if refused else NOT_CONNECTED, error, CONNECT)
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            return _failed(NOT_HTTP, f"{type(error).__name__}: {error}")
         except ValueError as error:  # no host name at all, or none that IDNA can write
-            return Answer(0, error_code=11100, reason=f"malformed URL: {error}")
+            return _failed(MALFORMED_URL, f"malformed URL: {error}")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(0, error_code=11200, reason=f"{type(error).__name__}: {error}")
+            return _failed(NOT_CONNECTED, f"{type(error).__name__}: {error}")
 
-    async def _follow(self, url: URL, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _follow(self, hook: Hook, timeout: aiohttp.ClientTimeout) -> Answer:
         """Send, and follow redirects by hand: each hop's host passes the guard."""
-        assert self._session is not None
-        data: bytes | None = body
-        origin = url.origin()
-        for _ in range(MOST_REDIRECTS + 1):
+        assert self._session is not None, "use the client as a context manager"
+        url = URL(hook.target, encoded=True)
+        parameters: Parameters = hook.parameters if hook.method != "GET" else ()
+        data = urlencode(hook.parameters).encode() if hook.method != "GET" else None
+        origin, signed = url.origin(), hook.target
+        credentials = _credentials(hook.url)
+        authorized = False
+        digest: tuple[aiohttp.DigestAuthMiddleware, ...] = ()
+        hops = 0
+        while hops <= MOST_REDIRECTS:
             if url.host is None:
                 raise aiohttp.InvalidURL(url)
             self._guard.check_host(url.host)
-            if url.origin() != origin:
-                headers.pop("Authorization", None)  # meant for the first host only
+            headers = {"X-Twilio-Signature": sign(hook.auth_token, signed, parameters)}
+            if hook.idempotency_token:
+                headers["I-Twilio-Idempotency-Token"] = hook.idempotency_token
+            if data is not None:
+                headers |= FORM
+            sent = tuple(headers.items())
+            own = credentials is not None and url.origin() == origin  # meant for that host only
+            if own and credentials is not None and (authorized or origin in self._challengers):
+                headers["Authorization"] = aiohttp.encode_basic_auth(*credentials)
+                authorized = True
+            if hook.cookies is not None and (cookie := hook.cookies.header(hook.pair, url)):
+                headers["Cookie"] = cookie
             async with self._session.request(
-                "GET" if data is None else "POST",
+                "GET" if data is None else hook.method,
                 url,
                 data=data,
-                headers=headers if data is None else headers | FORM,
+                headers=headers,
                 allow_redirects=False,
+                timeout=timeout,
+                middlewares=digest if url.origin() == origin else (),
             ) as response:
+                if hook.cookies is not None:
+                    hook.cookies.keep(hook.pair, response.cookies, url)
+                if response.status == 401 and own and credentials is not None:
+                    if _asks_for_digest(response):
+                        digest = (aiohttp.DigestAuthMiddleware(*credentials),)
+                        credentials = None
+                        continue
+                    if not authorized:
+                        authorized = True
+                        if len(self._challengers) < MOST_CHALLENGERS:
+                            self._challengers.add(origin)
+                        continue
                 location = response.headers.get("Location")
-                if location and response.status in (301, 302, 303, 307, 308):
+                if location and response.status in REDIRECTS:
+                    hops += 1
                     if response.status in (301, 302, 303):
-                        data = None
-                    url = url.join(URL(location))
+                        data, parameters = None, ()
+                    next_url = _joined(url, location)
+                    if next_url is None:
+                        return _failed(BAD_REDIRECT, f"redirected to {location[:200]}")
+                    url, signed = next_url, str(next_url)
                     continue
-                content = await response.content.read(BODY_LIMIT + 1)
-                return Answer(response.status, content[:BODY_LIMIT], response.content_type)
-        return Answer(0, error_code=11215, reason=f"more than {MOST_REDIRECTS} redirects")
+                return await _answer(response, sent)
+        return _failed(TOO_MANY_REDIRECTS, f"more than {MOST_REDIRECTS} redirects")
+
+
+async def _answer(response: aiohttp.ClientResponse, sent: tuple[tuple[str, str], ...]) -> Answer:
+    """The answer, with as much of its body as we read. What breaks off in the middle is final."""
+    body = bytearray()
+    try:
+        while len(body) <= BODY_LIMIT:
+            chunk = await response.content.read(BODY_LIMIT + 1 - len(body))
+            if not chunk:
+                break
+            body += chunk
+    except aiohttp.SocketTimeoutError:
+        return _failed(TOO_SLOW, "the answer stopped in the middle")
+    status, failure = response.status, ""
+    if 400 <= status < 500:
+        failure = CLIENT_ERROR
+    elif status >= 500:
+        failure = SERVER_ERROR
+    ok = 200 <= status < 300
+    return Answer(
+        status,
+        bytes(body[:BODY_LIMIT]),
+        response.content_type if "Content-Type" in response.headers else "",
+        error_code=0 if ok else NOT_OK,
+        reason="" if ok else f"HTTP {status}",
+        headers=tuple(response.headers.items()),
+        url=str(response.url),
+        truncated=len(body) > BODY_LIMIT,
+        failure=failure,
+        sent=sent,
+    )
+
+
+def _asks_for_digest(response: aiohttp.ClientResponse) -> bool:
+    challenge = response.headers.get("WWW-Authenticate", "")
+    return challenge[:6].lower() == "digest"
+
+
+def _credentials(url: str) -> tuple[str, str] | None:
+    parts = urlsplit(url)
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")
+
+
+def _joined(url: URL, location: str) -> URL | None:
+    """Where a redirect leads; None for what is no http(s) URL."""
+    try:
+        target = url.join(URL(location))
+    except ValueError:
+        return None
+    return target if target.scheme in ("http", "https") and target.host else None
+
+
+def _certificate_code(error: Exception) -> int:
+    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
+    if code == _EXPIRED:
+        return TLS_EXPIRED
+    return TLS_NAME if code in (_WRONG_NAME, _WRONG_ADDRESS) else TLS_UNTRUSTED

@@ -24,8 +24,8 @@ from testing import (
     free_port,
 )
 
-import gateway.webhooks.callbacks as callbacks_module
 from gateway.dispatch.submit import MOST_UNANSWERED
+from gateway.webhooks import lanes as lanes_module
 from smpp import vocabulary as v
 from smpp.codec import encode
 from smpp.pdu import Pdu
@@ -118,8 +118,8 @@ async def test_callbacks_beyond_what_memory_holds_are_posted_all_the_same(
 ) -> None:
     """Lanes and retries overflow; what was let go of is read from the rows again."""
     for name, value in (("LANE_BOUND", 20), ("RETRY_BOUND", 10), ("SWEEP_BELOW", 15)):
-        monkeypatch.setattr(callbacks_module, name, value)
-    monkeypatch.setattr(callbacks_module, "SWEEP_EVERY_S", 0.05)
+        monkeypatch.setattr(lanes_module, name, value)
+    monkeypatch.setattr(lanes_module, "SWEEP_EVERY_S", 0.05)
     refused = 0
 
     async def answer(form: dict[str, str]) -> int:

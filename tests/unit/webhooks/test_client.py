@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
+from testing import AUTH_TOKEN
+from twilio.request_validator import RequestValidator
 
-from gateway.webhooks.client import BODY_LIMIT, WebhookClient
+from gateway.webhooks import cookies as cookies_module
+from gateway.webhooks.client import BODY_LIMIT, Hook, WebhookClient
+from gateway.webhooks.cookies import IDLE_S, Cookies
 from gateway.webhooks.guard import ForbiddenTarget, Guard
 
 
@@ -37,6 +43,52 @@ async def server() -> AsyncIterator[str]:
             await response.write(b"x" * 65536)
         return response
 
+    async def signed(request: web.Request) -> web.Response:
+        url = f"{request.scheme}://{request.host}{request.raw_path}"
+        form = dict(parse_qsl(await request.text(), keep_blank_values=True))
+        valid = RequestValidator(AUTH_TOKEN).validate(
+            url, form, request.headers["X-Twilio-Signature"]
+        )
+        token = request.headers["I-Twilio-Idempotency-Token"]
+        return web.Response(text=f"{request.method} {valid} {token}")
+
+    async def to_signed(request: web.Request) -> web.Response:
+        raise web.HTTPPermanentRedirect("/signed?x=1+2")
+
+    async def locked(request: web.Request) -> web.Response:
+        hops.append(given := request.headers.get("Authorization", ""))
+        if given != "Basic bWU6c2VjcmV0":
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="a"'})
+        return web.Response(text=str(len(hops)))
+
+    async def digest(request: web.Request) -> web.Response:
+        if not request.headers.get("Authorization", "").startswith("Digest "):
+            challenge = 'Digest realm="a", nonce="n", qop="auth"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        return web.Response(text="in")
+
+    async def counting(request: web.Request) -> web.Response:
+        count = int(request.cookies.get("count", "0")) + 1
+        response = web.Response(text=str(count))
+        response.set_cookie("count", str(count))
+        return response
+
+    async def third(request: web.Request) -> web.Response:
+        hops.append("")
+        return web.Response(status=200 if len(hops) == 3 else 503)
+
+    async def nowhere(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "ftp://example.org/"})
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "10"})
+        await response.prepare(request)
+        await response.write(b"12345")
+        hops.append("")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
     async def slow(request: web.Request) -> web.Response:
         await asyncio.Event().wait()
         return web.Response()
@@ -48,6 +100,14 @@ async def server() -> AsyncIterator[str]:
         ("/away", away),
         ("/large", large),
         ("/slow", slow),
+        ("/signed", signed),
+        ("/to-signed", to_signed),
+        ("/locked", locked),
+        ("/digest", digest),
+        ("/counting", counting),
+        ("/third", third),
+        ("/nowhere", nowhere),
+        ("/half", half),
     ):
         app.router.add_route("*", path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -59,6 +119,18 @@ async def server() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+class Moved:
+    """A clock that stands until it is moved."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
 def client(*, networks: tuple[str, ...] = ("127.0.0.0/8",), timeout_s: float = 5) -> WebhookClient:
     guard = Guard(allow_private=False, allow_networks=networks)
     return WebhookClient(guard, per_host=4, timeout_s=timeout_s)
@@ -66,46 +138,147 @@ def client(*, networks: tuple[str, ...] = ("127.0.0.0/8",), timeout_s: float = 5
 
 async def test_a_form_is_posted(server: str) -> None:
     async with client() as one:
-        answer = await one.post(f"{server}/ok", [("a", "1+1"), ("b", "ü")], {})
+        answer = await one.call(Hook(f"{server}/ok", [("a", "1+1"), ("b", "ü")], AUTH_TOKEN))
     assert answer.ok
     assert answer.body == b"POST a=1%2B1&b=%C3%BC"
 
 
 async def test_a_redirect_is_followed_with_its_body(server: str) -> None:
     async with client() as one:
-        answer = await one.post(f"{server}/once", [("a", "1")], {})
+        answer = await one.call(Hook(f"{server}/once", [("a", "1")], AUTH_TOKEN))
     assert answer.body == b"POST a=1"
 
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/loop", 11215), ("/away", 11205), ("/slow", 11203)],
+    [
+        ("/loop", 11215),
+        ("/away", 11205),
+        ("/slow", 11203),
+        ("/slow#rt=100", 11203),
+        ("/nowhere", 11216),
+        ("/half", 11206),
+        ("/missing", 11200),
+    ],
 )
 async def test_failures_say_which(server: str, path: str, code: int) -> None:
     async with client(timeout_s=0.5) as one:
-        answer = await one.post(server + path, [], {})
+        answer = await one.call(Hook(server + path, [], AUTH_TOKEN))
     assert not answer.ok
     assert answer.error_code == code
     assert answer.reason
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/signed", "/signed?tenant=7%20x", "/to-signed"])
+async def test_the_sdk_accepts_the_signature_also_behind_a_redirect(
+    server: str, method: str, path: str
+) -> None:
+    form = [("Body", "hé & 1+1=2"), ("To", "+15005550101"), ("Empty", "")]
+    async with client() as one:
+        answer = await one.call(
+            Hook(server + path, form, AUTH_TOKEN, method=method, idempotency_token="t1")
+        )
+    assert answer.body.decode() == f"{method} True t1"
+
+
+async def test_credentials_are_told_when_they_are_asked_for(server: str) -> None:
+    url = server.replace("://", "://me:secret@")
+    async with client() as one:
+        first = await one.call(Hook(f"{url}/locked", [], AUTH_TOKEN))
+        second = await one.call(Hook(f"{url}/locked", [], AUTH_TOKEN))
+        wrong = await one.call(Hook(f"{url.replace('secret', 'no')}/locked", [], AUTH_TOKEN))
+        digest = await one.call(Hook(f"{url}/digest", [], AUTH_TOKEN))
+    assert (first.body, second.body) == (b"2", b"3")  # it remembers who asks
+    assert wrong.status == 401
+    assert digest.body == b"in"
+    assert not any("secret" in value for _, value in first.sent)
+
+
+async def test_cookies_belong_to_a_pair_of_numbers_and_expire(server: str) -> None:
+    clock = Moved()
+    cookies = Cookies(clock)
+    hook = Hook(f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=("a", "b"))
+    async with client() as one:
+        assert [(await one.call(hook)).body for _ in range(3)] == [b"1", b"2", b"3"]
+        assert (await one.call(replace(hook, pair=("b", "a")))).body == b"1"
+        clock.now += IDLE_S
+        assert (await one.call(hook)).body == b"4"
+        clock.now += IDLE_S + 1
+        assert (await one.call(hook)).body == b"1"
+
+
+async def test_cookies_of_the_most_silent_pair_are_forgotten(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cookies_module, "MOST_PAIRS", 2)
+    cookies = Cookies(Moved())
+    counts = []
+    async with client() as one:
+        for sender in ("a", "b", "c", "c", "a"):
+            hook = Hook(f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=(sender, "x"))
+            counts.append((await one.call(hook)).body)
+    assert counts == [b"1", b"1", b"1", b"2", b"1"]
+
+
+async def test_the_url_says_what_is_tried_again(server: str) -> None:
+    async with client() as one:
+        assert (await one.call(Hook(f"{server}/third", [], AUTH_TOKEN))).status == 503
+        answer = await one.call(Hook(f"{server}/third#rc=2&rp=5xx", [], AUTH_TOKEN))
+    assert answer.status == 200
+
+
+async def test_a_wrong_retry_policy_is_told_beside_the_answer(server: str) -> None:
+    async with client() as one:
+        answer = await one.call(Hook(f"{server}/ok#rp=never", [], AUTH_TOKEN))
+    assert answer.ok
+    assert answer.problem == 11243
+
+
+async def test_an_unknown_host_is_11210() -> None:
+    async with client() as one:
+        answer = await one.call(Hook("http://nobody.invalid/", [], AUTH_TOKEN))
+    assert answer.error_code == 11210
+
+
+async def test_a_server_without_tls_is_11220(server: str) -> None:
+    async with client() as one:
+        answer = await one.call(Hook(server.replace("http:", "https:"), [], AUTH_TOKEN))
+    assert answer.error_code == 11220
+
+
+async def test_a_server_that_speaks_no_http_is_11206() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    mail = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with mail, client() as one:
+        port = mail.sockets[0].getsockname()[1]
+        answer = await one.call(Hook(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
+    assert answer.error_code == 11206
+
+
 async def test_of_a_large_answer_only_the_beginning_is_read(server: str) -> None:
     async with client() as one:
-        answer = await one.post(f"{server}/large", [], {})
+        answer = await one.call(Hook(f"{server}/large", [], AUTH_TOKEN))
     assert answer.ok
-    assert len(answer.body) <= BODY_LIMIT
+    assert len(answer.body) == BODY_LIMIT
+    assert answer.truncated
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://localhost:9/", "http://[::1]:9/"])
 async def test_private_targets_are_refused_by_address_and_by_name(url: str) -> None:
     async with client(networks=()) as one:
-        answer = await one.post(url, [], {})
+        answer = await one.call(Hook(url, [], AUTH_TOKEN))
     assert answer.error_code == 11205
 
 
 async def test_a_refused_connection_is_11202() -> None:
     async with client() as one:
-        answer = await one.post("http://127.0.0.1:1/", [], {})
+        answer = await one.call(Hook("http://127.0.0.1:1/", [], AUTH_TOKEN))
     assert answer.error_code == 11202
 
 

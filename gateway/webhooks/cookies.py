@@ -1,0 +1,48 @@
+"""Cookies of webhooks: kept per pair of numbers for four idle hours (twilio-api §7.3)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from http.cookies import SimpleCookie
+
+from aiohttp import CookieJar
+from yarl import URL
+
+from gateway.clock import Clock
+
+IDLE_S = 4 * 3600.0
+MOST_PAIRS = 10_000  # beyond it the pair that was silent for longest is forgotten
+MOST_COOKIES = 50  # of one pair; an app that sets more starts again
+
+Pair = tuple[str, str]  # From, To
+
+
+class Cookies:
+    """What the apps told us to remember of each conversation between two numbers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._jars: OrderedDict[Pair, tuple[float, CookieJar]] = OrderedDict()
+
+    def header(self, pair: Pair, url: URL) -> str:
+        """The `Cookie` header for a request; empty when there is nothing to say."""
+        kept = self._jars.pop(pair, None)
+        now = self._clock.monotonic()
+        if kept is None or now - kept[0] > IDLE_S:
+            return ""
+        self._jars[pair] = (now, kept[1])
+        return kept[1].filter_cookies(url).output(header="", sep=";").strip()
+
+    def keep(self, pair: Pair, cookies: SimpleCookie, url: URL) -> None:
+        """Remember what an answer from `url` set."""
+        if not cookies:
+            return
+        _, jar = self._jars.pop(pair, (0.0, None))
+        if jar is None:
+            jar = CookieJar(unsafe=True)  # apps may well be known by an address
+        jar.update_cookies(cookies, url)
+        if len(jar) > MOST_COOKIES:
+            jar.clear()
+        self._jars[pair] = (self._clock.monotonic(), jar)
+        if len(self._jars) > MOST_PAIRS:
+            self._jars.popitem(last=False)
