@@ -267,7 +267,7 @@ async def _answer(response: aiohttp.ClientResponse, sent: tuple[tuple[str, str],
     return Answer(
         status,
         bytes(body[:BODY_LIMIT]),
-        response.content_type if "Content-Type" in response.headers else "",
+        response.headers.get("Content-Type", ""),
         error_code=0 if ok else NOT_OK,
         reason="" if ok else f"HTTP {status}",
         headers=tuple(response.headers.items()),

@@ -1,0 +1,182 @@
+"""TwiML: what is run, what is skipped with a warning, what is refused."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twilio.twiml.messaging_response import MessagingResponse
+
+from gateway.inbound.twiml import Document, Redirect, Reply, TwimlError, parse
+
+
+def xml(text: str, content_type: str = "text/xml") -> Document:
+    return parse(200, content_type, text.encode())
+
+
+def codes(document: Document) -> list[int]:
+    return [warning.code for warning in document.warnings]
+
+
+def refused(text: str | bytes, content_type: str = "text/xml", status: int = 200) -> int:
+    body = text.encode() if isinstance(text, str) else text
+    with pytest.raises(TwimlError) as caught:
+        parse(status, content_type, body)
+    return caught.value.code
+
+
+def test_the_sdks_own_output_is_read() -> None:
+    response = MessagingResponse()
+    message = response.message(
+        to="+15005550001", from_="+15005550002", action="/done", method="GET"
+    )
+    message.body("Hello & ")
+    message.body("goodbye")
+    message.media("https://app.example/a.png")
+    response.message("plain", status_callback="/status")
+    response.redirect("/more", method="GET")
+    assert xml(str(response)) == Document(
+        (
+            Reply(
+                "Hello & goodbye",
+                ("https://app.example/a.png",),
+                "+15005550001",
+                "+15005550002",
+                "/done",
+            ),
+            Reply("plain", callback="/status"),
+            Redirect("/more", "GET"),
+        )
+    )
+
+
+def test_an_empty_response_says_nothing() -> None:
+    assert xml("<Response/>") == Document()
+    assert xml("") == Document()
+    assert xml(" \n ") == Document()
+    assert parse(204, "", b"") == Document()
+    assert parse(200, "", b"") == Document()
+
+
+@pytest.mark.parametrize("kind", ["text/xml", "application/xml", "text/html", "TEXT/XML; a=b"])
+def test_the_types_that_are_run(kind: str) -> None:
+    assert xml("<Response><Message>hi</Message></Response>", kind).verbs == (Reply("hi"),)
+
+
+def test_plain_text_is_sent_back() -> None:
+    assert xml(" <b>hi\n", "text/plain; charset=utf-8").verbs == (Reply("<b>hi"),)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "image/png", "", "application/octet-stream"])
+def test_other_types_are_12300(kind: str) -> None:
+    assert refused('{"a": 1}', kind) == 12300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Response>",
+        "<Response><Message>hi</Response>",
+        "<Response><Message>a & b</Message></Response>",
+        "Hello",
+        "<Response/><Response/>",
+        "<Response>\x00</Response>",
+        "<!doctype html><html><body>Hello</body></html>",
+    ],
+)
+def test_what_is_not_well_formed_is_12100(text: str) -> None:
+    assert refused(text, "text/html") == 12100
+
+
+def test_another_root_is_12102_whatever_its_case() -> None:
+    assert refused("<response/>") == 12102
+    assert refused("<html><body/></html>", "text/html") == 12102
+
+
+def test_an_unknown_version_is_12101() -> None:
+    assert refused('<?xml version="1.7"?><Response/>') == 12101
+    assert xml('<?xml version="1.0" encoding="UTF-8"?><Response/>') == Document()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '<!DOCTYPE a [<!ENTITY x "boom">]><Response><Message>&x;</Message></Response>',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><Response>&x;</Response>',
+        '<!DOCTYPE a SYSTEM "http://169.254.169.254/"><Response/>',
+        '<!DOCTYPE a [<!ENTITY a "xx"><!ENTITY b "&a;&a;">]><Response>&b;</Response>',
+    ],
+)
+def test_no_document_type_is_accepted(document: str) -> None:
+    assert refused(document) == 12100
+
+
+def test_unknown_verbs_attributes_and_wrong_case_are_skipped_with_12200() -> None:
+    document = xml(
+        '<Response><message>a</message><Message too="b" to="+1">c<i>d</i>e</Message>'
+        "<Sms>f</Sms> g</Response>"
+    )
+    assert document.verbs == (Reply("ce", to="+1"),)
+    assert codes(document) == [12200, 12200, 12200, 12200, 12200]
+
+
+def test_a_voice_verb_is_14110_and_what_it_holds_is_skipped() -> None:
+    document = xml("<Response><Gather><Say>hi</Say></Gather><Message>a</Message></Response>")
+    assert document.verbs == (Reply("a"),)
+    assert codes(document) == [14110]
+
+
+def test_a_message_in_a_message_is_skipped() -> None:
+    document = xml("<Response><Message>a<Message>b</Message>c</Message></Response>")
+    assert document.verbs == (Reply("ac"),)
+    assert codes(document) == [12200]
+
+
+def test_nothing_is_run_after_a_redirect() -> None:
+    document = xml(
+        "<Response><Message>a</Message><Redirect> /b?x=1&amp;y=2 </Redirect>"
+        "<Message>c</Message><Redirect>/d</Redirect></Response>"
+    )
+    assert document.verbs == (Reply("a"), Redirect("/b?x=1&y=2"))
+
+
+def test_a_wrong_method_is_14104_and_posted() -> None:
+    document = xml('<Response><Redirect method="PUT">/a</Redirect></Response>')
+    assert document.verbs == (Redirect("/a", "POST"),)
+    assert codes(document) == [14104]
+
+
+def test_white_space_around_a_body_goes_and_inside_stays() -> None:
+    document = xml("<Response><Message>\n  <Body> two\n lines </Body>\n</Message></Response>")
+    assert document.verbs == (Reply("two\n lines"),)
+
+
+def test_comments_and_cdata_are_xml() -> None:
+    document = xml("<Response><!-- a --><Message><![CDATA[<b>&]]></Message></Response>")
+    assert document == Document((Reply("<b>&"),))
+
+
+def test_the_header_names_the_alphabet() -> None:
+    text = "<Response><Message>né</Message></Response>"
+    assert parse(200, "text/xml; charset=latin-1", text.encode("latin-1")).verbs == (Reply("né"),)
+    assert parse(200, "text/plain; charset=nonsense", "né".encode()).verbs == (Reply("né"),)
+
+
+def test_depth_has_a_limit() -> None:
+    def nested(depth: int) -> str:
+        return "<Response>" + "<a>" * depth + "</a>" * depth + "</Response>"
+
+    assert codes(xml(nested(15))) == [12200]
+    assert refused(nested(16)) == 12100
+
+
+def test_warnings_have_a_limit() -> None:
+    assert len(xml(f"<Response>{'<a/>' * 11}</Response>").warnings) == 10
+
+
+@given(st.binary(max_size=300), st.sampled_from(["text/xml", "text/plain", "text/html; charset=x"]))
+def test_nothing_else_is_ever_raised(body: bytes, kind: str) -> None:
+    with suppress(TwimlError):
+        assert isinstance(parse(200, kind, body), Document)
