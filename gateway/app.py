@@ -140,6 +140,7 @@ class Gateway:
             default_carrier_id=self._default_carrier_id,
             fleet=pipeline.fleet,
             receipts=pipeline.receipts,
+            pool_limit=self.settings.pool_limit,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,

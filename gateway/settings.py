@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         default=None, description="replaces the table of rates by sender kind and destination"
     )
     legacy_21606: bool = False
+    pool_limit: int = Field(
+        default=400, ge=1, le=10_000, description="numbers and short codes in one service (21714)"
+    )
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

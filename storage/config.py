@@ -6,7 +6,7 @@ picture with the version that it shows.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,10 @@ from storage.pool import Connection, Pool
 
 BUMP = "UPDATE config_version SET version = version + 1"
 CHANNEL = "tandem_config"
+
+
+class PoolFull(Exception):
+    """The pool of a service holds as many numbers and short codes as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +114,32 @@ async def delete_service(connection: Connection, service_id: int) -> None:
     await connection.execute("DELETE FROM services WHERE id = $1", service_id)
 
 
-async def add_member(connection: Connection, service_id: int, sender_id: int) -> None:
-    """Raises UniqueViolation when the sender is in a service already."""
+async def add_member(
+    connection: Connection,
+    service_id: int,
+    sender_id: int,
+    counted: Sequence[int] = (),
+    most: int = 0,
+) -> None:
+    """Put a sender into a pool that may hold `most` of the `counted` kinds.
+
+    Raises UniqueViolation when the sender is in a service already, PoolFull when the pool has
+    no room. Exact, because changes of configuration happen one after another.
+    """
     await connection.execute(
         "INSERT INTO service_senders (service_id, sender_id) VALUES ($1, $2)",
         service_id,
         sender_id,
     )
+    if counted:
+        held = await connection.fetchval(
+            "SELECT count(*) FROM service_senders AS m JOIN senders AS s ON s.id = m.sender_id"
+            " WHERE m.service_id = $1 AND s.kind = ANY ($2::smallint[])",
+            service_id,
+            counted,
+        )
+        if held > most:
+            raise PoolFull
 
 
 async def remove_member(connection: Connection, service_id: int, sender_id: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -18,7 +18,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import accounts, carriers, messages, numbers, services
+from gateway.api import (
+    accounts,
+    carriers,
+    channel_senders,
+    messages,
+    numbers,
+    pools,
+    services,
+    short_codes,
+)
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, Handler
@@ -67,6 +76,12 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready: the database is away\n", status_code=503)
 
+    def pool_routes() -> Iterator[Route]:
+        for members in pools.COLLECTIONS:
+            path = f"{SERVICE}/{members.path}"
+            yield resource(path, get=members.list_, post=members.create)
+            yield resource(f"{path}/{{sid}}", get=members.fetch, delete=members.delete)
+
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -85,13 +100,23 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             post=numbers.update,
             delete=numbers.delete,
         ),
+        resource(f"{ACCOUNT}/SMS/ShortCodes.json", get=short_codes.list_, post=short_codes.create),
+        resource(
+            f"{ACCOUNT}/SMS/ShortCodes/{{sid}}.json",
+            get=short_codes.fetch,
+            post=short_codes.update,
+            delete=short_codes.delete,
+        ),
         resource("/messaging/v1/Services", get=services.list_, post=services.create),
         resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
-        resource(f"{SERVICE}/PhoneNumbers", get=services.list_numbers, post=services.add_number),
+        *pool_routes(),
         resource(
-            f"{SERVICE}/PhoneNumbers/{{sid}}",
-            get=services.fetch_number,
-            delete=services.remove_number,
+            "/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create
+        ),
+        resource(
+            "/tandem/v1/ChannelSenders/{sid}",
+            get=channel_senders.fetch,
+            delete=channel_senders.delete,
         ),
         resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
         resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.render import created_message
@@ -21,15 +22,14 @@ from gateway.dispatch.accept import Acceptor, Overloaded, Rejected, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.message import Message
 from gateway.dispatch.route import Draft, Router
-from gateway.routing.destination import Destination, parse_destination
-from gateway.routing.pool import Pool
-from gateway.routing.selector import QUEUES_FULL, Needs, select
+from gateway.routing.destination import Destination
+from gateway.routing.pool import Pool, SenderKind
+from gateway.routing.question import QUEUES_FULL, UNREACHABLE, UNUSABLE_FROM, Needs
+from gateway.routing.selector import select
 from smpp.pdu import Tlvs
 from storage.ids import Id
 
 SERVICE_SID: Final = re.compile(r"^MG[0-9a-fA-F]{32}$")
-SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
-ALPHANUMERIC: Final = re.compile(r"^(?=.*[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}$")
 MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
@@ -62,7 +62,9 @@ class Creation:
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
-        destination = _destination(form)
+        recipient_text = form.get("To")
+        if not recipient_text:
+            raise ApiError(21604)
         sender_text = form.get("From")
         service_text = form.get("MessagingServiceSid")
         if sender_text and SERVICE_SID.match(sender_text) and not service_text:
@@ -70,8 +72,10 @@ class Creation:
         if not sender_text and not service_text:
             raise ApiError(21603)
         body = _body(form)
-        if sender_text and not _well_formed_sender(sender_text):
+        destination = read_destination(recipient_text, sender_text)
+        if sender_text and not is_sender(sender_text):
             raise ApiError(21212)
+        channel = check_channels(recipient_text, sender_text)
         if service_text and not SERVICE_SID.match(service_text):
             raise ApiError(21705)
         callback = form.get("StatusCallback")
@@ -88,11 +92,14 @@ class Creation:
                 raise ApiError(21701)
             if service.pool.empty:
                 raise ApiError(21704, status=400)
-        record: SenderRecord | None = None
-        if sender_text:
-            record = self._sender(account, _normal_sender(sender_text), service)
-        if sender_text and destination.e164 == _normal_sender(sender_text):
+        if channel:  # nothing carries another channel yet
+            raise ApiError(21703 if service is not None else 63007)
+        explicit = normal_sender(sender_text) if sender_text else None
+        if explicit == destination.e164:
             raise ApiError(21266)
+        record: SenderRecord | None = None
+        if explicit is not None:
+            record = self._sender(account, explicit, destination, service)
         if service is None:
             assert record is not None
             self._check_route(destination, record)
@@ -114,7 +121,7 @@ class Creation:
             message,
             destination,
             sender=record,
-            explicit=_normal_sender(sender_text) if sender_text else None,
+            explicit=explicit,
             smart=smart,
         )
 
@@ -145,16 +152,19 @@ class Creation:
             raise _accept_error(error) from None
 
     def _sender(
-        self, account: Account, address: str, service: Service | None
+        self, account: Account, address: str, destination: Destination, service: Service | None
     ) -> SenderRecord | None:
         """The sender of an explicit From.
 
         With a service a wrong one fails later, as everything that depends on the pool does
-        (messaging-services §0.3); without one it is told at once.
+        (messaging-services §0.3); without one it is told at once. An alphanumeric ID may be used
+        without a service by an account that has it in any of its services.
         """
         record = self.directory.senders_by_address.get(address)
         if service is not None:
             return record
+        if record is None:
+            record = self.directory.alphanumeric(account.id, address, destination.country)
         if record is None:
             raise ApiError(21606 if self.legacy_21606 else 21659)
         if record.account_id != account.id:
@@ -197,22 +207,16 @@ class Creation:
             None,
             record.sender.address,
         )
-        if choice.sender is None:
-            raise ApiError(21611 if choice.code == QUEUES_FULL else choice.code)
-
-
-def _destination(form: Form) -> Destination:
-    text = form.get("To")
-    if not text:
-        raise ApiError(21604)
-    if SHORT_CODE.match(text) and len(text) <= 6:
-        raise ApiError(21265)
-    if ":" in text:
-        raise ApiError(63007, "this channel is not served")
-    destination = parse_destination(text)
-    if destination is None:
-        raise ApiError(21211, f"The 'To' number {text[:40]} is not a valid phone number.")
-    return destination
+        if choice.sender is not None:
+            return
+        code = choice.code
+        if code == QUEUES_FULL:
+            code = 21611
+        elif code == UNUSABLE_FROM and not self.legacy_21606:
+            code = 21659  # a short code of another country
+        elif code == UNREACHABLE and record.sender.kind is SenderKind.ALPHA:
+            code = 21657
+        raise ApiError(code)
 
 
 def _body(form: Form) -> str:
@@ -248,24 +252,6 @@ def _refuse_what_is_not_built(form: Form) -> None:
 
 def _check_callback(url: str) -> None:
     check_url(url, "StatusCallback", 21609)
-
-
-def _well_formed_sender(text: str) -> bool:
-    if text.startswith("+"):
-        return parse_destination(text) is not None
-    if text.isdigit():
-        return bool(SHORT_CODE.match(text)) or parse_destination("+" + text) is not None
-    return bool(ALPHANUMERIC.match(text)) or parse_destination(text) is not None
-
-
-def _normal_sender(text: str) -> str:
-    """A From as senders are filed: E.164, short code, or the alphanumeric id as it is."""
-    if SHORT_CODE.match(text):
-        return text
-    if ALPHANUMERIC.match(text):
-        return text
-    number = parse_destination(text if text.startswith("+") else "+" + text.lstrip("0"))
-    return number.e164 if number is not None else text
 
 
 def _accept_error(error: Exception) -> ApiError:

@@ -1,8 +1,6 @@
 """`/IncomingPhoneNumbers`: numbers that the account owns (twilio-api §6).
 
-Creating one means: this number is ours, on that carrier. `CarrierName`, `SmsMps` (segments
-per second) and `MmsEnabled` are extensions; without them the number goes to the first carrier at
-the default rate of its kind, and carries no media.
+Creating one means: this number is ours, on that carrier.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gateway.api import sender_fields
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_2010, in_memory
@@ -23,23 +22,19 @@ from gateway.routing.pool import SenderKind
 from storage import config as config_rows
 from storage.pool import UniqueViolation
 
-NAME_LIMIT = 64
 URL_FIELDS = {
-    "SmsUrl": "sms_url",
-    "SmsFallbackUrl": "sms_fallback_url",
+    **sender_fields.SMS_URLS,
     "StatusCallback": "status_callback",
     "VoiceUrl": "voice_url",
     "VoiceFallbackUrl": "voice_fallback_url",
 }
 METHOD_FIELDS = {
-    "SmsMethod": "sms_method",
-    "SmsFallbackMethod": "sms_fallback_method",
+    **sender_fields.SMS_METHODS,
     "StatusCallbackMethod": "status_callback_method",
     "VoiceMethod": "voice_method",
     "VoiceFallbackMethod": "voice_fallback_method",
 }
 NUMBER_KINDS = (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
-HIGHEST_RATE = 100_000.0
 
 
 def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
@@ -88,20 +83,18 @@ async def create(call: Call) -> Response:
     number = parse_destination(text)
     if number is None:
         raise ApiError(21421)
-    carrier_id = _carrier_id(call)
     kind = SenderKind.TOLL_FREE if number.kind is NumberKind.TOLL_FREE else SenderKind.LONG_CODE
     sid = call.new_sid("PN")
     values = {
         "sid": sid,
         "account_id": call.account.id,
-        "carrier_id": carrier_id,
+        "carrier_id": sender_fields.carrier_id(call),
         "kind": kind.value,
         "address": number.e164,
         "country": number.country,
-        "friendly_name": (call.form.get("FriendlyName") or number.e164)[:NAME_LIMIT],
+        "friendly_name": number.e164,
         "settings": _settings(call.form, {}),
-        "rate": _rate(call.form),
-        "mms": call.form.flag("MmsEnabled") or False,
+        **sender_fields.changed_columns(call),
     }
     try:
         await change(call.deps, lambda connection: config_rows.insert_sender(connection, values))
@@ -145,15 +138,10 @@ async def fetch(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     record = _record(call)
-    values: dict[str, Any] = {"settings": _settings(call.form, record.settings)}
-    if name := call.form.get("FriendlyName"):
-        values["friendly_name"] = name[:NAME_LIMIT]
-    if "SmsMps" in call.form:
-        values["rate"] = _rate(call.form)
-    if "CarrierName" in call.form:
-        values["carrier_id"] = _carrier_id(call)
-    if (mms := call.form.flag("MmsEnabled")) is not None:
-        values["mms"] = mms
+    values = {
+        "settings": _settings(call.form, record.settings),
+        **sender_fields.changed_columns(call),
+    }
     sender_id = record.sender.id
     await change(
         call.deps, lambda connection: config_rows.update_sender(connection, sender_id, values)
@@ -174,41 +162,5 @@ def _record(call: Call) -> SenderRecord:
     return record
 
 
-def _carrier_id(call: Call) -> int:
-    name = call.form.get("CarrierName")
-    if name is None:
-        return call.deps.default_carrier_id()
-    carrier = call.deps.directory.carriers.get(name)
-    if carrier is None:
-        raise ApiError(20001, f"there is no carrier named {name[:64]}")
-    return carrier.id
-
-
-def _rate(form: Form) -> float | None:
-    """Segments per second; an empty value goes back to the default of the number's kind."""
-    text = form.get("SmsMps")
-    if not text:
-        return None
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= HIGHEST_RATE:
-        raise ApiError(20001, f"SmsMps must be above 0 and at most {HIGHEST_RATE:.0f}")
-    return rate
-
-
 def _settings(form: Form, before: dict[str, Any]) -> dict[str, Any]:
-    """URLs and methods; an empty URL clears the field."""
-    settings = dict(before)
-    for parameter, name in URL_FIELDS.items():
-        url = form.url(parameter, 21402)
-        if url is not None:
-            settings[name] = url or None
-    for parameter, name in METHOD_FIELDS.items():
-        method = form.get(parameter)
-        if method is not None:
-            if method.upper() not in ("GET", "POST"):
-                raise ApiError(21403)
-            settings[name] = method.upper()
-    return settings
+    return sender_fields.url_settings(form, before, URL_FIELDS, METHOD_FIELDS)

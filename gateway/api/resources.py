@@ -13,7 +13,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.auth import acting_account
+from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
@@ -38,6 +38,7 @@ class Deps:
     default_carrier_id: Callable[[], int]
     fleet: Fleet
     receipts: Receipts
+    pool_limit: int  # numbers and short codes in one service (21714)
 
 
 class Call:
@@ -47,12 +48,12 @@ class Call:
         self.request = request
         self.deps = deps
         self._body = body
-        authorization = request.headers.get("authorization")
+        given = request.headers.get("authorization")
+        authorization = given.encode() if given else None
         self.account: Account = acting_account(
-            deps.directory,
-            authorization.encode() if authorization else None,
-            request.path_params.get("account"),
+            deps.directory, authorization, request.path_params.get("account")
         )
+        self.credential: Account = authenticate(deps.directory, authorization)
 
     @cached_property
     def form(self) -> Form:
@@ -95,6 +96,11 @@ class Call:
     def path(self) -> str:
         """The path without the product prefix."""
         return str(self.request.scope["tandem.path"])
+
+    def operator_only(self, why: str) -> None:
+        """Raises ApiError 20403 unless a parent account's credentials are used."""
+        if self.credential.owner_id is not None:
+            raise ApiError(20403, why)
 
     def missing(self) -> ApiError:
         return not_found(self.path)

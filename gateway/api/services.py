@@ -1,4 +1,4 @@
-"""`/v1/Services`: messaging services and the numbers in their pools (twilio-api §5)."""
+"""`/v1/Services`: messaging services (twilio-api §5.1); their pools are in `pools.py`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, answer, change, gone
-from gateway.dispatch.directory import SenderRecord, Service
-from gateway.routing.pool import SenderKind
+from gateway.dispatch.directory import Service
 from storage import config as config_rows
-from storage.pool import UniqueViolation
 
 NAME_LIMIT = 64
-POOL_LIMIT = 400  # numbers and short codes (21714)
 VALIDITY_S = (1, 36_000)
 
 URLS = {
@@ -116,11 +113,11 @@ async def list_(call: Call) -> Response:
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_service(call), call.account.sid, call.origin))
+    return answer(render(service_of(call), call.account.sid, call.origin))
 
 
 async def update(call: Call) -> Response:
-    service = _service(call)
+    service = service_of(call)
     values: dict[str, Any] = {"settings": _settings(call.form, service.settings)}
     if (name := _name(call.form, required=False)) is not None:
         values["friendly_name"] = name
@@ -132,105 +129,19 @@ async def update(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """The service goes, its numbers stay the account's."""
-    service = _service(call)
+    """The service goes; its numbers stay the account's, its alphanumeric IDs go with it."""
+    service = service_of(call)
     await change(call.deps, lambda connection: config_rows.delete_service(connection, service.id))
     return gone()
 
 
-# PhoneNumbers in the pool ------------------------------------------------------------------
-
-
-def render_member(record: SenderRecord, service: Service, account_sid: str, origin: str) -> Any:
-    sender = record.sender
-    capabilities = [
-        name
-        for name, has in (("Voice", record.voice), ("SMS", sender.sms), ("MMS", sender.mms))
-        if has
-    ]
-    joined = record.joined_at or record.created_at
-    return {
-        "sid": record.sid,
-        "account_sid": account_sid,
-        "service_sid": service.sid,
-        "phone_number": sender.address,
-        "country_code": sender.country,
-        "capabilities": capabilities,
-        "date_created": iso8601(joined),
-        "date_updated": iso8601(joined),
-        "url": f"{origin}/v1/Services/{service.sid}/PhoneNumbers/{record.sid}",
-    }
-
-
-async def add_number(call: Call) -> Response:
-    service = _service(call)
-    sid = call.form.get("PhoneNumberSid")
-    if not sid:
-        raise ApiError(20001, "Missing required parameter PhoneNumberSid in the post body")
-    found = call.deps.directory.senders.get("PN" + sid[2:].lower())
-    if found is None or found.account_id != call.account.id or sid[:2].upper() != "PN":
-        raise ApiError(20404, f"The requested resource {sid[:64]} was not found")
-    record = found
-    if record.service_id is not None:
-        raise ApiError(21710 if record.service_id == service.id else 21712)
-    if not (record.sender.sms or record.sender.mms):
-        raise ApiError(21715)
-    if len(service.pool.senders) >= POOL_LIMIT:
-        raise ApiError(21714)
-    try:
-        await change(
-            call.deps,
-            lambda connection: config_rows.add_member(connection, service.id, record.sender.id),
-        )
-    except UniqueViolation:
-        raise ApiError(21712) from None
-    record = call.deps.directory.senders[record.sid]
-    return answer(render_member(record, service, call.account.sid, call.origin), 201)
-
-
-async def list_numbers(call: Call) -> Response:
-    service = _service(call)
-    records = [
-        call.deps.directory.senders_by_id[sender.id]
-        for sender in service.pool.senders
-        if sender.kind in (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
-    ]
-    request = call.page
-    rest = in_memory(records, request, lambda record: record.sid)
-    page, token = cut(rest, request, lambda record: record.sid)
-    rows = [render_member(record, service, call.account.sid, call.origin) for record in page]
-    return answer(envelope_v1("phone_numbers", rows, call.origin + call.path, request, token))
-
-
-async def fetch_number(call: Call) -> Response:
-    service = _service(call)
-    record = _member(call, service)
-    return answer(render_member(record, service, call.account.sid, call.origin))
-
-
-async def remove_number(call: Call) -> Response:
-    service = _service(call)
-    sender_id = _member(call, service).sender.id
-    await change(
-        call.deps,
-        lambda connection: config_rows.remove_member(connection, service.id, sender_id),
-    )
-    return gone()
-
-
-def _service(call: Call) -> Service:
+def service_of(call: Call) -> Service:
+    """The service of the path. Raises ApiError 20404."""
     sid = "MG" + call.request.path_params["service"][2:].lower()
     service = call.deps.directory.services.get(sid)
     if service is None or service.account_id != call.account.id:
         raise call.missing()
     return service
-
-
-def _member(call: Call, service: Service) -> SenderRecord:
-    record = call.deps.directory.senders.get("PN" + call.request.path_params["sid"][2:].lower())
-    if record is None or record.service_id != service.id:
-        raise ApiError(21711, status=404)
-    return record
 
 
 def _name(form: Form, *, required: bool) -> str | None:

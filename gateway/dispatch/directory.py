@@ -61,7 +61,7 @@ class SenderRecord:
     settings: dict[str, Any]
     created_at: datetime
     updated_at: datetime
-    service_id: int | None = None
+    service_id: int | None = None  # the one whose pool it is in
     joined_at: datetime | None = None
 
     @property
@@ -99,7 +99,9 @@ class Directory:
     carriers: dict[str, Carrier] = field(default_factory=dict)  # by name
     senders: dict[str, SenderRecord] = field(default_factory=dict)  # by SID
     senders_by_id: dict[int, SenderRecord] = field(default_factory=dict)
+    # Of whatever has one owner, so all but alphanumeric IDs.
     senders_by_address: dict[str, SenderRecord] = field(default_factory=dict)
+    alphanumerics: dict[tuple[int, str], list[SenderRecord]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
 
@@ -121,10 +123,28 @@ class Directory:
         self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in picture.carriers}
         self.senders = {record.sid: record for record in records}
         self.senders_by_id = {record.sender.id: record for record in records}
-        self.senders_by_address = {record.sender.address: record for record in records}
+        self.senders_by_address, self.alphanumerics = {}, {}
+        for record in records:
+            if record.sender.kind is SenderKind.ALPHA:
+                key = record.account_id, record.sender.address
+                self.alphanumerics.setdefault(key, []).append(record)
+            else:
+                self.senders_by_address[record.sender.address] = record
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
         self.version = picture.version
+
+    def alphanumeric(self, account_id: int, address: str, country: str) -> SenderRecord | None:
+        """An alphanumeric ID of any of the account's services; that for `country` first."""
+        found = self.alphanumerics.get((account_id, address))
+        if not found:
+            return None
+
+        def distance(record: SenderRecord) -> int:
+            return (country, "").index(record.sender.destination_country)
+
+        able = [one for one in found if one.sender.destination_country in (country, "")]
+        return min(able, key=distance) if able else found[0]
 
     def acts_for(self, credential: Account, account_sid: str) -> Account | None:
         """The account a request acts for: the credential's own or a subaccount of it."""
@@ -142,7 +162,12 @@ def _only(row: Any, shape: type) -> dict[str, Any]:
 
 def _sender_record(row: Any, membership: Any) -> SenderRecord:
     kind = SenderKind(row["kind"])
-    joined_at = membership["created_at"] if membership else None
+    if row["service_id"] is not None:  # an alphanumeric ID, made in its pool
+        service_id, joined_at = row["service_id"], row["created_at"]
+    elif membership:
+        service_id, joined_at = membership["service_id"], membership["created_at"]
+    else:
+        service_id = joined_at = None
     number = parse_destination(row["address"]) if kind is SenderKind.LONG_CODE else None
     sender = Sender(
         id=row["id"],
@@ -154,8 +179,8 @@ def _sender_record(row: Any, membership: Any) -> SenderRecord:
         sms=row["sms"],
         mms=row["mms"],
         rate=row["rate"],
-        carrier_id=row["carrier_id"],
-        destination_country="",
+        carrier_id=row["carrier_id"] or 0,
+        destination_country=row["destination_country"],
         added_at=joined_at.timestamp() if joined_at else 0.0,
     )
     return SenderRecord(
@@ -166,7 +191,7 @@ def _sender_record(row: Any, membership: Any) -> SenderRecord:
         settings=row["settings"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        service_id=membership["service_id"] if membership else None,
+        service_id=service_id,
         joined_at=joined_at,
     )
 
