@@ -24,6 +24,7 @@ from gateway.inbound.receive import Inbound
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.client import WebhookClient
+from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from storage import config as config_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -118,6 +119,9 @@ class Gateway:
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
+            debugger = Debugger(client, pipeline.directory, self._clock, self._random)
+            pipeline.alerts.written = debugger.tell
+            pipeline.start_stage("debugger", debugger.run())
             await self._serve(pipeline, posting, listener)
 
     async def _serve(

@@ -1,19 +1,70 @@
-"""Alerts: the debugger's entries, append only."""
+"""Alerts: the debugger's entries, append only, forgotten after a while."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
 from storage.pool import Pool, Row
 
-INSERT = """
-INSERT INTO alerts (account_id, code, level, text, resource) VALUES ($1, $2, $3, $4, $5)
+COLUMNS = (
+    "sid",
+    "at",
+    "account_id",
+    "code",
+    "level",
+    "text",
+    "resource",
+    "service",
+    "request_method",
+    "request_url",
+    "request_variables",
+    "request_headers",
+    "response_status",
+    "response_headers",
+    "response_body",
+)
+
+FETCH = "SELECT * FROM alerts WHERE sid = $1 AND account_id = $2"
+
+PAGE = """
+SELECT * FROM alerts
+ WHERE account_id = $1
+   AND ($2::text IS NULL OR id < (SELECT id FROM alerts WHERE sid = $2 AND account_id = $1))
+   AND ($3::text IS NULL OR level = $3)
+   AND ($4::timestamptz IS NULL OR at >= $4)
+   AND ($5::timestamptz IS NULL OR at <= $5)
+ ORDER BY id DESC
+ LIMIT $6
 """
 
-
-async def insert(
-    pool: Pool, *, account_id: int | None, code: int, level: str, text: str, resource: str | None
-) -> None:
-    await pool.execute(INSERT, account_id, code, level, text, resource)
+FORGET = "DELETE FROM alerts WHERE at < $1"
 
 
-async def newest(pool: Pool, most: int) -> list[Row]:
-    return await pool.fetch("SELECT * FROM alerts ORDER BY id DESC LIMIT $1", most)
+async def insert(pool: Pool, rows: Iterable[Sequence[Any]]) -> None:
+    """Write `rows` in the order of COLUMNS."""
+    async with pool.acquire() as connection:
+        await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
+
+
+async def fetch(pool: Pool, account_id: int, sid: str) -> Row | None:
+    return await pool.fetchrow(FETCH, sid, account_id)
+
+
+async def page(
+    pool: Pool,
+    account_id: int,
+    *,
+    most: int,
+    before: str | None,
+    level: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> list[Row]:
+    """At most `most` alerts of an account, newest first, older than the one named `before`."""
+    return await pool.fetch(PAGE, account_id, before, level, since, until, most)
+
+
+async def forget(pool: Pool, before: datetime) -> None:
+    await pool.execute(FORGET, before)

@@ -79,13 +79,20 @@ async def insert_account(
 
 
 async def update_account(
-    connection: Connection, account_id: int, *, friendly_name: str, status: str
+    connection: Connection,
+    account_id: int,
+    *,
+    friendly_name: str,
+    status: str,
+    debugger_url: str | None,
 ) -> None:
     await connection.execute(
-        "UPDATE accounts SET friendly_name = $2, status = $3, updated_at = now() WHERE id = $1",
+        "UPDATE accounts SET friendly_name = $2, status = $3, debugger_url = $4,"
+        " updated_at = now() WHERE id = $1",
         account_id,
         friendly_name,
         status,
+        debugger_url,
     )
 
 

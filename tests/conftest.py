@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hooks import Hooks
 from testing import GatewayUnderTest, Receiver, Sdk
 
 from smpp.smsc import Scenario, Smsc
@@ -64,6 +65,13 @@ async def smsc() -> AsyncIterator[Smsc]:
 async def receiver() -> AsyncIterator[Receiver]:
     """The app's side of status callbacks."""
     async with Receiver() as one:
+        yield one
+
+
+@pytest.fixture
+async def hooks() -> AsyncIterator[Hooks]:
+    """The app's server for everything else."""
+    async with Hooks() as one:
         yield one
 
 

@@ -29,6 +29,7 @@ def render(account: Account, directory: Directory) -> dict[str, Any]:
         "status": account.status,
         "type": "Full",
         "auth_token": account.auth_token,
+        "debugger_url": account.debugger_url,
         "date_created": rfc2822_of(account.created_at),
         "date_updated": rfc2822_of(account.updated_at),
         "uri": f"{uri}.json",
@@ -75,7 +76,7 @@ async def fetch(call: Call) -> Response:
 
 
 async def update(call: Call) -> Response:
-    """FriendlyName, and (a subaccount's, by its owner) Status."""
+    """FriendlyName, (a subaccount's, by its owner) Status, and our DebuggerUrl."""
     account = _target(call)
     name = call.form.get("FriendlyName")
     status = call.form.get("Status")
@@ -83,6 +84,9 @@ async def update(call: Call) -> Response:
         raise ApiError(20001, f"Status must be one of {', '.join(STATUSES)}")
     if status not in (None, account.status) and account.id == call.account.id:
         raise ApiError(20403, "an account cannot change its own status")
+    debugger_url = call.form.url("DebuggerUrl", 21402)
+    if debugger_url is None:
+        debugger_url = account.debugger_url
     await change(
         call.deps,
         lambda connection: config_rows.update_account(
@@ -90,6 +94,7 @@ async def update(call: Call) -> Response:
             account.id,
             friendly_name=(name or account.friendly_name)[:NAME_LIMIT],
             status=status or account.status,
+            debugger_url=debugger_url or None,
         ),
     )
     return answer(render(call.deps.directory.accounts[account.sid], call.deps.directory))

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api import (
     accounts,
+    alerts,
     carriers,
     channel_senders,
     messages,
@@ -118,6 +119,8 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             get=channel_senders.fetch,
             delete=channel_senders.delete,
         ),
+        resource("/monitor/v1/Alerts", get=alerts.list_),
+        resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
         resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
         resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
         resource(

@@ -27,6 +27,7 @@ class Account:
     auth_token: str
     created_at: datetime
     updated_at: datetime
+    debugger_url: str | None
 
     def knows(self, secret: str) -> bool:
         """Whether `secret` is this account's auth token; takes the same time for any answer."""

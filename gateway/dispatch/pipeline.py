@@ -90,13 +90,13 @@ class Pipeline:
             rate_per_second=settings.default_rate_per_second,
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
-        self.alerts = Alerts(pool, clock)
-        self.writer = Writer(url, self._committed)
+        self.alerts = Alerts(pool, clock, random)
+        self.writer = Writer(url, self._committed, self._settled)
         self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
         self.submitter = Submitter(
             url, self.pacer, self.writer, self.receipts, clock, self.router.release
         )
-        self.acceptor = Acceptor(url, self.router, self.submitter, self._committed, self._remember)
+        self.acceptor = Acceptor(url, self.router, self.submitter, self._accepted, self._remember)
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self._url = url
         self._random = random
@@ -238,6 +238,22 @@ class Pipeline:
     def _committed(self, message: Message) -> None:
         if message.callback_url is not None:
             self.owe_callbacks(message)
+
+    def _accepted(self, message: Message) -> None:
+        self._committed(message)
+        if message.status.final:
+            self._settled(message)
+
+    def _settled(self, message: Message) -> None:
+        """The message reached its final status just now: a failed one is an alert."""
+        if message.status in (Status.FAILED, Status.UNDELIVERED) and message.error_code:
+            service = self.directory.services_by_id.get(message.service_id or 0)
+            self.alerts.message_failed(
+                message.error_code,
+                message.sid,
+                message.account_id,
+                service.sid if service is not None else None,
+            )
 
     def _remember(self, message: Message) -> None:
         self.receipts.live[message.id] = message

@@ -39,9 +39,15 @@ class Submission(NamedTuple):
 class Writer:
     """Owns one connection and the order of what is written."""
 
-    def __init__(self, url: str, committed: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        committed: Callable[[Message], None],
+        settled: Callable[[Message], None],
+    ) -> None:
         self._url = url
         self._committed = committed
+        self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}
         self._submissions: list[Submission] = []
         self._receipts: list[tuple[Id, int, int]] = []
@@ -147,8 +153,11 @@ class Writer:
         self.flushes += 1
         self.written += len(batch.marked)
         for message, status in zip(batch.marked, batch.columns[1], strict=True):
+            settled = status.final and not message.committed.final
             message.committed = status
             self._committed(message)
+            if settled:
+                self._settled(message)
         for call, arguments in batch.after:
             call(*arguments)
 

@@ -1,42 +1,72 @@
-"""Alerts: what an operator or an app should hear of, kept beside the logs.
+"""Alerts: what an operator or an app should hear of, kept beside the logs (twilio-api §9).
 
 Raised from anywhere, written by one task: whoever raises one does not wait, and an alert storm
-is bounded by the queue and by one alert of a kind per minute.
+is bounded by the queue and by one alert of a kind, about one thing, per minute.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
 
 from gateway.clock import Clock
 from storage import alerts as alert_rows
-from storage.pool import DatabaseUnavailable, Pool
+from storage.pool import BadRow, DatabaseUnavailable, Pool
 
 log = logging.getLogger(__name__)
 
-BOUND = 1_000  # alerts waiting to be written
+BOUND = 10_000  # alerts waiting to be written; beyond it they are counted, and lost
+BATCH = 500
+KINDS_BOUND = 10_000  # kinds of alerts whose last time is remembered
 QUIET_S = 60.0  # a repeat of the same alert within this is only counted
+TEXT_LIMIT = 2_000  # characters kept of a body, a URL, a form
+KEEP = timedelta(days=30)
+FORGET_EVERY_S = 3600.0
 LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "notice": logging.INFO}
 
 
-class Alert(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request to an app, and what came of it. Headers and variables are forms."""
+
+    method: str
+    url: str
+    variables: str = ""
+    headers: str = ""
+    status: int = 0  # 0: no answer
+    response_headers: str = ""
+    response_body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    sid: str
+    at: float  # wall clock
     code: int
     level: str  # error, warning, notice
-    text: str
+    text: str  # "" where the code says all
     resource: str | None = None  # a SID, or the name of a carrier
     account_id: int | None = None  # None: the operator's
+    service: str | None = None  # a SID
+    exchange: Exchange | None = None
 
 
 class Alerts:
-    """Takes alerts from every stage."""
+    """Takes alerts from every stage. `written` hears of those that are in the table."""
 
-    def __init__(self, pool: Pool, clock: Clock) -> None:
+    def __init__(self, pool: Pool, clock: Clock, random: Random) -> None:
         self._pool = pool
         self._clock = clock
+        self._random = random
         self._queue: asyncio.Queue[Alert] = asyncio.Queue(BOUND)
-        self._last: dict[tuple[int, str | None, int | None], float] = {}
+        self._last: dict[tuple[object, ...], float] = {}
+        self._forget_at = 0.0
+        self.written: Callable[[Sequence[Alert]], None] = lambda alerts: None
         self.raised = 0
         self.dropped = 0
 
@@ -48,34 +78,115 @@ class Alerts:
         level: str = "warning",
         resource: str | None = None,
         account_id: int | None = None,
+        service: str | None = None,
+        exchange: Exchange | None = None,
+        subject: str | None = None,
+        logged_as: str | None = None,
     ) -> None:
-        """Raise an alert. Never blocks, never fails."""
+        """Raise an alert. Never blocks, never fails.
+
+        `subject` is what it is about, for the one a minute; by default the resource. `logged_as`
+        is the same for the log, where many alerts have one cause (a host that is down).
+        """
         self.raised += 1
-        now = self._clock.monotonic()
-        key = (code, resource, account_id)
-        if now - self._last.get(key, -QUIET_S) < QUIET_S:
+        if not self._is_first(("alert", code, subject or resource, account_id)):
             self.dropped += 1
             return
-        if len(self._last) > BOUND:
+        if logged_as is None or self._is_first(("log", code, logged_as, account_id)):
+            log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra={"alert": code})
+        self._put(code, level, text, resource, account_id, service, exchange)
+
+    def _is_first(self, key: tuple[object, ...]) -> bool:
+        """Whether this was not said within the last minute."""
+        now = self._clock.monotonic()
+        if now - self._last.get(key, -QUIET_S) < QUIET_S:
+            return False
+        if len(self._last) >= KINDS_BOUND:
             self._last = {k: at for k, at in self._last.items() if now - at < QUIET_S}
+            if len(self._last) >= KINDS_BOUND:
+                self._last.clear()
         self._last[key] = now
-        log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra={"alert": code})
-        try:
-            self._queue.put_nowait(Alert(code, level, text, resource, account_id))
-        except asyncio.QueueFull:
+        return True
+
+    def message_failed(
+        self, code: int, resource: str, account_id: int, service: str | None
+    ) -> None:
+        """One per message that failed, without a line in the log."""
+        self.raised += 1
+        self._put(code, "error", "", resource, account_id, service, None)
+
+    def _put(
+        self,
+        code: int,
+        level: str,
+        text: str,
+        resource: str | None,
+        account_id: int | None,
+        service: str | None,
+        exchange: Exchange | None,
+    ) -> None:
+        if self._queue.full():
             self.dropped += 1
+            return
+        sid = f"NO{self._random.getrandbits(128):032x}"
+        at = self._clock.wall()
+        self._queue.put_nowait(
+            Alert(sid, at, code, level, text, resource, account_id, service, exchange)
+        )
 
     async def run(self) -> None:
+        """Write what is raised, in batches of whatever has gathered; until cancelled."""
         while True:
-            alert = await self._queue.get()
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
             try:
-                await alert_rows.insert(
-                    self._pool,
-                    account_id=alert.account_id,
-                    code=alert.code,
-                    level=alert.level,
-                    text=alert.text,
-                    resource=alert.resource,
-                )
+                await alert_rows.insert(self._pool, map(_row, batch))
+                await self._forget()
             except DatabaseUnavailable as error:
-                log.warning("an alert was only logged: %s", error)
+                log.warning("%d alerts were only logged: %s", len(batch), error)
+            except BadRow as error:
+                log.error("%d alerts can't be stored: %s", len(batch), error)
+            else:
+                self.written(batch)
+
+    async def _forget(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_S
+            at = datetime.fromtimestamp(self._clock.wall(), UTC)
+            await alert_rows.forget(self._pool, at - KEEP)
+
+
+def _row(alert: Alert) -> tuple[Any, ...]:
+    """In the order of `storage.alerts.COLUMNS`."""
+    exchange = alert.exchange
+    return (
+        alert.sid,
+        datetime.fromtimestamp(alert.at, UTC),
+        alert.account_id,
+        alert.code,
+        alert.level,
+        storable(alert.text),
+        storable(alert.resource) if alert.resource is not None else None,
+        alert.service,
+        *(
+            (
+                exchange.method,
+                storable(exchange.url),
+                storable(exchange.variables),
+                storable(exchange.headers),
+                exchange.status,
+                storable(exchange.response_headers),
+                storable(exchange.response_body),
+            )
+            if exchange is not None
+            else (None,) * 7
+        ),
+    )
+
+
+def storable(text: str) -> str:
+    """As much of a text from outside as is kept, without what no table takes."""
+    text = text[:TEXT_LIMIT].replace("\x00", "\ufffd")
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,105 @@
+"""`/v1/Alerts` of Monitor: what went wrong for an account, newest first (twilio-api §9)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from gateway.api.errors import MORE_INFO, ApiError, meaning
+from gateway.api.paging import cut, envelope_v1
+from gateway.api.render import API_VERSION, iso8601
+from gateway.api.resources import Call, answer
+from gateway.observe.alerts import Alert, Exchange
+from gateway.webhooks.debugger import more_info
+from storage import alerts as alert_rows
+from storage.pool import Row
+
+DETAILS = ("request_variables", "request_headers", "response_headers", "response_body")
+LEVELS = ("error", "warning", "notice", "debug")
+
+
+def render(row: Row, account_sid: str, origin: str, *, whole: bool) -> dict[str, Any]:
+    """The resource; with the request and its answer where it is fetched by itself."""
+    at = iso8601(row["at"])
+    resource = {
+        "sid": row["sid"],
+        "account_sid": account_sid,
+        "resource_sid": row["resource"],
+        "service_sid": row["service"],
+        "error_code": str(row["code"]),
+        "log_level": row["level"],
+        "alert_text": urlencode(more_info(_alert(row))),
+        "more_info": f"{MORE_INFO}{row['code']}",
+        "request_method": row["request_method"],
+        "request_url": row["request_url"],
+        "api_version": API_VERSION,
+        "date_created": at,
+        "date_generated": at,
+        "date_updated": at,
+        "url": f"{origin}/v1/Alerts/{row['sid']}",
+    }
+    if whole:
+        resource |= {name: row[name] for name in DETAILS}
+    return resource
+
+
+def _alert(row: Row) -> Alert:
+    exchange = None
+    if row["request_url"] is not None:
+        exchange = Exchange(
+            row["request_method"], row["request_url"], status=row["response_status"] or 0
+        )
+    return Alert(
+        row["sid"],
+        row["at"].timestamp(),
+        row["code"],
+        row["level"],
+        row["text"] or meaning(row["code"]),
+        exchange=exchange,
+    )
+
+
+async def list_(call: Call) -> Response:
+    request = call.page
+    level = call.filter("LogLevel")
+    if level is not None and level not in LEVELS:
+        raise ApiError(20001, f"LogLevel must be one of {', '.join(LEVELS)}")
+    rows = await alert_rows.page(
+        call.deps.pool,
+        call.account.id,
+        most=request.size + 1,
+        before=request.token.removeprefix("PA") if request.token else None,
+        level=level,
+        since=_moment(call, "StartDate"),
+        until=_moment(call, "EndDate"),
+    )
+    page, token = cut(rows, request, lambda row: row["sid"])
+    resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
+    return answer(envelope_v1("alerts", resources, call.origin + call.path, request, token))
+
+
+async def fetch(call: Call) -> Response:
+    sid = "NO" + call.request.path_params["sid"][2:].lower()
+    row = await alert_rows.fetch(call.deps.pool, call.account.id, sid)
+    if row is None:
+        raise call.missing()
+    return answer(render(row, call.account.sid, call.origin, whole=True))
+
+
+def _moment(call: Call, name: str) -> datetime | None:
+    """An ISO time; UTC without a zone. A date alone as EndDate is its last moment."""
+    text = call.filter(name)
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ApiError(20001, f"{name} is not a date") from None
+    if len(text) <= 10 and name == "EndDate":
+        at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    elif name == "EndDate" and not at.microsecond:
+        at = at.replace(microsecond=999_999)  # whole seconds are shown: that second counts
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
