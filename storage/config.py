@@ -6,7 +6,7 @@ picture with the version that it shows.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +64,15 @@ async def change(pool: Pool) -> AsyncIterator[Connection]:
             await connection.execute(BUMP)
             yield connection
         await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def listen(connection: Connection, rang: Callable[[], object]) -> None:
+    """Call `rang` whenever any process has changed the configuration."""
+
+    def heard(connection: Connection, process_id: int, channel: str, payload: object) -> None:
+        rang()
+
+    await connection.add_listener(CHANNEL, heard)
 
 
 async def insert_account(

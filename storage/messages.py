@@ -94,14 +94,20 @@ SELECT * FROM messages
  LIMIT $4
 """
 
-REASSIGN = """
+# Only what still waits gets a sender: a message canceled in the meantime stays canceled.
+ASSIGN = """
 UPDATE messages AS m
    SET sender_id = u.sender_id, carrier_id = u.carrier_id, sender = u.sender,
-       reference = u.reference, segments = u.segments, encoding = u.encoding
+       reference = u.reference, segments = u.segments, encoding = u.encoding,
+       status = u.status, error_code = u.error_code, waiting = u.waiting,
+       queued_at = u.queued_at, done_at = u.done_at
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::smallint[],
-              $7::smallint[])
-    AS u (id, sender_id, carrier_id, sender, reference, segments, encoding)
- WHERE m.id = u.id
+              $7::smallint[], $8::smallint[], $9::int[], $10::smallint[], $11::timestamptz[],
+              $12::timestamptz[])
+    AS u (id, sender_id, carrier_id, sender, reference, segments, encoding, status, error_code,
+          waiting, queued_at, done_at)
+ WHERE m.id = u.id AND m.id >= $13 AND m.id <= $14 AND m.waiting IS NOT NULL
+RETURNING m.id
 """
 
 DELETE = "DELETE FROM messages WHERE id = ANY($1::uuid[]) AND account_id = coalesce($2, account_id)"
@@ -171,9 +177,14 @@ async def owed(
     return await pool.fetch(OWED, after, since, inbound, most)
 
 
-async def reassign(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
-    """Write another sender for messages that wait. `columns` in the order of REASSIGN."""
-    await connection.execute(REASSIGN, *columns)
+async def assign(connection: Connection, columns: Sequence[Sequence[Any]]) -> set[Id]:
+    """Give stored messages a sender, or the reason why they get none; those that still waited.
+
+    `columns` are arrays in the order of ASSIGN.
+    """
+    ids = columns[0]
+    rows = await connection.fetch(ASSIGN, *columns, min(ids), max(ids))
+    return {row["id"] for row in rows}
 
 
 async def delete(connection: Connection, ids: Sequence[Id], account_id: int | None = None) -> bool:

@@ -18,10 +18,11 @@ from gateway.api.render import created_message
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.dispatch.accept import Acceptor, Overloaded, Rejected, Unavailable
+from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
+from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message
-from gateway.dispatch.route import Draft, Router
+from gateway.dispatch.route import Router
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Pool, SenderKind
 from gateway.routing.question import QUEUES_FULL, UNREACHABLE, UNUSABLE_FROM, Needs
@@ -123,6 +124,7 @@ class Creation:
             sender=record,
             explicit=explicit,
             smart=smart,
+            told_at_once=service is None,
         )
 
     def submit(
@@ -259,6 +261,8 @@ def _accept_error(error: Exception) -> ApiError:
         return ApiError(20429, "more messages wait than can be stored soon", headers=RETRY_AFTER_S)
     if isinstance(error, Unavailable):
         return ApiError(20503, headers=RETRY_AFTER_S)
+    if isinstance(error, OptedOut):
+        return ApiError(21610)
     if isinstance(error, Rejected):
         return ApiError(20500, "the message could not be stored")
     return ApiError(20500)

@@ -14,11 +14,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from gateway.dispatch.message import Message
-from gateway.dispatch.route import Draft, Router
+from gateway.dispatch.admission import Admission
+from gateway.dispatch.assign import Assigner
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.known import Known
+from gateway.dispatch.message import Message, Status
 from gateway.dispatch.rows import insert_row
 from gateway.dispatch.submit import Submitter
 from storage import messages as message_rows
+from storage import recipients as recipient_rows
 from storage.ids import Id
 from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
 
@@ -41,6 +45,10 @@ class Rejected(Exception):
     """This unit's own content could not be stored; nothing of it was (20500)."""
 
 
+class OptedOut(Exception):
+    """The recipient of a plain From has asked for no more: nothing was stored (21610)."""
+
+
 Done = Callable[[Exception | None], object]
 
 
@@ -59,14 +67,16 @@ class Acceptor:
     def __init__(
         self,
         url: str,
-        router: Router,
+        admission: Admission,
         submitter: Submitter,
+        assigner: Assigner,
         committed: Callable[[Message], None],
         remember: Callable[[Message], None],
     ) -> None:
         self._url = url
-        self._router = router
+        self._admission = admission
         self._submitter = submitter
+        self._assigner = assigner
         self._committed = committed
         self._remember = remember
         self._waiting: deque[Unit] = deque()
@@ -126,6 +136,7 @@ class Acceptor:
         while True:
             try:
                 connection = await open_connection(self._url)
+                await message_rows.tune_for_batches(connection)
                 if self._doubtful:
                     await message_rows.delete(connection, self._doubtful)
                     self._doubtful.clear()
@@ -155,34 +166,82 @@ class Acceptor:
         return units
 
     async def _flush(self, connection: Connection, units: list[Unit]) -> bool:
-        """Commit and answer these units. False: the database is gone."""
-        messages = [draft.message for unit in units for draft in unit.drafts]
-        for unit in units:
-            for draft in unit.drafts:
-                self._router.route(draft)
-        claimed = self._submitter.offer(messages)
+        """Commit and answer these units, and write what can go. False: the database is gone."""
         try:
-            await self._store(connection, units, messages)
-        except BadRow as error:
-            self._undo(messages, claimed)
-            if len(units) == 1:
-                log.error("a unit that can't be stored was rejected: %s", error)
-                self._answer(units, Rejected(str(error)))
-                return True
-            # One bad row fails a COPY: find it by halves, let the others through.
-            middle = len(units) // 2
-            return await self._flush(connection, units[:middle]) and await self._flush(
-                connection, units[middle:]
+            known = await self._admission.ask(
+                connection, [draft for unit in units for draft in unit.drafts]
             )
+            if known.blocks:
+                units = self._without_refused(units, known)
+            await self._accept(connection, units, known)
+            if not self._waiting:  # else the next flush lets go of the locks
+                await asyncio.sleep(0)  # what was written this turn leaves at its end
+                await recipient_rows.unlock(connection)
         except DatabaseUnavailable as error:
-            # Committed or not, nobody can say yet. The clients are told that nothing was
-            # stored, so that is made true first thing when the database is back.
-            self._doubtful.extend(message.id for message in messages)
-            log.error("database: %s; %d sends answered with 503", error, len(messages))
-            self._undo(messages, claimed)
+            log.error("database: %s", error)
             self._answer(units, Unavailable())
             self.available = False
             return False
+        return True
+
+    def _without_refused(self, units: list[Unit], known: Known) -> list[Unit]:
+        """Answer those whose recipient has opted out of a plain From; nothing is stored."""
+        kept = []
+        for unit in units:
+            if any(self._admission.refuses(draft, known) for draft in unit.drafts):
+                self._answer([unit], OptedOut())
+            else:
+                kept.append(unit)
+        return kept
+
+    async def _accept(self, connection: Connection, units: list[Unit], known: Known) -> None:
+        """Choose, commit, answer and pass on; the locks are held.
+
+        Raises what DatabaseUnavailable names when nothing of it was done, or nobody knows; then
+        the caller answers.
+        """
+        drafts = [draft for unit in units for draft in unit.drafts]
+        if not drafts:
+            return
+        messages = [draft.message for draft in drafts]
+        self._admission.choose(drafts, known)
+        claimed: list[Message] = []
+        try:
+            if known.reservations or known.dropped or any(unit.also for unit in units):
+                async with connection.transaction():
+                    await self._admission.reserve(connection, drafts, known)
+                    for unit in units:
+                        if unit.also is not None:
+                            await unit.also(connection)
+                    claimed = self._submitter.offer(messages)
+                    await message_rows.insert(connection, map(insert_row, messages))
+            else:
+                claimed = self._submitter.offer(messages)
+                # A COPY is a transaction of its own.
+                await message_rows.insert(connection, map(insert_row, messages))
+        except BadRow as error:
+            self._undo(drafts, claimed, known)
+            if len(units) == 1:
+                log.error("a unit that can't be stored was rejected: %s", error)
+                self._answer(units, Rejected(str(error)))
+                return
+            # One bad row fails a COPY: find it by halves, let the others through.
+            middle = len(units) // 2
+            for half in (units[:middle], units[middle:]):
+                await self._flush(connection, half)
+            return
+        except DatabaseUnavailable:
+            # Committed or not, nobody can say yet. The clients are told that nothing was
+            # stored, so that is made true first thing when the database is back.
+            self._doubtful.extend(message.id for message in messages)
+            log.error("%d sends answered with 503", len(messages))
+            self._undo(drafts, claimed, known)
+            raise
+        self._pass_on(units, drafts, claimed)
+
+    def _pass_on(self, units: list[Unit], drafts: list[Draft], claimed: list[Message]) -> None:
+        """The batch is committed."""
+        messages = [draft.message for draft in drafts]
         self.flushes += 1
         self.accepted += len(messages)
         for message in messages:
@@ -191,31 +250,19 @@ class Acceptor:
         self._answer(units, None)
         ours = set(claimed)
         self._submitter.wait(
-            message for message in messages if message.waiting and message not in ours
+            message
+            for message in messages
+            if message.status is Status.QUEUED and message not in ours
         )
+        self._assigner.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
         for message in messages:
             self._committed(message)
-        return True
 
-    async def _store(
-        self, connection: Connection, units: list[Unit], messages: list[Message]
-    ) -> None:
-        with_more = [unit.also for unit in units if unit.also is not None]
-        rows = map(insert_row, messages)
-        if not with_more:
-            await message_rows.insert(connection, rows)  # a COPY is a transaction of its own
-            return
-        async with connection.transaction():
-            for also in with_more:
-                await also(connection)
-            await message_rows.insert(connection, rows)
-
-    def _undo(self, messages: list[Message], claimed: list[Message]) -> None:
+    def _undo(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
         self._submitter.withdraw(claimed)
-        for message in messages:
-            self._router.release(message)
-            message.reset()
+        self._admission.take_back(drafts)
+        self._admission.forget(known)
 
     def _answer(self, units: list[Unit], error: Exception | None) -> None:
         for unit in units:

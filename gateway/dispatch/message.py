@@ -61,6 +61,7 @@ class Flag(IntFlag):
 
     POSSIBLE_DUPLICATE = 1  # sent again after an answer was lost (design §3.3)
     MEDIA = 2  # the SID starts with MM
+    DESPITE_OPT_OUT = 4  # the one confirmation of a STOP: it passes the block list (§7.4)
 
 
 class Trouble(IntFlag):
@@ -132,6 +133,7 @@ class Message:
         callback_url: str | None = None,
         valid_until: float = 0.0,
         tlvs: Tlvs = (),
+        flags: int = 0,
     ) -> None:
         self.id = id
         self.account_id = account_id
@@ -143,31 +145,15 @@ class Message:
         self.tlvs = tlvs
         """SMPP parameters that came with it, for the carriers that take them."""
         self.direction = direction
-        self.reset()
-
-    def reset(self) -> None:
-        """As just built: nothing was chosen, nothing happened."""
-        # Chosen by routing.
-        self.sender_id = 0  # 0: none yet
-        self.carrier_id = 0
-        self.sender: str | None = None
-        self.content: Content | None = None  # dropped once every segment is answered
-        self.encoding = Encoding.GSM7
-        self.segments = 0
-        self.expires_at = 0.0  # `valid_until` on the monotonic clock, while it waits
-        self.destination_class = DestinationClass.INTERNATIONAL
+        self.flags = flags
         self.priority = 0
         self.reference = 0
+        self.unassign()
 
         # Its life so far.
-        self.status = Status.ACCEPTED
-        self.committed = Status.ACCEPTED  # the status last written to Postgres
-        self.error_code = 0
-        self.flags = 0
-        self.waiting = True  # not claimed yet
         self.queued_at = 0.0
+        self.committed = Status.ACCEPTED  # the status last written to Postgres
         self.sent_at = 0.0
-        self.done_at = 0.0
         self.done_date: str | None = None
         self.outstanding = 0  # bit i: segment i was given to a bind, its outcome is open
         self.answered = 0  # bit i: segment i has its submit_sm_resp
@@ -180,6 +166,21 @@ class Message:
         self.callbacks_done = 0
         self.handling = 0  # what an inbound one still leads to (gateway.inbound.handling)
         self.calling = False  # a status callback is under way or planned
+
+    def unassign(self) -> None:
+        """As before a sender was chosen."""
+        self.status = Status.ACCEPTED
+        self.sender_id = 0  # 0: none yet
+        self.carrier_id = 0
+        self.sender: str | None = None
+        self.content: Content | None = None  # dropped once every segment is answered
+        self.encoding = Encoding.GSM7
+        self.segments = 0
+        self.expires_at = 0.0  # `valid_until` on the monotonic clock, while it waits
+        self.destination_class = DestinationClass.INTERNATIONAL
+        self.error_code = 0
+        self.done_at = 0.0
+        self.waiting = True  # not claimed yet
 
     def heard(self, tlvs: bytes) -> None:
         """The carrier sent these optional parameters with an answer or a receipt."""

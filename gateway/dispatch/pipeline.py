@@ -17,8 +17,12 @@ from gateway.carriers.profile import Profile
 from gateway.carriers.tlvs import shown
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
-from gateway.dispatch.directory import Directory
+from gateway.dispatch.admission import Admission
+from gateway.dispatch.assign import Assigner
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
+from gateway.dispatch.mappings import Mappings
 from gateway.dispatch.message import Message, Status, id_source
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
@@ -27,13 +31,20 @@ from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.pacing.pacer import Pacer
+from gateway.routing.destination import parse_destination
 from gateway.settings import Settings
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import partitions
-from storage.pool import DatabaseUnavailable, Pool, open_connection
+from storage.pool import (
+    Connection,
+    DatabaseUnavailable,
+    OwnConnection,
+    Pool,
+    open_connection,
+)
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +104,25 @@ class Pipeline:
         self.alerts = Alerts(pool, clock, random)
         self.writer = Writer(url, self._committed, self._settled)
         self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
+        self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
-            url, self.pacer, self.writer, self.receipts, clock, self.router.release
+            url,
+            self.pacer,
+            self.writer,
+            self.receipts,
+            clock,
+            self.directory,
+            self._released,
+            self.mappings.unused,
         )
-        self.acceptor = Acceptor(url, self.router, self.submitter, self._accepted, self._remember)
+        admission = Admission(self.directory, self.router, clock)
+        self.assigner = Assigner(
+            url, admission, self.router, self.submitter, self.writer, clock, self._accepted
+        )
+        self.acceptor = Acceptor(
+            url, admission, self.submitter, self.assigner, self._accepted, self._remember
+        )
+        self._config_rang = asyncio.Event()
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self._url = url
         self._random = random
@@ -108,12 +134,14 @@ class Pipeline:
             await partitions.ensure_partitions(connection, self._today())
         await self.fleet.adopt_file(self.pool)
         await self.refresh()
+        await self.mappings.count()
         self.submitter.connect(self.connectors)
         reading = await open_connection(self._url)
         try:
             recovered = await Recovery(
                 self.router,
                 self.submitter,
+                self.assigner,
                 self.writer,
                 self.receipts,
                 self.clock,
@@ -130,6 +158,8 @@ class Pipeline:
         self._start_task("receipts", self.receipts.run())
         self._start_task("submitter", self.submitter.run())
         self._start_task("acceptor", self.acceptor.run())
+        self._start_task("assigner", self.assigner.run())
+        self._start_task("mappings", self.mappings.run())
         self._start_task("configuration", self._stay_fresh())
         self._start_task("partitions", self._make_partitions())
         self._start_task("carriers", self.fleet.run())
@@ -167,24 +197,50 @@ class Pipeline:
     async def refresh(self) -> None:
         """Read the configuration again if it changed."""
         picture = await config_rows.load(self.pool)
-        before = {
-            id: record.sender.carrier_id for id, record in self.directory.senders_by_id.items()
-        }
+        before = self.directory.senders_by_id
         self.directory.show(picture)
         self._follow_moved_numbers(before)
+        self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
         self.router.limits_changed(self.directory.senders.values())
         self.pacer.rates_changed(self.clock.monotonic())
 
-    def _follow_moved_numbers(self, before: Mapping[int, int]) -> None:
+    def _follow_moved_numbers(self, before: Mapping[int, SenderRecord]) -> None:
         moved = {
             id: record.sender.carrier_id
             for id, record in self.directory.senders_by_id.items()
-            if before.get(id, record.sender.carrier_id) != record.sender.carrier_id
+            if id in before and before[id].sender.carrier_id != record.sender.carrier_id
         }
         if moved:
             waiting = [one for one in self.receipts.live.values() if one.status < Status.SENT]
             self.submitter.moved(waiting, moved)
+
+    def _follow_left_pools(self, before: Mapping[int, SenderRecord]) -> None:
+        """What waits for a sender that left its service is chosen anew (§0.2)."""
+        now = self.directory.senders_by_id
+        left = {
+            id: record.service_id
+            for id, record in before.items()
+            if record.service_id is not None
+            and (id not in now or now[id].service_id != record.service_id)
+        }
+        if not left:
+            return
+        self.mappings.sweep_soon()
+        for message in list(self.receipts.live.values()):
+            if (
+                message.status is not Status.QUEUED
+                or left.get(message.sender_id) != message.service_id
+                or not self.pacer.remove(message)
+            ):
+                continue
+            self.router.release(message)
+            destination = parse_destination(message.recipient)
+            assert destination is not None, "it was routed once"
+            text = message.content.text if message.content is not None else message.submitted_body
+            self.assigner.admit(
+                (Draft(message, destination, smart=text != message.submitted_body),)
+            )
 
     # Events of the connectors, passed on to the stage that they concern -------------------
 
@@ -255,6 +311,11 @@ class Pipeline:
                 service.sid if service is not None else None,
             )
 
+    def _released(self, message: Message) -> None:
+        """A message left its sender's queue for good."""
+        self.router.release(message)
+        self.assigner.stir()
+
     def _remember(self, message: Message) -> None:
         self.receipts.live[message.id] = message
 
@@ -278,14 +339,31 @@ class Pipeline:
         return datetime.fromtimestamp(self.clock.wall(), UTC).date()
 
     async def _stay_fresh(self) -> None:
-        """See changes by other processes, by the version of the configuration."""
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            try:
-                if await config_rows.version(self.pool) != self.directory.version:
-                    await self.refresh()
-            except DatabaseUnavailable as error:
-                log.warning("configuration not read: %s", error)
+        """See changes by other processes at once, and what a lost bell would hide soon."""
+        own = OwnConnection(self._url, self._listen)
+        try:
+            while True:
+                try:
+                    await own.get()
+                    async with asyncio.timeout(REFRESH_S):
+                        await self._config_rang.wait()
+                except TimeoutError:
+                    pass
+                except DatabaseUnavailable as error:
+                    log.warning("configuration not heard of: %s", error)
+                    own.drop()
+                    await asyncio.sleep(REFRESH_S)
+                self._config_rang.clear()
+                try:
+                    if await config_rows.version(self.pool) != self.directory.version:
+                        await self.refresh()
+                except DatabaseUnavailable as error:
+                    log.warning("configuration not read: %s", error)
+        finally:
+            own.drop()
+
+    async def _listen(self, connection: Connection) -> None:
+        await config_rows.listen(connection, self._config_rang.set)
 
     async def sweep_callbacks(self) -> bool:
         """Owe again what rows owe and memory let go of; whether there may be more."""

@@ -15,10 +15,12 @@ from typing import Any
 
 from gateway.carriers.results import TIMEOUT
 from gateway.clock import Clock
+from gateway.dispatch.assign import Assigner
+from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.receipts import Receipts
-from gateway.dispatch.route import Draft, Router
-from gateway.dispatch.rows import from_row, reassign_columns
+from gateway.dispatch.route import Router
+from gateway.dispatch.rows import from_row
 from gateway.dispatch.states import AnswerLost, Refused, Submitted, advance
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
@@ -53,6 +55,7 @@ class Recovery:
         self,
         router: Router,
         submitter: Submitter,
+        assigner: Assigner,
         writer: Writer,
         receipts: Receipts,
         clock: Clock,
@@ -61,12 +64,12 @@ class Recovery:
     ) -> None:
         self._router = router
         self._submitter = submitter
+        self._assigner = assigner
         self._writer = writer
         self._receipts = receipts
         self._clock = clock
         self._owe_callbacks = owe_callbacks
         self._ambiguous_policy = ambiguous_policy
-        self._reassigned: list[Message] = []
 
     async def run(self, connection: Connection) -> Recovered:
         """Take everything up again; before the first new message is accepted."""
@@ -111,21 +114,18 @@ class Recovery:
                 if profile is not None:
                     message.answered = profile.answered_parts(message.answered, message.segments)
         queue = []
-        for message in messages:
+        for message, row in zip(messages, rows, strict=True):
             self._receipts.live[message.id] = message
-            if message.status < Status.SENT and self._belongs_in_queue(message, recovered):
+            smart = row["submitted_body"] is not None
+            if message.status < Status.SENT and self._belongs_in_queue(message, smart, recovered):
                 queue.append(message)
             if message.callback_url is not None:
                 recovered.owed_callbacks += 1
                 self._owe_callbacks(message)
-        if self._reassigned:
-            # Their rows must name the new sender before anything is sent from it.
-            await message_rows.reassign(connection, reassign_columns(self._reassigned))
-            self._reassigned.clear()
         self._submitter.wait(queue)
 
-    def _belongs_in_queue(self, message: Message, recovered: Recovered) -> bool:
-        """Whether the message goes (again); one that can't is failed here."""
+    def _belongs_in_queue(self, message: Message, smart: bool, recovered: Recovered) -> bool:
+        """Whether the message goes (again) from its sender's queue; one that can't fails here."""
         wall = self._clock.wall()
         destination = parse_destination(message.recipient)
         if destination is None:  # accepted once, by rules that have changed
@@ -142,18 +142,18 @@ class Recovery:
             self._writer.mark(message)
         else:
             recovered.waiting += 1
-        if self._router.retake(message, destination):
+        if message.sender_id and self._router.retake(message, destination):
             return True
         if message.service_id is None or message.status is Status.SENDING:
             return self._fail(message, SENDER_GONE)
-        # Its number left the pool while it waited: choose again (messaging-services §0.2).
-        message.status = Status.ACCEPTED
-        self._router.route(Draft(message, destination))
-        self._writer.mark(message)
-        if message.status is not Status.QUEUED:
-            return False
-        self._reassigned.append(message)
-        return True
+        # Smart Encoding was decided when it was accepted: the text shows it.
+        draft = Draft(message, destination, smart=smart)
+        if message.status is Status.ACCEPTED:
+            self._router.prepare(draft)
+            self._assigner.hold((draft,))
+        else:  # its number left the pool while it waited: choose again (messaging-services §0.2)
+            self._assigner.admit((draft,))
+        return False
 
     def _fail(self, message: Message, code: int) -> bool:
         advance(message, Refused(code), self._clock.wall())

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
 from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import encode
-from gateway.dispatch.directory import Directory, SenderRecord
-from gateway.dispatch.message import Message
+from gateway.dispatch.directory import Directory, SenderRecord, Service
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.known import OPTED_OUT, Known, scopes
+from gateway.dispatch.lobby import Lobby
+from gateway.dispatch.message import Flag, Message
 from gateway.dispatch.states import Queued, Refused, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Sender
-from gateway.routing.selector import Needs, select
+from gateway.routing.question import QUEUES_FULL, Channel, Choice, Mapping, Needs
+from gateway.routing.selector import select
 from gateway.routing.standing import Standing
 
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
+NO_SERVICE = 21701
 REFERENCES = 100_000  # (sender, recipient) pairs whose concatenation counter is remembered
-
-
-@dataclass(slots=True)
-class Draft:
-    """A validated request: the message, and what routing needs to know beside it."""
-
-    message: Message
-    destination: Destination
-    sender: SenderRecord | None = None  # of an explicit From, where we have it
-    explicit: str | None = None  # the From given along with a service
-    smart: bool | None = None  # SmartEncoded; None: as the service says
 
 
 class Router:
@@ -52,37 +45,99 @@ class Router:
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = int(clock.wall()) & 0xFFFF  # differs from the last run's
         self.standing = Standing(self._rate)
+        self.lobby = Lobby(self.standing, self._rate)
 
-    def route(self, draft: Draft) -> None:
-        """Choose sender and encoding; a message that nobody can carry becomes `failed`."""
+    def route(self, draft: Draft, known: Known | None = None) -> None:
+        """Choose sender and encoding; a message that nobody can carry becomes `failed`.
+
+        One that would wait long for its sender stays `accepted`: it is the lobby's.
+        """
         message, now = draft.message, self._clock.wall()
+        known = known if known is not None else Known(wall=now)
+        self.prepare(draft)
         service = self._directory.services_by_id.get(message.service_id or 0)
-        smart = draft.smart
-        if smart is None:
-            smart = service.pool.settings.smart_encoding if service is not None else False
-        content = encode(message.submitted_body, smart=smart)
-        message.content = content
-        message.encoding = content.encoding
-        message.segments = len(content.parts)
         if service is not None:
-            choice = select(
-                draft.destination,
-                Needs(segments=message.segments),
-                service.pool,
-                self.standing,
-                None,
-                draft.explicit,
-            )
-            if choice.sender is None:
-                advance(message, Refused(choice.code), now)
-                message.content = None
-                return
-            sender = choice.sender
+            sender = self._choose(draft, service, known, now)
+        elif message.service_id is not None:  # it was deleted while the message waited
+            sender = self._refuse(message, NO_SERVICE, now)
         else:
             assert draft.sender is not None, "without a service there is a From"
             sender = draft.sender.sender
-        self.assign(message, sender, draft.destination)
-        advance(message, Queued(), now)
+            if self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
+                sender = self._refuse(message, OPTED_OUT, now)
+        if sender is not None:
+            self.assign(message, sender, draft.destination)
+            advance(message, Queued(), now)
+
+    def prepare(self, draft: Draft) -> None:
+        """Encode the text, as far as that does not depend on a sender."""
+        message = draft.message
+        if message.content is None:
+            smart = draft.smart
+            if smart is None:
+                service = self._directory.services_by_id.get(message.service_id or 0)
+                smart = service.pool.settings.smart_encoding if service is not None else False
+            message.content = encode(message.submitted_body, smart=smart)
+        message.encoding = message.content.encoding
+        message.segments = len(message.content.parts)
+
+    def _choose(self, draft: Draft, service: Service, known: Known, now: float) -> Sender | None:
+        """The sender out of a pool, with what that means for the recipient's mapping."""
+        message, key = draft.message, draft.key
+        if self._blocked(message, known, (service.id,)):
+            return self._refuse(message, OPTED_OUT, now)
+        mapping = known.mappings.get(key)
+        choice = self.select(draft, service, mapping, now)
+        if choice.drop_mapping and mapping is not None:
+            self.standing.mapped(known.void(key), -1)
+            mapping = None
+        sender = choice.sender
+        if sender is None:
+            return self._refuse(message, choice.code, now)
+        if self._blocked(message, known, (-sender.id,)):
+            return self._refuse(message, OPTED_OUT, now)
+        mapped = mapping is not None and mapping.sender_id == sender.id
+        if not mapped and draft.explicit is None and self.lobby.wants(draft, sender):
+            alike = len(service.pool.of(sender.kind, sender.country, False))
+            if self.lobby.full(draft, sender, alike):
+                return self._refuse(message, QUEUES_FULL, now)
+            return None  # it stays `accepted`
+        if choice.new_mapping:
+            known.made(key, sender.id, message.id)
+            self.standing.mapped(sender.id)
+        elif mapped:
+            known.used(key, sender.id)
+        return sender
+
+    def preview(self, draft: Draft) -> Choice:
+        """What the selector would say to a message without a mapping; 21701: no such service."""
+        service = self._directory.services_by_id.get(draft.message.service_id or 0)
+        if service is None:
+            return Choice(None, NO_SERVICE)
+        return self.select(draft, service, None, self._clock.wall())
+
+    def select(self, draft: Draft, service: Service, mapping: Mapping | None, now: float) -> Choice:
+        """Ask the selector, and nothing else."""
+        return select(
+            draft.destination,
+            Needs(segments=draft.message.segments),
+            service.pool,
+            self.standing,
+            mapping,
+            draft.explicit,
+            now=now,
+        )
+
+    def _blocked(self, message: Message, known: Known, scopes: tuple[int, ...]) -> bool:
+        return not message.flags & Flag.DESPITE_OPT_OUT and known.blocks_any(
+            message.recipient, Channel.SMS, scopes
+        )
+
+    def _refuse(self, message: Message, code: int, now: float) -> Sender | None:
+        """Nobody carries it, and it says why."""
+        advance(message, Refused(code), now)
+        message.content = None
+        return None
 
     def assign(self, message: Message, sender: Sender, destination: Destination) -> None:
         """Bind the message to a sender, and let the sender's standing know."""

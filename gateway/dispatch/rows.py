@@ -26,6 +26,7 @@ def seconds(value: datetime | None) -> float:
 def insert_row(message: Message) -> tuple[Any, ...]:
     """The row of a message just accepted, in the order of `storage.messages.COLUMNS`."""
     body = message.content.text if message.content else message.submitted_body
+    segments = message.segments if message.status is not Status.ACCEPTED else 0
     return (
         message.id,
         message.account_id,
@@ -34,8 +35,8 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.carrier_id or None,
         message.direction,
         message.status,
-        message.encoding if message.segments else None,
-        message.segments,
+        message.encoding if segments else None,
+        segments,  # of a sender's carrier: 0 until one is chosen
         int(message.flags),
         message.priority,
         message.reference or None,
@@ -73,16 +74,21 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
     ]
 
 
-def reassign_columns(messages: Sequence[Message]) -> list[list[Any]]:
-    """The sender and what follows from it, as the arrays of `storage.messages.reassign`."""
+def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
+    """What choosing a sender decided, as the arrays of `storage.messages.assign`."""
     return [
         [message.id for message in messages],
-        [message.sender_id for message in messages],
-        [message.carrier_id for message in messages],
+        [message.sender_id or None for message in messages],
+        [message.carrier_id or None for message in messages],
         [message.sender for message in messages],
-        [message.reference for message in messages],
+        [message.reference or None for message in messages],
         [message.segments for message in messages],
         [message.encoding for message in messages],
+        [message.status for message in messages],
+        [message.error_code or None for message in messages],
+        [SHARD if message.waiting else None for message in messages],
+        [moment(message.queued_at) for message in messages],
+        [moment(message.done_at) for message in messages],
     ]
 
 

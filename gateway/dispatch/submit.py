@@ -20,6 +20,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gateway.carriers.connector import Connector
 from gateway.carriers.results import TIMEOUT, submit_result
 from gateway.clock import Clock
+from gateway.dispatch.admission import ask_blocks
+from gateway.dispatch.directory import Directory
+from gateway.dispatch.known import OPTED_OUT
 from gateway.dispatch.message import Message, Status, Trouble
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.states import AnswerLost, Claimed, Refused, Submitted, advance
@@ -27,6 +30,8 @@ from gateway.dispatch.writer import Submission, Writer
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
+from storage import recipients as recipient_rows
+from storage.ids import Id
 from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
@@ -51,9 +56,13 @@ class Submitter:
         writer: Writer,
         receipts: Receipts,
         clock: Clock,
+        directory: Directory,
         released: Callable[[Message], None],
+        never_submitted: Callable[[Message], None],
     ) -> None:
         self._url = url
+        self._directory = directory
+        self._never_submitted = never_submitted
         self._released = released
         self._pacer = pacer
         self._writer = writer
@@ -140,7 +149,8 @@ class Submitter:
                 if not released:
                     continue
                 try:
-                    ours = await self._claim(await own.get(), released)
+                    connection = await own.get()
+                    ours = await self._claim(connection, released)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what waits goes on waiting", error)
                     self._put_back(released)
@@ -149,6 +159,11 @@ class Submitter:
                     continue
                 self.go(ours)
                 self._wake.set()  # there may be more than one batch of it
+                await asyncio.sleep(0)  # what was written this turn leaves at its end
+                try:
+                    await recipient_rows.unlock(connection)
+                except DatabaseUnavailable:
+                    own.drop()  # its locks go with it
         finally:
             own.drop()
 
@@ -195,25 +210,35 @@ class Submitter:
         return released
 
     async def _claim(self, connection: Connection, released: list[Message]) -> list[Message]:
-        """Commit the claim of what was not claimed before; drop what is no longer ours."""
+        """Commit the claim of what was not claimed before; drop what may not go any more.
+
+        The locks of the block list are held when this returns: a STOP that is not seen here is
+        answered after these messages are on the wire (design §3.7).
+        """
+        blocked = await ask_blocks(connection, released, self._directory)
         waiting = [message for message in released if message.waiting]
-        if not waiting:
-            return released
-        claimed = await message_rows.claim(
-            connection, [message.id for message in waiting], Status.SENDING
-        )
+        claimed: set[Id] = set()
+        if waiting:
+            claimed = await message_rows.claim(
+                connection, [message.id for message in waiting], Status.SENDING
+            )
         wall = self._clock.wall()
         ours = []
         for message in released:
-            if not message.waiting:
-                ours.append(message)
-            elif message.id in claimed:
+            if message.waiting:
+                if message.id not in claimed:  # canceled in the meantime
+                    self._unreserve(message)
+                    self._let_go(message)
+                    continue
                 advance(message, Claimed(), wall)
                 message.committed = Status.SENDING
-                ours.append(message)
-            else:  # canceled in the meantime
+            if message in blocked:
                 self._unreserve(message)
-                self._let_go(message)
+                self._pacer.withdraw(message)
+                self._never_submitted(message)
+                self._fail(message, OPTED_OUT)
+            else:
+                ours.append(message)
         return ours
 
     def _put_back(self, messages: Iterable[Message]) -> None:
@@ -333,6 +358,8 @@ class Submitter:
         heapq.heappush(self._resting, (due, self._rests, message))
 
     def _fail(self, message: Message, code: int) -> None:
+        if message.waiting:
+            self._never_submitted(message)
         if advance(message, Refused(code), self._clock.wall()):
             self._writer.mark(message)
         self._let_go(message)

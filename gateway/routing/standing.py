@@ -276,6 +276,10 @@ class Standing:
     def mappings(self, sender_id: int) -> int:
         return self._stand(sender_id).mappings
 
+    def limit(self, sender_id: int) -> float:
+        """The backlog, in segments, at which the sender is full; infinity for none."""
+        return self._stand(sender_id).limit
+
     def full(self, sender_id: int) -> bool:
         stand = self._stand(sender_id)
         return stand.backlog >= stand.limit

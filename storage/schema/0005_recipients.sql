@@ -49,9 +49,10 @@ CREATE INDEX opt_out_log_account ON opt_out_log (account_id, id);
 ALTER TABLE messages ADD COLUMN handling smallint;
 CREATE INDEX messages_unhandled ON messages (id) WHERE handling IS NOT NULL;
 
--- Before a message may go: wait for whoever is just blocking one of `lock_keys` (and make him wait
--- for us, until the session says pg_advisory_unlock_all), then read. A function, because each
--- statement of a volatile one sees what was committed before it began: the locks come first.
+-- Before a message may go: wait for whoever is just blocking one of `lock_keys`, and make him wait
+-- for us, until the session asks again or says pg_advisory_unlock_all; then read. A function,
+-- because each statement of a volatile one sees what was committed before it began: the locks come
+-- first.
 CREATE FUNCTION recipients_standing(
     lock_keys int[],                           -- scopes, folded (storage.recipients.lock_key)
     recipients text[],                         -- whose blocks are asked for
@@ -62,6 +63,7 @@ CREATE FUNCTION recipients_standing(
     sender_id int, first_message uuid, created_at timestamptz, last_used timestamptz
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
+    PERFORM pg_advisory_unlock_all();
     PERFORM pg_advisory_lock_shared(7400, key) FROM unnest(lock_keys) AS key;
     RETURN QUERY
         SELECT true, o.recipient, o.channel, o.scope,

@@ -1,0 +1,186 @@
+"""Senders for messages that are stored already: late, again, or when their time has come.
+
+What the lobby holds gets a sender when one has time for it; what lost its sender while it waited
+is chosen anew; so is what was scheduled. All go through the same admission as a new message, and
+are written where a new one is inserted: status, sender, mapping and (where it can go at once) the
+claim in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from gateway.clock import Clock
+from gateway.dispatch.admission import Admission
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.known import Known
+from gateway.dispatch.lobby import Taken
+from gateway.dispatch.message import Message, Status
+from gateway.dispatch.route import Router
+from gateway.dispatch.rows import assign_columns
+from gateway.dispatch.states import Refused, advance
+from gateway.dispatch.submit import EXPIRED, Submitter
+from gateway.dispatch.writer import Writer
+from storage import messages as message_rows
+from storage import recipients as recipient_rows
+from storage.ids import Id
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # messages in one transaction
+RETRY_S = 0.5
+PAUSE_S = 0.02  # between two looks at the lobby: a busy pool wakes it all the time
+HEAL_S = 1.0  # a lost wake-up costs this much
+
+
+class Assigner:
+    """Owns what is stored and has no sender."""
+
+    def __init__(
+        self,
+        url: str,
+        admission: Admission,
+        router: Router,
+        submitter: Submitter,
+        writer: Writer,
+        clock: Clock,
+        committed: Callable[[Message], None],
+    ) -> None:
+        self._url = url
+        self._admission = admission
+        self._router = router
+        self._lobby = router.lobby
+        self._submitter = submitter
+        self._writer = writer
+        self._clock = clock
+        self._committed = committed
+        self._anew: deque[Draft] = deque()
+        self._wake = asyncio.Event()
+
+    def hold(self, drafts: Iterable[Draft]) -> None:
+        """These are committed and wait for a sender."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        for draft in drafts:
+            draft.message.expires_at = now + (draft.message.valid_until - wall)
+            self._lobby.hold(draft)
+            self._wake.set()
+
+    def admit(self, drafts: Iterable[Draft]) -> None:
+        """These are stored, `waiting`, and to be chosen a sender for as if they had just come."""
+        for draft in drafts:
+            self._anew.append(draft)
+            self._wake.set()
+
+    def stir(self) -> None:
+        """A sender has less to do than before."""
+        if self._lobby:
+            self._wake.set()
+
+    def withdraw(self, message: Message) -> bool:
+        """Take out a message that is to be canceled; False if it does not wait here."""
+        return self._lobby.remove(message)
+
+    async def run(self) -> None:
+        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        try:
+            while True:
+                await self._sleep()
+                self._expire()
+                taken = self._take()
+                if not taken:
+                    continue
+                try:
+                    await self._assign(await own.get(), taken)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; what has no sender goes on waiting", error)
+                    own.drop()
+                    self._anew.extendleft(reversed(taken))
+                    await asyncio.sleep(RETRY_S)
+                self._wake.set()
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            own.drop()
+
+    async def _sleep(self) -> None:
+        due = HEAL_S if self._lobby else None
+        try:
+            async with asyncio.timeout(due):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    def _expire(self) -> None:
+        wall = self._clock.wall()
+        for message in self._lobby.expire(self._clock.monotonic()):
+            if advance(message, Refused(EXPIRED), wall):
+                message.content = None
+                self._writer.mark(message)
+
+    def _take(self) -> list[Draft]:
+        """What is chosen a sender for now. Its standing counts nothing of it."""
+        drafts = [self._anew.popleft() for _ in range(min(BATCH, len(self._anew)))]
+        drafts = [draft for draft in drafts if not draft.message.status.final]
+        if self._lobby and len(drafts) < BATCH:
+            now = self._clock.wall()
+            taken = self._lobby.take(self._router.preview, now, BATCH - len(drafts))
+            self._settle(taken)
+            drafts.extend(one.draft for one in taken)
+        return drafts
+
+    def _settle(self, taken: list[Taken]) -> None:
+        for draft, sender_id in taken:
+            if sender_id:
+                self._router.standing.settled(sender_id, draft.message.segments)
+
+    async def _assign(self, connection: Connection, drafts: list[Draft]) -> None:
+        known = await self._admission.ask(connection, drafts)
+        messages = [draft.message for draft in drafts]
+        for message in messages:
+            message.status = Status.ACCEPTED  # whatever it was before: it is chosen anew
+        claimed: list[Message] = []
+        self._admission.choose(drafts, known)
+        try:
+            async with connection.transaction():
+                await self._admission.reserve(connection, drafts, known)
+                claimed = self._submitter.offer(messages)
+                ours = await message_rows.assign(connection, assign_columns(messages))
+        except DatabaseUnavailable:
+            self._take_back(drafts, claimed, known)
+            raise
+        self._pass_on(drafts, claimed, ours)
+        await asyncio.sleep(0)  # what was written this turn leaves at its end
+        await recipient_rows.unlock(connection)
+
+    def _take_back(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
+        self._submitter.withdraw(claimed)
+        self._admission.take_back(drafts)
+        self._admission.forget(known)
+
+    def _pass_on(self, drafts: list[Draft], claimed: list[Message], ours: set[Id]) -> None:
+        """The batch is committed; what was canceled in the meantime is none of ours."""
+        gone = [draft.message for draft in drafts if draft.message.id not in ours]
+        for message in gone:
+            if message in claimed:
+                claimed.remove(message)
+                self._submitter.withdraw([message])
+            self._router.release(message)
+            message.status = message.committed = Status.CANCELED
+            message.waiting = False
+        messages = [draft.message for draft in drafts if draft.message.id in ours]
+        for message in messages:
+            message.committed = message.status
+        going = set(claimed)
+        self._submitter.wait(
+            message
+            for message in messages
+            if message.status is Status.QUEUED and message not in going
+        )
+        self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
+        self._submitter.go(claimed)
+        for message in messages:
+            self._committed(message)

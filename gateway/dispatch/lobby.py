@@ -1,0 +1,149 @@
+"""Where messages of a service wait that have no sender yet (messaging-services §6.3).
+
+A sender is given about two seconds of work; what is above stays here, `accepted`, so that load
+balancing and changes of the pool act on it. One first-in-first-out queue per service, country and
+area code: within one of those the candidates are mostly the same, and a slow sender for one place
+holds up no other.
+
+No I/O: `gateway.dispatch.assign` takes from here and writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.message import Message, Status
+from gateway.pacing.expiry import ExpiryWheel
+from gateway.routing.destination import Destination
+from gateway.routing.pool import Sender
+from gateway.routing.question import QUEUES_FULL, Choice
+from gateway.routing.standing import Standing, expected_wait
+
+AHEAD_S = 2.0  # of work that a sender is assigned ahead
+
+Place = tuple[int, str, str | None]  # service, country, area code
+
+
+class Taken(NamedTuple):
+    """A message whose turn has come; the sender's standing counts it already."""
+
+    draft: Draft
+    sender_id: int  # 0: none, it fails
+
+
+def _place(draft: Draft) -> Place:
+    destination = draft.destination
+    return (draft.message.service_id or 0, destination.country, destination.area_code)
+
+
+class Lobby:
+    """The queues of messages without a sender, of all services."""
+
+    def __init__(self, standing: Standing, rate: Callable[[int, Destination], float]) -> None:
+        self._standing = standing
+        self._rate = rate
+        self._queues: dict[Place, deque[Draft]] = {}
+        self._segments: Counter[Place] = Counter()
+        self._expiry: ExpiryWheel[Message] = ExpiryWheel()
+        self._places: dict[int, Place] = {}  # by id() of the message
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def segments(self, service_id: int) -> int:
+        """Segments of a service that wait here."""
+        return sum(n for place, n in self._segments.items() if place[0] == service_id)
+
+    # In -----------------------------------------------------------------------------------
+
+    def wants(self, draft: Draft, sender: Sender) -> bool:
+        """Whether a new message waits here rather than at the sender that is best now."""
+        if draft.its_turn:
+            return False
+        return _place(draft) in self._queues or self._wait(sender, draft) > AHEAD_S
+
+    def full(self, draft: Draft, sender: Sender, alike: int) -> bool:
+        """Whether `alike` senders such as this one could not hold what waits here (§6.4)."""
+        waiting = self._segments[_place(draft)]
+        return waiting + self._standing.backlog(sender.id) >= alike * self._standing.limit(
+            sender.id
+        )
+
+    def hold(self, draft: Draft) -> None:
+        """`draft` is committed without a sender; its message's `expires_at` is set."""
+        message, place = draft.message, _place(draft)
+        self._queues.setdefault(place, deque()).append(draft)
+        self._segments[place] += message.segments
+        self._places[id(message)] = place
+        self._expiry.add(message)
+
+    # Out ----------------------------------------------------------------------------------
+
+    def take(self, choose: Callable[[Draft], Choice], now: float, most: int) -> list[Taken]:
+        """Up to `most` messages that senders have time for now, in their order.
+
+        `choose` asks the selector. The standing of each sender counts what is taken; the caller
+        takes that back when it chooses for good.
+        """
+        places = list(self._queues)
+        if places:
+            self._turn = (self._turn + 1) % len(places)
+            places = places[self._turn :] + places[: self._turn]
+        taken: list[Taken] = []
+        for place in places:
+            queue = self._queues[place]
+            while queue and len(taken) < most:
+                draft = queue[0]
+                message = draft.message
+                if message.status is not Status.ACCEPTED:  # it expired or was canceled
+                    queue.popleft()
+                    continue
+                choice = choose(draft)
+                sender_id = 0
+                if choice.sender is not None:
+                    if self._wait(choice.sender, draft) > AHEAD_S:
+                        break
+                    sender_id = choice.sender.id
+                    self._standing.assigned(sender_id, message.segments, now)
+                elif choice.code == QUEUES_FULL:
+                    break
+                queue.popleft()
+                self._leave(message)
+                self._expiry.take(message)
+                draft.its_turn = True
+                taken.append(Taken(draft, sender_id))
+            if not queue:
+                del self._queues[place]
+        return taken
+
+    def remove(self, message: Message) -> bool:
+        """Take one out, to cancel it; False if it does not wait here. Its status must move on."""
+        if id(message) not in self._places:
+            return False
+        self._leave(message)
+        self._expiry.take(message)
+        return True
+
+    def expire(self, now: float) -> Iterable[Message]:
+        """Messages whose time has passed, taken out. Their status must move on."""
+        for message in self._expiry.due(now):
+            self._leave(message)
+            yield message
+
+    def next_expiry(self) -> float:
+        """When `expire` may have something; infinity for never."""
+        return self._expiry.next_time()
+
+    def _leave(self, message: Message) -> None:
+        place = self._places.pop(id(message))
+        self._segments[place] -= message.segments
+        if not self._segments[place]:
+            del self._segments[place]
+
+    def _wait(self, sender: Sender, draft: Draft) -> float:
+        backlog = self._standing.backlog(sender.id)
+        return expected_wait(backlog, self._rate(sender.id, draft.destination)) if backlog else 0.0
