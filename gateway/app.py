@@ -17,6 +17,7 @@ from gateway.api.app import FrontSettings, build_app
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
+from gateway.api.limits import Gate
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.pipeline import Pipeline
@@ -68,6 +69,11 @@ class Gateway:
         self.pipeline: Pipeline | None = None
         self.callbacks: Callbacks | None = None
         self.inbound: Inbound | None = None
+        self.gate = Gate(
+            settings.limits.concurrent,
+            settings.limits.requests_per_second,
+            self._clock.monotonic,
+        )
         self.port = settings.port
 
     async def run(self) -> None:
@@ -145,6 +151,8 @@ class Gateway:
             fleet=pipeline.fleet,
             receipts=pipeline.receipts,
             pool_limit=self.settings.pool_limit,
+            subaccount_limit=self.settings.subaccount_limit,
+            gate=self.gate,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,
@@ -154,7 +162,7 @@ class Gateway:
         server = _Server(
             uvicorn.Config(
                 build_app(deps, front, lambda: pipeline.acceptor.available),
-                http=fast_lane(creation, self._random),
+                http=fast_lane(creation, self._random, self.gate),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -68,6 +68,13 @@ class WebhookSettings(Section):
         return networks
 
 
+class LimitSettings(Section):
+    """What one account may ask of the API; beyond it: 429, 20429."""
+
+    concurrent: int | None = Field(default=1_000, ge=1, description="requests under way")
+    requests_per_second: Positive | None = None
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     form: Literal["text", "json"] = "text"
@@ -108,6 +115,8 @@ class Settings(BaseSettings):
     pool_limit: int = Field(
         default=400, ge=1, le=10_000, description="numbers and short codes in one service (21714)"
     )
+    subaccount_limit: int = Field(default=1_000, ge=0, description="of one account (21480)")
+    limits: LimitSettings = LimitSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

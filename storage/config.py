@@ -32,6 +32,8 @@ class Picture:
     carriers: list[asyncpg.Record]
     senders: list[asyncpg.Record]
     services: list[asyncpg.Record]
+    api_keys: list[asyncpg.Record]
+    applications: list[asyncpg.Record]
     memberships: list[asyncpg.Record]
 
 
@@ -50,6 +52,8 @@ async def load(pool: Pool) -> Picture:
             carriers=await connection.fetch("SELECT * FROM carriers ORDER BY id"),
             senders=await connection.fetch("SELECT * FROM senders ORDER BY id"),
             services=await connection.fetch("SELECT * FROM services ORDER BY id"),
+            api_keys=await connection.fetch("SELECT * FROM api_keys ORDER BY id"),
+            applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
             memberships=await connection.fetch(
                 "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"
             ),
@@ -87,31 +91,31 @@ async def insert_account(
     )
 
 
-async def update_account(
-    connection: Connection,
-    account_id: int,
-    *,
-    friendly_name: str,
-    status: str,
-    debugger_url: str | None,
+async def update_account(connection: Connection, account_id: int, values: dict[str, Any]) -> None:
+    await update(connection, "accounts", account_id, values)
+
+
+async def insert_application(connection: Connection, values: dict[str, Any]) -> None:
+    await insert(connection, "applications", values)
+
+
+async def update_application(
+    connection: Connection, application_id: int, values: dict[str, Any]
 ) -> None:
-    await connection.execute(
-        "UPDATE accounts SET friendly_name = $2, status = $3, debugger_url = $4,"
-        " updated_at = now() WHERE id = $1",
-        account_id,
-        friendly_name,
-        status,
-        debugger_url,
-    )
+    await update(connection, "applications", application_id, values)
+
+
+async def delete_application(connection: Connection, application_id: int) -> None:
+    await connection.execute("DELETE FROM applications WHERE id = $1", application_id)
 
 
 async def insert_sender(connection: Connection, values: dict[str, Any]) -> None:
     """Raises UniqueViolation when that address already belongs to someone."""
-    await _insert(connection, "senders", values)
+    await insert(connection, "senders", values)
 
 
 async def update_sender(connection: Connection, sender_id: int, values: dict[str, Any]) -> None:
-    await _update(connection, "senders", sender_id, values)
+    await update(connection, "senders", sender_id, values)
 
 
 async def delete_sender(connection: Connection, sender_id: int) -> None:
@@ -119,11 +123,11 @@ async def delete_sender(connection: Connection, sender_id: int) -> None:
 
 
 async def insert_service(connection: Connection, values: dict[str, Any]) -> None:
-    await _insert(connection, "services", values)
+    await insert(connection, "services", values)
 
 
 async def update_service(connection: Connection, service_id: int, values: dict[str, Any]) -> None:
-    await _update(connection, "services", service_id, values)
+    await update(connection, "services", service_id, values)
 
 
 async def delete_service(connection: Connection, service_id: int) -> None:
@@ -166,14 +170,16 @@ async def remove_member(connection: Connection, service_id: int, sender_id: int)
     )
 
 
-async def _insert(connection: Connection, table: str, values: dict[str, Any]) -> None:
+async def insert(connection: Connection, table: str, values: dict[str, Any]) -> None:
+    """A row of a configuration table, from columns that the caller names."""
     places = ", ".join(f"${index}" for index in range(1, len(values) + 1))
     await connection.execute(
         f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values()
     )
 
 
-async def _update(connection: Connection, table: str, key: int, values: dict[str, Any]) -> None:
+async def update(connection: Connection, table: str, key: int, values: dict[str, Any]) -> None:
+    """Change these columns of one row, and its `updated_at`."""
     changes = ", ".join(f"{name} = ${index}" for index, name in enumerate(values, start=2))
     await connection.execute(
         f"UPDATE {table} SET {changes}, updated_at = now() WHERE id = $1", key, *values.values()

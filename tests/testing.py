@@ -16,7 +16,9 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
+import pytest
 from aiohttp import web
+from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
@@ -190,6 +192,19 @@ class Sdk:
             named.setdefault("messaging_service_sid", self.service_sid)
         return await self.call(self.client.messages.create, to=to, body=body, **named)
 
+    async def refused(
+        self, code: int, status: int, function: Callable[..., Any], *args: Any, **named: Any
+    ) -> None:
+        """The call must raise; the SDK's list calls keep the answer itself in their exception."""
+        with pytest.raises(TwilioException) as caught:
+            await self.call(function, *args, **named)
+        error = caught.value
+        if isinstance(error, TwilioRestException):
+            assert (error.code, error.status) == (code, status)
+        else:
+            response = error.args[1]
+            assert (json.loads(response.text)["code"], response.status_code) == (code, status)
+
     async def operate(
         self, method: str, path: str, user: str = "", secret: str = "", **request: Any
     ) -> tuple[int, Any]:
@@ -222,7 +237,7 @@ class Sdk:
 
 def sdk_client(base_url: str, account_sid: str, auth_token: str) -> Client:
     client = Client(account_sid, auth_token, http_client=TwilioHttpClient(timeout=WAIT_S))
-    for product in ("api", "messaging", "conversations", "monitor"):
+    for product in ("api", "accounts", "messaging", "conversations", "monitor"):
         getattr(client, product).base_url = f"{base_url}/{product}"
     return client
 

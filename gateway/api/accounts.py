@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from starlette.responses import Response
 
-from gateway.api.auth import authenticate
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import API_VERSION, rfc2822_of
@@ -16,7 +17,17 @@ from storage import config as config_rows
 
 NAME_LIMIT = 64
 STATUSES = ("active", "suspended", "closed")
-SUBRESOURCES = ("Messages", "IncomingPhoneNumbers")
+BALANCE = re.compile(r"^-?[0-9]{1,12}(\.[0-9]{1,5})?$")
+CURRENCY = re.compile(r"^[A-Z]{3}$")
+SUBRESOURCES = {
+    "applications": "Applications",
+    "available_phone_numbers": "AvailablePhoneNumbers",
+    "balance": "Balance",
+    "incoming_phone_numbers": "IncomingPhoneNumbers",
+    "keys": "Keys",
+    "messages": "Messages",
+    "short_codes": "SMS/ShortCodes",
+}
 
 
 def render(account: Account, directory: Directory) -> dict[str, Any]:
@@ -33,17 +44,21 @@ def render(account: Account, directory: Directory) -> dict[str, Any]:
         "date_created": rfc2822_of(account.created_at),
         "date_updated": rfc2822_of(account.updated_at),
         "uri": f"{uri}.json",
-        "subresource_uris": {
-            "messages": f"{uri}/Messages.json",
-            "incoming_phone_numbers": f"{uri}/IncomingPhoneNumbers.json",
-        },
+        "subresource_uris": {name: f"{uri}/{path}.json" for name, path in SUBRESOURCES.items()},
     }
 
 
 async def create(call: Call) -> Response:
-    """A subaccount of the calling account."""
+    """A subaccount of the calling account. Raises ApiError 20403, 21480."""
+    call.managers_only()
     if call.account.owner_id is not None:
         raise ApiError(20403, "a subaccount cannot have subaccounts")
+    held = sum(
+        account.owner_id == call.account.id and account.status != "closed"
+        for account in call.deps.directory.accounts_by_id.values()
+    )
+    if held >= call.deps.subaccount_limit:
+        raise ApiError(21480)
     name = (call.form.get("FriendlyName") or "SubAccount")[:NAME_LIMIT]
     sid, token = call.new_sid("AC"), f"{call.deps.random.getrandbits(128):032x}"
     owner_id = call.account.id
@@ -57,6 +72,7 @@ async def create(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
+    call.managers_only()
     accounts = [
         account
         for account in call.deps.directory.accounts_by_id.values()
@@ -76,35 +92,67 @@ async def fetch(call: Call) -> Response:
 
 
 async def update(call: Call) -> Response:
-    """FriendlyName, (a subaccount's, by its owner) Status, and our DebuggerUrl."""
+    """FriendlyName, and (a subaccount's, by its owner) Status: 21475, 21477, 21479.
+
+    `DebuggerUrl` is an extension (the account's Debugger webhook), and so are `Balance` and
+    `Currency`: what the operator's billing says (see `balance`).
+    """
     account = _target(call)
-    name = call.form.get("FriendlyName")
+    values: dict[str, Any] = {}
+    if name := call.form.get("FriendlyName"):
+        values["friendly_name"] = name[:NAME_LIMIT]
     status = call.form.get("Status")
-    if status is not None and status not in STATUSES:
-        raise ApiError(20001, f"Status must be one of {', '.join(STATUSES)}")
-    if status not in (None, account.status) and account.id == call.account.id:
-        raise ApiError(20403, "an account cannot change its own status")
-    debugger_url = call.form.url("DebuggerUrl", 21402)
-    if debugger_url is None:
-        debugger_url = account.debugger_url
-    await change(
-        call.deps,
-        lambda connection: config_rows.update_account(
-            connection,
-            account.id,
-            friendly_name=(name or account.friendly_name)[:NAME_LIMIT],
-            status=status or account.status,
-            debugger_url=debugger_url or None,
-        ),
-    )
+    if status is not None:
+        if status not in STATUSES:
+            raise ApiError(21475)
+        if account.owner_id is None:
+            raise ApiError(21477)
+        if account.id == call.account.id:
+            raise ApiError(20403, "an account cannot change its own status")
+        if account.status == "closed" and status != "closed":
+            raise ApiError(21479)
+        values["status"] = status
+    if (debugger_url := call.form.url("DebuggerUrl", 21402)) is not None:
+        values["debugger_url"] = debugger_url or None
+    values |= _billing(call)
+    if values:
+        await change(call.deps, lambda c: config_rows.update_account(c, account.id, values))
     return answer(render(call.deps.directory.accounts[account.sid], call.deps.directory))
+
+
+async def balance(call: Call) -> Response:
+    """The account's balance; a subaccount shows its parent's, as it has none of its own."""
+    account = call.account
+    owner = call.deps.directory.accounts_by_id[account.owner_id or account.id]
+    return answer(
+        {
+            "account_sid": account.sid,
+            "balance": f"{owner.balance:.2f}",
+            "currency": owner.currency,
+        }
+    )
+
+
+def _billing(call: Call) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if text := call.form.get("Balance"):
+        call.operator_only("balances are set by the operator")
+        if not BALANCE.match(text):
+            raise ApiError(20001, "Balance must be an amount, as 12.50")
+        values["balance"] = Decimal(text)
+    if currency := call.form.get("Currency"):
+        call.operator_only("balances are set by the operator")
+        if not CURRENCY.match(currency):
+            raise ApiError(20001, "Currency must be three letters (ISO 4217)")
+        values["currency"] = currency
+    return values
 
 
 def _target(call: Call) -> Account:
     """The account of the path: the credential's own, or a subaccount of it, whatever its state."""
-    authorization = call.request.headers.get("authorization", "")
-    credential = authenticate(call.deps.directory, authorization.encode())
-    account = call.deps.directory.acts_for(credential, call.request.path_params["target"])
-    if account is None:
+    call.managers_only()
+    wanted = call.request.path_params["target"]
+    account = call.deps.directory.acts_for(call.credential.account, wanted)
+    if account is None or (call.credential.key is not None and account is not call.account):
         raise ApiError(20003)
     return account

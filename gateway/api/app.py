@@ -21,13 +21,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.api import (
     accounts,
     alerts,
+    applications,
     carriers,
     channel_senders,
+    keys,
     messages,
     numbers,
     pools,
     services,
     short_codes,
+    tokens,
 )
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
@@ -89,6 +92,24 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         resource("/api/2010-04-01/Accounts.json", get=accounts.list_, post=accounts.create),
         resource(
             "/api/2010-04-01/Accounts/{target}.json", get=accounts.fetch, post=accounts.update
+        ),
+        resource(f"{ACCOUNT}/Balance.json", get=accounts.balance),
+        resource(f"{ACCOUNT}/Keys.json", get=keys.list_, post=keys.create),
+        resource(
+            f"{ACCOUNT}/Keys/{{sid}}.json", get=keys.fetch, post=keys.update, delete=keys.delete
+        ),
+        resource(
+            "/accounts/v1/AuthTokens/Secondary",
+            post=tokens.create_secondary,
+            delete=tokens.delete_secondary,
+        ),
+        resource("/accounts/v1/AuthTokens/Promote", post=tokens.promote),
+        resource(f"{ACCOUNT}/Applications.json", get=applications.list_, post=applications.create),
+        resource(
+            f"{ACCOUNT}/Applications/{{sid}}.json",
+            get=applications.fetch,
+            post=applications.update,
+            delete=applications.delete,
         ),
         resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
         resource(f"{ACCOUNT}/Messages/{{sid}}.json", get=messages.fetch),
@@ -225,22 +246,31 @@ def _endpoint(deps: Deps, handlers: dict[str, Handler]) -> Callable[[Request], A
     allowed = {"Allow": ", ".join([*handlers, *(["HEAD"] if "GET" in handlers else [])])}
 
     async def endpoint(request: Request) -> Response:
+        account_id, under_way = 0, 0
         try:
-            handler = handlers.get("GET" if request.method == "HEAD" else request.method)
             body = await _read(request)
             call = Call(request, deps, body)
+            under_way = deps.gate.enter(call.account.id)
+            account_id = call.account.id
+            handler = handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is None:
                 raise ApiError(20004, headers=dict(allowed))
-            return await handler(call)
+            response = await handler(call)
         except ApiError as error:
-            return error_response(error)
+            response = error_response(error)
         except ClientDisconnect:
-            return Response(status_code=499)
+            response = Response(status_code=499)
         except DatabaseUnavailable as error:
             log.warning("%s %s: the database: %r", request.method, request.url.path, error)
-            return error_response(
+            response = error_response(
                 ApiError(20503, "the database can't be reached; try again", headers=RETRY_AFTER_S)
             )
+        finally:
+            if account_id:
+                deps.gate.leave(account_id)
+        if under_way:
+            response.headers["Twilio-Concurrent-Requests"] = str(under_way)
+        return response
 
     return endpoint
 

@@ -1,19 +1,33 @@
-"""Who is asking: HTTP Basic with an account's SID and token (twilio-api §2.2)."""
+"""Who is asking: HTTP Basic with an account's token or an API key (twilio-api §2.2)."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from hmac import compare_digest
+from typing import NamedTuple
 
 from gateway.api.errors import ApiError
-from gateway.dispatch.directory import Account, Directory
+from gateway.dispatch.directory import Account, ApiKey, Directory
 
 # What an unknown SID is compared against, so that it takes as long as a wrong token.
-_NOBODY = "0" * 32
+_NOBODY = b"0" * 32
 
 
-def authenticate(directory: Directory, authorization: bytes | None) -> Account:
-    """The account whose credentials these are. Raises ApiError 20003 (401) for all else."""
+class Credential(NamedTuple):
+    """Proven: the account whose token this is, or that the key belongs to."""
+
+    account: Account
+    key: ApiKey | None = None
+
+    @property
+    def manages(self) -> bool:
+        """Whether it may see and change accounts, tokens and keys: Standard keys may not."""
+        return self.key is None or self.key.main
+
+
+def authenticate(directory: Directory, authorization: bytes | None) -> Credential:
+    """Whose credentials these are. Raises ApiError 20003 (401) for everything wrong with them."""
     if authorization is None or authorization[:6].lower() != b"basic ":
         raise ApiError(20003)
     try:
@@ -22,35 +36,40 @@ def authenticate(directory: Directory, authorization: bytes | None) -> Account:
         )
     except (binascii.Error, UnicodeDecodeError):
         raise ApiError(20003) from None
-    account = directory.accounts.get(user.replace("Ac", "AC", 1) if user[:2] == "Ac" else user)
+    if user[1:2] in "ck":  # SIDs are matched without regard to case
+        user = user[:2].upper() + user[2:]
+    if user[:2] == "SK":
+        key = directory.keys.get(user)
+        if key is not None and separator and key.knows(secret):
+            return Credential(directory.accounts_by_id[key.account_id], key)
+        if key is None:
+            compare_digest(_NOBODY, secret.encode())
+        raise ApiError(20003)
+    account = directory.accounts.get(user)
     if account is None:
-        _compare_nothing(secret)
+        compare_digest(_NOBODY, secret.encode())
         raise ApiError(20003)
     if not separator or not account.knows(secret):
         raise ApiError(20003)
-    return account
+    return Credential(account)
 
 
 def acting_account(
-    directory: Directory, authorization: bytes | None, account_sid: str | None
+    directory: Directory, credential: Credential, account_sid: str | None
 ) -> Account:
     """The account that a request acts for: of the path, or (v1) the credential's own.
 
-    An unknown or foreign account in the path is answered like a wrong password. Raises
-    ApiError 20003 (401), or 20005 (403) when the account is suspended or closed.
+    An unknown or foreign account in the path is answered like a wrong password; an API key acts
+    for its own account only. Raises ApiError 20003 (401), or 20005 (403) when the account
+    is suspended or closed.
     """
-    credential = authenticate(directory, authorization)
-    account: Account | None = credential
+    account: Account | None = credential.account
     if account_sid is not None:
-        account = directory.acts_for(credential, account_sid)
+        account = directory.acts_for(credential.account, account_sid)
+        if credential.key is not None and account is not credential.account:
+            account = None
     if account is None:
         raise ApiError(20003)
-    if not (account.active and credential.active):
+    if not (account.active and credential.account.active):
         raise ApiError(20005)
     return account
-
-
-def _compare_nothing(secret: str) -> None:
-    from hmac import compare_digest
-
-    compare_digest(_NOBODY.encode(), secret.encode())

@@ -162,8 +162,7 @@ async def deliveries(call: Call) -> Response:
 
 
 def _operator(call: Call) -> None:
-    if call.account.owner_id is not None:
-        raise ApiError(20403, "carriers are the parent account's")
+    call.operator_only("carriers are the parent account's")
 
 
 def _carrier(call: Call) -> Carrier:

@@ -27,10 +27,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.api.auth import acting_account
+from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError
 from gateway.api.forms import check_form_type, parse_form
+from gateway.api.limits import Gate
 from gateway.api.resources import SINGLE_BODY_LIMIT
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class FastRequest:
     """
 
     __slots__ = (
+        "account_id",
         "account_sid",
         "authorization",
         "body",
@@ -78,10 +80,13 @@ class FastRequest:
         "message_event",
         "response_complete",
         "started",
+        "under_way",
     )
 
     def __init__(self, account_sid: str, keep_alive: bool) -> None:
         self.account_sid = account_sid
+        self.account_id = 0  # once it counts among the account's requests
+        self.under_way = 0  # requests of the account, with this one
         self.authorization: bytes | None = None
         self.content_type = b""
         self.body = b""
@@ -102,7 +107,7 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
+def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn, tied to this process's pipeline."""
 
     class FastLane(HttpToolsProtocol):
@@ -342,9 +347,14 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
                     self._respond(request, 201, orjson.dumps(body))
 
             try:
+                directory = creation.directory
                 account = acting_account(
-                    creation.directory, request.authorization, request.account_sid
+                    directory,
+                    authenticate(directory, request.authorization),
+                    request.account_sid,
                 )
+                request.under_way = gate.enter(account.id)
+                request.account_id = account.id
                 check_form_type(request.content_type)
                 creation.submit(account, parse_form(request.body), answer)
             except ApiError as error:
@@ -359,6 +369,9 @@ def fast_lane(creation: Creation, random: Random) -> type[HttpToolsProtocol]:
         def _respond(
             self, request: FastRequest, status: int, body: bytes, extra: bytes = b""
         ) -> None:
+            if request.account_id:
+                gate.leave(request.account_id)
+                extra += b"twilio-concurrent-requests: %d\r\n" % request.under_way
             if request.disconnected or self.transport.is_closing():
                 return
             duration = time.perf_counter() - request.started

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 API: Final = "api"
 PRODUCTS: Final = frozenset(
     # "tandem" is the operator's own product, which Twilio does not have.
-    {"api", "messaging", "conversations", "monitor", "comms", "preview", "tandem"}
+    {"api", "accounts", "messaging", "conversations", "monitor", "comms", "preview", "tandem"}
 )
 # Products that we do not serve, but that a client may name: answered with 404, never misread.
 UNSERVED: Final = frozenset(
@@ -20,7 +20,6 @@ UNSERVED: Final = frozenset(
         "content",
         "lookups",
         "pricing",
-        "accounts",
         "iam",
         "events",
         "numbers",
@@ -61,6 +60,8 @@ def _by_path(path: str) -> str | None:
         return API
     if path.startswith("/v1/Alerts"):
         return "monitor"
+    if path.startswith("/v1/AuthTokens"):
+        return "accounts"
     if path.startswith(
         (
             "/v1/Conversations",

@@ -17,6 +17,7 @@ from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
+from gateway.api.limits import Gate
 from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
@@ -39,6 +40,8 @@ class Deps:
     fleet: Fleet
     receipts: Receipts
     pool_limit: int  # numbers and short codes in one service (21714)
+    subaccount_limit: int  # of one account (21480)
+    gate: Gate
 
 
 class Call:
@@ -50,10 +53,10 @@ class Call:
         self._body = body
         given = request.headers.get("authorization")
         authorization = given.encode() if given else None
+        self.credential = authenticate(deps.directory, authorization)
         self.account: Account = acting_account(
-            deps.directory, authorization, request.path_params.get("account")
+            deps.directory, self.credential, request.path_params.get("account")
         )
-        self.credential: Account = authenticate(deps.directory, authorization)
 
     @cached_property
     def form(self) -> Form:
@@ -98,9 +101,15 @@ class Call:
         return str(self.request.scope["tandem.path"])
 
     def operator_only(self, why: str) -> None:
-        """Raises ApiError 20403 unless a parent account's credentials are used."""
-        if self.credential.owner_id is not None:
+        """Raises ApiError 20403 unless a parent account's token or Main key is used."""
+        self.managers_only()
+        if self.credential.account.owner_id is not None:
             raise ApiError(20403, why)
+
+    def managers_only(self) -> None:
+        """Raises ApiError 20403 for a Standard key."""
+        if not self.credential.manages:
+            raise ApiError(20403, "a Standard API key can't manage accounts, keys or the gateway")
 
     def missing(self) -> ApiError:
         return not_found(self.path)

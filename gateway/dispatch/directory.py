@@ -10,6 +10,8 @@ import hmac
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 from gateway.routing.destination import parse_destination
@@ -24,18 +26,53 @@ class Account:
     owner_id: int | None
     friendly_name: str
     status: str
-    auth_token: str
+    auth_token: str  # the primary one: webhooks are signed with it
+    secondary_token: str | None
+    balance: Decimal
+    currency: str
     created_at: datetime
     updated_at: datetime
     debugger_url: str | None
 
     def knows(self, secret: str) -> bool:
-        """Whether `secret` is this account's auth token; takes the same time for any answer."""
-        return hmac.compare_digest(self.auth_token.encode(), secret.encode())
+        """Whether `secret` is one of this account's auth tokens; takes the same time for any."""
+        given = secret.encode()
+        primary = hmac.compare_digest(self.auth_token.encode(), given)
+        if self.secondary_token is None:
+            return primary
+        return hmac.compare_digest(self.secondary_token.encode(), given) or primary
 
     @property
     def active(self) -> bool:
         return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    id: int
+    sid: str
+    account_id: int
+    friendly_name: str
+    main: bool
+    secret_hash: bytes  # SHA-256 of a secret that we made at random
+    created_at: datetime
+    updated_at: datetime
+
+    def knows(self, secret: str) -> bool:
+        return hmac.compare_digest(self.secret_hash, sha256(secret.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A TwiML application: URLs under one SID."""
+
+    id: int
+    sid: str
+    account_id: int
+    friendly_name: str
+    settings: dict[str, Any]  # by API field name; absent means the default
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +134,8 @@ class Directory:
     version: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)  # by SID
     accounts_by_id: dict[int, Account] = field(default_factory=dict)
+    keys: dict[str, ApiKey] = field(default_factory=dict)  # by SID
+    applications: dict[str, Application] = field(default_factory=dict)  # by SID
     carriers: dict[str, Carrier] = field(default_factory=dict)  # by name
     senders: dict[str, SenderRecord] = field(default_factory=dict)  # by SID
     senders_by_id: dict[int, SenderRecord] = field(default_factory=dict)
@@ -121,6 +160,10 @@ class Directory:
 
         self.accounts = {account.sid: account for account in accounts}
         self.accounts_by_id = {account.id: account for account in accounts}
+        self.keys = {row["sid"]: ApiKey(**_only(row, ApiKey)) for row in picture.api_keys}
+        self.applications = {
+            row["sid"]: Application(**_only(row, Application)) for row in picture.applications
+        }
         self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in picture.carriers}
         self.senders = {record.sid: record for record in records}
         self.senders_by_id = {record.sender.id: record for record in records}

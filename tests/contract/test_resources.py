@@ -45,7 +45,7 @@ async def test_a_suspended_account_can_do_nothing_until_it_is_active_again(sdk: 
     await sdk.call(sdk.client.api.accounts(account.sid).update, status="active")
     assert await sdk.call(own.messages.list) == []
     context = sdk.client.api.accounts(account.sid)
-    await refused(sdk, 20001, 400, lambda: context.update(status="odd"))
+    await refused(sdk, 21475, 400, lambda: context.update(status="odd"))
 
 
 async def test_numbers_are_created_listed_updated_and_deleted(sdk: Sdk) -> None:

@@ -1,0 +1,66 @@
+"""How much of the API one account may use at a time, and per second (twilio-api §2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.api.errors import ApiError
+
+LONGEST_WAIT_S: Final = 60
+
+
+class Gate:
+    """Counts the requests of each account, on both lanes.
+
+    `concurrent`: requests under way; `per_second`: requests begun, with a burst of one second;
+    None is no limit. What is refused was not processed. Grows with the accounts, of which each
+    costs an entry; a request pays two dictionary look-ups.
+    """
+
+    __slots__ = ("_concurrent", "_monotonic", "_per_second", "_tokens", "_under_way", "refused")
+
+    def __init__(
+        self, concurrent: int | None, per_second: float | None, monotonic: Callable[[], float]
+    ) -> None:
+        self._concurrent = concurrent if concurrent is not None else 1 << 62
+        self._per_second = per_second
+        self._monotonic = monotonic
+        self._under_way: dict[int, int] = {}
+        self._tokens: dict[int, tuple[float, float]] = {}  # account → (tokens, when)
+        self.refused = 0
+
+    def enter(self, account_id: int) -> int:
+        """Begin a request; how many are under way with it. Raises ApiError 20429 (429)."""
+        under_way = self._under_way.get(account_id, 0) + 1
+        if under_way > self._concurrent:
+            raise self._refusal(f"more than {self._concurrent} requests at a time", 1)
+        if self._per_second is not None:
+            self._take(account_id, self._per_second)
+        self._under_way[account_id] = under_way
+        return under_way
+
+    def under_way(self, account_id: int) -> int:
+        return self._under_way.get(account_id, 0)
+
+    def leave(self, account_id: int) -> None:
+        """End a request that had entered."""
+        self._under_way[account_id] -= 1
+
+    def _take(self, account_id: int, per_second: float) -> None:
+        now, burst = self._monotonic(), max(per_second, 1.0)
+        tokens, since = self._tokens.get(account_id, (burst, now))
+        tokens = min(burst, tokens + (now - since) * per_second)
+        if tokens < 1:
+            wait = int((1 - tokens) / per_second) + 1
+            self._tokens[account_id] = tokens, now
+            raise self._refusal(f"more than {per_second:g} requests per second", wait)
+        self._tokens[account_id] = tokens - 1, now
+
+    def _refusal(self, what: str, wait_s: int) -> ApiError:
+        self.refused += 1
+        return ApiError(
+            20429,
+            f"Too Many Requests: {what}",
+            headers={"Retry-After": str(min(wait_s, LONGEST_WAIT_S))},
+        )
