@@ -24,6 +24,7 @@ from gateway.api import (
     applications,
     carriers,
     channel_senders,
+    inventory,
     keys,
     messages,
     numbers,
@@ -114,13 +115,24 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
         resource(f"{ACCOUNT}/Messages/{{sid}}.json", get=messages.fetch),
         resource(f"{ACCOUNT}/IncomingPhoneNumbers.json", get=numbers.list_, post=numbers.create),
-        resource(f"{ACCOUNT}/IncomingPhoneNumbers/Local.json", get=numbers.list_local),
-        resource(f"{ACCOUNT}/IncomingPhoneNumbers/TollFree.json", get=numbers.list_toll_free),
+        *(
+            resource(f"{ACCOUNT}/IncomingPhoneNumbers/{path}.json", get=numbers.listing(type))
+            for path, type in inventory.COLLECTIONS.items()
+        ),
         resource(
             f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json",
             get=numbers.fetch,
             post=numbers.update,
             delete=numbers.delete,
+        ),
+        resource(f"{ACCOUNT}/AvailablePhoneNumbers.json", get=inventory.countries),
+        resource(f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}.json", get=inventory.country),
+        *(
+            resource(
+                f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}/{path}.json",
+                get=inventory.listing(type),
+            )
+            for path, type in inventory.COLLECTIONS.items()
         ),
         resource(f"{ACCOUNT}/SMS/ShortCodes.json", get=short_codes.list_, post=short_codes.create),
         resource(
@@ -142,6 +154,8 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         ),
         resource("/monitor/v1/Alerts", get=alerts.list_),
         resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
+        resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
+        resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
         resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
         resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
         resource(

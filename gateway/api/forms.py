@@ -46,13 +46,7 @@ class Form:
 
     def flag(self, name: str) -> bool | None:
         """A boolean: true/false in any case, 1/0. Raises ApiError 20001."""
-        value = self.get(name)
-        if value is None:
-            return None
-        known = _BOOLEANS.get(value.lower())
-        if known is None:
-            raise ApiError(20001, f"{name} must be true or false")
-        return known
+        return read_flag(name, self.get(name))
 
     def integer(self, name: str, low: int, high: int, code: int) -> int | None:
         """A whole number in [low, high]. Raises ApiError `code`."""
@@ -73,6 +67,16 @@ class Form:
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def read_flag(name: str, value: str | None) -> bool | None:
+    """A boolean: true/false in any case, 1/0; None where it is not given. Raises ApiError 20001."""
+    if value is None:
+        return None
+    known = _BOOLEANS.get(value.lower())
+    if known is None:
+        raise ApiError(20001, f"{name} must be true or false")
+    return known
 
 
 def check_url(value: str, name: str, code: int) -> None:

@@ -1,26 +1,31 @@
 """`/IncomingPhoneNumbers`: numbers that the account owns (twilio-api §6).
 
-Creating one means: this number is ours, on that carrier.
+Creating one takes it from the inventory; by the operator it means: this number is ours.
 """
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 
 from starlette.responses import Response
 
 from gateway.api import sender_fields
+from gateway.api.applications import find as find_application
 from gateway.api.errors import ApiError
-from gateway.api.forms import Form
+from gateway.api.forms import read_flag
+from gateway.api.inventory import national, number_type
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import API_VERSION, rfc2822_of
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, Handler, answer, change, gone
 from gateway.dispatch.directory import SenderRecord
 from gateway.routing.destination import parse_destination
 from gateway.routing.nanp import NumberKind
 from gateway.routing.pool import SenderKind
 from storage import config as config_rows
-from storage.pool import UniqueViolation
+from storage import inventory as inventory_rows
+from storage.pool import Connection, Row, UniqueViolation
 
 URL_FIELDS = {
     **sender_fields.SMS_URLS,
@@ -34,12 +39,13 @@ METHOD_FIELDS = {
     "VoiceMethod": "voice_method",
     "VoiceFallbackMethod": "voice_fallback_method",
 }
+ORIGIN = "hosted"  # the operator brought them
+TAKEN = ("carrier_id", "sms", "mms", "voice")  # of the inventory
 NUMBER_KINDS = (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
 
 
 def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
     settings = record.settings
-    toll_free = record.sender.kind is SenderKind.TOLL_FREE
     return {
         "sid": record.sid,
         "account_sid": account_sid,
@@ -58,7 +64,7 @@ def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
         "voice_caller_id_lookup": False,
         "voice_receive_mode": "voice",
         "api_version": API_VERSION,
-        "origin": "hosted",
+        "origin": ORIGIN,
         "beta": False,
         "address_requirements": "none",
         "address_sid": None,
@@ -69,7 +75,7 @@ def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
         "emergency_address_sid": None,
         "emergency_address_status": "unregistered",
         "status": "in-use",
-        "type": "tollfree" if toll_free else "local",
+        "type": _type(record),
         "date_created": rfc2822_of(record.created_at),
         "date_updated": rfc2822_of(record.updated_at),
         "uri": f"/{API_VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers/{record.sid}.json",
@@ -77,53 +83,92 @@ def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
 
 
 async def create(call: Call) -> Response:
-    text = call.form.get("PhoneNumber")
-    if not text:
+    """Take a number: `PhoneNumber`, or any of an `AreaCode` from the inventory.
+
+    An operator may also register a number that is in no inventory. Raises ApiError 20001, 21421,
+    21422 (not to be had), 21452 (none in that area).
+    """
+    form = call.form
+    text, area_code = form.get("PhoneNumber"), form.get("AreaCode")
+    if not text and not area_code:
         raise ApiError(20001, "Missing required parameter PhoneNumber in the post body")
-    number = parse_destination(text)
-    if number is None:
+    number = parse_destination(text) if text else None
+    if text and number is None:
         raise ApiError(21421)
-    kind = SenderKind.TOLL_FREE if number.kind is NumberKind.TOLL_FREE else SenderKind.LONG_CODE
     sid = call.new_sid("PN")
     values = {
         "sid": sid,
         "account_id": call.account.id,
-        "carrier_id": sender_fields.carrier_id(call),
-        "kind": kind.value,
-        "address": number.e164,
-        "country": number.country,
-        "friendly_name": number.e164,
-        "settings": _settings(call.form, {}),
+        "settings": _settings(call, {}),
         **sender_fields.changed_columns(call),
     }
+
+    async def take(connection: Connection) -> None:
+        offered: Row | None
+        if number is not None:
+            offered = await inventory_rows.find(connection, number.e164)
+            if offered is None and call.credential.account.owner_id is not None:
+                raise ApiError(21422)
+            address = number
+        else:
+            offers = await inventory_rows.search(
+                connection, area_code=area_code, type="local", most=1
+            )
+            offered = offers[0] if offers else None
+            found = parse_destination(offered["address"]) if offered else None
+            if found is None:
+                raise ApiError(21452)
+            address = found
+        taken = {name: offered[name] for name in TAKEN} if offered else {}
+        if not taken and "carrier_id" not in values:
+            taken["carrier_id"] = call.deps.default_carrier_id()
+        toll_free = address.kind is NumberKind.TOLL_FREE
+        await config_rows.insert_sender(
+            connection,
+            {
+                "kind": (SenderKind.TOLL_FREE if toll_free else SenderKind.LONG_CODE).value,
+                "address": address.e164,
+                "country": address.country,
+                "friendly_name": national(address.e164),
+                **taken,
+                **values,
+            },
+        )
+
     try:
-        await change(call.deps, lambda connection: config_rows.insert_sender(connection, values))
+        await change(call.deps, take)
     except UniqueViolation:
         raise ApiError(21422) from None
     return answer(render(call.deps.directory.senders[sid], call.account.sid), 201)
 
 
 async def list_(call: Call) -> Response:
-    return _list(call, NUMBER_KINDS)
+    return _list(call, None)
 
 
-async def list_local(call: Call) -> Response:
-    return _list(call, (SenderKind.LONG_CODE,))
+def listing(type: str) -> Handler:
+    """The handler of `Local`, `Mobile` or `TollFree`."""
+
+    async def list_of_type(call: Call) -> Response:
+        return _list(call, type)
+
+    return list_of_type
 
 
-async def list_toll_free(call: Call) -> Response:
-    return _list(call, (SenderKind.TOLL_FREE,))
-
-
-def _list(call: Call, kinds: tuple[SenderKind, ...]) -> Response:
+def _list(call: Call, type: str | None) -> Response:
     address, name = call.filter("PhoneNumber"), call.filter("FriendlyName")
+    pattern = re.compile(re.escape(address).replace(r"\*", "[0-9]")) if address else None
+    beta = read_flag("Beta", call.filter("Beta"))
     records = [
         record
         for record in call.deps.directory.senders.values()
         if record.account_id == call.account.id
-        and record.sender.kind in kinds
-        and (address is None or address in record.sender.address)
+        and record.sender.kind in NUMBER_KINDS
+        and (pattern is None or pattern.search(record.sender.address))
         and name in (None, record.friendly_name)
+        and beta is not True
+        and call.filter("Origin") in (None, ORIGIN)
+        and (type is None or _type(record) == type)
     ]
     request = call.page
     rest = in_memory(records, request, lambda record: record.sid)
@@ -139,7 +184,7 @@ async def fetch(call: Call) -> Response:
 async def update(call: Call) -> Response:
     record = _record(call)
     values = {
-        "settings": _settings(call.form, record.settings),
+        "settings": _settings(call, record.settings),
         **sender_fields.changed_columns(call),
     }
     sender_id = record.sender.id
@@ -162,5 +207,24 @@ def _record(call: Call) -> SenderRecord:
     return record
 
 
-def _settings(form: Form, before: dict[str, Any]) -> dict[str, Any]:
-    return sender_fields.url_settings(form, before, URL_FIELDS, METHOD_FIELDS)
+def _settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:
+    """Raises ApiError 21402, 21403, 21406, 21420."""
+    settings = sender_fields.url_settings(call.form, before, URL_FIELDS, METHOD_FIELDS)
+    application_sid = call.form.get("SmsApplicationSid")
+    if application_sid is not None:
+        settings["sms_application_sid"] = (
+            find_application(call.deps.directory, call.account.id, application_sid).sid
+            if application_sid
+            else None
+        )
+    return settings
+
+
+@lru_cache(maxsize=10_000)
+def _type_of(address: str) -> str:
+    number = parse_destination(address)
+    return number_type(number) if number is not None else "local"
+
+
+def _type(record: SenderRecord) -> str:
+    return _type_of(record.sender.address)

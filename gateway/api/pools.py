@@ -196,6 +196,7 @@ class DestinationAlphaSenders(Members):
             if one.kind is SenderKind.ALPHA and one.destination_country == country:
                 raise ApiError(21710 if one.address == text else 21714, _ONE_EACH)
         sid = call.new_sid("AI")
+        columns = sender_fields.changed_columns(call)
         values = {
             "sid": sid,
             "account_id": call.account.id,
@@ -204,7 +205,7 @@ class DestinationAlphaSenders(Members):
             "address": text,
             "country": "",
             "friendly_name": text,
-            "rate": sender_fields.rate(call.form),
+            "rate": columns.get("rate"),
             "service_id": service.id,
             "destination_country": country,
         }

@@ -16,6 +16,8 @@ from gateway.api.resources import Call
 NAME_LIMIT: Final = 64
 HIGHEST_RATE: Final = 100_000.0
 
+EXTENSIONS: Final = ("CarrierName", "SmsMps", "SmsEnabled", "MmsEnabled")
+
 SMS_URLS: Final = {"SmsUrl": "sms_url", "SmsFallbackUrl": "sms_fallback_url"}
 SMS_METHODS: Final = {"SmsMethod": "sms_method", "SmsFallbackMethod": "sms_fallback_method"}
 
@@ -46,8 +48,13 @@ def rate(form: Form) -> float | None:
 
 
 def changed_columns(call: Call) -> dict[str, Any]:
-    """The columns of `senders` that a request changes, its settings apart. Raises ApiError."""
+    """The columns of `senders` that a request changes, its settings apart.
+
+    The extensions are the operator's to use: a customer sets no rate. Raises ApiError.
+    """
     form = call.form
+    if any(name in form for name in EXTENSIONS):
+        call.operator_only(f"{', '.join(EXTENSIONS)} are the operator's")
     values: dict[str, Any] = {}
     if name := form.get("FriendlyName"):
         values["friendly_name"] = name[:NAME_LIMIT]
