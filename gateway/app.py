@@ -21,10 +21,14 @@ from gateway.api.limits import Gate
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.pipeline import Pipeline
+from gateway.inbound.handlers import Handlers
 from gateway.inbound.receive import Inbound
+from gateway.inbound.replies import Replies
+from gateway.inbound.run import Runner
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.client import WebhookClient
+from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from storage import config as config_rows
@@ -109,6 +113,7 @@ class Gateway:
                 carrier_parameters=pipeline.callback_tlvs,
             )
             pipeline.owe_callbacks = callbacks.owe
+            handlers = self._handlers(pipeline, client)
             inbound = self.inbound = Inbound(
                 url,
                 pipeline.directory,
@@ -116,12 +121,13 @@ class Gateway:
                 pipeline.alphabet_of,
                 pipeline.alerts,
                 self._clock,
-                handle=lambda message: log.info("inbound %s", message.sid),
+                handle=handlers.handle,
                 run_id=f"{self._random.getrandbits(32):08x}",
             )
             pipeline.inbound = inbound.received
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
+            pipeline.start_stage("handlers", handlers.run())
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
@@ -193,6 +199,30 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
+
+    def _handlers(self, pipeline: Pipeline, client: WebhookClient) -> Handlers:
+        """The stage after inbound messages are stored."""
+        replies = Replies(
+            pipeline.directory,
+            pipeline.router,
+            pipeline.acceptor,
+            pipeline.next_id,
+            self._clock,
+            pipeline.alerts,
+        )
+        runner = Runner(client, pipeline.directory, Cookies(self._clock), pipeline.alerts)
+        return Handlers(
+            runner,
+            replies,
+            pipeline.directory,
+            pipeline.pool,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+            per_host=self.settings.webhooks.connections_per_host,
+            retry_for_s=self.settings.webhooks.retry_for_s,
+            reply_text=lambda message: None,
+        )
 
     def _webhook_client(self) -> WebhookClient:
         webhooks = self.settings.webhooks

@@ -39,6 +39,12 @@ CHOICES = {
         ("notifications", "marketing", "verification", "discussion", "poll", "undeclared"),
         21713,
     ),
+    # Ours: Twilio's console has it, its API has not. "" goes back to what the others mean.
+    "InboundBehavior": (
+        "inbound_behavior",
+        ("defer_to_sender", "service_webhook", "autocreate_conversation", "drop", ""),
+        20001,
+    ),
 }
 # Every setting with its default (messaging-services §0.1), in the order of the resource.
 DEFAULTS: dict[str, Any] = {
@@ -79,6 +85,7 @@ def render(service: Service, account_sid: str, origin: str) -> dict[str, Any]:
         "date_created": iso8601(service.created_at),
         "date_updated": iso8601(service.updated_at),
         **{name: service.settings.get(name, default) for name, default in DEFAULTS.items()},
+        "inbound_behavior": service.inbound_behavior,
         "us_app_to_person_registered": False,
         "url": url,
         "links": {name: f"{url}/{path}" for name, path in LINKS.items()},

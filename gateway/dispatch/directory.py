@@ -128,6 +128,18 @@ class Service:
     def status_callback(self) -> str | None:
         return self.settings.get("status_callback")
 
+    @property
+    def inbound_behavior(self) -> str:
+        """What becomes of inbound messages (messaging-services §9.1): our own setting, where it
+        is set, else what Twilio's two settings mean together.
+        """
+        chosen = self.settings.get("inbound_behavior")
+        if chosen:
+            return str(chosen)
+        if self.settings.get("use_inbound_webhook_on_number", True):
+            return "defer_to_sender"
+        return "service_webhook" if self.settings.get("inbound_request_url") else "drop"
+
 
 @dataclass(slots=True)
 class Directory:

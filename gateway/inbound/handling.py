@@ -1,13 +1,18 @@
-"""What is still to be done with an inbound message, as the bits of its column `handling`. Pure.
+"""What is to be done with an inbound message: who handles it, and what is still owed. Pure.
 
-Bits 0 and 1 are owed work; a column is NULL (here 0) once nothing is owed. The rest is what the
-work must know and the message itself does not say: which keyword it was, and whether an app with
-Advanced Opt-Out is told (`OptOutType`).
+What is owed stands in the message's column `handling`. Bits 0 and 1 are owed work; the column is
+NULL (here 0) once nothing is owed. The rest is what the work must know and the message itself
+does not say: which keyword it was, and whether an app with Advanced Opt-Out is told
+(`OptOutType`).
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+from gateway.dispatch.directory import SenderRecord, Service
 
 WEBHOOK = 1  # its webhook is owed
 AUTO_REPLY = 2  # the reply to its keyword is owed
@@ -55,3 +60,49 @@ def done(handling: int, what: int) -> int:
     """The column after `what` was done; 0 when nothing more is owed."""
     rest = handling & ~what
     return rest if rest & OWED else 0
+
+
+class InboundMode(StrEnum):
+    """Which handler an inbound message has (messaging-services §9.1)."""
+
+    DEFER = "defer_to_sender"
+    WEBHOOK = "service_webhook"
+    AUTOCREATE = "autocreate_conversation"
+    DROP = "drop"  # not stored, not shown; opt-out processing runs all the same
+
+
+def inbound_mode(record: SenderRecord, service: Service | None) -> InboundMode:
+    """The handler of what is written to a number; of one in no service, its own."""
+    if service is None or record.service_id != service.id:
+        return InboundMode.DEFER
+    return InboundMode(service.inbound_behavior)
+
+
+class Target(NamedTuple):
+    """Where a webhook goes, and where if that fails."""
+
+    url: str
+    method: str
+    fallback_url: str | None
+    fallback_method: str
+
+
+def destination_of(record: SenderRecord, service: Service | None) -> Target | None:
+    """The webhook of what is written to a number; None where there is none."""
+    mode = inbound_mode(record, service)
+    if mode is InboundMode.WEBHOOK and service is not None:
+        return _target(service.settings, "inbound_request_url", "inbound_method", "fallback")
+    if mode is InboundMode.DEFER:
+        return _target(record.settings, "sms_url", "sms_method", "sms_fallback")
+    return None
+
+
+def _target(settings: Mapping[str, Any], url: str, method: str, fallback: str) -> Target | None:
+    if not settings.get(url):
+        return None
+    return Target(
+        settings[url],
+        settings.get(method, "POST"),
+        settings.get(f"{fallback}_url"),
+        settings.get(f"{fallback}_method", "POST"),
+    )

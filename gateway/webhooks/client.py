@@ -84,7 +84,7 @@ class Answer:
     error_code: int = 0
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
-    url: str = ""  # where it came from, after redirects
+    url: str = ""  # where it came from: the hook's own, or where redirects led
     truncated: bool = False  # there was more than BODY_LIMIT
     failure: str = ""  # what a retry policy calls it
     problem: int = 0  # the code of what is wrong with the URL's overrides
@@ -243,11 +243,13 @@ class WebhookClient:
                         return _failed(BAD_REDIRECT, f"redirected to {location[:200]}")
                     url, signed = next_url, str(next_url)
                     continue
-                return await _answer(response, sent)
+                return await _answer(response, sent, str(url) if hops else hook.url)
         return _failed(TOO_MANY_REDIRECTS, f"more than {MOST_REDIRECTS} redirects")
 
 
-async def _answer(response: aiohttp.ClientResponse, sent: tuple[tuple[str, str], ...]) -> Answer:
+async def _answer(
+    response: aiohttp.ClientResponse, sent: tuple[tuple[str, str], ...], url: str
+) -> Answer:
     """The answer, with as much of its body as we read. What breaks off in the middle is final."""
     body = bytearray()
     try:
@@ -271,7 +273,7 @@ async def _answer(response: aiohttp.ClientResponse, sent: tuple[tuple[str, str],
         error_code=0 if ok else NOT_OK,
         reason="" if ok else f"HTTP {status}",
         headers=tuple(response.headers.items()),
-        url=str(response.url),
+        url=url,
         truncated=len(body) > BODY_LIMIT,
         failure=failure,
         sent=sent,

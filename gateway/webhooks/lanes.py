@@ -1,9 +1,10 @@
 """Work that goes to hosts which may be slow or dead: each host has a lane of its own.
 
 A dead receiver delays nobody else; what failed is tried again, later and later. Memory is
-bounded: a host has at most LANE_BOUND jobs waiting, all hosts together RETRY_BOUND waiting for
-another try. What is above is let go (`spilled`), stays owed in Postgres, and `sweep` (which reads
-owed rows, oldest first, and lines them up again) is asked for when there is room.
+bounded: a host has at most LANE_BOUND jobs waiting, for their turn or for another try, and all
+hosts together RETRY_BOUND for another try. What is above is let go (`spilled`), stays owed in
+Postgres, and `sweep` (which reads owed rows, a page at a time, round and round, and lines them up
+again) is asked for while there is room.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 3600.0
 LANE_BOUND = 10_000  # jobs waiting for one host in memory
 RETRY_BOUND = 50_000  # jobs waiting for another try, of all hosts
-SWEEP_BELOW = 1_000  # with fewer waiting in memory, owed rows are read again
+SWEEP_BELOW = 1_000  # with fewer waiting for their turn, owed rows are read again
 SWEEP_EVERY_S = 1.0
 
 Job = TypeVar("Job", bound=Hashable)
@@ -37,6 +38,7 @@ class Lane(Generic[Job]):
     """What waits for one host, and how many workers do it."""
 
     ready: deque[Job] = field(default_factory=deque)
+    retrying: int = 0
     workers: int = 0
 
 
@@ -72,13 +74,18 @@ class Lanes(Generic[Job]):
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._serial = 0
+        self._sweep_at = 0.0
         self._owed_elsewhere = owed  # rows owe what memory has let go of, or has not read yet
         self.overflowed = 0
 
     @property
     def waiting(self) -> int:
         """Jobs in memory that are not under way."""
-        return sum(len(lane.ready) for lane in self._lanes.values()) + len(self._retries)
+        return self._ready + len(self._retries)
+
+    @property
+    def _ready(self) -> int:
+        return sum(len(lane.ready) for lane in self._lanes.values())
 
     async def run(self) -> None:
         """Own the workers, until cancelled."""
@@ -96,7 +103,7 @@ class Lanes(Generic[Job]):
         lane = self._lanes.get(host)
         if lane is None:
             lane = self._lanes[host] = Lane()
-        if len(lane.ready) >= LANE_BOUND:
+        if len(lane.ready) + lane.retrying >= LANE_BOUND:
             self.let_go(job)
             return False
         lane.ready.append(job)
@@ -112,6 +119,10 @@ class Lanes(Generic[Job]):
         wait = min(FIRST_RETRY_S * 2 ** min(tries - 1, 20), LONGEST_RETRY_S)
         wait *= 0.5 + self._random.random() / 2
         self._serial += 1
+        lane = self._lanes.get(host)
+        if lane is None:
+            lane = self._lanes[host] = Lane()
+        lane.retrying += 1
         heapq.heappush(self._retries, (self._clock.monotonic() + wait, self._serial, host, job))
         self._wake.set()
 
@@ -145,18 +156,21 @@ class Lanes(Generic[Job]):
                 log.exception("%s: a job failed", self._name)
                 self.retry(host, job)
         lane.workers -= 1
-        if not lane.workers and self._lanes.get(host) is lane:
+        if not lane.workers and not lane.retrying and self._lanes.get(host) is lane:
             del self._lanes[host]
 
     def _retry_what_is_due(self) -> None:
         now = self._clock.monotonic()
         while self._retries and self._retries[0][0] <= now:
             _, _, host, job = heapq.heappop(self._retries)
+            self._lanes[host].retrying -= 1
             self.line_up(host, job)
 
     async def _sweep_if_there_is_room(self) -> None:
-        if self._owed_elsewhere and self.waiting < SWEEP_BELOW:
+        now = self._clock.monotonic()
+        if self._owed_elsewhere and now >= self._sweep_at and self._ready < SWEEP_BELOW:
             self._owed_elsewhere = False
+            self._sweep_at = now + SWEEP_EVERY_S
             try:
                 more = await self._sweep()
             except DatabaseUnavailable as error:
@@ -170,7 +184,10 @@ class Lanes(Generic[Job]):
         if self._retries:
             wait = max(0.0, self._retries[0][0] - self._clock.monotonic())
         if self._owed_elsewhere:
-            wait = min(wait, SWEEP_EVERY_S) if wait is not None else SWEEP_EVERY_S
+            sweep = max(0.01, self._sweep_at - self._clock.monotonic())
+            if self._ready >= SWEEP_BELOW:
+                sweep = max(sweep, SWEEP_EVERY_S)
+            wait = min(wait, sweep) if wait is not None else sweep
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()

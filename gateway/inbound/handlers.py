@@ -1,0 +1,256 @@
+"""Handlers of inbound messages: the reply to a keyword, then the app's webhook and its replies.
+
+A message arrives here after its commit, with `handling` saying what is owed. That is cleared in
+the transaction that stores the replies it led to, or by itself where there are none; until then
+a restart finds it. So everything happens at least once, and replies once for each answer that an
+app gave. Hosts have lanes of their own: an app that is down delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.clock import Clock
+from gateway.dispatch.directory import Directory, SenderRecord, Service
+from gateway.dispatch.message import Message
+from gateway.dispatch.rows import from_row
+from gateway.inbound.geography import cities
+from gateway.inbound.handling import (
+    AUTO_REPLY,
+    OWED,
+    WEBHOOK,
+    InboundMode,
+    Target,
+    destination_of,
+    done,
+    inbound_mode,
+)
+from gateway.inbound.replies import Replies
+from gateway.inbound.run import Runner
+from gateway.observe.alerts import Alerts
+from gateway.webhooks.lanes import Lanes
+from storage import inbound as inbound_rows
+from storage.ids import Id, id_from_bytes
+from storage.pool import Connection, DatabaseUnavailable, Pool
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 5_000
+RETRY_S: Final = 0.5
+NOTHING: Final = id_from_bytes(bytes(16))
+MACHINE: Final = 30039
+HERE: Final = ""  # the lane of what needs no app
+
+ReplyText = Callable[[Message], str | None]
+Converse = Callable[[Message], Awaitable[None]]
+
+
+async def log_conversation(message: Message) -> None:
+    """Where a message for a conversation goes while nobody keeps conversations."""
+    log.info("inbound %s belongs in a conversation", message.sid, extra={"sid": message.sid})
+
+
+class Handlers:
+    """Does what inbound messages owe."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        replies: Replies,
+        directory: Directory,
+        pool: Pool,
+        clock: Clock,
+        random: Random,
+        alerts: Alerts,
+        *,
+        per_host: int,
+        retry_for_s: float,
+        reply_text: ReplyText,
+        conversation: Converse = log_conversation,
+    ) -> None:
+        """`reply_text` is the reply to a message's keyword; `conversation` takes a message into
+        its conversation, and may be called again for one that it has.
+        """
+        self._runner = runner
+        self._replies = replies
+        self._directory = directory
+        self._pool = pool
+        self._clock = clock
+        self._alerts = alerts
+        self._retry_for_s = retry_for_s
+        self._reply_text = reply_text
+        self._conversation = conversation
+        self._lanes: Lanes[Message] = Lanes(
+            "inbound",
+            clock,
+            random,
+            per_host=per_host,
+            work=self._work,
+            spilled=self._spilled,
+            sweep=self._sweep,
+            owed=True,  # by a former run
+        )
+        self._held: set[Id] = set()  # in memory, from here to the commit that ends it
+        self._ended: set[Id] | None = None  # ended since a sweep began to read
+        self._after = NOTHING
+        self._finished: list[Message] = []
+        self._wake = asyncio.Event()
+        self.handled = 0
+        self.given_up = 0
+
+    async def run(self) -> None:
+        """Until cancelled. Takes up first what a former run left."""
+        await asyncio.to_thread(cities)  # read once, off the loop
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lanes.run(), name="inbound lanes")
+            tasks.create_task(self._clear(), name="inbound clearing")
+
+    def handle(self, message: Message) -> None:
+        """`message` is committed: do what it owes, unless that is being done."""
+        if message.handling & OWED and message.id not in self._held:
+            self._held.add(message.id)
+            self._lanes.line_up(self._lane_of(message), message)
+
+    @property
+    def waiting(self) -> int:
+        return self._lanes.waiting
+
+    # Work -----------------------------------------------------------------------------------
+
+    async def _work(self, message: Message) -> None:
+        if message.handling & AUTO_REPLY:
+            await self._answer_keyword(message)
+            if message.handling & WEBHOOK:
+                self._lanes.line_up(self._lane_of(message), message)
+            else:
+                self._end(message)
+            return
+        record, service = self._place(message)
+        if record is None or self._is_machine(message):
+            self._finish(message)
+            return
+        if inbound_mode(record, service) is InboundMode.AUTOCREATE:
+            await self._conversation(message)
+            self._finish(message)
+            return
+        target = destination_of(record, service)
+        if target is None:
+            self._finish(message)
+            return
+        await self._tell(message, target)
+
+    async def _tell(self, message: Message, target: Target) -> None:
+        run = await self._runner.run(message, target)
+        if run.failure is not None and not run.taken and not run.hopeless:
+            if self._clock.wall() - message.created_at <= self._retry_for_s:
+                self._lanes.retry(_host(target.url), message)
+                return
+            self.given_up += 1
+            log.error("webhook of %s given up", message.sid, extra={"sid": message.sid})
+        drafts = self._replies.drafts(message, run.replies)
+        if drafts and await self._replies.store(message, drafts, self._marking(message, 0)):
+            self._end(message)
+            return
+        self._finish(message)
+
+    async def _answer_keyword(self, message: Message) -> None:
+        """The reply to a keyword, before the app is told."""
+        rest = done(message.handling, AUTO_REPLY)
+        text = self._reply_text(message)
+        draft = self._replies.keyword(message, text) if text else None
+        stored = draft is not None and await self._replies.store(
+            message, (draft,), self._marking(message, rest)
+        )
+        if not stored:
+            await inbound_rows.set_handling(self._pool, message.id, rest)
+        message.handling = rest
+
+    def _marking(self, message: Message, rest: int) -> Callable[[Connection], Awaitable[None]]:
+        async def mark(connection: Connection) -> None:
+            await inbound_rows.set_handling(connection, message.id, rest)
+
+        return mark
+
+    def _is_machine(self, message: Message) -> bool:
+        """Written by one of the account's own numbers: its webhook could go on for ever (§9.3)."""
+        writer = self._directory.senders_by_address.get(message.sender or "")
+        if writer is None or writer.account_id != message.account_id:
+            return False
+        self._alerts.alert(
+            MACHINE,
+            "written by a number of the account itself; its webhook was suppressed",
+            resource=message.sid,
+            account_id=message.account_id,
+            logged_as=message.recipient,
+        )
+        return True
+
+    def _place(self, message: Message) -> tuple[SenderRecord | None, Service | None]:
+        """The number that was written to, if it is still there, and its service of that time."""
+        record = self._directory.senders_by_id.get(message.sender_id)
+        return record, self._directory.services_by_id.get(message.service_id or 0)
+
+    def _lane_of(self, message: Message) -> str:
+        record, service = self._place(message)
+        if message.handling & AUTO_REPLY or record is None:
+            return HERE
+        target = destination_of(record, service)
+        return _host(target.url) if target is not None else HERE
+
+    # Ends -----------------------------------------------------------------------------------
+
+    def _finish(self, message: Message) -> None:
+        """Nothing is owed any more; its row says so soon."""
+        self._finished.append(message)
+        self._wake.set()
+
+    def _end(self, message: Message) -> None:
+        """Its row says that nothing is owed."""
+        self.handled += 1
+        self._held.discard(message.id)
+        if self._ended is not None:
+            self._ended.add(message.id)
+        self._lanes.over(message)
+
+    def _spilled(self, message: Message) -> None:
+        self._held.discard(message.id)
+
+    async def _clear(self) -> None:
+        """Mark rows of which nothing is owed, in batches of whatever has gathered."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._finished = self._finished, []
+            try:
+                await inbound_rows.clear(self._pool, [message.id for message in batch])
+            except DatabaseUnavailable as error:
+                log.warning("database: %s; handled messages are marked later", error)
+                self._finished[:0] = batch
+                await asyncio.sleep(RETRY_S)
+                self._wake.set()
+            else:
+                for message in batch:
+                    self._end(message)
+
+    async def _sweep(self) -> bool:
+        """Take up the next page of rows that owe something; whether there may be more."""
+        self._ended = set()
+        try:
+            rows = await inbound_rows.unhandled(self._pool, after=self._after, most=PAGE)
+            for row in rows:
+                if row["id"] not in self._ended:
+                    self.handle(from_row(row))
+        finally:
+            self._ended = None
+        last = len(rows) < PAGE
+        self._after = NOTHING if last else rows[-1]["id"]
+        return not last
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc

@@ -1,0 +1,214 @@
+"""Replies to inbound messages: from TwiML to drafts, and into the same path as any message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from gateway.clock import Clock
+from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.dispatch.accept import Acceptor, Also, Overloaded, Rejected, Unavailable
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.message import Direction, Message
+from gateway.dispatch.route import Router
+from gateway.inbound.loops import LoopGuard
+from gateway.inbound.twiml import Reply
+from gateway.observe.alerts import Alerts
+from gateway.routing.destination import Destination, parse_destination
+from gateway.routing.pool import Pool
+from gateway.routing.selector import Needs, select
+from storage.ids import Id
+
+MOST_REPLIES: Final = 10
+RETRY_S: Final = 0.5
+LONGEST_VALIDITY_S: Final = 36_000
+
+BAD_TO: Final = 14101
+BAD_FROM: Final = 14102
+BAD_BODY: Final = 14103
+BAD_CALLBACK: Final = 14105
+LOOP: Final = 14107
+NOT_CAPABLE: Final = 14108
+TOO_MANY: Final = 14109
+NOT_STORED: Final = 30020
+
+
+class _Refused(Exception):
+    """This reply can't be sent; `code` is the alert's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Replies:
+    """Makes drafts of replies, and stores them together with a mark on what led to them."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        router: Router,
+        acceptor: Acceptor,
+        next_id: Callable[[], Id],
+        clock: Clock,
+        alerts: Alerts,
+    ) -> None:
+        self._directory = directory
+        self._router = router
+        self._acceptor = acceptor
+        self._next_id = next_id
+        self._clock = clock
+        self._alerts = alerts
+        self._guard = LoopGuard()
+
+    def drafts(self, inbound: Message, found: Sequence[tuple[Reply, str]]) -> list[Draft]:
+        """Drafts of the replies that can be sent; each that can't is an alert."""
+        drafts = []
+        for reply, document in found[:MOST_REPLIES]:
+            try:
+                drafts.append(self._draft(inbound, reply, document))
+            except _Refused as refused:
+                self._alert(inbound, refused.code, str(refused))
+        if len(found) > MOST_REPLIES:
+            self._alert(
+                inbound, TOO_MANY, f"{len(found)} replies; {MOST_REPLIES} were sent", "warning"
+            )
+        return drafts
+
+    def keyword(self, inbound: Message, text: str) -> Draft | None:
+        """The reply to a keyword, which goes to those who opted out as well (§7.4)."""
+        try:
+            draft = self._draft(inbound, Reply(text), "", guarded=False)
+        except _Refused as refused:
+            self._alert(inbound, refused.code, str(refused))
+            return None
+        draft.despite_opt_out = True
+        return draft
+
+    async def store(self, inbound: Message, drafts: Sequence[Draft], also: Also) -> bool:
+        """Store the replies and run `also` in one transaction, however long the database is away.
+
+        False: no table takes them; neither happened.
+        """
+        while True:
+            error = await self._submit(drafts, also)
+            if error is None:
+                return True
+            if isinstance(error, Rejected):
+                self._alert(inbound, NOT_STORED, f"the replies could not be stored: {error}")
+                return False
+            await asyncio.sleep(RETRY_S)
+
+    async def _submit(self, drafts: Sequence[Draft], also: Also) -> Exception | None:
+        outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+        def done(error: Exception | None) -> None:
+            if not outcome.done():
+                outcome.set_result(error)
+
+        try:
+            self._acceptor.submit(drafts, done, also)
+        except (Overloaded, Unavailable) as error:
+            return error
+        return await outcome
+
+    def _draft(
+        self, inbound: Message, reply: Reply, document: str, *, guarded: bool = True
+    ) -> Draft:
+        destination = parse_destination(reply.to or inbound.sender or "")
+        if destination is None:
+            raise _Refused(BAD_TO, f"{reply.to or inbound.sender} is not a number to reply to")
+        record = self._sender(inbound, reply.sender)
+        if record.sender.address == destination.e164:
+            raise _Refused(BAD_TO, "a reply would go to the number it comes from")
+        body = self._body(inbound, reply)
+        service = self._directory.services_by_id.get(record.service_id or 0)
+        if service is None:
+            self._check_route(destination, record)
+        callback = self._callback(inbound, reply, document)
+        if callback is None and service is not None:
+            callback = service.status_callback
+        now = self._clock.monotonic()
+        if guarded and not self._guard.allows(record.sender.address, destination.e164, now):
+            raise _Refused(LOOP, "too many replies between two numbers without a pause")
+        message = Message(
+            self._next_id(),
+            inbound.account_id,
+            destination.e164,
+            body,
+            service_id=service.id if service is not None else None,
+            direction=Direction.OUTBOUND_REPLY,
+            callback_url=callback,
+            valid_until=self._clock.wall()
+            + (service.validity_s if service is not None else LONGEST_VALIDITY_S),
+        )
+        return Draft(message, destination, sender=record, explicit=record.sender.address)
+
+    def _sender(self, inbound: Message, text: str | None) -> SenderRecord:
+        """The number that was written to, or another one of the account."""
+        if text is None:
+            record = self._directory.senders_by_id.get(inbound.sender_id)
+        else:
+            number = parse_destination(text)
+            address = number.e164 if number is not None else text
+            record = self._directory.senders_by_address.get(address)
+        if record is None or record.account_id != inbound.account_id:
+            raise _Refused(BAD_FROM, f"{text or inbound.recipient} is not a number of the account")
+        if not record.sender.sms:
+            raise _Refused(NOT_CAPABLE, f"{record.sender.address} can't send SMS")
+        return record
+
+    def _body(self, inbound: Message, reply: Reply) -> str:
+        body = reply.body
+        if reply.media:
+            if not body:
+                raise _Refused(BAD_BODY, "media are not carried, and there is no text")
+            self._alert(inbound, BAD_BODY, "media are not carried; the text was sent alone")
+        if not body:
+            raise _Refused(BAD_BODY, "a reply without a text")
+        if body_units(body) > BODY_LIMIT:
+            raise _Refused(BAD_BODY, f"a text of more than {BODY_LIMIT} characters")
+        if "\x00" in body:
+            raise _Refused(BAD_BODY, "a text with a NUL character")
+        return body
+
+    def _callback(self, inbound: Message, reply: Reply, document: str) -> str | None:
+        if not reply.callback:
+            return None
+        try:
+            url = urljoin(document, reply.callback.strip())
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "https") and parts.hostname and " " not in url:
+                return url
+        except ValueError:
+            pass
+        self._alert(inbound, BAD_CALLBACK, f"{reply.callback[:200]} is not a URL")
+        return None
+
+    def _check_route(self, destination: Destination, record: SenderRecord) -> None:
+        """Whether a number in no service reaches the destination, as for any plain From."""
+        choice = select(
+            destination,
+            Needs(),
+            Pool((record.sender,)),
+            self._router.standing,
+            None,
+            record.sender.address,
+        )
+        if choice.sender is None:
+            raise _Refused(choice.code, f"{record.sender.address} does not reach this number")
+
+    def _alert(self, inbound: Message, code: int, text: str, level: str = "error") -> None:
+        service = self._directory.services_by_id.get(inbound.service_id or 0)
+        self._alerts.alert(
+            code,
+            text,
+            level=level,
+            resource=inbound.sid,
+            account_id=inbound.account_id,
+            service=service.sid if service is not None else None,
+            logged_as=inbound.recipient,
+        )

@@ -1,0 +1,482 @@
+"""Inbound messages reach their handler: a handset writes, an app is told, its replies go out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+from hooks import HANDSET, Hooks, hangs, says, status, write
+from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, until
+from twilio.twiml.messaging_response import MessagingResponse
+
+from smpp.smsc import Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+
+
+async def configure_number(sdk: Sdk, address: str = NUMBERS[0], **settings: Any) -> None:
+    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=address)
+    await sdk.call(sdk.client.incoming_phone_numbers(number.sid).update, **settings)
+
+
+async def configure_service(sdk: Sdk, **settings: Any) -> None:
+    await sdk.call(sdk.client.messaging.v1.services(sdk.service_sid).update, **settings)
+
+
+async def inbound_behavior(sdk: Sdk, behavior: str) -> Any:
+    """Our extension, which the SDK has no parameter for."""
+    return await sdk.call(
+        sdk.client.request,
+        "POST",
+        f"{sdk.base_url}/messaging/v1/Services/{sdk.service_sid}",
+        data={"InboundBehavior": behavior},
+    )
+
+
+async def messages(sdk: Sdk, direction: str, count: int) -> list[Any]:
+    """The account's messages of a direction, oldest first, once there are so many."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            listed = await sdk.call(sdk.client.messages.list)
+            found = [message for message in listed if message.direction == direction]
+            if len(found) >= count:
+                return list(reversed(found))
+            await asyncio.sleep(0.02)
+
+
+async def alerts(sdk: Sdk, *codes: int) -> dict[int, Any]:
+    """The account's alerts by code, once there is one of each."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+            found = {int(alert.error_code): alert for alert in listed}
+            if set(codes) <= set(found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def nothing_owed(gateway: GatewayUnderTest) -> None:
+    connection = await asyncpg.connect(gateway.database_url)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while await connection.fetchval("SELECT count(*) FROM messages WHERE handling > 0"):
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
+
+
+# Which handler (messaging-services §9.1) -------------------------------------------------------
+
+
+async def test_a_number_in_a_service_tells_its_own_webhook_with_every_parameter(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    await configure_number(sdk, sms_url=hooks.url("/sms?tenant=7"))
+    await configure_service(sdk, inbound_request_url=hooks.url("/service"))
+    await write(smsc, "héllo & 1+1=2", NUMBERS[0])
+    [taken] = await hooks.has("/sms")
+    [message] = await messages(sdk, "inbound", 1)
+    assert taken.valid
+    assert taken.method == "POST"
+    assert taken.form == {
+        "MessageSid": message.sid,
+        "SmsSid": message.sid,
+        "SmsMessageSid": message.sid,
+        "AccountSid": sdk.account_sid,
+        "MessagingServiceSid": sdk.service_sid,
+        "From": HANDSET,
+        "To": NUMBERS[0],
+        "Body": "héllo & 1+1=2",
+        "NumMedia": "0",
+        "NumSegments": "1",
+        "SmsStatus": "received",
+        "ApiVersion": "2010-04-01",
+        "FromCountry": "GB",
+        "ToCountry": "GB",
+    }
+    assert taken.headers["I-Twilio-Idempotency-Token"]
+    await nothing_owed(gateway)
+    assert hooks.at("/service") == []
+
+
+async def test_a_number_in_no_service_tells_its_own_webhook_by_get(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    await sdk.call(
+        sdk.client.incoming_phone_numbers.create,
+        phone_number="+14155552671",
+        sms_url=hooks.url("/sms?tenant=7"),
+        sms_method="GET",
+    )
+    await write(smsc, "hi & bye", "+14155552671", sender="+12012005555")
+    [taken] = await hooks.has("/sms")
+    assert (taken.method, taken.valid) == ("GET", True)
+    form = taken.form
+    assert (form["tenant"], form["Body"]) == ("7", "hi & bye")
+    assert "MessagingServiceSid" not in form
+    place = {name: value for name, value in form.items() if name.startswith(("From", "To"))}
+    assert place == {
+        "From": "+12012005555",
+        "FromCity": "JERSEY CITY",
+        "FromState": "NJ",
+        "FromZip": "",
+        "FromCountry": "US",
+        "To": "+14155552671",
+        "ToCity": "SAN FRANCISCO",
+        "ToState": "CA",
+        "ToZip": "",
+        "ToCountry": "US",
+    }
+
+
+async def test_a_service_with_a_webhook_of_its_own_is_told_and_its_numbers_are_not(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    await configure_number(sdk, sms_url=hooks.url("/number"))
+    await configure_service(
+        sdk,
+        use_inbound_webhook_on_number=False,
+        inbound_request_url=hooks.url("/service"),
+        inbound_method="GET",
+        fallback_url=hooks.url("/fallback"),
+    )
+    hooks.answers["/service"] = status(500)
+    hooks.answers["/fallback"] = says("<Response><Message>from fallback</Message></Response>")
+    await write(smsc, "hello", NUMBERS[0])
+    [primary] = await hooks.has("/service")
+    [fallback] = await hooks.has("/fallback")
+    assert (primary.method, primary.valid) == ("GET", True)
+    assert (fallback.method, fallback.valid) == ("POST", True)
+    assert fallback.form == primary.form | {
+        "ErrorCode": "11200",
+        "ErrorUrl": hooks.url("/service"),
+    }
+    [reply] = await messages(sdk, "outbound-reply", 1)
+    assert reply.body == "from fallback"
+    [alert] = (await alerts(sdk, 11200)).values()
+    whole = await sdk.call(sdk.client.monitor.v1.alerts(alert.sid).fetch)
+    assert whole.resource_sid == primary.form["MessageSid"]
+    assert whole.service_sid == sdk.service_sid
+    assert whole.request_method == "GET"
+    assert whole.request_url == hooks.url("/service")
+    assert "Body=hello" in whole.request_variables
+    assert "X-Twilio-Signature" in whole.request_headers
+    assert whole.response_body == "answer 500"
+    assert hooks.at("/number") == []
+
+
+async def test_a_number_without_a_url_only_keeps_the_message(
+    sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest
+) -> None:
+    await write(smsc, "anyone?", NUMBERS[0])
+    [message] = await messages(sdk, "inbound", 1)
+    assert message.status == "received"
+    await nothing_owed(gateway)
+
+
+async def test_a_message_for_a_conversation_tells_no_webhook(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    await configure_number(sdk, sms_url=hooks.url("/number"))
+    response = await inbound_behavior(sdk, "autocreate_conversation")
+    assert '"inbound_behavior":"autocreate_conversation"' in response.text
+    await write(smsc, "hello", NUMBERS[0])
+    await messages(sdk, "inbound", 1)
+    await nothing_owed(gateway)
+    assert hooks.taken == []
+
+
+async def test_the_behavior_of_a_service_follows_its_settings_until_it_is_set(sdk: Sdk) -> None:
+    async def shown() -> Any:
+        response = await sdk.call(
+            sdk.client.request,
+            "GET",
+            f"{sdk.base_url}/messaging/v1/Services/{sdk.service_sid}",
+        )
+        text: str = response.text
+        return text.partition('"inbound_behavior":"')[2].partition('"')[0]
+
+    assert await shown() == "defer_to_sender"
+    await configure_service(sdk, use_inbound_webhook_on_number=False)
+    assert await shown() == "drop"
+    await configure_service(sdk, inbound_request_url="https://app.example/sms")
+    assert await shown() == "service_webhook"
+    await inbound_behavior(sdk, "defer_to_sender")
+    assert await shown() == "defer_to_sender"
+    await inbound_behavior(sdk, "")
+    assert await shown() == "service_webhook"
+    refused = await inbound_behavior(sdk, "guess")
+    assert refused.status_code == 400
+
+
+# Replies ---------------------------------------------------------------------------------------
+
+
+async def test_the_sdks_twiml_becomes_replies_with_callbacks(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    response = MessagingResponse()
+    response.message("one", action="/done")
+    response.message("two", to="+441632960001", from_=NUMBERS[1])
+    response.redirect("more")
+    hooks.answers["/app/sms"] = says(str(response))
+    hooks.answers["/app/more"] = says("three", "text/plain")
+    await configure_number(sdk, sms_url=hooks.url("/app/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    replies = await messages(sdk, "outbound-reply", 3)
+    assert [(reply.body, reply.to, reply.from_) for reply in replies] == [
+        ("one", HANDSET, NUMBERS[0]),
+        ("two", "+441632960001", NUMBERS[1]),
+        ("three", HANDSET, NUMBERS[0]),
+    ]
+    assert {reply.messaging_service_sid for reply in replies} == {sdk.service_sid}
+    for reply in replies:
+        await sdk.reaches(reply.sid, "delivered")
+    [first, again] = [*hooks.at("/app/sms"), *hooks.at("/app/more")]
+    assert again.form == first.form
+    assert again.valid
+    await until(lambda: any(t.form["MessageStatus"] == "delivered" for t in hooks.at("/done")))
+    assert {taken.form["MessageSid"] for taken in hooks.at("/done")} == {replies[0].sid}
+    assert all(taken.valid for taken in hooks.at("/done"))
+
+
+async def test_ten_replies_are_sent_and_the_eleventh_is_14109(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    def document(count: int) -> str:
+        return f"<Response>{'<Message>x</Message>' * count}</Response>"
+
+    hooks.answers["/sms"] = says(document(10))
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "ten", NUMBERS[0])
+    await messages(sdk, "outbound-reply", 10)
+    await nothing_owed(gateway)
+    assert await sdk.call(sdk.client.monitor.v1.alerts.list) == []
+    hooks.answers["/sms"] = says(document(11))
+    await write(smsc, "eleven", NUMBERS[0], sender="+447700900501")
+    await alerts(sdk, 14109)
+    await nothing_owed(gateway)
+    assert len(await messages(sdk, "outbound-reply", 20)) == 20
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"),
+    [
+        ('<Message to="nobody">a</Message>', 14101),
+        (f'<Message to="{NUMBERS[0]}">a</Message>', 14101),
+        ('<Message from="+447700900999">a</Message>', 14102),
+        ("<Message/>", 14103),
+        (f"<Message>{'x' * 1601}</Message>", 14103),
+        ("<Message><Media>https://app.example/a.png</Media></Message>", 14103),
+        ('<Redirect method="PUT">/other</Redirect>', 14104),
+        ('<Message statusCallback="ftp://app.example/">sent</Message>', 14105),
+        ("<Message>sent<Media>https://app.example/a.png</Media></Message>", 14103),
+        ("<Sms>a</Sms>", 12200),
+        ("<Say>a</Say>", 14110),
+    ],
+)
+async def test_a_verb_that_cannot_be_run_is_an_alert_and_the_others_are_run(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest, verb: str, code: int
+) -> None:
+    hooks.answers["/sms"] = says(f"<Response><Message>sent</Message>{verb}</Response>")
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    found = await alerts(sdk, code)
+    await nothing_owed(gateway)
+    assert set(found) == {code}
+    expected = 1 + (">sent<" in verb)
+    replies = await messages(sdk, "outbound-reply", expected)
+    assert [reply.body for reply in replies] == ["sent"] * expected
+
+
+async def test_redirects_in_a_circle_end_after_fifty_documents(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    hooks.answers["/sms"] = says("<Response><Redirect/></Response>")
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    await alerts(sdk, 14106)
+    await nothing_owed(gateway)
+    assert len(hooks.at("/sms")) == 50
+
+
+async def test_a_machine_that_answers_every_reply_is_stopped_after_fifteen(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    hooks.answers["/sms"] = says("pong", "text/plain")
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    for number in range(16):
+        await write(smsc, f"ping {number}", NUMBERS[0])
+        await hooks.has("/sms", number + 1)
+    await alerts(sdk, 14107)
+    await nothing_owed(gateway)
+    assert len(await messages(sdk, "outbound-reply", 15)) == 15
+
+
+async def test_a_message_from_an_own_number_tells_no_webhook(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "loop", NUMBERS[0], sender=NUMBERS[1])
+    await write(smsc, "loop", NUMBERS[0], sender=NUMBERS[0])
+    found = await alerts(sdk, 30039)
+    assert found[30039].log_level == "warning"
+    await messages(sdk, "inbound", 2)
+    await nothing_owed(gateway)
+    assert hooks.taken == []
+
+
+async def test_cookies_are_kept_for_a_pair_of_numbers(sdk: Sdk, smsc: Smsc, hooks: Hooks) -> None:
+    async def count(request: web.Request) -> web.Response:
+        number = int(request.cookies.get("count", "0")) + 1
+        response = web.Response(text=str(number), content_type="text/plain")
+        response.set_cookie("count", str(number))
+        return response
+
+    hooks.answers["/sms"] = count
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    for number, sender in enumerate((HANDSET, HANDSET, "+447700900501"), start=1):
+        await write(smsc, "hello", NUMBERS[0], sender=sender)
+        await messages(sdk, "outbound-reply", number)
+    assert [m.body for m in await messages(sdk, "outbound-reply", 3)] == ["1", "2", "1"]
+
+
+# Failures --------------------------------------------------------------------------------------
+
+
+async def large(request: web.Request) -> web.StreamResponse:
+    """As much of 100 MB as is taken."""
+    response = web.StreamResponse(headers={"Content-Type": "text/xml"})
+    await response.prepare(request)
+    for _ in range(1600):
+        await response.write(b" " * 65536)
+    return response
+
+
+async def circle(request: web.Request) -> web.Response:
+    raise web.HTTPTemporaryRedirect(request.path)
+
+
+async def nowhere(request: web.Request) -> web.Response:
+    return web.Response(status=302, headers={"Location": "gopher://example.org/"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "taken"),
+    [
+        (says("<Response><Message>", "text/xml"), 12100, True),
+        (says('<?xml version="3.0"?><Response/>'), 12101, True),
+        (says("<html/>", "text/html"), 12102, True),
+        (says('<!DOCTYPE a [<!ENTITY b "c">]><Response/>'), 12100, True),
+        (says("{}", "application/json"), 12300, True),
+        (large, 11750, True),
+        (status(404), 11200, False),
+        (status(503), 11200, False),
+        (hangs, 11203, False),
+        (circle, 11215, False),
+        (nowhere, 11216, False),
+    ],
+)
+async def test_a_failure_is_an_alert_and_the_fallback_is_told_which(
+    start_gateway: Start, smsc: Smsc, hooks: Hooks, answer: Any, code: int, taken: bool
+) -> None:
+    gateway = await start_gateway(smsc.port, webhooks={"allow_private": True, "timeout_s": 2})
+    sdk = await gateway.sdk()
+    hooks.answers["/sms"] = answer
+    hooks.answers["/fallback"] = says("sorry", "text/plain")
+    await configure_number(sdk, sms_url=hooks.url("/sms"), sms_fallback_url=hooks.url("/fallback"))
+    await write(smsc, "hello", NUMBERS[0])
+    [fallback] = await hooks.has("/fallback")
+    assert fallback.valid
+    assert fallback.form["ErrorCode"] == str(code)
+    assert fallback.form["ErrorUrl"] == hooks.url("/sms")
+    [reply] = await messages(sdk, "outbound-reply", 1)
+    assert reply.body == "sorry"
+    found = await alerts(sdk, code)
+    assert found[code].log_level == "error"
+    await nothing_owed(gateway)
+    # Without a fallback, the app that answered has the message; one that did not is told again.
+    await configure_number(sdk, sms_fallback_url="")
+    before = len(hooks.at("/sms"))
+    await write(smsc, "again", NUMBERS[0])
+    await hooks.has("/sms", before + 1)
+    if taken:
+        await nothing_owed(gateway)
+        assert len(hooks.at("/sms")) == before + 1
+    else:
+        tokens = {
+            one.headers["I-Twilio-Idempotency-Token"]
+            for one in (await hooks.has("/sms", before + 2))[before:]
+        }
+        assert len(tokens) == 1
+        hooks.answers["/sms"] = says("at last", "text/plain")
+        replies = await messages(sdk, "outbound-reply", 2)
+        assert replies[1].body == "at last"
+        await nothing_owed(gateway)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://127.0.0.1:1/sms", 11202),
+        ("http://nobody.invalid/sms", 11210),
+        ("http://a..b/sms", 11100),
+    ],
+)
+async def test_an_app_that_cannot_be_reached_is_an_alert(
+    sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest, url: str, code: int
+) -> None:
+    await configure_number(sdk, sms_url=url)
+    await write(smsc, "hello", NUMBERS[0])
+    await alerts(sdk, code)
+    if code == 11100:  # no other try can help
+        await nothing_owed(gateway)
+
+
+async def test_a_private_address_is_not_called(
+    start_gateway: Start, smsc: Smsc, hooks: Hooks
+) -> None:
+    gateway = await start_gateway(smsc.port, webhooks={"allow_private": False})
+    sdk = await gateway.sdk()
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    found = await alerts(sdk, 11205)
+    assert "not+a+public+address" in found[11205].alert_text
+    assert hooks.taken == []
+
+
+async def test_an_app_that_hangs_delays_no_other(
+    start_gateway: Start, smsc: Smsc, hooks: Hooks
+) -> None:
+    gateway = await start_gateway(
+        smsc.port, webhooks={"allow_private": True, "connections_per_host": 2}
+    )
+    sdk = await gateway.sdk()
+    async with Hooks() as dead:
+        dead.answers["/sms"] = hangs
+        await configure_number(sdk, NUMBERS[0], sms_url=dead.url("/sms"))
+        await configure_number(sdk, NUMBERS[1], sms_url=hooks.url("/sms"))
+        for number in range(5):
+            await write(smsc, f"dead {number}", NUMBERS[0])
+        await dead.has("/sms", 2)
+        for number in range(5):
+            await write(smsc, f"alive {number}", NUMBERS[1])
+        await hooks.has("/sms", 5)
+        assert len(dead.taken) == 2
+        await gateway.stop()
+
+
+async def test_a_webhook_is_given_up_after_the_configured_time(
+    start_gateway: Start, smsc: Smsc, hooks: Hooks
+) -> None:
+    gateway = await start_gateway(smsc.port, webhooks={"allow_private": True, "retry_for_s": 1})
+    sdk = await gateway.sdk()
+    hooks.answers["/sms"] = status(500)
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    await hooks.has("/sms", 2)
+    await nothing_owed(gateway)
