@@ -105,6 +105,7 @@ class Gateway:
                 pipeline.directory,
                 self._clock,
                 self._random,
+                pipeline.alerts,
                 per_host=self.settings.webhooks.connections_per_host,
                 retry_for_s=self.settings.webhooks.retry_for_s,
                 event_parameters=self.settings.webhooks.event_parameters,

@@ -21,15 +21,15 @@ from gateway.clock import Clock
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.states import callback_events
+from gateway.observe.alerts import Alerts
 from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
 from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters
 
 log = logging.getLogger(__name__)
 
 API_VERSION = "2010-04-01"
-QUIET_S = 60.0  # between two log lines about one host
-QUIET_HOSTS = 10_000
 
 
 def callback_parameters(
@@ -82,6 +82,7 @@ class Callbacks:
         directory: Directory,
         clock: Clock,
         random: Random,
+        alerts: Alerts,
         *,
         per_host: int,
         retry_for_s: float,
@@ -94,6 +95,7 @@ class Callbacks:
         self._client = client
         self._directory = directory
         self._clock = clock
+        self._alerts = alerts
         self._retry_for_s = retry_for_s
         self._event_parameters = event_parameters
         self._acknowledged = acknowledged
@@ -106,7 +108,6 @@ class Callbacks:
             spilled=self._spilled,
             sweep=sweep,
         )
-        self._quiet: dict[str, float] = {}  # host → when its failures are logged again
         self.posted = 0
         self.failed = 0
 
@@ -161,37 +162,33 @@ class Callbacks:
             carrier_parameters=self._carrier_parameters(message),
         )
         account = self._directory.accounts_by_id[message.account_id]
-        answer = await self._client.call(
-            Hook(
-                message.callback_url,
-                parameters,
-                account.auth_token,
-                idempotency_token=sha256(f"{message.sid}/{number}".encode()).hexdigest()[:32],
-            )
+        hook = Hook(
+            message.callback_url,
+            parameters,
+            account.auth_token,
+            idempotency_token=sha256(f"{message.sid}/{number}".encode()).hexdigest()[:32],
         )
+        answer = await self._client.call(hook)
         if answer.ok:
             self.posted += 1
             return answer
         self.failed += 1
-        self._log_failure(message, status, answer)
+        self._alert(message, status, hook, answer)
         return answer
 
-    def _log_failure(self, message: Message, status: Status, answer: Answer) -> None:
-        """One line per host and minute: a dead receiver must not flood the log."""
-        host = _host(message)
-        now = self._clock.monotonic()
-        if now < self._quiet.get(host, 0.0):
-            return
-        if len(self._quiet) > QUIET_HOSTS:
-            self._quiet.clear()
-        self._quiet[host] = now + QUIET_S
-        log.warning(
-            "callback %s of %s not taken by %s: %s",
-            status.shown,
-            message.sid,
-            host,
-            answer.reason,
-            extra={"sid": message.sid, "error_code": answer.error_code},
+    def _alert(self, message: Message, status: Status, hook: Hook, answer: Answer) -> None:
+        """One alert per account, host and minute: a dead receiver must not flood the table."""
+        service = self._directory.services_by_id.get(message.service_id or 0)
+        host = _host(message).rpartition("@")[2]
+        self._alerts.alert(
+            answer.error_code,
+            f"status callback {status.shown} was not taken by {host}: {answer.reason}",
+            level="error",
+            resource=message.sid,
+            account_id=message.account_id,
+            service=service.sid if service is not None else None,
+            exchange=exchange_of(hook, answer),
+            subject=host,
         )
 
     def _plan_retry(self, message: Message, at: float, *, hopeless: bool) -> None:

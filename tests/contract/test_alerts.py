@@ -147,6 +147,19 @@ async def test_every_failed_message_is_an_alert(start_gateway: Start) -> None:
     }
 
 
+async def test_a_status_callback_that_is_not_taken_is_one_alert_a_minute(
+    sdk: Sdk, hooks: Hooks
+) -> None:
+    hooks.answers["/status"] = status(500)
+    for _ in range(3):
+        await sdk.send(status_callback=hooks.url("/status"))
+    await hooks.has("/status", 4)  # of three messages, and one of them again
+    [alert] = await listed(sdk, 1)
+    assert (alert.error_code, alert.log_level) == ("11200", "error")
+    assert alert.request_url == hooks.url("/status")
+    assert "status callback" in parse_qs(alert.alert_text)["Msg"][0]
+
+
 async def test_the_debugger_webhook_is_told_of_each_alert_and_its_failure_raises_none(
     sdk: Sdk, gateway: GatewayUnderTest, hooks: Hooks
 ) -> None:
