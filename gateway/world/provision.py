@@ -51,17 +51,18 @@ def provision(base_url: str, account_sid: str, auth_token: str) -> Provisioned:
     while len(members) < NUMBERS and candidate < LAST_NUMBER:
         candidate += 1
         text = f"+{candidate}"
-        number = owned.get(text) or _buy(client, text)
+        number = owned.get(text) or _register(main.api.accounts(account.sid), text)
         if number is not None and text not in members:
             members[text] = pool.create(number.sid)
     return Provisioned(account.sid, account.auth_token, service.sid, tuple(sorted(members)))
 
 
-def _buy(client: Any, text: str) -> Any:
+def _register(account: Any, text: str) -> Any:
+    """The number, as the operator gives it to the account; None where another one has it."""
     from twilio.base.exceptions import TwilioRestException
 
     try:
-        return client.incoming_phone_numbers.create(phone_number=text)
+        return account.incoming_phone_numbers.create(phone_number=text)
     except TwilioRestException as error:
         if error.code == NUMBER_TAKEN:
             return None
