@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import cli_carrier
+from gateway import cli_carrier, inbox
 from gateway.app import Gateway
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
@@ -24,7 +24,7 @@ log = logging.getLogger("tandem")
 
 WRONG_USE = 2
 # These have a handler for SIGINT before they have anything to clean up: see gateway.entry.
-OWN_SIGNALS = ("serve", "smsc", "demo", "world")
+OWN_SIGNALS = ("serve", "smsc", "demo", "world", "inbox")
 INTERRUPTED = 130  # as shells say of a program that a Ctrl-C ended
 
 
@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     world = commands.add_parser("world", help="gateway, simulator and database, kept running")
     world.set_defaults(run=_world)
+
+    inbox_parser = commands.add_parser("inbox", help="an app's server to try things with")
+    inbox.arguments(inbox_parser)
+    inbox_parser.set_defaults(run=inbox.run)
 
     reconcile = commands.add_parser(
         "reconcile", help="hold the database against a carrier simulator's ledger"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from commands import Command
 from hooks import Hooks
 from testing import GatewayUnderTest, Receiver, Sdk
 
@@ -100,3 +102,20 @@ async def gateway(start_gateway: StartGateway, smsc: Smsc) -> GatewayUnderTest:
 async def sdk(gateway: GatewayUnderTest) -> Sdk:
     """The unmodified SDK with an account, two GB numbers and a service."""
     return await gateway.sdk()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder."""
+    with tempfile.TemporaryDirectory(prefix="tandem-tests-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+async def command(folder: Path, database_url: str) -> AsyncIterator[Command]:
+    """A command to be run; ended at the end."""
+    one = Command(folder, TANDEM_DATABASE_URL=database_url)
+    yield one
+    if one._process is not None and one._process.returncode is None:
+        one.signal(signal.SIGTERM)
+        await one.ends()

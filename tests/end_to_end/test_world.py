@@ -9,90 +9,12 @@ import re
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
-from testing import free_port, until
-
-PORTS = ("PORT", "SMSC_PORT", "SMSC_CONTROL_PORT", "CALLBACK_PORT")
-
-
-class Command:
-    """One `tandem …`, with what it said."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.environment = {f"TANDEM_{name}": str(free_port()) for name in PORTS}
-        self.environment |= {"TANDEM_DATA_DIR": str(folder), **environment}
-        self.said = ""
-        self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
-
-    async def start(self, *arguments: str) -> None:
-        self.said = ""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway.cli",
-            *arguments,
-            env={**os.environ, **self.environment},
-            cwd=self._folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self.said += line.decode()
-
-    async def says(self, text: str, times: int = 1) -> None:
-        await until(lambda: self.said.count(text) >= times, seconds=60)
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(number)
-
-    async def ends(self) -> int:
-        assert self._process is not None
-        assert self._reading is not None
-        async with asyncio.timeout(60):
-            await self._reading
-            return await self._process.wait()
-
-    async def run(self, *arguments: str) -> int:
-        await self.start(*arguments)
-        return await self.ends()
-
-    def port(self, name: str) -> int:
-        return int(self.environment[f"TANDEM_{name}"])
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads((self._folder / "demo.json").read_text())
-        return facts
-
-
-@pytest.fixture
-def folder() -> Any:
-    with tempfile.TemporaryDirectory(prefix="tandem-tests-") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-async def command(folder: Path, database_url: str) -> AsyncIterator[Command]:
-    one = Command(folder, TANDEM_DATABASE_URL=database_url)
-    yield one
-    if one._process is not None and one._process.returncode is None:
-        one.signal(signal.SIGTERM)
-        await one.ends()
+from commands import PORTS, Command
+from testing import until
 
 
 async def test_the_demo_shows_the_life_of_its_message_in_order(command: Command) -> None:
