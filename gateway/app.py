@@ -22,6 +22,8 @@ from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.pipeline import Pipeline
 from gateway.inbound.handlers import Handlers
+from gateway.inbound.judge import Judge
+from gateway.inbound.optout import OptOuts, network_could
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
@@ -123,6 +125,7 @@ class Gateway:
                 pipeline.alerts,
                 self._clock,
                 handle=handlers.handle,
+                judge=self._judge(pipeline),
                 run_id=f"{self._random.getrandbits(32):08x}",
             )
             pipeline.inbound = inbound.received
@@ -200,6 +203,17 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
+
+    def _judge(self, pipeline: Pipeline) -> Judge:
+        """What inbound messages change of their writers' standing."""
+        opt_outs = OptOuts(
+            pipeline.directory,
+            pipeline.router,
+            pipeline.next_id,
+            self._clock,
+            lambda record: network_could(record) and pipeline.network_opt_out(record),
+        )
+        return Judge(pipeline.directory, opt_outs, pipeline.router.standing, pipeline.send_stored)
 
     def _handlers(self, pipeline: Pipeline, client: WebhookClient) -> Handlers:
         """The stage after inbound messages are stored."""

@@ -34,6 +34,7 @@ class Picture:
     services: list[asyncpg.Record]
     api_keys: list[asyncpg.Record]
     applications: list[asyncpg.Record]
+    opt_out_configs: list[asyncpg.Record]
     memberships: list[asyncpg.Record]
 
 
@@ -54,6 +55,7 @@ async def load(pool: Pool) -> Picture:
             services=await connection.fetch("SELECT * FROM services ORDER BY id"),
             api_keys=await connection.fetch("SELECT * FROM api_keys ORDER BY id"),
             applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
+            opt_out_configs=await connection.fetch("SELECT * FROM opt_out_configs ORDER BY id"),
             memberships=await connection.fetch(
                 "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"
             ),

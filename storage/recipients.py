@@ -179,17 +179,28 @@ async def drop_stale(pool: Pool, most: int) -> list[int]:
     return [row["sender_id"] for row in await pool.fetch(STALE, most)]
 
 
+async def exclude(
+    connection: Connection, scopes: Iterable[int], lock_timeout: str | None = None
+) -> None:
+    """Until the end of this transaction nobody lets a message of `scopes` go.
+
+    Returns when those let go before are on the wire. With a `lock_timeout` (Postgres's spelling)
+    it raises what DatabaseUnavailable names when a process holds them up for longer.
+    """
+    if lock_timeout is not None:
+        await connection.execute(f"SET LOCAL lock_timeout = '{lock_timeout}'")
+    keys = sorted({lock_key(scope) for scope in scopes})
+    await connection.execute(EXCLUDE, LOCK_CLASS, keys)
+
+
 async def change_blocks(connection: Connection, changes: Sequence[Change]) -> None:
     """Change the block list and its log, in the caller's transaction.
 
-    The last of several changes for one (recipient, channel, scope) counts. Raises
-    LockNotAvailable (a DatabaseUnavailable) when the transaction has a `lock_timeout` and a
-    process holds up its messages for longer.
+    The last of several changes for one (recipient, channel, scope) counts.
     """
     if not changes:
         return
-    keys = sorted({lock_key(change.scope) for change in changes})
-    await connection.execute(EXCLUDE, LOCK_CLASS, keys)
+    await exclude(connection, {change.scope for change in changes})
     final = {(change.recipient, change.channel, change.scope): change for change in changes}
     blocks = [change[:5] for change in final.values() if change.blocked]
     gone = [change[:3] for change in final.values() if not change.blocked]

@@ -130,6 +130,9 @@ class CarrierSettings(Section):
         default=5.0, description="an answer that takes longer is a sign of congestion"
     )
     ambiguous: Literal["resubmit", "give_up"] = "resubmit"
+    network_opt_out: bool = Field(
+        default=True, description="its network takes STOP for toll-free numbers, and answers it"
+    )
 
     # Addresses.
     long_code: AddressType = AddressType(ton=1, npi=1)

@@ -141,6 +141,22 @@ class Service:
         return "service_webhook" if self.settings.get("inbound_request_url") else "drop"
 
 
+@dataclass(frozen=True, slots=True)
+class OptOutConfig:
+    """Advanced Opt-Out of a service: its keyword sets and replies, as `/v3/OptOuts` shows them."""
+
+    id: int
+    sid: str
+    account_id: int
+    service_id: int | None
+    friendly_name: str
+    enabled: bool
+    keywords: list[dict[str, Any]]  # keyword_type, message_type, keywords
+    messages: list[dict[str, Any]]  # keyword_type, message_type, message
+    created_at: datetime
+    updated_at: datetime
+
+
 @dataclass(slots=True)
 class Directory:
     version: int = 0
@@ -156,6 +172,8 @@ class Directory:
     alphanumerics: dict[tuple[int, str], list[SenderRecord]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
+    opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
+    opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
 
     def show(self, picture: Picture) -> None:
         """Replace everything by what `picture` says; older pictures are ignored."""
@@ -188,6 +206,11 @@ class Directory:
                 self.senders_by_address[record.sender.address] = record
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
+        configs = [OptOutConfig(**_only(row, OptOutConfig)) for row in picture.opt_out_configs]
+        self.opt_out_configs_by_sid = {config.sid: config for config in configs}
+        self.opt_out_configs = {
+            config.service_id: config for config in configs if config.service_id is not None
+        }
         self.version = picture.version
 
     def alphanumeric(self, account_id: int, address: str, country: str) -> SenderRecord | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from random import Random
 from typing import Any
@@ -284,6 +284,16 @@ class Pipeline:
         else:
             self.inbound(carrier, connection, delivery, answer)
 
+    def send_stored(self, drafts: Sequence[Draft]) -> None:
+        """Another stage stored these, with their senders: they wait for their turn now."""
+        messages = [draft.message for draft in drafts]
+        for message in messages:
+            message.committed = message.status
+            self._remember(message)
+        self.submitter.wait(one for one in messages if one.status is Status.QUEUED)
+        for message in messages:
+            self._accepted(message)
+
     def callback_tlvs(self, message: Message) -> list[tuple[str, str]]:
         """The carrier's parameters that its list lets into status callbacks."""
         profile = self._profile(message.carrier_id) if message.carrier_tlvs else None
@@ -327,6 +337,11 @@ class Pipeline:
         """What data_coding 0 means to a carrier."""
         profile = self._profile(carrier_id)
         return profile.alphabet if profile is not None else "gsm7"
+
+    def network_opt_out(self, record: SenderRecord) -> bool:
+        """Whether the carrier's network takes STOP for its toll-free numbers (§7.4)."""
+        connector = self.connectors.get(record.sender.carrier_id)
+        return connector is not None and connector.settings.network_opt_out
 
     def start_stage(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """One more stage, watched and ended like the others."""

@@ -26,7 +26,9 @@ from gateway.dispatch.deliveries import delivery_of, kept_row, storable
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import insert_row, moment
-from gateway.inbound.handling import WEBHOOK
+from gateway.inbound.handling import InboundMode, handling, inbound_mode
+from gateway.inbound.judge import Judge, Judged
+from gateway.inbound.optout import NO_KEYWORD, Arrival
 from gateway.inbound.text import normal_address, text_of
 from gateway.observe.alerts import Alerts
 from smpp.codec import encode_tlvs
@@ -75,10 +77,12 @@ class Incoming(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A message that became whole: its row, and which parts it took."""
+    """A message that became whole: its row, which parts it took, and whom it was sent to."""
 
     message: Message
     key: OpenKey
+    record: SenderRecord
+    dropped: bool  # nobody wants it: its text counts as a keyword, and nothing is kept of it
 
 
 SINGLE = Part(0, 1, 1)
@@ -96,6 +100,7 @@ class Inbound:
         alerts: Alerts,
         clock: Clock,
         handle: Callable[[Message], None],
+        judge: Judge,
         run_id: str,
     ) -> None:
         self._url = url
@@ -105,6 +110,7 @@ class Inbound:
         self._alerts = alerts
         self._clock = clock
         self._handle = handle
+        self._judge = judge
         self._run_id = run_id  # tells this process's connections from a former one's
         self._waiting: deque[Incoming] = deque()
         self._open: defaultdict[int, Reassembler] = defaultdict(Reassembler)
@@ -248,23 +254,19 @@ class Inbound:
         at: datetime,
     ) -> None:
         stored = [one for one in wholes if one is not None]
-        async with connection.transaction():
-            if parts:
-                await delivery_rows.insert_parts(connection, parts)
-            if stored:
-                rows = [insert_row(one.message) for one in stored]
-                await message_rows.insert(connection, rows)
-                await delivery_rows.close_parts(
-                    connection, [(*one.key, one.message.id) for one in stored]
-                )
-            if unknown:
-                await delivery_rows.keep(
-                    connection,
-                    [
-                        kept_row(one.carrier_id, at, "unknown number", None, one.delivery)
-                        for one in unknown
-                    ],
-                )
+        judged = Judged()
+        try:
+            async with connection.transaction():
+                if parts:
+                    await delivery_rows.insert_parts(connection, parts)
+                if stored:
+                    await self._store(connection, stored, judged)
+                if unknown:
+                    await self._keep(connection, unknown, at)
+        except BaseException:
+            self._judge.give_back(judged)
+            raise
+        self._judge.committed(judged)
         for one in unknown:
             self.counts["unknown number"] += 1
             self._alerts.alert(
@@ -273,11 +275,31 @@ class Inbound:
                 resource=one.delivery.destination.value,
             )
 
+    async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:
+        arrivals = [Arrival(one.message, one.record) for one in stored]
+        await self._judge.judge(connection, arrivals, judged)
+        for one in stored:
+            outcome = judged.outcomes.get(one.message, NO_KEYWORD)
+            one.message.handling = handling(
+                webhook=not one.dropped, keyword=outcome.keyword, told=outcome.told
+            )
+        rows = [insert_row(one.message) for one in stored if not one.dropped]
+        if rows:
+            await message_rows.insert(connection, rows)
+        await delivery_rows.close_parts(connection, [(*one.key, one.message.id) for one in stored])
+
+    async def _keep(self, connection: Connection, unknown: list[Incoming], at: datetime) -> None:
+        rows = [
+            kept_row(one.carrier_id, at, "unknown number", None, one.delivery) for one in unknown
+        ]
+        await delivery_rows.keep(connection, rows)
+
     def _hand_on(self, wholes: list[Stored | None]) -> None:
         for one in wholes:
             if one is not None:
-                self.counts["stored"] += 1
-                self._handle(one.message)
+                self.counts["dropped" if one.dropped else "stored"] += 1
+                if not one.dropped:
+                    self._handle(one.message)
 
     async def _forget(self, connection: Connection) -> None:
         now = self._clock.monotonic()
@@ -330,7 +352,6 @@ class Inbound:
         message.status = message.committed = Status.RECEIVED
         message.waiting = False
         message.done_at = self._clock.wall()
-        message.handling = WEBHOOK
         if whole.missing:
             self.counts["incomplete"] += 1
             message.error_code = SEGMENT_MISSING
@@ -342,7 +363,9 @@ class Inbound:
             )
         part = split_header(delivery).part or SINGLE
         key = (carrier_id, storable(delivery.source.value), storable(delivery.destination.value))
-        return Stored(message, (*key, part.reference, part.total))
+        service = self._directory.services_by_id.get(record.service_id or 0)
+        dropped = inbound_mode(record, service) is InboundMode.DROP
+        return Stored(message, (*key, part.reference, part.total), record, dropped)
 
     def _part_row(self, one: Incoming, at: datetime) -> tuple[object, ...]:
         delivery = one.delivery

@@ -7,6 +7,7 @@ scenario can turn on lives behind `_carefully`.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -19,7 +20,7 @@ from smpp.codec import HEADER
 from smpp.pdu import Destination, FieldValue, Pdu
 from smpp.smsc import mobile
 from smpp.smsc.agenda import Agenda
-from smpp.smsc.ledger import Entry, Ledger
+from smpp.smsc.ledger import Entry, Inbound, Ledger
 from smpp.smsc.receipts import spell, stamp, text_of, tlvs_of
 from smpp.smsc.scenario import CarrierScenario, Rule
 
@@ -69,6 +70,8 @@ class Carrier:
         self.agenda = agenda
         self.connections: list[Connection] = []
         self.blocked: set[tuple[str, str]] = set()
+        # Of subscribers' messages whose parts are not all answered, by id() of the part.
+        self._inbound: dict[int, tuple[bytes, Inbound]] = {}
         """(sender, recipient) between which the network lets nothing pass (STOP)."""
         self.cancelled: set[bytes] = set()
         self._random = random
@@ -359,8 +362,30 @@ class Carrier:
         parts = mobile.bodies(source, destination, text, mode, self._reference)
         self.ledger.counters.mobile_originated += 1
         self._obey_stop(source.lstrip("+"), destination.lstrip("+"), text)
+        self._note_inbound(source, destination, text, parts)
         taken = [self.deliver(body, None) for body in parts]
         return len(parts), len({one.name for one in taken if one is not None})
+
+    def _note_inbound(self, source: str, destination: str, text: str, parts: list[bytes]) -> None:
+        entry = Inbound(self._clock(), self.scenario.name, source, destination, text, len(parts))
+        self.ledger.inbound.append(entry)
+        for body in parts:
+            self._inbound[id(body)] = (body, entry)
+        while len(self._inbound) > self.scenario.queue_limit:
+            del self._inbound[next(iter(self._inbound))]
+
+    def delivery_answered(self, body: bytes) -> None:
+        """The ESME took a delivery."""
+        self.ledger.counters.deliveries_answered += 1
+        if self._inbound and (noted := self._inbound.pop(id(body), None)) is not None:
+            # What was written to other binds before this answer may wait unread in this very turn
+            # of the loop: it was taken earlier, and shall be noted earlier.
+            asyncio.get_running_loop().call_soon(self._inbound_answered, noted[1])
+
+    def _inbound_answered(self, entry: Inbound) -> None:
+        entry.open_parts -= 1
+        if not entry.open_parts:
+            entry.answered = self._clock()
 
     def _obey_stop(self, subscriber: str, sender: str, text: str) -> None:
         word = text.strip().upper()

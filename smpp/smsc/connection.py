@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
                     self._delivery_refused(body, status)
                 else:
                     assert carrier is not None
-                    carrier.ledger.counters.deliveries_answered += 1
+                    carrier.delivery_answered(body)
             else:
                 self._rare(pdu, command, status, sequence)
                 carrier = self.carrier

@@ -2,6 +2,7 @@
 
 GET  /ledger[?destination=]   one JSON object per line for each submit_sm
 GET  /counters                running totals, binds, queues
+GET  /mo                      subscribers' messages, and when each was answered
 POST /mo                      {"from", "to", "text"[, "mode"][, "carrier"]}
 POST /scenario                {"carrier": name, …}: keys of a [[carrier]] table, now
 POST /disconnect              {["carrier"][, "bind"][, "how"]}: reset, close, unbind, …
@@ -49,6 +50,7 @@ class Control:
         self.app = Starlette(
             routes=[
                 Route("/ledger", self._ledger),
+                Route("/mo", self._inbound),
                 Route("/counters", self._counters),
                 Route("/mo", self._mo, methods=["POST"]),
                 Route("/scenario", self._scenario, methods=["POST"]),
@@ -95,6 +97,9 @@ class Control:
                 await asyncio.sleep(0)  # SMPP goes on between two chunks
 
         return StreamingResponse(chunks(), media_type="application/x-ndjson")
+
+    async def _inbound(self, request: Request) -> Response:
+        return JSONResponse([entry.rendered() for entry in self._smsc.ledger.inbound])
 
     async def _counters(self, request: Request) -> Response:
         smsc = self._smsc

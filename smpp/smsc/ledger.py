@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from smpp import codec
@@ -28,6 +28,25 @@ class Entry(NamedTuple):
     pdu: bytes
     outcome: str
     """The receipt's stat, NO_RECEIPT, or the status of a refusal."""
+
+
+@dataclass(slots=True)
+class Inbound:
+    """One message that a subscriber sent, and when the ESME had taken all of it."""
+
+    time: float
+    carrier: str
+    source: str
+    destination: str
+    text: str
+    open_parts: int
+    answered: float | None = None
+
+    def rendered(self) -> dict[str, Any]:
+        """For people and programs."""
+        shown = asdict(self)
+        del shown["open_parts"]
+        return shown
 
 
 @dataclass(slots=True)
@@ -55,10 +74,11 @@ class Counters:
 
 
 class Ledger:
-    """The last `limit` submits."""
+    """The last `limit` submits, and as many messages of subscribers."""
 
     def __init__(self, limit: int) -> None:
         self.entries: deque[Entry] = deque(maxlen=limit)
+        self.inbound: deque[Inbound] = deque(maxlen=limit)
         self.counters = Counters()
 
     def lines(self, destination: str = "") -> Iterator[bytes]:

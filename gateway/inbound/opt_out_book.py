@@ -1,0 +1,36 @@
+"""From an Advanced Opt-Out configuration to its book of keywords (messaging-services §7.2-§7.3)."""
+
+from __future__ import annotations
+
+from gateway.dispatch.directory import OptOutConfig
+from gateway.inbound.handling import Keyword
+from gateway.inbound.keywords import ANY, Book, Entry, default_entries, normal, reserved
+
+
+def book_of(config: OptOutConfig) -> Book:
+    """Its entries, on top of the standard sets.
+
+    An entry of the configuration replaces the standard one of its type; a reserved keyword works
+    whatever the configuration says. An entry without a reply of its own gives the standard one.
+    """
+    replies = {
+        (row["keyword_type"], row["message_type"]): row["message"] for row in config.messages
+    }
+    standard = {entry.keyword: entry for entry in default_entries()}
+    entries = []
+    for row in config.keywords:
+        name, _, language = row["keyword_type"].partition(".")
+        keyword, country = Keyword[name], row["message_type"]
+        reply = (
+            replies.get((row["keyword_type"], country))
+            or replies.get((f"{name}.{ANY}", ANY))
+            or standard[keyword].reply
+        )
+        words = frozenset(normal(word) for word in row["keywords"])
+        entries.append(Entry(keyword, language or ANY, country, words, reply))
+    taken = {entry.keyword for entry in entries if entry.language == ANY and entry.country == ANY}
+    for entry in default_entries():
+        reply = replies.get((f"{entry.keyword.name}.{ANY}", ANY)) or entry.reply
+        words = entry.words if entry.keyword not in taken else reserved()[entry.keyword]
+        entries.append(entry._replace(reply=reply, words=words))
+    return Book(entries)

@@ -1,0 +1,124 @@
+"""Keywords: which texts match, in which order sets are tried, and what each does (§7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.inbound.handling import Keyword
+from gateway.inbound.keywords import (
+    ANY,
+    NO_EFFECT,
+    Book,
+    Effect,
+    Entry,
+    default_book,
+    effect,
+    languages,
+    normal,
+    reserved,
+)
+
+ALTO = Entry(Keyword.STOP, "SPANISH", "MX", frozenset({"alto"}), "Adiós")
+ARRET = Entry(Keyword.STOP, "FRENCH", ANY, frozenset({"arret"}), "Au revoir")
+MX_HELP = Entry(Keyword.HELP, "SPANISH", "MX", frozenset({"info"}), "Ayuda")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP",
+        " stop\n",
+        "'Stop'",
+        "“STOP”",
+        "stop.",
+        "Stop!!!",
+        "ＳＴＯＰ",
+        "stopall",
+        "STOP ALL",
+        "Opt out",
+        "OPT-OUT",
+        "optout",
+        "revoke",
+        "unsubscribe;",
+        "cancel",
+        "end",
+        "quit",
+    ],
+)
+def test_the_whole_message_is_a_stop_word_in_any_dress(text: str) -> None:
+    match = default_book().match(text, "GB")
+    assert match is not None
+    assert match.entry.keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize("text", ["stop please", "please stop", "st op", "", "stopp", "s", "ends"])
+def test_anything_else_is_an_ordinary_message(text: str) -> None:
+    assert default_book().match(text, "GB") is None
+
+
+def test_a_long_text_costs_no_more_than_a_short_one() -> None:
+    assert len(normal("STOP " * 10_000)) <= 200
+
+
+def test_a_countrys_entry_comes_before_the_standard_one() -> None:
+    book = Book([ALTO, MX_HELP, *_standard()])
+    assert _keyword_and_reply(book, "info", "MX") == (Keyword.HELP, "Ayuda")
+    assert _keyword_and_reply(book, "info", "GB")[1] != "Ayuda"
+    assert _keyword_and_reply(book, "stop", "MX")[0] is Keyword.STOP  # the standard set, step 2
+
+
+def test_language_sets_of_any_country_come_last() -> None:
+    book = Book([ALTO, ARRET, *_standard()])
+    assert _keyword_and_reply(book, "ALTO", "GB") == (Keyword.STOP, "Adiós")
+    assert _keyword_and_reply(book, "arret", "MX") == (Keyword.STOP, "Au revoir")
+
+
+def test_the_languages_and_reserved_words_are_those_of_the_table() -> None:
+    assert {"ALL", "ENGLISH", "SPANISH", "ZULU"} <= set(languages())
+    assert reserved() == {
+        Keyword.STOP: {"stop"},
+        Keyword.START: {"start", "unstop"},
+        Keyword.HELP: {"help"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "advanced", "blocked", "network", "expected"),
+    [
+        ("stop", False, False, False, Effect(Keyword.STOP, True, True)),
+        ("stop", False, True, False, Effect(Keyword.STOP, None, False)),
+        ("stop", False, False, True, Effect(Keyword.STOP, True, False)),
+        ("start", False, True, False, Effect(Keyword.START, False, True)),
+        ("start", False, True, True, Effect(Keyword.START, False, True)),
+        ("start", False, False, False, Effect(Keyword.START, None, False)),
+        ("start", True, False, False, Effect(Keyword.START, None, True)),
+        ("yes", False, True, False, Effect(Keyword.START, False, True)),
+        ("yes", False, True, True, NO_EFFECT),
+        ("yes", False, False, False, NO_EFFECT),
+        ("yes", True, False, False, Effect(Keyword.START, None, True)),
+        ("help", False, False, False, Effect(Keyword.HELP, None, True)),
+        ("help", False, True, False, Effect(Keyword.HELP, None, False)),
+    ],
+)
+def test_the_table_of_effects(
+    word: str, advanced: bool, blocked: bool, network: bool, expected: Effect
+) -> None:
+    match = default_book().match(word, "US")
+    assert effect(match, advanced=advanced, blocked=blocked, network=network) == expected
+
+
+def test_an_ordinary_message_does_nothing() -> None:
+    assert effect(None, advanced=True, blocked=True, network=False) == NO_EFFECT
+
+
+def _standard() -> list[Entry]:
+    return [
+        Entry(Keyword.STOP, ANY, ANY, frozenset({"stop"}), "bye"),
+        Entry(Keyword.HELP, ANY, ANY, frozenset({"help", "info"}), "help"),
+    ]
+
+
+def _keyword_and_reply(book: Book, text: str, country: str) -> tuple[Keyword, str]:
+    match = book.match(text, country)
+    assert match is not None
+    return match.entry.keyword, match.entry.reply
