@@ -14,7 +14,7 @@ from random import Random, SystemRandom
 import uvicorn
 
 from gateway.api.app import FrontSettings, build_app
-from gateway.api.create_message import Creation
+from gateway.api.create_message import Creation, ScheduleRules
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate
@@ -150,6 +150,12 @@ class Gateway:
             next_id=pipeline.next_id,
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
+            schedule=ScheduleRules(
+                least_s=self.settings.scheduling.least_s,
+                most_s=self.settings.scheduling.most_s,
+                most_held=self.settings.scheduling.most_held,
+                held=lambda account_id: pipeline.scheduler.held[account_id],
+            ),
         )
         deps = Deps(
             directory=pipeline.directory,
@@ -163,6 +169,7 @@ class Gateway:
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
+            cancel=pipeline.canceler.cancel,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,

@@ -77,6 +77,14 @@ class LimitSettings(Section):
     requests_per_second: Positive | None = None
 
 
+class ScheduleSettings(Section):
+    """Messages with SendAt."""
+
+    least_s: float = Field(default=300.0, ge=0, description="from now to the earliest SendAt")
+    most_s: Positive = 35 * 86_400.0
+    most_held: int = Field(default=500_000, ge=0, description="of one account (35125)")
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     form: Literal["text", "json"] = "text"
@@ -119,6 +127,7 @@ class Settings(BaseSettings):
     )
     subaccount_limit: int = Field(default=1_000, ge=0, description="of one account (21480)")
     limits: LimitSettings = LimitSettings()
+    scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

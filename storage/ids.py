@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,4 +24,9 @@ def id_from_hex(text: str) -> Id:
     return Id(data)  # type: ignore[arg-type]
 
 
-__all__ = ["Id", "id_from_bytes", "id_from_hex"]
+def moment_of(id: Id) -> datetime:
+    """When an id was made: its first 48 bits are milliseconds since 1970."""
+    return datetime.fromtimestamp(int.from_bytes(id.bytes[:6], "big") / 1000, UTC)
+
+
+__all__ = ["Id", "id_from_bytes", "id_from_hex", "moment_of"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from storage.ids import Id
+from storage.ids import Id, moment_of
 from storage.pool import Connection, Pool
 
 COLUMNS = (
@@ -43,6 +43,8 @@ COLUMNS = (
     "done_date",
     "tlvs",
     "handling",
+    "send_at",
+    "extras",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
@@ -73,14 +75,19 @@ _OWES = """
                       + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int)
 """
 
-# Two halves, each by its own index: what waits, of whatever age, and what is recent and was
-# claimed without a recorded answer, or owes a status callback.
+# Three parts, each by its own index: what waits, of whatever age; what is recent and was claimed
+# without a recorded answer, or owes a status callback; and that of what was scheduled earlier and
+# let in recently. What is still scheduled is the scheduler's.
 UNFINISHED = f"""
 SELECT * FROM (
-    SELECT * FROM messages WHERE waiting IS NOT NULL AND id > $1
+    SELECT * FROM messages WHERE waiting IS NOT NULL AND status <> $6 AND id > $1
     UNION ALL
     SELECT * FROM messages
      WHERE waiting IS NULL AND id > greatest($1::uuid, $2::uuid) AND direction <> $3
+       AND (status = $4 OR {_OWES})
+    UNION ALL
+    SELECT * FROM messages
+     WHERE waiting IS NULL AND id > $1 AND id <= $2 AND send_at > $7
        AND (status = $4 OR {_OWES})
 ) AS unfinished
  ORDER BY id
@@ -88,8 +95,11 @@ SELECT * FROM (
 """
 
 OWED = f"""
-SELECT * FROM messages
- WHERE id > $1 AND id > $2 AND direction <> $3 AND {_OWES}
+SELECT * FROM (
+    SELECT * FROM messages WHERE id > $1 AND id > $2 AND direction <> $3 AND {_OWES}
+    UNION ALL
+    SELECT * FROM messages WHERE id > $1 AND id <= $2 AND send_at > $5 AND {_OWES}
+) AS owing
  ORDER BY id
  LIMIT $4
 """
@@ -155,14 +165,30 @@ async def by_ids(connection: Connection, ids: Sequence[Id]) -> list[asyncpg.Reco
 
 
 async def unfinished(
-    connection: Connection, *, after: Id, since: Id, inbound: int, claimed_status: int, most: int
+    connection: Connection,
+    *,
+    after: Id,
+    since: Id,
+    inbound: int,
+    claimed_status: int,
+    scheduled_status: int,
+    most: int,
 ) -> list[asyncpg.Record]:
     """What a restart must take up again, in order of acceptance, a page at a time.
 
     Waiting rows of any age; rows younger than `since` that were claimed for submission without
     a recorded answer, or whose status callbacks are not all acknowledged.
     """
-    return await connection.fetch(UNFINISHED, after, since, inbound, claimed_status, most)
+    return await connection.fetch(
+        UNFINISHED,
+        after,
+        since,
+        inbound,
+        claimed_status,
+        most,
+        scheduled_status,
+        moment_of(since),
+    )
 
 
 async def outbound(connection: Connection, *, inbound: int, since: Id) -> list[asyncpg.Record]:
@@ -174,7 +200,7 @@ async def owed(
     pool: Pool, *, after: Id, since: Id, inbound: int, most: int
 ) -> list[asyncpg.Record]:
     """Messages younger than `since` whose status callbacks are not all acknowledged, by id."""
-    return await pool.fetch(OWED, after, since, inbound, most)
+    return await pool.fetch(OWED, after, since, inbound, most, moment_of(since))
 
 
 async def assign(connection: Connection, columns: Sequence[Sequence[Any]]) -> set[Id]:

@@ -113,7 +113,19 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             delete=applications.delete,
         ),
         resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
-        resource(f"{ACCOUNT}/Messages/{{sid}}.json", get=messages.fetch),
+        resource(
+            f"{ACCOUNT}/Messages/{{sid}}.json",
+            get=messages.fetch,
+            post=messages.update,
+            delete=messages.delete,
+        ),
+        resource(f"{ACCOUNT}/Messages/{{sid}}/Feedback.json", post=messages.feedback),
+        resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=messages.media),
+        resource(
+            f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json",
+            get=messages.no_media,
+            delete=messages.no_media,
+        ),
         resource(f"{ACCOUNT}/IncomingPhoneNumbers.json", get=numbers.list_, post=numbers.create),
         *(
             resource(f"{ACCOUNT}/IncomingPhoneNumbers/{path}.json", get=numbers.listing(type))

@@ -7,11 +7,10 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api import sender_fields
-from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import API_VERSION, rfc2822_of
 from gateway.api.resources import Call, answer, change, gone
-from gateway.dispatch.directory import Application, Directory
+from gateway.dispatch.directory import Application
 from storage import config as config_rows
 
 NAME_LIMIT: Final = 64
@@ -30,14 +29,6 @@ VOICE: Final = {
     "voice_fallback_method": None,
     "voice_caller_id_lookup": None,
 }
-
-
-def find(directory: Directory, account_id: int, sid: str) -> Application:
-    """An application of the account. Raises ApiError 21420."""
-    application = directory.applications.get(sid[:2].upper() + sid[2:].lower())
-    if application is None or application.account_id != account_id:
-        raise ApiError(21420)
-    return application
 
 
 def render(application: Application, account_sid: str) -> dict[str, Any]:
@@ -106,7 +97,8 @@ async def delete(call: Call) -> Response:
 
 
 def _application(call: Call) -> Application:
-    try:
-        return find(call.deps.directory, call.account.id, call.request.path_params["sid"])
-    except ApiError:
-        raise call.missing() from None
+    sid = call.request.path_params["sid"]
+    application = call.deps.directory.application(call.account.id, sid)
+    if application is None:
+        raise call.missing()
+    return application

@@ -14,6 +14,7 @@ from typing import Any, Final
 from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
+from gateway.api.message_options import Options, read_options, read_time
 from gateway.api.render import created_message
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
@@ -35,19 +36,15 @@ MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
-# Parameters whose meaning comes with features that are not built yet. Sending as if they had
-# not been given would be worse than saying no.
-NOT_YET: Final = {
-    # parameter → the values that ask for nothing
-    "SendAt": (),
-    "ScheduleType": (),
-    "ContentSid": (),
-    "ApplicationSid": (),
-    "ShortenUrls": ("false", "0"),
-    "SendAsMms": ("false", "0"),
-    "ContentRetention": ("retain",),
-    "AddressRetention": ("retain",),
-}
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRules:
+    """When a message may be scheduled for, and how many may wait (twilio-api §3.8)."""
+
+    least_s: float
+    most_s: float
+    most_held: int  # per account
+    held: Callable[[int], int]  # of an account, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +57,7 @@ class Creation:
     next_id: Callable[[], Id]
     clock: Clock
     legacy_21606: bool
+    schedule: ScheduleRules
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
@@ -84,15 +82,24 @@ class Creation:
             _check_callback(callback)
         validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
         smart = form.flag("SmartEncoded")
-        _refuse_what_is_not_built(form)
+        options = read_options(form)
 
         service: Service | None = None
         if service_text:
             service = self.directory.services.get("MG" + service_text[2:].lower())
             if service is None or service.account_id != account.id:
                 raise ApiError(21701)
-            if service.pool.empty:
+            if service.pool.empty and not options.scheduled:
                 raise ApiError(21704, status=400)
+        now = self.clock.wall()
+        send_at = self._send_at(options, account, service, now) if options.scheduled else 0.0
+        if options.shorten_urls:
+            raise ApiError(30124 if service is None else 30106)
+        if options.application_sid is not None:
+            application = self.directory.application(account.id, options.application_sid)
+            if application is None:
+                raise ApiError(21420)
+            callback = callback or application.status_callback
         if channel:  # nothing carries another channel yet
             raise ApiError(21703 if service is not None else 63007)
         explicit = normal_sender(sender_text) if sender_text else None
@@ -105,7 +112,6 @@ class Creation:
             assert record is not None
             self._check_route(destination, record)
 
-        now = self.clock.wall()
         if validity is None:
             validity = service.validity_s if service is not None else VALIDITY_S[1]
         message = Message(
@@ -115,7 +121,10 @@ class Creation:
             body,
             service_id=service.id if service is not None else None,
             callback_url=callback or (service.status_callback if service is not None else None),
-            valid_until=now + validity,
+            valid_until=(send_at or now) + validity,
+            flags=options.flags,
+            send_at=send_at,
+            extras=_extras(options, explicit),
             tlvs=self._tlvs(form, service, record),
         )
         return Draft(
@@ -152,6 +161,25 @@ class Creation:
             self.acceptor.submit((draft,), done)
         except (Overloaded, Unavailable) as error:
             raise _accept_error(error) from None
+
+    def _send_at(
+        self, options: Options, account: Account, service: Service | None, now: float
+    ) -> float:
+        """When a scheduled message is due. Raises ApiError 35118, 35114, 35125."""
+        if service is None:
+            raise ApiError(35118)
+        rules = self.schedule
+        send_at = read_time(options.send_at or "")
+        # A second of grace: SDKs drop the fraction.
+        if not now + rules.least_s - 1 < send_at <= now + rules.most_s:
+            raise ApiError(
+                35114,
+                f"SendAt must be from {rules.least_s:.0f} s to {rules.most_s / 86_400:.0f} days"
+                " from now",
+            )
+        if rules.held(account.id) >= rules.most_held:
+            raise ApiError(35125)
+        return send_at
 
     def _sender(
         self, account: Account, address: str, destination: Destination, service: Service | None
@@ -243,13 +271,11 @@ def _body(form: Form) -> str:
     return body
 
 
-def _refuse_what_is_not_built(form: Form) -> None:
-    if form.get("ContentVariables") and not form.get("ContentSid"):
-        raise ApiError(21654)
-    for name, harmless in NOT_YET.items():
-        value = form.get(name)
-        if value and value.lower() not in harmless:
-            raise ApiError(20001, f"{name} is not supported by this version")
+def _extras(options: Options, explicit: str | None) -> dict[str, Any] | None:
+    """What is kept beside the message; of a scheduled one the From that was given."""
+    if options.scheduled and explicit is not None:
+        return {**(options.kept or {}), "from": explicit}
+    return options.kept
 
 
 def _check_callback(url: str) -> None:

@@ -41,6 +41,10 @@ class Form:
             if name.startswith(prefix)
         ]
 
+    def lacks(self, names: frozenset[str]) -> bool:
+        """Whether none of these parameters was given."""
+        return names.isdisjoint(self._values)
+
     def all(self, name: str) -> list[str]:
         return self._values.get(name, [])
 

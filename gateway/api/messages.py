@@ -1,4 +1,4 @@
-"""`/Accounts/{AC}/Messages`: create, fetch, list (twilio-api §3)."""
+"""`/Accounts/{AC}/Messages`: create, fetch, list, update, delete, feedback (twilio-api §3)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from starlette.responses import Response
 
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_2010
-from gateway.api.render import message_row
-from gateway.api.resources import Call, answer
+from gateway.api.render import API_VERSION, message_row, rfc2822_of
+from gateway.api.resources import Call, answer, gone
+from gateway.dispatch.message import Flag, Status
 from gateway.routing.destination import parse_destination
+from storage import message_changes
 from storage import messages as message_rows
 from storage.ids import Id, id_from_hex
 
 ZONED_US_DATE = "%m/%d/%Y %H:%M:%S %z"
+OUTCOMES = ("confirmed", "unconfirmed")
 
 
 async def create(call: Call) -> Response:
@@ -42,6 +45,75 @@ async def fetch(call: Call) -> Response:
     if row is None:
         raise call.missing()
     return answer(message_row(row, call.account.sid, call.deps.directory))
+
+
+async def update(call: Call) -> Response:
+    """Redact (`Body=`) or cancel (`Status=canceled`). Raises ApiError 30400, 20009, 30409."""
+    id, form = _id_of_path(call), call.form
+    body, status = form.get("Body"), form.get("Status")
+    if (body is None) == (status is None) or body or status not in (None, "canceled"):
+        raise ApiError(30400)
+    if status is not None:
+        row = await call.deps.cancel(call.account.id, id)
+        too_early_or_late = ApiError(30409)
+    else:
+        row = await message_changes.redact(
+            call.deps.pool, call.account.id, id, first_final=Status.DELIVERED
+        )
+        too_early_or_late = ApiError(20009)
+    if row is None:
+        if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
+            raise call.missing()
+        raise too_early_or_late
+    return answer(message_row(row, call.account.sid, call.deps.directory))
+
+
+async def delete(call: Call) -> Response:
+    """With its feedback. Raises ApiError 20009 while the message is not final."""
+    id = _id_of_path(call)
+    if not await message_changes.delete(
+        call.deps.pool, call.account.id, id, first_final=Status.DELIVERED
+    ):
+        if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
+            raise call.missing()
+        raise ApiError(20009)
+    return gone()
+
+
+async def feedback(call: Call) -> Response:
+    """Whether the recipient did what the message was for (twilio-api §3.11)."""
+    id = _id_of_path(call)
+    outcome = (call.form.get("Outcome") or "unconfirmed").lower()
+    if outcome not in OUTCOMES:
+        raise ApiError(20001, f"Outcome must be one of {', '.join(OUTCOMES)}")
+    message = await message_rows.fetch(call.deps.pool, call.account.id, id)
+    if message is None:
+        raise call.missing()
+    if not message["flags"] & Flag.PROVIDE_FEEDBACK:
+        raise ApiError(20001, "the message was not created with ProvideFeedback=true")
+    row = await message_changes.tell_outcome(call.deps.pool, call.account.id, id, outcome)
+    sid = call.request.path_params["sid"]
+    return answer(
+        {
+            "account_sid": call.account.sid,
+            "message_sid": sid,
+            "outcome": row["outcome"],
+            "date_created": rfc2822_of(row["created_at"]),
+            "date_updated": rfc2822_of(row["updated_at"]),
+            "uri": f"/{API_VERSION}/Accounts/{call.account.sid}/Messages/{sid}/Feedback.json",
+        }
+    )
+
+
+async def media(call: Call) -> Response:
+    """The media of a message: none, as no carrier here takes them yet."""
+    if await message_rows.fetch(call.deps.pool, call.account.id, _id_of_path(call)) is None:
+        raise call.missing()
+    return answer(envelope_2010("media_list", [], call.path, call.page, None))
+
+
+async def no_media(call: Call) -> Response:
+    raise call.missing()
 
 
 async def list_(call: Call) -> Response:

@@ -12,7 +12,6 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api import sender_fields
-from gateway.api.applications import find as find_application
 from gateway.api.errors import ApiError
 from gateway.api.forms import read_flag
 from gateway.api.inventory import national, number_type
@@ -212,11 +211,10 @@ def _settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:
     settings = sender_fields.url_settings(call.form, before, URL_FIELDS, METHOD_FIELDS)
     application_sid = call.form.get("SmsApplicationSid")
     if application_sid is not None:
-        settings["sms_application_sid"] = (
-            find_application(call.deps.directory, call.account.id, application_sid).sid
-            if application_sid
-            else None
-        )
+        application = call.deps.directory.application(call.account.id, application_sid)
+        if application_sid and application is None:
+            raise ApiError(21420)
+        settings["sms_application_sid"] = application.sid if application else None
     return settings
 
 

@@ -71,7 +71,7 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
         "num_media": "0",
         "to": message.recipient,
         "date_created": date,
-        "status": "accepted" if through_service else "queued",
+        "status": _first_status(message),
         "sid": sid,
         "date_sent": None,
         "messaging_service_sid": service_sid,
@@ -79,8 +79,14 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
         "price_unit": "USD",
         "api_version": API_VERSION,
         "subresource_uris": subresources,
-        "tags": None,
+        "tags": message.extras.get("tags") if message.extras else None,
     }
+
+
+def _first_status(message: Message) -> str:
+    if message.service_id is None:
+        return "queued"
+    return "scheduled" if message.send_at else "accepted"
 
 
 def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, Any]:
@@ -118,5 +124,5 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
         "price_unit": "USD",
         "api_version": API_VERSION,
         "subresource_uris": subresources,
-        "tags": None,
+        "tags": row["extras"].get("tags") if row["extras"] else None,
     }

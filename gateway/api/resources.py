@@ -22,7 +22,8 @@ from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
-from storage.pool import Connection, Pool
+from storage.ids import Id
+from storage.pool import Connection, Pool, Row
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
 
@@ -42,6 +43,7 @@ class Deps:
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
+    cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
 
 
 class Call:

@@ -14,7 +14,7 @@ from gateway.clock import Clock
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft, MappingKey
 from gateway.dispatch.known import Known, blocks_of, known_of, scopes, scopes_of
-from gateway.dispatch.message import Flag, Message
+from gateway.dispatch.message import Flag, Message, Status
 from gateway.dispatch.route import Router
 from gateway.routing.question import Channel, Mapping
 from storage import recipients as recipient_rows
@@ -83,7 +83,10 @@ class Admission:
     def choose(self, drafts: Sequence[Draft], known: Known) -> None:
         """Give each draft a sender, or the reason why it gets none."""
         for draft in drafts:
-            self._router.route(draft, known)
+            if draft.message.status is Status.SCHEDULED:
+                self._router.prepare(draft)  # its sender is chosen when its time has come
+            else:
+                self._router.route(draft, known)
 
     async def reserve(self, connection: Connection, drafts: Sequence[Draft], known: Known) -> None:
         """Store what choosing decided of mappings, in the caller's transaction."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -74,6 +75,12 @@ class Application:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def status_callback(self) -> str | None:
+        """Of messages that name it."""
+        url: str | None = self.settings.get("message_status_callback")
+        return url or self.settings.get("sms_status_callback")
+
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
@@ -101,6 +108,12 @@ class SenderRecord:
     updated_at: datetime
     service_id: int | None = None  # the one whose pool it is in
     joined_at: datetime | None = None
+    application: dict[str, Any] | None = None  # settings of the one that it names
+
+    @property
+    def webhooks(self) -> dict[str, Any]:
+        """Where its URLs stand: an application wins over the number (twilio-api §6)."""
+        return self.application if self.application is not None else self.settings
 
     @property
     def sid(self) -> str:
@@ -181,7 +194,10 @@ class Directory:
             return
         accounts = [Account(**_only(row, Account)) for row in picture.accounts]
         member_of = {row["sender_id"]: row for row in picture.memberships}
-        records = [_sender_record(row, member_of.get(row["id"])) for row in picture.senders]
+        applications = {row["sid"]: row["settings"] for row in picture.applications}
+        records = [
+            _sender_record(row, member_of.get(row["id"]), applications) for row in picture.senders
+        ]
         members: dict[int, list[Sender]] = defaultdict(list)
         for record in records:
             if record.service_id is not None:
@@ -213,6 +229,11 @@ class Directory:
         }
         self.version = picture.version
 
+    def application(self, account_id: int, sid: str) -> Application | None:
+        """An application of the account."""
+        application = self.applications.get(sid[:2].upper() + sid[2:].lower())
+        return application if application and application.account_id == account_id else None
+
     def alphanumeric(self, account_id: int, address: str, country: str) -> SenderRecord | None:
         """An alphanumeric ID of any of the account's services; that for `country` first."""
         found = self.alphanumerics.get((account_id, address))
@@ -239,7 +260,9 @@ def _only(row: Any, shape: type) -> dict[str, Any]:
     return {name: row[name] for name in shape.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-def _sender_record(row: Any, membership: Any) -> SenderRecord:
+def _sender_record(
+    row: Any, membership: Any, applications: Mapping[str, dict[str, Any]]
+) -> SenderRecord:
     kind = SenderKind(row["kind"])
     if row["service_id"] is not None:  # an alphanumeric ID, made in its pool
         service_id, joined_at = row["service_id"], row["created_at"]
@@ -272,6 +295,7 @@ def _sender_record(row: Any, membership: Any) -> SenderRecord:
         updated_at=row["updated_at"],
         service_id=service_id,
         joined_at=joined_at,
+        application=applications.get(row["settings"].get("sms_application_sid")),
     )
 
 

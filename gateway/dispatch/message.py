@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum, IntFlag
+from typing import Any
 
 from gateway.content.encoding import Content, Encoding
 from gateway.pacing.rates import DestinationClass
@@ -62,6 +63,9 @@ class Flag(IntFlag):
     POSSIBLE_DUPLICATE = 1  # sent again after an answer was lost (design §3.3)
     MEDIA = 2  # the SID starts with MM
     DESPITE_OPT_OUT = 4  # the one confirmation of a STOP: it passes the block list (§7.4)
+    FORGET_TEXT = 8  # ContentRetention=discard; cleared when it is done
+    FORGET_RECIPIENT = 16  # AddressRetention=obfuscate; cleared when it is done
+    PROVIDE_FEEDBACK = 32
 
 
 class Trouble(IntFlag):
@@ -97,6 +101,7 @@ class Message:
         "encoding",
         "error_code",
         "expires_at",
+        "extras",
         "flags",
         "handling",
         "id",
@@ -108,6 +113,7 @@ class Message:
         "reference",
         "refusal",
         "segments",
+        "send_at",
         "sender",
         "sender_id",
         "sent_at",
@@ -133,6 +139,8 @@ class Message:
         callback_url: str | None = None,
         valid_until: float = 0.0,
         tlvs: Tlvs = (),
+        send_at: float = 0.0,
+        extras: dict[str, Any] | None = None,
         flags: int = 0,
     ) -> None:
         self.id = id
@@ -146,6 +154,9 @@ class Message:
         """SMPP parameters that came with it, for the carriers that take them."""
         self.direction = direction
         self.flags = flags
+        self.send_at = send_at  # of a scheduled message, until it is let in
+        self.extras = extras
+        """Create parameters that few messages have, by API field name."""
         self.priority = 0
         self.reference = 0
         self.unassign()
@@ -169,7 +180,7 @@ class Message:
 
     def unassign(self) -> None:
         """As before a sender was chosen."""
-        self.status = Status.ACCEPTED
+        self.status = Status.SCHEDULED if self.send_at else Status.ACCEPTED
         self.sender_id = 0  # 0: none yet
         self.carrier_id = 0
         self.sender: str | None = None

@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.admission import Admission
 from gateway.dispatch.assign import Assigner
+from gateway.dispatch.cancel import Canceler
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
@@ -26,7 +27,9 @@ from gateway.dispatch.mappings import Mappings
 from gateway.dispatch.message import Message, Status, id_source
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
+from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import Router
+from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
@@ -122,6 +125,18 @@ class Pipeline:
         self.acceptor = Acceptor(
             url, admission, self.submitter, self.assigner, self._accepted, self._remember
         )
+        self.scheduler = Scheduler(url, clock, self.assigner, self.writer, self.receipts.live)
+        self.canceler = Canceler(
+            pool,
+            clock,
+            self.receipts.live,
+            self.pacer,
+            self.assigner,
+            self._released,
+            self.mappings.unused,
+            self.scheduler.canceled,
+            self._accepted,
+        )
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self._url = url
@@ -159,6 +174,9 @@ class Pipeline:
         self._start_task("submitter", self.submitter.run())
         self._start_task("acceptor", self.acceptor.run())
         self._start_task("assigner", self.assigner.run())
+        self._start_task("scheduler", self.scheduler.run())
+        forgetting = keep_forgetting(self.pool, callbacks_end_s=self.settings.webhooks.retry_for_s)
+        self._start_task("retention", forgetting)
         self._start_task("mappings", self.mappings.run())
         self._start_task("configuration", self._stay_fresh())
         self._start_task("partitions", self._make_partitions())
@@ -307,6 +325,8 @@ class Pipeline:
 
     def _accepted(self, message: Message) -> None:
         self._committed(message)
+        if message.status is Status.SCHEDULED:
+            self.scheduler.added(message)
         if message.status.final:
             self._settled(message)
 

@@ -83,6 +83,7 @@ class Recovery:
                 since=since,
                 inbound=Direction.INBOUND,
                 claimed_status=Status.SENDING,
+                scheduled_status=Status.SCHEDULED,
                 most=PAGE,
             )
             await self._take_up(connection, rows, recovered)

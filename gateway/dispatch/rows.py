@@ -26,7 +26,7 @@ def seconds(value: datetime | None) -> float:
 def insert_row(message: Message) -> tuple[Any, ...]:
     """The row of a message just accepted, in the order of `storage.messages.COLUMNS`."""
     body = message.content.text if message.content else message.submitted_body
-    segments = message.segments if message.status is not Status.ACCEPTED else 0
+    segments = message.segments if message.status > Status.SCHEDULED else 0
     return (
         message.id,
         message.account_id,
@@ -55,6 +55,8 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.done_date,
         encode_tlvs(message.tlvs) or None,
         message.handling or None,
+        moment(message.send_at),
+        message.extras,
     )
 
 
@@ -107,6 +109,7 @@ def from_row(row: Row) -> Message:
         callback_url=row["callback_url"],
         valid_until=seconds(row["expires_at"]),
         tlvs=decode_tlvs(row["tlvs"] or b"", 0),
+        extras=row["extras"],
     )
     message.sender_id = row["sender_id"] or 0
     message.carrier_id = row["carrier_id"] or 0
@@ -129,4 +132,6 @@ def from_row(row: Row) -> Message:
     message.callbacks_done = row["callbacks_done"]
     message.carrier_tlvs = row["carrier_tlvs"] or b""
     message.handling = row["handling"] or 0
+    if message.status is Status.SCHEDULED:
+        message.send_at = seconds(row["send_at"])
     return message

@@ -225,6 +225,10 @@ class Submitter:
         wall = self._clock.wall()
         ours = []
         for message in released:
+            if message.status.final:  # canceled while the database was asked
+                self._unreserve(message)
+                self._let_go(message)
+                continue
             if message.waiting:
                 if message.id not in claimed:  # canceled in the meantime
                     self._unreserve(message)

@@ -93,7 +93,7 @@ def destination_of(record: SenderRecord, service: Service | None) -> Target | No
     if mode is InboundMode.WEBHOOK and service is not None:
         return _target(service.settings, "inbound_request_url", "inbound_method", "fallback")
     if mode is InboundMode.DEFER:
-        return _target(record.settings, "sms_url", "sms_method", "sms_fallback")
+        return _target(record.webhooks, "sms_url", "sms_method", "sms_fallback")
     return None
 
 

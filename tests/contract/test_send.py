@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -107,11 +108,49 @@ REFUSED: list[tuple[str, dict[str, Any], int, int]] = [
     ("eleven media", {"MediaUrl": ["http://a.org/1.png"] * 11}, 400, 21623),
     ("media not enabled", {"MediaUrl": "http://a.org/1.png"}, 400, 21622),
     ("smart encoding not a bool", {"SmartEncoded": "perhaps"}, 400, 20001),
-    ("discarded content", {"ContentRetention": "discard"}, 400, 20001),
-    ("obfuscated address", {"AddressRetention": "obfuscate"}, 400, 20001),
-    ("as MMS", {"SendAsMms": "true"}, 400, 20001),
+    ("content retention odd", {"ContentRetention": "burn"}, 400, 30029),
+    ("address retention odd", {"AddressRetention": "burn"}, 400, 30030),
+    ("as MMS", {"SendAsMms": "true"}, 400, 21622),
+    ("an unknown template", {"ContentSid": "HX" + "0" * 32}, 400, 21655),
     ("variables without a template", {"ContentVariables": "{}"}, 400, 21654),
-    ("scheduling", {"SendAt": "2030-01-01T00:00:00Z"}, 400, 20001),
+    ("links without a domain", {"ShortenUrls": "true"}, 400, 30106),
+    (
+        "links without a service",
+        {"ShortenUrls": "true", "MessagingServiceSid": MISSING, "From": NUMBERS[0]},
+        400,
+        30124,
+    ),
+    ("an unknown application", {"ApplicationSid": "AP" + "0" * 32}, 400, 21420),
+    ("price 0", {"MaxPrice": "0"}, 400, 21627),
+    ("price negative", {"MaxPrice": "-1"}, 400, 21627),
+    ("attempt not a number", {"Attempt": "first"}, 422, 20422),
+    ("traffic not free", {"TrafficType": "paid"}, 400, 20001),
+    ("risk check odd", {"RiskCheck": "maybe"}, 400, 20001),
+    ("feedback not a bool", {"ProvideFeedback": "maybe"}, 400, 20001),
+    ("eleven actions", {"PersistentAction": ["a"] * 11}, 400, 21658),
+    ("a long intent", {"MessageIntent": "x" * 1001}, 400, 21658),
+    ("tags no object", {"Tags": "[1]"}, 422, 20422),
+    ("tags no JSON", {"Tags": "{"}, 422, 20422),
+    ("eleven tags", {"Tags": json.dumps({str(n): "" for n in range(11)})}, 422, 20422),
+    ("a long tag name", {"Tags": json.dumps({"x" * 129: ""})}, 422, 20422),
+    ("a long tag", {"Tags": json.dumps({"x": "y" * 257})}, 422, 20422),
+    ("a tag that is no text", {"Tags": '{"x": 1}'}, 422, 20422),
+    ("a schedule without a time", {"ScheduleType": "fixed"}, 400, 35111),
+    ("a time without a schedule", {"SendAt": "2100-01-01T00:00:00Z"}, 400, 35126),
+    ("an odd schedule", {"ScheduleType": "daily", "SendAt": "2100-01-01T00:00:00Z"}, 400, 35126),
+    ("a time that is none", {"ScheduleType": "fixed", "SendAt": "tomorrow"}, 400, 35114),
+    ("a time long gone", {"ScheduleType": "fixed", "SendAt": "2020-01-01T00:00:00Z"}, 400, 35114),
+    (
+        "a schedule without a service",
+        {
+            "ScheduleType": "fixed",
+            "SendAt": "2100-01-01T00:00:00Z",
+            "MessagingServiceSid": MISSING,
+            "From": NUMBERS[0],
+        },
+        400,
+        35118,
+    ),
 ]
 
 
@@ -153,6 +192,12 @@ async def test_a_bad_send_is_refused_and_nothing_is_stored(
         {"Unknown": "ignored"},
         {"ContentRetention": "retain", "SendAsMms": "false"},
         {"Body": "ümläut & 1+1=2 %"},
+        {"Tags": json.dumps({"x" * 128: "y" * 256} | {str(n): "" for n in range(9)})},
+        {"MaxPrice": "0.01", "Attempt": "2", "ForceDelivery": "true", "TrafficType": "free"},
+        {"RiskCheck": "disable", "MessageIntent": "otp", "FallbackFrom": NUMBERS[0]},
+        {"PersistentAction": ["geo:1,2"] * 10},
+        {"ShortenUrls": "false"},
+        {"To": "01632 960 675", "From": NUMBERS[0]},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -1,0 +1,81 @@
+"""Taking a message back before it is claimed (twilio-api §3.8).
+
+The database decides: a cancel and a claim update the same row under the same condition
+(`waiting IS NOT NULL`), so exactly one of them has it. What memory knows follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+
+from gateway.clock import Clock
+from gateway.dispatch.assign import Assigner
+from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.rows import from_row, seconds
+from gateway.dispatch.states import Canceled, advance
+from gateway.pacing.pacer import Pacer
+from storage import message_changes
+from storage.ids import Id
+from storage.pool import Pool, Row
+
+
+class Canceler:
+    """Cancels stored messages, and takes them out of whatever stage they wait in."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        clock: Clock,
+        live: MutableMapping[Id, Message],
+        pacer: Pacer[Message],
+        assigner: Assigner,
+        released: Callable[[Message], None],
+        never_submitted: Callable[[Message], None],
+        unscheduled: Callable[[int, Id], None],
+        committed: Callable[[Message], None],
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._live = live
+        self._pacer = pacer
+        self._assigner = assigner
+        self._released = released
+        self._never_submitted = never_submitted
+        self._unscheduled = unscheduled
+        self._committed = committed
+
+    async def cancel(self, account_id: int, message_id: Id) -> Row | None:
+        """The row of the canceled message; None when it is too late, or there is none."""
+        message = self._live.get(message_id)
+        if message is not None and message.status > Status.QUEUED:
+            return None  # its claim or its failure may not be written yet
+        row = await message_changes.cancel(
+            self._pool,
+            account_id,
+            message_id,
+            canceled=Status.CANCELED,
+            inbound=Direction.INBOUND,
+        )
+        if row is not None:
+            if row["send_at"] is not None and row["queued_at"] is None:
+                self._unscheduled(account_id, message_id)
+            self._follow(row)
+        return row
+
+    def _follow(self, row: Row) -> None:
+        message = self._live.get(row["id"])
+        if message is None:
+            message = self._live[row["id"]] = from_row(row)
+        else:
+            if self._pacer.remove(message):
+                self._released(message)
+            else:
+                self._assigner.withdraw(message)
+            # Whoever has it in hand just now finds it final, or its row taken.
+            advance(message, Canceled(), self._clock.wall())
+            message.content = None
+            message.queued_at = seconds(row["queued_at"])
+            message.done_at = seconds(row["done_at"])
+            message.committed = Status.CANCELED
+        self._never_submitted(message)
+        self._committed(message)

@@ -1,0 +1,91 @@
+"""What an account does to one of its messages: cancel, redact, delete, tell its outcome."""
+
+from __future__ import annotations
+
+from storage.ids import Id
+from storage.pool import Connection, Pool, Row
+
+# The same condition as a claim's: whichever of the two commits first has the message.
+CANCEL = """
+UPDATE messages SET status = $3, waiting = NULL, done_at = now()
+ WHERE id = $1 AND account_id = $2 AND waiting IS NOT NULL AND direction <> $4
+RETURNING *
+"""
+
+REDACT = """
+UPDATE messages SET body = '', submitted_body = NULL
+ WHERE id = $1 AND account_id = $2 AND status >= $3
+RETURNING *
+"""
+
+FEEDBACK = """
+INSERT INTO message_feedback (message_id, account_id, outcome) VALUES ($1, $2, $3)
+ON CONFLICT (message_id) DO UPDATE SET outcome = EXCLUDED.outcome, updated_at = now()
+RETURNING *
+"""
+
+# The text may go when the carrier has it; the recipient when no callback will name it any more.
+FORGET = """
+UPDATE messages AS m
+   SET body = CASE WHEN u.text THEN '' ELSE m.body END,
+       submitted_body = CASE WHEN u.text THEN NULL ELSE m.submitted_body END,
+       recipient = CASE WHEN u.address THEN left(m.recipient, -4) || 'XXXX' ELSE m.recipient END,
+       flags = m.flags & ~(CASE WHEN u.text THEN $1 ELSE 0 END
+                           | CASE WHEN u.address THEN $2 ELSE 0 END)
+  FROM (SELECT id,
+               flags & $1 <> 0 AND (sent_at IS NOT NULL OR done_at IS NOT NULL) AS text,
+               flags & $2 <> 0 AND done_at IS NOT NULL
+               AND (callback_url IS NULL
+                    OR done_at < now() - $4 * interval '1 second'
+                    OR callbacks_done >= (queued_at IS NOT NULL AND service_id IS NOT NULL)::int
+                                         + (sent_at IS NOT NULL)::int + 1) AS address
+          FROM messages WHERE flags & 24 <> 0 ORDER BY id) AS u
+ WHERE m.id = u.id AND (u.text OR u.address)
+   AND m.id IN (SELECT id FROM messages WHERE flags & 24 <> 0 ORDER BY id LIMIT $3)
+"""
+
+
+async def cancel(
+    pool: Pool, account_id: int, message_id: Id, *, canceled: int, inbound: int
+) -> Row | None:
+    """Take back a message that still waits; None when it does not (any more)."""
+    return await pool.fetchrow(CANCEL, message_id, account_id, canceled, inbound)
+
+
+async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> Row | None:
+    """Remove the text of a message with a final status; None when there is no such message."""
+    return await pool.fetchrow(REDACT, message_id, account_id, first_final)
+
+
+async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
+    """Remove a message with a final status, and its feedback; whether there was one."""
+    async with pool.acquire() as connection, connection.transaction():
+        status = await connection.execute(
+            "DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3",
+            message_id,
+            account_id,
+            first_final,
+        )
+        await connection.execute(
+            "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
+            message_id,
+            account_id,
+        )
+    return status == "DELETE 1"
+
+
+async def tell_outcome(pool: Pool, account_id: int, message_id: Id, outcome: str) -> Row:
+    row = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
+    assert row is not None, "an upsert returns its row"
+    return row
+
+
+async def forget(
+    connection: Connection, *, text_flag: int, address_flag: int, after_s: float, most: int
+) -> int:
+    """Forget texts and recipients that are not needed any more; how many messages changed.
+
+    A recipient is kept while callbacks are owed, at most `after_s` seconds.
+    """
+    status = await connection.execute(FORGET, text_flag, address_flag, most, after_s)
+    return int(status.removeprefix("UPDATE "))
