@@ -75,6 +75,7 @@ class Gateway:
         self.pipeline: Pipeline | None = None
         self.callbacks: Callbacks | None = None
         self.inbound: Inbound | None = None
+        self.handlers: Handlers | None = None
         self.gate = Gate(
             settings.limits.concurrent,
             settings.limits.requests_per_second,
@@ -116,7 +117,7 @@ class Gateway:
                 carrier_parameters=pipeline.callback_tlvs,
             )
             pipeline.owe_callbacks = callbacks.owe
-            handlers = self._handlers(pipeline, client)
+            handlers = self.handlers = self._handlers(pipeline, client)
             inbound = self.inbound = Inbound(
                 url,
                 pipeline.directory,
@@ -243,7 +244,6 @@ class Gateway:
             pipeline.alerts,
             per_host=self.settings.webhooks.connections_per_host,
             retry_for_s=self.settings.webhooks.retry_for_s,
-            reply_text=lambda message: None,
         )
 
     def _webhook_client(self) -> WebhookClient:

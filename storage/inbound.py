@@ -9,8 +9,6 @@ from storage.pool import Connection, Pool, Row
 
 UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
 
-SET = "UPDATE messages SET handling = $2 WHERE id = $1"
-
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
 CLEAR = """
 UPDATE messages SET handling = NULL
@@ -23,11 +21,6 @@ async def unhandled(pool: Pool, *, after: Id, most: int) -> list[Row]:
     return await pool.fetch(UNHANDLED, after, most)
 
 
-async def set_handling(connection: Connection | Pool, id: Id, handling: int) -> None:
-    """What is still owed; 0: nothing."""
-    await connection.execute(SET, id, handling or None)
-
-
-async def clear(pool: Pool, ids: Sequence[Id]) -> None:
+async def clear(connection: Connection | Pool, ids: Sequence[Id]) -> None:
     """Nothing is owed for these any more."""
-    await pool.execute(CLEAR, ids, min(ids), max(ids))
+    await connection.execute(CLEAR, ids, min(ids), max(ids))

@@ -22,7 +22,6 @@ class Draft:
     explicit: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
-    despite_opt_out: bool = False  # the reply to a keyword goes to who opted out as well (§7.4)
     told_at_once: bool = False  # a plain From to a blocked recipient is refused, not stored (21610)
 
     @property

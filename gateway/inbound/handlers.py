@@ -1,4 +1,4 @@
-"""Handlers of inbound messages: the reply to a keyword, then the app's webhook and its replies.
+"""Handlers of inbound messages: the app's webhook, and the replies it leads to.
 
 A message arrives here after its commit, with `handling` saying what is owed. That is cleared in
 the transaction that stores the replies it led to, or by itself where there are none; until then
@@ -21,13 +21,9 @@ from gateway.dispatch.message import Message
 from gateway.dispatch.rows import from_row
 from gateway.inbound.geography import cities
 from gateway.inbound.handling import (
-    AUTO_REPLY,
-    OWED,
-    WEBHOOK,
     InboundMode,
     Target,
     destination_of,
-    done,
     inbound_mode,
 )
 from gateway.inbound.replies import Replies
@@ -46,7 +42,6 @@ NOTHING: Final = id_from_bytes(bytes(16))
 MACHINE: Final = 30039
 HERE: Final = ""  # the lane of what needs no app
 
-ReplyText = Callable[[Message], str | None]
 Converse = Callable[[Message], Awaitable[None]]
 
 
@@ -70,11 +65,10 @@ class Handlers:
         *,
         per_host: int,
         retry_for_s: float,
-        reply_text: ReplyText,
         conversation: Converse = log_conversation,
     ) -> None:
-        """`reply_text` is the reply to a message's keyword; `conversation` takes a message into
-        its conversation, and may be called again for one that it has.
+        """`conversation` takes a message into its conversation, and may be called again for one
+        that it has.
         """
         self._runner = runner
         self._replies = replies
@@ -83,7 +77,6 @@ class Handlers:
         self._clock = clock
         self._alerts = alerts
         self._retry_for_s = retry_for_s
-        self._reply_text = reply_text
         self._conversation = conversation
         self._lanes: Lanes[Message] = Lanes(
             "inbound",
@@ -112,7 +105,7 @@ class Handlers:
 
     def handle(self, message: Message) -> None:
         """`message` is committed: do what it owes, unless that is being done."""
-        if message.handling & OWED and message.id not in self._held:
+        if message.handling and message.id not in self._held:
             self._held.add(message.id)
             self._lanes.line_up(self._lane_of(message), message)
 
@@ -123,13 +116,6 @@ class Handlers:
     # Work -----------------------------------------------------------------------------------
 
     async def _work(self, message: Message) -> None:
-        if message.handling & AUTO_REPLY:
-            await self._answer_keyword(message)
-            if message.handling & WEBHOOK:
-                self._lanes.line_up(self._lane_of(message), message)
-            else:
-                self._end(message)
-            return
         record, service = self._place(message)
         if record is None or self._is_machine(message):
             self._finish(message)
@@ -153,28 +139,14 @@ class Handlers:
             self.given_up += 1
             log.error("webhook of %s given up", message.sid, extra={"sid": message.sid})
         drafts = self._replies.drafts(message, run.replies)
-        if drafts and await self._replies.store(message, drafts, self._marking(message, 0)):
+
+        async def mark(connection: Connection) -> None:
+            await inbound_rows.clear(connection, [message.id])
+
+        if drafts and await self._replies.store(message, drafts, mark):
             self._end(message)
             return
         self._finish(message)
-
-    async def _answer_keyword(self, message: Message) -> None:
-        """The reply to a keyword, before the app is told."""
-        rest = done(message.handling, AUTO_REPLY)
-        text = self._reply_text(message)
-        draft = self._replies.keyword(message, text) if text else None
-        stored = draft is not None and await self._replies.store(
-            message, (draft,), self._marking(message, rest)
-        )
-        if not stored:
-            await inbound_rows.set_handling(self._pool, message.id, rest)
-        message.handling = rest
-
-    def _marking(self, message: Message, rest: int) -> Callable[[Connection], Awaitable[None]]:
-        async def mark(connection: Connection) -> None:
-            await inbound_rows.set_handling(connection, message.id, rest)
-
-        return mark
 
     def _is_machine(self, message: Message) -> bool:
         """Written by one of the account's own numbers: its webhook could go on for ever (§9.3)."""
@@ -197,7 +169,7 @@ class Handlers:
 
     def _lane_of(self, message: Message) -> str:
         record, service = self._place(message)
-        if message.handling & AUTO_REPLY or record is None:
+        if record is None:
             return HERE
         target = destination_of(record, service)
         return _host(target.url) if target is not None else HERE

@@ -1,9 +1,8 @@
 """What is to be done with an inbound message: who handles it, and what is still owed. Pure.
 
-What is owed stands in the message's column `handling`. Bits 0 and 1 are owed work; the column is
-NULL (here 0) once nothing is owed. The rest is what the work must know and the message itself
-does not say: which keyword it was, and whether an app with Advanced Opt-Out is told
-(`OptOutType`).
+What is owed stands in the message's column `handling`: NULL (here 0) once nothing is. Beside the
+webhook that is owed it says what that must know and the message itself does not say: which
+keyword it was, and whether an app with Advanced Opt-Out is told (`OptOutType`).
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ from typing import Any, NamedTuple
 from gateway.dispatch.directory import SenderRecord, Service
 
 WEBHOOK = 1  # its webhook is owed
-AUTO_REPLY = 2  # the reply to its keyword is owed
 _KEYWORD_SHIFT = 2  # bits 2 and 3
 _KEYWORD_MASK = 3 << _KEYWORD_SHIFT
 ADVANCED = 16  # the keyword's type is told to the webhook
-
-OWED = WEBHOOK | AUTO_REPLY
 
 
 class Keyword(IntEnum):
@@ -32,18 +28,11 @@ class Keyword(IntEnum):
     HELP = 3
 
 
-def handling(
-    *, webhook: bool, auto_reply: bool = False, keyword: Keyword = Keyword.NONE, told: bool = False
-) -> int:
+def handling(*, webhook: bool, keyword: Keyword = Keyword.NONE, told: bool = False) -> int:
     """The column's value; 0 when nothing is owed, whatever the keyword was."""
-    if not (webhook or auto_reply):
+    if not webhook:
         return 0
-    return (
-        (WEBHOOK if webhook else 0)
-        | (AUTO_REPLY if auto_reply else 0)
-        | (keyword << _KEYWORD_SHIFT)
-        | (ADVANCED if told else 0)
-    )
+    return WEBHOOK | (keyword << _KEYWORD_SHIFT) | (ADVANCED if told else 0)
 
 
 def keyword_of(handling: int) -> Keyword:
@@ -54,12 +43,6 @@ def opt_out_type(handling: int) -> str | None:
     """The webhook's `OptOutType`; None when the parameter is not sent (messaging-services §9.2)."""
     keyword = keyword_of(handling)
     return keyword.name if handling & ADVANCED and keyword else None
-
-
-def done(handling: int, what: int) -> int:
-    """The column after `what` was done; 0 when nothing more is owed."""
-    rest = handling & ~what
-    return rest if rest & OWED else 0
 
 
 class InboundMode(StrEnum):

@@ -78,16 +78,6 @@ class Replies:
             )
         return drafts
 
-    def keyword(self, inbound: Message, text: str) -> Draft | None:
-        """The reply to a keyword, which goes to those who opted out as well (§7.4)."""
-        try:
-            draft = self._draft(inbound, Reply(text), "", guarded=False)
-        except _Refused as refused:
-            self._alert(inbound, refused.code, str(refused))
-            return None
-        draft.despite_opt_out = True
-        return draft
-
     async def store(self, inbound: Message, drafts: Sequence[Draft], also: Also) -> bool:
         """Store the replies and run `also` in one transaction, however long the database is away.
 
@@ -115,9 +105,7 @@ class Replies:
             return error
         return await outcome
 
-    def _draft(
-        self, inbound: Message, reply: Reply, document: str, *, guarded: bool = True
-    ) -> Draft:
+    def _draft(self, inbound: Message, reply: Reply, document: str) -> Draft:
         destination = parse_destination(reply.to or inbound.sender or "")
         if destination is None:
             raise _Refused(BAD_TO, f"{reply.to or inbound.sender} is not a number to reply to")
@@ -132,7 +120,7 @@ class Replies:
         if callback is None and service is not None:
             callback = service.status_callback
         now = self._clock.monotonic()
-        if guarded and not self._guard.allows(record.sender.address, destination.e164, now):
+        if not self._guard.allows(record.sender.address, destination.e164, now):
             raise _Refused(LOOP, "too many replies between two numbers without a pause")
         message = Message(
             self._next_id(),

@@ -13,6 +13,8 @@ from hooks import HANDSET, Hooks, hangs, says, status, write
 from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, until
 from twilio.twiml.messaging_response import MessagingResponse
 
+from gateway.dispatch.rows import from_row
+from gateway.inbound.handling import Keyword, handling
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -169,6 +171,17 @@ async def test_a_service_with_a_webhook_of_its_own_is_told_and_its_numbers_are_n
     assert hooks.at("/number") == []
 
 
+async def test_a_number_with_an_application_tells_that(sdk: Sdk, smsc: Smsc, hooks: Hooks) -> None:
+    application = await sdk.call(
+        sdk.client.applications.create, friendly_name="app", sms_url=hooks.url("/application")
+    )
+    await configure_number(sdk, sms_url=hooks.url("/number"), sms_application_sid=application.sid)
+    await write(smsc, "hello", NUMBERS[0])
+    [taken] = await hooks.has("/application")
+    assert taken.valid
+    assert hooks.at("/number") == []
+
+
 async def test_a_number_without_a_url_only_keeps_the_message(
     sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest
 ) -> None:
@@ -211,6 +224,58 @@ async def test_the_behavior_of_a_service_follows_its_settings_until_it_is_set(sd
     assert await shown() == "service_webhook"
     refused = await inbound_behavior(sdk, "guess")
     assert refused.status_code == 400
+
+
+async def test_a_service_without_a_webhook_drops_and_the_opt_out_counts_all_the_same(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    await configure_number(sdk, sms_url=hooks.url("/number"))
+    await configure_service(sdk, use_inbound_webhook_on_number=False)
+    await write(smsc, "STOP", NUMBERS[0])
+    await until(lambda: gateway.inner.inbound.counts["dropped"] == 1)
+    assert await messages(sdk, "inbound", 0) == []
+    sent = await sdk.send(to=HANDSET)
+    assert (await sdk.reaches(sent.sid, "failed")).error_code == 21610
+    await nothing_owed(gateway)
+    assert hooks.taken == []
+
+
+async def test_an_app_is_told_of_a_stop_and_what_it_answers_is_blocked(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    hooks.answers["/sms"] = says("please stay", "text/plain")
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "stop", NUMBERS[0])
+    [taken] = await hooks.has("/sms")
+    assert "OptOutType" not in taken.form  # only of Advanced Opt-Out
+    await nothing_owed(gateway)
+    replies = {reply.body: reply for reply in await messages(sdk, "outbound-reply", 2)}
+    await sdk.reaches(replies.pop("please stay").sid, "failed")
+    [confirmation] = replies.values()
+    await sdk.reaches(confirmation.sid, "delivered")
+    found = await alerts(sdk, 21610)
+    assert found[21610].log_level == "error"
+
+
+async def test_the_type_of_a_keyword_is_told_where_the_row_says_so(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    await write(smsc, "hello", NUMBERS[0])
+    [inbound] = await messages(sdk, "inbound", 1)
+    await nothing_owed(gateway)
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    connection = await asyncpg.connect(gateway.database_url)
+    bits = handling(webhook=True, keyword=Keyword.HELP, told=True)
+    row = await connection.fetchrow(
+        "UPDATE messages SET handling = $2 WHERE id = $1::uuid RETURNING *", inbound.sid[2:], bits
+    )
+    await connection.close()
+    assert row is not None
+    gateway.inner.handlers.handle(from_row(row))
+    gateway.inner.handlers.handle(from_row(row))  # whoever hands it on again changes nothing
+    await nothing_owed(gateway)
+    [taken] = hooks.at("/sms")
+    assert taken.form["OptOutType"] == "HELP"
 
 
 # Replies ---------------------------------------------------------------------------------------
