@@ -19,7 +19,7 @@ from gateway.api.render import created_message
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Unavailable
+from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message
@@ -29,11 +29,13 @@ from gateway.routing.pool import Pool, SenderKind
 from gateway.routing.question import QUEUES_FULL, UNREACHABLE, UNUSABLE_FROM, Needs
 from gateway.routing.selector import select
 from smpp.pdu import Tlvs
+from storage.idempotency import Key
 from storage.ids import Id
 
 SERVICE_SID: Final = re.compile(r"^MG[0-9a-fA-F]{32}$")
 MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
+REPEATED: Final = 20409  # an idempotency key that was used before
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
@@ -141,10 +143,12 @@ class Creation:
         account: Account,
         form: Form,
         answer: Callable[[dict[str, Any] | None, ApiError | None], object],
+        idempotency: tuple[str, bytes] | None = None,
     ) -> None:
         """Validate and accept; `answer` gets the 201's body after the commit, or an error.
 
-        Raises ApiError for what can be said at once.
+        `idempotency` is the request's key with the digest of its parameters; a key that was used
+        before is answered with REPEATED. Raises ApiError for what can be said at once.
         """
         draft = self.draft(account, form)
         message = draft.message
@@ -158,7 +162,10 @@ class Creation:
                 answer(None, _accept_error(error))
 
         try:
-            self.acceptor.submit((draft,), done)
+            if idempotency is None:
+                self.acceptor.submit((draft,), done)
+            else:
+                self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
         except (Overloaded, Unavailable) as error:
             raise _accept_error(error) from None
 
@@ -287,6 +294,8 @@ def _accept_error(error: Exception) -> ApiError:
         return ApiError(20429, "more messages wait than can be stored soon", headers=RETRY_AFTER_S)
     if isinstance(error, Unavailable):
         return ApiError(20503, headers=RETRY_AFTER_S)
+    if isinstance(error, Repeated):
+        return ApiError(REPEATED, "a request with this idempotency key was accepted before")
     if isinstance(error, OptedOut):
         return ApiError(21610)
     if isinstance(error, Rejected):

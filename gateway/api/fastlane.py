@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 HOT = re.compile(rb"^(?:/api)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
 
+IDEMPOTENCY: Final = frozenset({b"idempotency-key", b"i-twilio-idempotency-token"})
+
 URL_LIMIT: Final = 8 * 1024  # octets
 MOST_HEADERS: Final = 100
 HEAD_LIMIT: Final = 64 * 1024  # octets: the URL, and each header with its ": " and line end
@@ -335,6 +337,8 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                     request.content_type = value
                 elif name == b"content-length":
                     length = int(value)
+                elif name in IDEMPOTENCY:
+                    return None  # it asks the database before
             if not 0 <= length <= SINGLE_BODY_LIMIT:
                 return None
             return request

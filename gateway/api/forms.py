@@ -7,6 +7,7 @@ several times the rest of a request.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -44,6 +45,9 @@ class Form:
     def lacks(self, names: frozenset[str]) -> bool:
         """Whether none of these parameters was given."""
         return names.isdisjoint(self._values)
+
+    def items(self) -> Iterable[tuple[str, list[str]]]:
+        return self._values.items()
 
     def all(self, name: str) -> list[str]:
         return self._values.get(name, [])

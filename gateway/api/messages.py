@@ -10,7 +10,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gateway.api.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.errors import ApiError
+from gateway.api.idempotency import digest_of, first_answer, key_of
 from gateway.api.paging import cut, envelope_2010
 from gateway.api.render import API_VERSION, message_row, rfc2822_of
 from gateway.api.resources import Call, answer, gone
@@ -26,6 +28,26 @@ OUTCOMES = ("confirmed", "unconfirmed")
 
 async def create(call: Call) -> Response:
     """The slow lane of the one hot endpoint; `fastlane` answers the same without ASGI."""
+    key = key_of(call)
+    if key is None:
+        return answer(await _accepted(call, None), 201)
+    first = await first_answer(call, key)
+    if first is not None:
+        return first
+    try:
+        return answer(await _accepted(call, key), 201)
+    except ApiError as error:
+        if error.code != REPEATED:
+            raise
+        first = await first_answer(call, key)  # somebody else was faster with the same key
+        if first is None:  # it was taken back after all
+            raise ApiError(20503, headers=RETRY_AFTER_S) from None
+        return first
+
+
+async def _accepted(call: Call, key: str | None) -> dict[str, Any]:
+    """The body of the 201, after the commit. Raises ApiError."""
+    digest = digest_of(call.form) if key is not None else b""
     outcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     def done(body: dict[str, Any] | None, error: ApiError | None) -> None:
@@ -36,8 +58,10 @@ async def create(call: Call) -> Response:
         else:
             outcome.set_result(body or {})
 
-    call.deps.creation.submit(call.account, call.form, done)
-    return answer(await outcome, 201)
+    call.deps.creation.submit(
+        call.account, call.form, done, (key, digest) if key is not None else None
+    )
+    return await outcome
 
 
 async def fetch(call: Call) -> Response:

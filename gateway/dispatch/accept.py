@@ -21,8 +21,10 @@ from gateway.dispatch.known import Known
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.rows import insert_row
 from gateway.dispatch.submit import Submitter
+from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
+from storage.idempotency import Key
 from storage.ids import Id
 from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
 
@@ -49,6 +51,18 @@ class OptedOut(Exception):
     """The recipient of a plain From has asked for no more: nothing was stored (21610)."""
 
 
+class Repeated(Exception):
+    """This idempotency key was used before: nothing was stored (20409)."""
+
+
+class _Repeats(Exception):
+    """Some messages of a batch have used keys: the batch is rolled back, and goes without them."""
+
+    def __init__(self, message_ids: set[Id]) -> None:
+        super().__init__(f"{len(message_ids)} repeated")
+        self.message_ids = message_ids
+
+
 Done = Callable[[Exception | None], object]
 
 
@@ -58,7 +72,8 @@ Also = Callable[[Connection], Awaitable[None]]
 class Unit(NamedTuple):
     drafts: Sequence[Draft]
     done: Done
-    also: Also | None = None  # done in the same transaction: a handled reply's mark, a key
+    also: Also | None = None  # done in the same transaction: a handled reply's mark
+    key: Key | None = None  # claimed in the same transaction
 
 
 class Acceptor:
@@ -90,10 +105,17 @@ class Acceptor:
         self.accepted = 0
         self.flushes = 0
 
-    def submit(self, drafts: Sequence[Draft], done: Done, also: Also | None = None) -> None:
+    def submit(
+        self,
+        drafts: Sequence[Draft],
+        done: Done,
+        also: Also | None = None,
+        key: Key | None = None,
+    ) -> None:
         """Take a unit in; `done(None)` follows its commit, `done(error)` says it is not stored.
 
-        `also` is run on the transaction that stores the unit: both happen, or neither. Raises
+        `also` is run on the transaction that stores the unit: both happen, or neither. The same
+        for `key`, an idempotency key; one that was used before ends in `Repeated`. Raises
         Overloaded or Unavailable at once when there is no use in waiting.
         """
         if not self.available or self._closed:
@@ -101,7 +123,7 @@ class Acceptor:
         if self.backlog + len(drafts) > BACKLOG:
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(Unit(drafts, done, also))
+        self._waiting.append(Unit(drafts, done, also, key))
         self._answered.clear()
         self._wake.set()
 
@@ -139,6 +161,7 @@ class Acceptor:
                 await message_rows.tune_for_batches(connection)
                 if self._doubtful:
                     await message_rows.delete(connection, self._doubtful)
+                    await key_rows.release(connection, self._doubtful)
                     self._doubtful.clear()
             except DatabaseUnavailable as error:
                 log.error("database: %s; sends are refused with 503", error)
@@ -174,12 +197,17 @@ class Acceptor:
             if known.blocks:
                 units = self._without_refused(units, known)
             await self._accept(connection, units, known)
-            if not self._waiting:  # else the next flush lets go of the locks
-                await asyncio.sleep(0)  # what was written this turn leaves at its end
-                await recipient_rows.unlock(connection)
         except DatabaseUnavailable as error:
             log.error("database: %s", error)
             self._answer(units, Unavailable())
+            self.available = False
+            return False
+        try:
+            if not self._waiting:  # else the next flush lets go of the locks
+                await asyncio.sleep(0)  # what was written this turn leaves at its end
+                await recipient_rows.unlock(connection)
+        except DatabaseUnavailable as error:  # the units have their answers
+            log.error("database: %s", error)
             self.available = False
             return False
         return True
@@ -207,8 +235,16 @@ class Acceptor:
         self._admission.choose(drafts, known)
         claimed: list[Message] = []
         try:
-            if known.reservations or known.dropped or any(unit.also for unit in units):
+            keys = [unit.key for unit in units if unit.key is not None]
+            if (
+                known.reservations
+                or known.dropped
+                or keys
+                or any(unit.also is not None for unit in units)
+            ):
                 async with connection.transaction():
+                    if keys and (used := await key_rows.claim(connection, keys)):
+                        raise _Repeats(used)
                     await self._admission.reserve(connection, drafts, known)
                     for unit in units:
                         if unit.also is not None:
@@ -219,6 +255,14 @@ class Acceptor:
                 claimed = self._submitter.offer(messages)
                 # A COPY is a transaction of its own.
                 await message_rows.insert(connection, map(insert_row, messages))
+        except _Repeats as repeats:
+            self._undo(drafts, claimed, known)
+            used = repeats.message_ids
+            repeated = [unit for unit in units if unit.key and unit.key.message_id in used]
+            await self._flush(connection, [unit for unit in units if unit not in repeated])
+            # Only now: the first with this key may be of this very batch.
+            self._answer(repeated, Repeated())
+            return
         except BadRow as error:
             self._undo(drafts, claimed, known)
             if len(units) == 1:

@@ -40,7 +40,7 @@ from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
-from storage import partitions
+from storage import idempotency, partitions
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -410,5 +410,6 @@ class Pipeline:
             try:
                 async with self.pool.acquire() as connection:
                     await partitions.ensure_partitions(connection, self._today())
+                    await idempotency.purge(connection)
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error)
