@@ -20,6 +20,7 @@ from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
+from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.pipeline import Pipeline
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.judge import Judge
@@ -151,6 +152,7 @@ class Gateway:
             next_id=pipeline.next_id,
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
+            forecast=Forecast(pipeline.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=self.settings.scheduling.least_s,
                 most_s=self.settings.scheduling.most_s,

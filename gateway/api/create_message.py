@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.message_options import Options, read_options, read_time
-from gateway.api.render import created_message
+from gateway.api.render import created_message, iso8601_of
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
+from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.message import Message
 from gateway.dispatch.route import Router
 from gateway.routing.destination import Destination
@@ -37,6 +38,10 @@ MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
 REPEATED: Final = 20409  # an idempotency key that was used before
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
+
+
+# The body of a 201 and headers of its own, or an error.
+Answer: TypeAlias = Callable[[dict[str, Any] | None, ApiError | None, dict[str, str]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Creation:
     clock: Clock
     legacy_21606: bool
     schedule: ScheduleRules
+    forecast: Forecast
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
@@ -142,10 +148,10 @@ class Creation:
         self,
         account: Account,
         form: Form,
-        answer: Callable[[dict[str, Any] | None, ApiError | None], object],
+        answer: Answer,
         idempotency: tuple[str, bytes] | None = None,
     ) -> None:
-        """Validate and accept; `answer` gets the 201's body after the commit, or an error.
+        """Validate and accept; `answer` gets the 201 after the commit, or an error.
 
         `idempotency` is the request's key with the digest of its parameters; a key that was used
         before is answered with REPEATED. Raises ApiError for what can be said at once.
@@ -157,9 +163,10 @@ class Creation:
 
         def done(error: Exception | None) -> None:
             if error is None:
-                answer(created_message(message, account.sid, service_sid), None)
+                body = created_message(message, account.sid, service_sid)
+                answer(body, None, self._outlook(draft))
             else:
-                answer(None, _accept_error(error))
+                answer(None, _accept_error(error), {})
 
         try:
             if idempotency is None:
@@ -168,6 +175,16 @@ class Creation:
                 self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
         except (Overloaded, Unavailable) as error:
             raise _accept_error(error) from None
+
+    def _outlook(self, draft: Draft) -> dict[str, str]:
+        """What the sender's queue says to a new message: headers of the 201 (an extension)."""
+        outlook = self.forecast.of(draft, self.clock.wall())
+        if outlook is None:
+            return {}
+        return {
+            "X-Queue-Ahead": str(outlook.ahead),
+            "X-Estimated-Send-At": iso8601_of(outlook.at),
+        }
 
     def _send_at(
         self, options: Options, account: Account, service: Service | None, now: float

@@ -244,7 +244,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 cycle.disconnected = True  # of this request: there will be no more of it
                 cycle.message_event.set()
             if self._stage is not Stage.BODY or not cycle.response_complete:
-                self._write(error.status, error.body(), 0.0, _header_lines(error), close=True)
+                self._write(error.status, error.body(), 0.0, _lines(error.headers), close=True)
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self.flow.resume_reading()
@@ -344,11 +344,13 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             return request
 
         def _serve(self, request: FastRequest) -> None:
-            def answer(body: dict[str, Any] | None, error: ApiError | None) -> None:
+            def answer(
+                body: dict[str, Any] | None, error: ApiError | None, headers: dict[str, str]
+            ) -> None:
                 if error is not None:
                     self._respond_error(request, error)
                 else:
-                    self._respond(request, 201, orjson.dumps(body))
+                    self._respond(request, 201, orjson.dumps(body), _lines(headers))
 
             try:
                 directory = creation.directory
@@ -368,7 +370,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 self._respond_error(request, ApiError(20500))
 
         def _respond_error(self, request: FastRequest, error: ApiError) -> None:
-            self._respond(request, error.status, error.body(), _header_lines(error))
+            self._respond(request, error.status, error.body(), _lines(error.headers))
 
         def _respond(
             self, request: FastRequest, status: int, body: bytes, extra: bytes = b""
@@ -413,5 +415,5 @@ def _head_too_large() -> ApiError:
     )
 
 
-def _header_lines(error: ApiError) -> bytes:
-    return "".join(f"{name}: {value}\r\n" for name, value in error.headers.items()).encode()
+def _lines(headers: dict[str, str]) -> bytes:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()

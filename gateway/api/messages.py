@@ -30,12 +30,12 @@ async def create(call: Call) -> Response:
     """The slow lane of the one hot endpoint; `fastlane` answers the same without ASGI."""
     key = key_of(call)
     if key is None:
-        return answer(await _accepted(call, None), 201)
+        return await _accepted(call, None)
     first = await first_answer(call, key)
     if first is not None:
         return first
     try:
-        return answer(await _accepted(call, key), 201)
+        return await _accepted(call, key)
     except ApiError as error:
         if error.code != REPEATED:
             raise
@@ -45,18 +45,20 @@ async def create(call: Call) -> Response:
         return first
 
 
-async def _accepted(call: Call, key: str | None) -> dict[str, Any]:
-    """The body of the 201, after the commit. Raises ApiError."""
+async def _accepted(call: Call, key: str | None) -> Response:
+    """The 201, after the commit. Raises ApiError."""
     digest = digest_of(call.form) if key is not None else b""
-    outcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-    def done(body: dict[str, Any] | None, error: ApiError | None) -> None:
+    def done(body: dict[str, Any] | None, error: ApiError | None, headers: dict[str, str]) -> None:
         if outcome.done():
             return
         if error is not None:
             outcome.set_exception(error)
         else:
-            outcome.set_result(body or {})
+            response = answer(body, 201)
+            response.headers.update(headers)
+            outcome.set_result(response)
 
     call.deps.creation.submit(
         call.account, call.form, done, (key, digest) if key is not None else None

@@ -18,6 +18,7 @@ _MONTHS = (
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
 _last_rendered: tuple[int, str] = (-1, "")
+_last_iso: tuple[int, str] = (-1, "")
 
 
 def rfc2822(seconds: float) -> str:
@@ -37,6 +38,15 @@ def rfc2822(seconds: float) -> str:
 
 def rfc2822_of(at: datetime | None) -> str | None:
     return rfc2822(at.timestamp()) if at is not None else None
+
+
+def iso8601_of(seconds: float) -> str:
+    """The same for seconds since 1970; the last answer is kept, as messages come in bursts."""
+    global _last_iso
+    whole = int(seconds)
+    if _last_iso[0] != whole:
+        _last_iso = (whole, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole)))
+    return _last_iso[1]
 
 
 def iso8601(at: datetime) -> str:

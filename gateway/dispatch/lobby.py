@@ -58,6 +58,10 @@ class Lobby:
         """Segments of a service that wait here."""
         return sum(n for place, n in self._segments.items() if place[0] == service_id)
 
+    def ahead(self, draft: Draft) -> int:
+        """Segments that wait here in front of a new message."""
+        return self._segments.get(_place(draft), 0)
+
     # In -----------------------------------------------------------------------------------
 
     def wants(self, draft: Draft, sender: Sender) -> bool:
