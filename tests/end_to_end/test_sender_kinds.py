@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from testing import GatewayUnderTest, Sdk
+from pools import Pool
+from testing import GatewayUnderTest
 from twilio.base.exceptions import TwilioRestException
 
 from smpp.smsc import Smsc
 
 GB, US, MX, DE = "+447400123456", "+12125550199", "+525512345678", "+4915112345678"
-
-
-class Pool:
-    """A service of its own, filled by the test."""
-
-    def __init__(self, sdk: Sdk, smsc: Smsc, sid: str) -> None:
-        self.sdk = sdk
-        self.smsc = smsc
-        self.sid = sid
-        self.service = sdk.client.messaging.v1.services(sid)
-
-    @classmethod
-    async def of(cls, gateway: GatewayUnderTest, smsc: Smsc) -> Pool:
-        sdk = await gateway.sdk()
-        service = await sdk.call(sdk.client.messaging.v1.services.create, "Kinds")
-        return cls(sdk, smsc, service.sid)
-
-    async def number(self, text: str) -> str:
-        number = await self.sdk.call(
-            self.sdk.client.incoming_phone_numbers.create, phone_number=text
-        )
-        return str((await self.sdk.call(self.service.phone_numbers.create, number.sid)).sid)
-
-    async def short_code(self, code: str, country: str) -> None:
-        sid = await self.sdk.add_short_code(code, country)
-        await self.sdk.call(self.service.short_codes.create, sid)
-
-    async def sent_from(self, to: str) -> dict[str, Any]:
-        """Send one; the carrier's record of it."""
-        message = await self.sdk.send(to=to, messaging_service_sid=self.sid)
-        final = await self.sdk.reaches(message.sid, "delivered")
-        [*_, last] = [json.loads(line) for line in self.smsc.ledger.lines(to)]
-        assert final.from_.removeprefix("+") == last["source"]
-        return dict(last)
 
 
 @pytest.fixture

@@ -1,0 +1,268 @@
+"""What a messaging service does that one can see: messaging-services §13, by its row numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from pools import Pool
+from testing import GatewayUnderTest, Receiver, until
+
+from smpp.smsc import Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+
+GB_US, GB_NUMBER, GB_OTHER = "+447400900001", "+447700900301", "+447700900302"
+NEW_YORK, NEW_YORK_OVERLAY, ATLANTA = "+12125550120", "+16465550120", "+14045550120"
+ATLANTA_SUBURB, ATLANTA_OVERLAY = "+17705550120", "+16785550120"
+QUOTES = "“Hello” — it’s me…"
+
+
+@pytest.fixture
+async def pool(gateway: GatewayUnderTest, smsc: Smsc) -> Pool:
+    return await Pool.of(gateway, smsc)
+
+
+async def update(pool: Pool, **settings: Any) -> None:
+    await pool.sdk.call(pool.service.update, **settings)
+
+
+async def test_6_an_overlay_of_the_area_code_goes_before_a_number_from_afar(pool: Pool) -> None:
+    await pool.number(ATLANTA)
+    await pool.number(NEW_YORK_OVERLAY)
+    assert {await pool.sender_of(f"+1212555020{n}") for n in range(4)} == {NEW_YORK_OVERLAY}
+    await update(pool, area_code_geomatch=False)
+    found = {await pool.sender_of(f"+1212555030{n}") for n in range(6)}
+    assert found == {NEW_YORK_OVERLAY, ATLANTA}
+
+
+async def test_7_overlays_are_not_transitive(pool: Pool) -> None:
+    """404 and 770 both overlay with 678, and not with each other."""
+    await pool.number(ATLANTA)
+    await pool.number(ATLANTA_OVERLAY)
+    assert {await pool.sender_of(f"+1770555020{n}") for n in range(4)} == {ATLANTA_OVERLAY}
+
+
+async def test_8_recipients_are_shared_out_and_keep_their_sender(pool: Pool) -> None:
+    for n in range(4):
+        await pool.number(f"+44770090031{n}")
+    recipients = [f"+4474009{n:05d}" for n in range(100)]
+    first = {to: await pool.sender_of(to) for to in recipients}
+    assert sorted(Counter(first.values()).values()) == [25, 25, 25, 25]
+    again = {to: await pool.sender_of(to) for to in recipients[:20]}
+    assert again == {to: first[to] for to in recipients[:20]}
+
+
+async def test_8_the_mappings_outlive_the_process(start_gateway: Start, smsc: Smsc) -> None:
+    gateway = await start_gateway(smsc.port)
+    pool = await Pool.of(gateway, smsc)
+    for n in range(4):
+        await pool.number(f"+44770090031{n}")
+    recipients = [f"+4474009{n:05d}" for n in range(20)]
+    first = {to: await pool.sender_of(to) for to in recipients}
+    await gateway.stop()
+    gateway = await start_gateway(smsc.port)
+    await gateway.bound()
+    pool.sdk.client.api.base_url = f"{gateway.base_url}/api"
+    assert {to: await pool.sender_of(to) for to in recipients} == first
+    more = [await pool.sender_of(f"+4474008{n:05d}") for n in range(20)]
+    assert sorted(Counter(more).values()) == [5, 5, 5, 5], "the counts were read again"
+
+
+async def test_9_sticky_off_and_on_again_finds_the_old_sender(pool: Pool) -> None:
+    await pool.number(GB_NUMBER)
+    await pool.number(GB_OTHER)
+    recipients = [f"+4474009{n:05d}" for n in range(6)]
+    before = {to: await pool.sender_of(to) for to in recipients}
+    await update(pool, sticky_sender=False)
+    without = Counter([await pool.sender_of(recipients[0]) for _ in range(6)])
+    assert set(without.values()) == {3}, "turn by turn"
+    await update(pool, sticky_sender=True)
+    assert {to: await pool.sender_of(to) for to in recipients} == before
+
+
+async def test_10_a_sender_that_left_the_pool_is_replaced_for_good(pool: Pool) -> None:
+    sids = {number: await pool.number(number) for number in (GB_NUMBER, GB_OTHER)}
+    old = await pool.sender_of(GB_US)
+    await pool.sdk.call(pool.service.phone_numbers(sids[old]).delete)
+    new = await pool.sender_of(GB_US)
+    assert new != old
+    await pool.sdk.call(pool.service.phone_numbers.create, sids[old])
+    assert await pool.sender_of(GB_US) == new
+
+
+async def test_10_a_sender_that_came_back_has_lost_its_recipients(
+    pool: Pool, gateway: GatewayUnderTest
+) -> None:
+    sids = {number: await pool.number(number) for number in (GB_NUMBER, GB_OTHER)}
+    recipients = [f"+4474009{n:05d}" for n in range(8)]
+    first = {to: await pool.sender_of(to) for to in recipients}
+    await pool.sdk.call(pool.service.phone_numbers(sids[GB_NUMBER]).delete)
+    await pool.sdk.call(pool.service.phone_numbers.create, sids[GB_NUMBER])
+    connection = await asyncpg.connect(gateway.database_url)
+    count = "SELECT count(*) FROM sticky"
+
+    async def left() -> bool:
+        return bool(await connection.fetchval(count) == 4)
+
+    for _ in range(500):
+        if await left():
+            break
+        await pool.sdk.call(pool.service.fetch)
+    assert await left()
+    await connection.close()
+    kept = [to for to in recipients if first[to] == GB_OTHER]
+    assert {await pool.sender_of(to) for to in kept} == {GB_OTHER}
+
+
+async def test_11_a_number_of_the_recipients_country_takes_over(pool: Pool) -> None:
+    await pool.number(NEW_YORK)
+    assert await pool.sender_of(GB_US) == NEW_YORK
+    await pool.number(GB_NUMBER)
+    assert await pool.sender_of(GB_US) == GB_NUMBER
+
+
+async def test_12_a_mapping_on_a_number_of_the_country_stays(pool: Pool) -> None:
+    await pool.number(GB_NUMBER)
+    assert await pool.sender_of(GB_US) == GB_NUMBER
+    await pool.short_code("60071", "GB")
+    assert await pool.sender_of(GB_US) == GB_NUMBER
+    assert await pool.sender_of("+447400900002") == "60071"
+
+
+async def test_13_what_waits_longer_than_its_validity_fails(
+    start_gateway: Start, smsc: Smsc, receiver: Receiver
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(GB_NUMBER, SmsMps="1")
+    sids = [
+        (
+            await pool.sdk.send(
+                f"{n}",
+                f"+44740090000{n}",
+                messaging_service_sid=pool.sid,
+                validity_period=2,
+                status_callback=receiver.url,
+            )
+        ).sid
+        for n in range(5)
+    ]
+    await until(
+        lambda: all(receiver.statuses[sid][-1:] in (["delivered"], ["failed"]) for sid in sids)
+    )
+    ends = [receiver.statuses[sid][-1] for sid in sids]
+    assert ends == sorted(ends), "those that came first were delivered"
+    assert 2 <= ends.count("failed") <= 3
+    codes = {form["ErrorCode"] for form in receiver.forms if form["MessageStatus"] == "failed"}
+    assert codes == {"30036"}
+
+
+async def test_14_smart_encoding_makes_the_text_small(pool: Pool) -> None:
+    await pool.number(GB_NUMBER)
+    row = await pool.sent_from(GB_US)
+    message = await pool.sdk.send(QUOTES, GB_US, messaging_service_sid=pool.sid)
+    sent = await pool.sdk.reaches(message.sid, "delivered")
+    assert (sent.num_segments, sent.body) == ("1", '"Hello" - it\'s me...')
+    await update(pool, smart_encoding=False)
+    message = await pool.sdk.send(QUOTES, GB_US, messaging_service_sid=pool.sid)
+    sent = await pool.sdk.reaches(message.sid, "delivered")
+    assert sent.body == QUOTES
+    codings = [json.loads(line)["data_coding"] for line in pool.smsc.ledger.lines(GB_US)]
+    assert codings == [row["data_coding"], 0, 8]
+
+
+async def test_15_with_an_emoji_the_text_is_left_alone(pool: Pool) -> None:
+    await pool.number(GB_NUMBER)
+    text = f"{QUOTES} 🎉"
+    message = await pool.sdk.send(text, GB_US, messaging_service_sid=pool.sid)
+    assert (await pool.sdk.reaches(message.sid, "delivered")).body == text
+    [line] = pool.smsc.ledger.lines(GB_US)
+    assert json.loads(line)["data_coding"] == 8
+    assert json.loads(line)["text"] == text
+
+
+async def test_23_an_escape_pair_is_never_split(pool: Pool) -> None:
+    await pool.number(GB_NUMBER)
+    message = await pool.sdk.send("]" * 153, GB_US, messaging_service_sid=pool.sid)
+    assert (await pool.sdk.reaches(message.sid, "delivered")).num_segments == "3"
+    texts = [json.loads(line)["text"] for line in pool.smsc.ledger.lines(GB_US)]
+    assert texts == ["]" * 76, "]" * 76, "]"]
+
+
+async def test_24_a_full_queue_refuses_a_plain_from_and_fails_a_service(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(GB_NUMBER, SmsMps="0.0005")  # 18 segments in ten hours
+    for n in range(19):  # one goes at once
+        await pool.sdk.send(f"{n}", f"+4474009{n:05d}", from_=GB_NUMBER)
+    send = pool.sdk.client.messages.create
+    await pool.sdk.refused(21611, 400, send, to=GB_US, from_=GB_NUMBER, body="x")
+    message = await pool.sdk.send("x", GB_US, messaging_service_sid=pool.sid)
+    assert message.status == "accepted"
+    assert (await pool.sdk.reaches(message.sid, "failed")).error_code == 30001
+
+
+async def test_24_what_waits_for_a_sender_counts_for_the_limit(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(GB_NUMBER, SmsMps="0.0005")
+    sids = [
+        (await pool.sdk.send(f"{n}", f"+4474009{n:05d}", messaging_service_sid=pool.sid)).sid
+        for n in range(21)  # one goes at once, eighteen wait
+    ]
+    await pool.sdk.reaches(sids[-1], "failed")
+    shown = Counter([(await pool.sdk.fetch(sid)).status for sid in sids])
+    assert shown["failed"] == 2
+    assert shown["accepted"] >= 15, "most have no sender yet"
+
+
+async def test_what_waits_for_a_removed_number_leaves_from_another(
+    start_gateway: Start, smsc: Smsc, receiver: Receiver
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    slow = await pool.number(GB_NUMBER, SmsMps="0.01")
+    named = {"messaging_service_sid": pool.sid, "status_callback": receiver.url}
+    waiting = [
+        (await pool.sdk.send(f"{n}", f"+44740090000{n}", from_=GB_NUMBER, **named)).sid
+        for n in range(4)
+    ]
+    late = [(await pool.sdk.send(f"{n}", f"+44740090001{n}", **named)).sid for n in range(4)]
+    assert (await pool.sdk.fetch(late[-1])).status == "accepted"
+    await pool.number(GB_OTHER, SmsMps="1000")
+    await pool.sdk.call(pool.service.phone_numbers(slow).delete)
+    for sid in (*waiting[1:], *late):
+        assert (await pool.sdk.reaches(sid, "delivered")).from_ == GB_OTHER
+    await receiver.has([*waiting, *late])
+    for sid in (*waiting, *late):
+        assert receiver.statuses[sid] == ["queued", "sent", "delivered"]
+
+
+async def test_late_messages_are_taken_up_after_a_restart(start_gateway: Start, smsc: Smsc) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    slow = await pool.number(GB_NUMBER, SmsMps="0.01")
+    sids = [
+        (await pool.sdk.send(QUOTES, f"+44740090000{n}", messaging_service_sid=pool.sid)).sid
+        for n in range(6)
+    ]
+    await gateway.stop()
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    await gateway.bound()
+    for product in ("api", "messaging"):
+        getattr(pool.sdk.client, product).base_url = f"{gateway.base_url}/{product}"
+    pool.sdk.base_url = gateway.base_url
+    await pool.number(GB_OTHER, SmsMps="1000")
+    await pool.sdk.call(pool.service.phone_numbers(slow).delete)
+    for sid in sids[2:]:
+        sent = await pool.sdk.reaches(sid, "delivered")
+        assert (sent.from_, sent.num_segments) == (GB_OTHER, "1")
