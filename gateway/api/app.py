@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -18,30 +18,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import (
-    accounts,
-    alerts,
-    applications,
-    carriers,
-    channel_senders,
-    inventory,
-    keys,
-    messages,
-    numbers,
-    pools,
-    services,
-    short_codes,
-    tokens,
-)
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, Handler
+from gateway.api.routes import RESOURCES
 from storage.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-ACCOUNT = "/api/2010-04-01/Accounts/{account}"
-SERVICE = "/messaging/v1/Services/{service}"
 # All that a resource hears of, so that it is our answer which of them it has.
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 RETRY_AFTER_S = {"Retry-After": "1"}
@@ -59,20 +43,6 @@ class FrontSettings:
 def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> ASGIApp:
     """The application behind uvicorn."""
 
-    def resource(
-        path: str,
-        *,
-        get: Handler | None = None,
-        post: Handler | None = None,
-        delete: Handler | None = None,
-    ) -> Route:
-        handlers = {
-            method: handler
-            for method, handler in (("GET", get), ("POST", post), ("DELETE", delete))
-            if handler is not None
-        }
-        return Route(path, _endpoint(deps, handlers), methods=METHODS)
-
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -81,101 +51,10 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready: the database is away\n", status_code=503)
 
-    def pool_routes() -> Iterator[Route]:
-        for members in pools.COLLECTIONS:
-            path = f"{SERVICE}/{members.path}"
-            yield resource(path, get=members.list_, post=members.create)
-            yield resource(f"{path}/{{sid}}", get=members.fetch, delete=members.delete)
-
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        resource("/api/2010-04-01/Accounts.json", get=accounts.list_, post=accounts.create),
-        resource(
-            "/api/2010-04-01/Accounts/{target}.json", get=accounts.fetch, post=accounts.update
-        ),
-        resource(f"{ACCOUNT}/Balance.json", get=accounts.balance),
-        resource(f"{ACCOUNT}/Keys.json", get=keys.list_, post=keys.create),
-        resource(
-            f"{ACCOUNT}/Keys/{{sid}}.json", get=keys.fetch, post=keys.update, delete=keys.delete
-        ),
-        resource(
-            "/accounts/v1/AuthTokens/Secondary",
-            post=tokens.create_secondary,
-            delete=tokens.delete_secondary,
-        ),
-        resource("/accounts/v1/AuthTokens/Promote", post=tokens.promote),
-        resource(f"{ACCOUNT}/Applications.json", get=applications.list_, post=applications.create),
-        resource(
-            f"{ACCOUNT}/Applications/{{sid}}.json",
-            get=applications.fetch,
-            post=applications.update,
-            delete=applications.delete,
-        ),
-        resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
-        resource(
-            f"{ACCOUNT}/Messages/{{sid}}.json",
-            get=messages.fetch,
-            post=messages.update,
-            delete=messages.delete,
-        ),
-        resource(f"{ACCOUNT}/Messages/{{sid}}/Feedback.json", post=messages.feedback),
-        resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=messages.media),
-        resource(
-            f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json",
-            get=messages.no_media,
-            delete=messages.no_media,
-        ),
-        resource(f"{ACCOUNT}/IncomingPhoneNumbers.json", get=numbers.list_, post=numbers.create),
-        *(
-            resource(f"{ACCOUNT}/IncomingPhoneNumbers/{path}.json", get=numbers.listing(type))
-            for path, type in inventory.COLLECTIONS.items()
-        ),
-        resource(
-            f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json",
-            get=numbers.fetch,
-            post=numbers.update,
-            delete=numbers.delete,
-        ),
-        resource(f"{ACCOUNT}/AvailablePhoneNumbers.json", get=inventory.countries),
-        resource(f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}.json", get=inventory.country),
-        *(
-            resource(
-                f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}/{path}.json",
-                get=inventory.listing(type),
-            )
-            for path, type in inventory.COLLECTIONS.items()
-        ),
-        resource(f"{ACCOUNT}/SMS/ShortCodes.json", get=short_codes.list_, post=short_codes.create),
-        resource(
-            f"{ACCOUNT}/SMS/ShortCodes/{{sid}}.json",
-            get=short_codes.fetch,
-            post=short_codes.update,
-            delete=short_codes.delete,
-        ),
-        resource("/messaging/v1/Services", get=services.list_, post=services.create),
-        resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
-        *pool_routes(),
-        resource(
-            "/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create
-        ),
-        resource(
-            "/tandem/v1/ChannelSenders/{sid}",
-            get=channel_senders.fetch,
-            delete=channel_senders.delete,
-        ),
-        resource("/monitor/v1/Alerts", get=alerts.list_),
-        resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
-        resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
-        resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
-        resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
-        resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
-        resource(
-            "/tandem/v1/Carriers/{carrier}",
-            get=carriers.fetch,
-            post=carriers.update,
-            delete=carriers.delete,
-        ),
+        *(Route(one.path, _endpoint(deps, one.handlers), methods=METHODS) for one in RESOURCES),
     ]
     return Front(
         Starlette(

@@ -1,0 +1,328 @@
+"""What of Twilio's Programmable Messaging API is here: every operation and every parameter.
+
+`python -m gateway.api.coverage > docs/api-coverage.md` writes the page; a test holds it to this
+table, the table to the routes, and its parameters to those of the SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class State(StrEnum):
+    """What becomes of a parameter."""
+
+    DONE = "yes"
+    STORED = "stored"  # kept and shown, without effect
+    IGNORED = "ignored"
+    REFUSED = "refused"  # an error says so
+
+
+_NONE: Final[Mapping[str, State]] = MappingProxyType({})
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str  # as in gateway.api.routes
+    parameters: Mapping[str, State] = _NONE
+    sdk: str = ""  # the SDK's call that a test compares parameters with
+    note: str = ""
+
+
+def _all(state: State, names: str) -> dict[str, State]:
+    return dict.fromkeys(names.split(), state)
+
+
+_API: Final = "/api/2010-04-01"
+_ACCOUNT: Final = f"{_API}/Accounts/{{account}}"
+_SERVICES: Final = "/messaging/v1/Services"
+_SERVICE: Final = f"{_SERVICES}/{{service}}"
+_OURS: Final = "ours"
+
+_CREATE_MESSAGE: Final = {
+    **_all(
+        State.DONE,
+        "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
+        " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
+        " SmppTlv.* DltEntityId DltTemplateId",
+    ),
+    **_all(
+        State.STORED,
+        "MaxPrice Attempt ForceDelivery TrafficType RiskCheck MessageIntent PersistentAction"
+        " FallbackFrom",
+    ),
+    **_all(State.REFUSED, "MediaUrl ContentSid ContentVariables ShortenUrls SendAsMms"),
+}
+_NUMBER: Final = {
+    **_all(
+        State.DONE,
+        "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod SmsApplicationSid"
+        " CarrierName SmsMps SmsEnabled MmsEnabled",
+    ),
+    **_all(
+        State.STORED,
+        "StatusCallback StatusCallbackMethod VoiceUrl VoiceMethod VoiceFallbackUrl"
+        " VoiceFallbackMethod",
+    ),
+    **_all(
+        State.IGNORED,
+        "ApiVersion VoiceApplicationSid VoiceCallerIdLookup VoiceReceiveMode EmergencyStatus"
+        " EmergencyAddressSid TrunkSid IdentitySid AddressSid BundleSid",
+    ),
+}
+_NUMBER_FILTERS: Final = _all(State.DONE, "PhoneNumber FriendlyName Beta Origin")
+_AVAILABLE: Final = {
+    **_all(State.DONE, "AreaCode Contains SmsEnabled MmsEnabled VoiceEnabled InRegion InLocality"),
+    **_all(
+        State.IGNORED,
+        "ExcludeAllAddressRequired ExcludeLocalAddressRequired ExcludeForeignAddressRequired Beta"
+        " NearNumber NearLatLong Distance InPostalCode InRateCenter InLata FaxEnabled",
+    ),
+}
+_APPLICATION: Final = {
+    **_all(
+        State.DONE,
+        "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod MessageStatusCallback"
+        " SmsStatusCallback",
+    ),
+    **_all(State.STORED, "StatusCallback StatusCallbackMethod"),
+    **_all(
+        State.IGNORED,
+        "ApiVersion VoiceUrl VoiceMethod VoiceFallbackUrl VoiceFallbackMethod VoiceCallerIdLookup"
+        " PublicApplicationConnectEnabled",
+    ),
+}
+_SERVICE_FIELDS: Final = {
+    **_all(
+        State.DONE,
+        "FriendlyName InboundRequestUrl InboundMethod FallbackUrl FallbackMethod StatusCallback"
+        " StickySender SmartEncoding AreaCodeGeomatch ValidityPeriod UseInboundWebhookOnNumber"
+        " InboundBehavior",
+    ),
+    **_all(
+        State.STORED,
+        "MmsConverter ScanMessageContent FallbackToLongCode SynchronousValidation Usecase",
+    ),
+}
+_SHORT_CODE: Final = {
+    **_all(
+        State.DONE,
+        "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod CarrierName SmsMps"
+        " SmsEnabled MmsEnabled",
+    ),
+    **_all(State.IGNORED, "ApiVersion"),
+}
+_ALPHA: Final = _all(State.DONE, "AlphaSender CarrierName SmsMps")
+
+
+def _pool(path: str, sdk: str, create: dict[str, State], *filters: str) -> tuple[Operation, ...]:
+    collection = f"{_SERVICE}/{path}"
+    return (
+        Operation("GET", collection, dict.fromkeys(filters, State.DONE), f"{sdk}.list"),
+        Operation("POST", collection, create, f"{sdk}.create"),
+        Operation("GET", f"{collection}/{{sid}}"),
+        Operation("DELETE", f"{collection}/{{sid}}"),
+    )
+
+
+OPERATIONS: Final = (
+    Operation("POST", f"{_ACCOUNT}/Messages.json", _CREATE_MESSAGE, "messages.create"),
+    Operation(
+        "GET",
+        f"{_ACCOUNT}/Messages.json",
+        _all(State.DONE, "To From DateSent DateSent< DateSent>"),
+        "messages.list",
+        "newest first by creation, whatever the time of sending",
+    ),
+    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}.json"),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/Messages/{{sid}}.json",
+        _all(State.DONE, "Body Status"),
+        "messages().update",
+        "`canceled` also takes back what is accepted or queued",
+    ),
+    Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}.json"),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/Messages/{{sid}}/Feedback.json",
+        _all(State.DONE, "Outcome"),
+        "messages().feedback.create",
+    ),
+    Operation(
+        "GET",
+        f"{_ACCOUNT}/Messages/{{sid}}/Media.json",
+        _all(State.IGNORED, "DateCreated DateCreated< DateCreated>"),
+        "messages().media.list",
+        "always empty: no MMS yet",
+    ),
+    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", note="always 20404"),
+    Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", note="always 20404"),
+    Operation(
+        "GET", f"{_API}/Accounts.json", _all(State.DONE, "FriendlyName Status"), "api.accounts.list"
+    ),
+    Operation(
+        "POST", f"{_API}/Accounts.json", _all(State.DONE, "FriendlyName"), "api.accounts.create"
+    ),
+    Operation("GET", f"{_API}/Accounts/{{target}}.json"),
+    Operation(
+        "POST",
+        f"{_API}/Accounts/{{target}}.json",
+        _all(State.DONE, "FriendlyName Status Balance Currency DebuggerUrl"),
+        "api.accounts().update",
+    ),
+    Operation("GET", f"{_ACCOUNT}/Balance.json"),
+    Operation("GET", f"{_ACCOUNT}/Keys.json"),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/Keys.json",
+        _all(State.DONE, "FriendlyName KeyType"),
+        "new_keys.create",
+    ),
+    Operation("GET", f"{_ACCOUNT}/Keys/{{sid}}.json"),
+    Operation(
+        "POST", f"{_ACCOUNT}/Keys/{{sid}}.json", _all(State.DONE, "FriendlyName"), "keys().update"
+    ),
+    Operation("DELETE", f"{_ACCOUNT}/Keys/{{sid}}.json"),
+    Operation("POST", "/accounts/v1/AuthTokens/Secondary"),
+    Operation("DELETE", "/accounts/v1/AuthTokens/Secondary"),
+    Operation("POST", "/accounts/v1/AuthTokens/Promote"),
+    Operation("POST", f"{_ACCOUNT}/Applications.json", _APPLICATION, "applications.create"),
+    Operation(
+        "GET",
+        f"{_ACCOUNT}/Applications.json",
+        _all(State.DONE, "FriendlyName"),
+        "applications.list",
+    ),
+    Operation("GET", f"{_ACCOUNT}/Applications/{{sid}}.json"),
+    Operation(
+        "POST", f"{_ACCOUNT}/Applications/{{sid}}.json", _APPLICATION, "applications().update"
+    ),
+    Operation("DELETE", f"{_ACCOUNT}/Applications/{{sid}}.json"),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/IncomingPhoneNumbers.json",
+        {**_all(State.DONE, "PhoneNumber AreaCode"), **_NUMBER},
+        "incoming_phone_numbers.create",
+    ),
+    Operation(
+        "GET",
+        f"{_ACCOUNT}/IncomingPhoneNumbers.json",
+        _NUMBER_FILTERS,
+        "incoming_phone_numbers.list",
+    ),
+    *(
+        Operation(
+            "GET",
+            f"{_ACCOUNT}/IncomingPhoneNumbers/{path}.json",
+            _NUMBER_FILTERS,
+            f"incoming_phone_numbers.{name}.list",
+        )
+        for path, name in (("Local", "local"), ("Mobile", "mobile"), ("TollFree", "toll_free"))
+    ),
+    Operation("GET", f"{_ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json",
+        {**_NUMBER, **_all(State.IGNORED, "AccountSid")},
+        "incoming_phone_numbers().update",
+    ),
+    Operation("DELETE", f"{_ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"),
+    Operation("GET", f"{_ACCOUNT}/AvailablePhoneNumbers.json"),
+    Operation("GET", f"{_ACCOUNT}/AvailablePhoneNumbers/{{country}}.json"),
+    *(
+        Operation(
+            "GET",
+            f"{_ACCOUNT}/AvailablePhoneNumbers/{{country}}/{path}.json",
+            _AVAILABLE,
+            f"available_phone_numbers().{name}.list",
+        )
+        for path, name in (("Local", "local"), ("Mobile", "mobile"), ("TollFree", "toll_free"))
+    ),
+    Operation(
+        "GET",
+        f"{_ACCOUNT}/SMS/ShortCodes.json",
+        _all(State.DONE, "ShortCode FriendlyName"),
+        "short_codes.list",
+    ),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/SMS/ShortCodes.json",
+        {**_all(State.DONE, "ShortCode IsoCountryCode"), **_SHORT_CODE},
+        note=_OURS,
+    ),
+    Operation("GET", f"{_ACCOUNT}/SMS/ShortCodes/{{sid}}.json"),
+    Operation(
+        "POST", f"{_ACCOUNT}/SMS/ShortCodes/{{sid}}.json", _SHORT_CODE, "short_codes().update"
+    ),
+    Operation("DELETE", f"{_ACCOUNT}/SMS/ShortCodes/{{sid}}.json", note=_OURS),
+    Operation("POST", _SERVICES, _SERVICE_FIELDS, "messaging.v1.services.create"),
+    Operation("GET", _SERVICES, sdk="messaging.v1.services.list"),
+    Operation("GET", _SERVICE),
+    Operation("POST", _SERVICE, _SERVICE_FIELDS, "messaging.v1.services().update"),
+    Operation("DELETE", _SERVICE),
+    *_pool(
+        "PhoneNumbers",
+        "messaging.v1.services().phone_numbers",
+        _all(State.DONE, "PhoneNumberSid"),
+    ),
+    *_pool("ShortCodes", "messaging.v1.services().short_codes", _all(State.DONE, "ShortCodeSid")),
+    *_pool("AlphaSenders", "messaging.v1.services().alpha_senders", _ALPHA),
+    *_pool(
+        "DestinationAlphaSenders",
+        "messaging.v1.services().destination_alpha_senders",
+        {**_ALPHA, **_all(State.DONE, "IsoCountryCode")},
+        "IsoCountryCode",
+    ),
+    *_pool("ChannelSenders", "messaging.v1.services().channel_senders", _all(State.STORED, "Sid")),
+    Operation(
+        "GET",
+        "/monitor/v1/Alerts",
+        _all(State.DONE, "LogLevel StartDate EndDate"),
+        "monitor.v1.alerts.list",
+    ),
+    Operation("GET", "/monitor/v1/Alerts/{sid}"),
+)
+
+ABSENT: Final = (
+    "`/v1/Deactivations`",
+    "`/v1/Services/Usecases` and `/v1/Services/{MG}/Compliance/Usa2p`",
+    "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
+    "`/v1/Conversations` and the rest of its product",
+    "media of messages (MMS)",
+    "test credentials",
+    "vendor products beside messaging: 404, 20404",
+)
+
+HEAD: Final = """# What of the API is here
+
+Written by `python -m gateway.api.coverage`; a test holds this page, the routes and the SDK's own
+parameters together. Parameters: **yes** have their effect, *stored* are kept and shown without
+effect, *ignored* do nothing, *refused* end in an error. What Twilio does not have is marked "ours",
+or is one of the extensions that the page on each resource names.
+
+Everything also takes `PageSize`, `Page`, `PageToken` where it lists.
+"""
+
+
+def render() -> str:
+    """The page."""
+    lines = [HEAD, "| operation | yes | stored | ignored | refused | note |", "|---" * 6 + "|"]
+    for one in OPERATIONS:
+        product, _, path = one.path[1:].partition("/")
+        cells = [
+            ", ".join(f"`{name}`" for name, is_in in one.parameters.items() if is_in is state)
+            for state in State
+        ]
+        where = "" if product == "api" else f" ({product})"
+        cells = [f"{one.method} `/{path}`{where}", *cells, one.note]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## Not here", "", *(f"- {what}" for what in ABSENT), ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(render(), end="")

@@ -1,0 +1,132 @@
+"""Every resource of the API: its path behind the product's name, and its handlers by method.
+
+A route of one segment with a fixed name stands before one with a parameter in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from gateway.api import (
+    accounts,
+    alerts,
+    applications,
+    carriers,
+    channel_senders,
+    inventory,
+    keys,
+    messages,
+    numbers,
+    pools,
+    services,
+    short_codes,
+    tokens,
+)
+from gateway.api.resources import Handler
+
+ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
+SERVICE: Final = "/messaging/v1/Services/{service}"
+
+
+class Resource(NamedTuple):
+    path: str
+    get: Handler | None = None
+    post: Handler | None = None
+    delete: Handler | None = None
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        given = (("GET", self.get), ("POST", self.post), ("DELETE", self.delete))
+        return {method: handler for method, handler in given if handler is not None}
+
+
+def _pools() -> Iterator[Resource]:
+    for members in pools.COLLECTIONS:
+        path = f"{SERVICE}/{members.path}"
+        yield Resource(path, get=members.list_, post=members.create)
+        yield Resource(f"{path}/{{sid}}", get=members.fetch, delete=members.delete)
+
+
+RESOURCES: Final = (
+    Resource("/api/2010-04-01/Accounts.json", get=accounts.list_, post=accounts.create),
+    Resource("/api/2010-04-01/Accounts/{target}.json", get=accounts.fetch, post=accounts.update),
+    Resource(f"{ACCOUNT}/Balance.json", get=accounts.balance),
+    Resource(f"{ACCOUNT}/Keys.json", get=keys.list_, post=keys.create),
+    Resource(f"{ACCOUNT}/Keys/{{sid}}.json", get=keys.fetch, post=keys.update, delete=keys.delete),
+    Resource(
+        "/accounts/v1/AuthTokens/Secondary",
+        post=tokens.create_secondary,
+        delete=tokens.delete_secondary,
+    ),
+    Resource("/accounts/v1/AuthTokens/Promote", post=tokens.promote),
+    Resource(f"{ACCOUNT}/Applications.json", get=applications.list_, post=applications.create),
+    Resource(
+        f"{ACCOUNT}/Applications/{{sid}}.json",
+        get=applications.fetch,
+        post=applications.update,
+        delete=applications.delete,
+    ),
+    Resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
+    Resource(
+        f"{ACCOUNT}/Messages/{{sid}}.json",
+        get=messages.fetch,
+        post=messages.update,
+        delete=messages.delete,
+    ),
+    Resource(f"{ACCOUNT}/Messages/{{sid}}/Feedback.json", post=messages.feedback),
+    Resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=messages.media),
+    Resource(
+        f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json",
+        get=messages.no_media,
+        delete=messages.no_media,
+    ),
+    Resource(f"{ACCOUNT}/IncomingPhoneNumbers.json", get=numbers.list_, post=numbers.create),
+    *(
+        Resource(f"{ACCOUNT}/IncomingPhoneNumbers/{path}.json", get=numbers.listing(type))
+        for path, type in inventory.COLLECTIONS.items()
+    ),
+    Resource(
+        f"{ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json",
+        get=numbers.fetch,
+        post=numbers.update,
+        delete=numbers.delete,
+    ),
+    Resource(f"{ACCOUNT}/AvailablePhoneNumbers.json", get=inventory.countries),
+    Resource(f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}.json", get=inventory.country),
+    *(
+        Resource(
+            f"{ACCOUNT}/AvailablePhoneNumbers/{{country}}/{path}.json",
+            get=inventory.listing(type),
+        )
+        for path, type in inventory.COLLECTIONS.items()
+    ),
+    Resource(f"{ACCOUNT}/SMS/ShortCodes.json", get=short_codes.list_, post=short_codes.create),
+    Resource(
+        f"{ACCOUNT}/SMS/ShortCodes/{{sid}}.json",
+        get=short_codes.fetch,
+        post=short_codes.update,
+        delete=short_codes.delete,
+    ),
+    Resource("/messaging/v1/Services", get=services.list_, post=services.create),
+    Resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
+    *_pools(),
+    Resource("/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create),
+    Resource(
+        "/tandem/v1/ChannelSenders/{sid}",
+        get=channel_senders.fetch,
+        delete=channel_senders.delete,
+    ),
+    Resource("/monitor/v1/Alerts", get=alerts.list_),
+    Resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
+    Resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
+    Resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
+    Resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
+    Resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
+    Resource(
+        "/tandem/v1/Carriers/{carrier}",
+        get=carriers.fetch,
+        post=carriers.update,
+        delete=carriers.delete,
+    ),
+)

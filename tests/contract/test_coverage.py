@@ -1,0 +1,73 @@
+"""The coverage table says what is true: of our routes, of the SDK's parameters, of its page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twilio.rest import Client
+
+from gateway.api.coverage import OPERATIONS, Operation, render
+from gateway.api.routes import RESOURCES
+
+PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
+SIDS = {
+    "messages": "SM",
+    "accounts": "AC",
+    "keys": "SK",
+    "applications": "AP",
+    "incoming_phone_numbers": "PN",
+    "short_codes": "SC",
+    "services": "MG",
+    "available_phone_numbers": "US",
+}
+BOOKKEEPING = {"limit", "page_size"}
+
+
+def test_the_page_is_the_table() -> None:
+    assert PAGE.read_text() == render(), "python -m gateway.api.coverage > docs/api-coverage.md"
+
+
+def test_the_table_has_every_route_and_no_other() -> None:
+    routes = {
+        (method, one.path)
+        for one in RESOURCES
+        for method in one.handlers
+        if not one.path.startswith("/tandem/")
+    }
+    table = [(one.method, one.path) for one in OPERATIONS]
+    assert len(table) == len(set(table))
+    assert set(table) == routes
+
+
+def sdk_call(path: str) -> Any:
+    """`messages().update` of a client."""
+    place: Any = Client("AC" + "0" * 32, "x")
+    for step in path.split("."):
+        name = step.removesuffix("()")
+        place = getattr(place, name)
+        if step.endswith("()"):
+            prefix = SIDS[name]
+            place = place(
+                prefix if len(prefix) == 2 and name.startswith("av") else prefix + "0" * 32
+            )
+    return place
+
+
+def snake(name: str) -> str:
+    """`DateSent<` as the SDK names it."""
+    if name == "From":
+        return "from_"
+    name = name.replace("<", "Before").replace(">", "After")
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+@pytest.mark.parametrize(
+    "operation", [one for one in OPERATIONS if one.sdk], ids=lambda one: one.sdk
+)
+def test_every_parameter_of_the_sdk_is_in_the_table(operation: Operation) -> None:
+    parameters = set(inspect.signature(sdk_call(operation.sdk)).parameters) - BOOKKEEPING
+    assert parameters <= {snake(name) for name in operation.parameters}
