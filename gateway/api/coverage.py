@@ -264,6 +264,18 @@ OPERATIONS: Final = (
     Operation("GET", _SERVICE),
     Operation("POST", _SERVICE, _SERVICE_FIELDS, "messaging.v1.services().update"),
     Operation("DELETE", _SERVICE),
+    Operation("GET", f"{_SERVICE}/StickySenders", _all(State.DONE, "SenderSid"), note=_OURS),
+    Operation(
+        "POST",
+        f"{_SERVICE}/StickySenders/Move",
+        _all(State.DONE, "FromSenderSid ToSenderSid"),
+        note=_OURS,
+    ),
+    Operation("GET", f"{_SERVICE}/StickySenders/{{recipient}}", note=_OURS),
+    Operation(
+        "POST", f"{_SERVICE}/StickySenders/{{recipient}}", _all(State.DONE, "SenderSid"), note=_OURS
+    ),
+    Operation("DELETE", f"{_SERVICE}/StickySenders/{{recipient}}", note=_OURS),
     *_pool(
         "PhoneNumbers",
         "messaging.v1.services().phone_numbers",

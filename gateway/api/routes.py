@@ -21,6 +21,7 @@ from gateway.api import (
     pools,
     services,
     short_codes,
+    sticky,
     tokens,
 )
 from gateway.api.resources import Handler
@@ -111,6 +112,14 @@ RESOURCES: Final = (
     Resource("/messaging/v1/Services", get=services.list_, post=services.create),
     Resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
     *_pools(),
+    Resource(f"{SERVICE}/StickySenders", get=sticky.list_),
+    Resource(f"{SERVICE}/StickySenders/Move", post=sticky.move_all),
+    Resource(
+        f"{SERVICE}/StickySenders/{{recipient}}",
+        get=sticky.fetch,
+        post=sticky.move,
+        delete=sticky.reset,
+    ),
     Resource("/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create),
     Resource(
         "/tandem/v1/ChannelSenders/{sid}",
