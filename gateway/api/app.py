@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
-from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, Handler
-from gateway.api.routes import RESOURCES
+from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
+from gateway.api.routes import RESOURCES, Resource
 from storage.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        *(Route(one.path, _endpoint(deps, one.handlers), methods=METHODS) for one in RESOURCES),
+        *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
     ]
     return Front(
         Starlette(
@@ -147,7 +147,8 @@ async def _broken(request: Request, error: Exception) -> Response:
     return error_response(ApiError(20500))
 
 
-def _endpoint(deps: Deps, handlers: dict[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[Response]]:
+    handlers = resource.handlers
     allowed = {"Allow": ", ".join([*handlers, *(["HEAD"] if "GET" in handlers else [])])}
 
     async def endpoint(request: Request) -> Response:
@@ -160,6 +161,10 @@ def _endpoint(deps: Deps, handlers: dict[str, Handler]) -> Callable[[Request], A
             handler = handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is None:
                 raise ApiError(20004, headers=dict(allowed))
+            if call.credential.test:
+                if resource.tested is None or request.method != "POST":
+                    raise ApiError(20008)
+                handler = resource.tested
             response = await handler(call)
         except ApiError as error:
             response = error_response(error)

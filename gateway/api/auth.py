@@ -19,6 +19,7 @@ class Credential(NamedTuple):
 
     account: Account
     key: ApiKey | None = None
+    test: bool = False  # the account's test credentials: nothing may happen
 
     @property
     def manages(self) -> bool:
@@ -46,6 +47,11 @@ def authenticate(directory: Directory, authorization: bytes | None) -> Credentia
             compare_digest(_NOBODY, secret.encode())
         raise ApiError(20003)
     account = directory.accounts.get(user)
+    if account is None and user in directory.testers:
+        account = directory.testers[user]
+        if separator and account.knows_test(secret):
+            return Credential(account, test=True)
+        raise ApiError(20003)
     if account is None:
         compare_digest(_NOBODY, secret.encode())
         raise ApiError(20003)
@@ -64,7 +70,10 @@ def acting_account(
     is suspended or closed.
     """
     account: Account | None = credential.account
-    if account_sid is not None:
+    if credential.test:
+        if account_sid not in (None, credential.account.test_sid):
+            raise ApiError(20003)
+    elif account_sid is not None:
         account = directory.acts_for(credential.account, account_sid)
         if credential.key is not None and account is not credential.account:
             account = None

@@ -261,6 +261,11 @@ OPERATIONS: Final = (
     Operation("DELETE", f"{_ACCOUNT}/SMS/ShortCodes/{{sid}}.json", note=_OURS),
     Operation("POST", _SERVICES, _SERVICE_FIELDS, "messaging.v1.services.create"),
     Operation("GET", _SERVICES, sdk="messaging.v1.services.list"),
+    Operation("GET", f"{_SERVICES}/Usecases"),
+    Operation("GET", f"{_SERVICE}/Compliance/Usa2p", note="always empty"),
+    Operation("POST", f"{_SERVICE}/Compliance/Usa2p", note="always 20404"),
+    Operation("GET", f"{_SERVICE}/Compliance/Usa2p/{{sid}}", note="always 20404"),
+    Operation("DELETE", f"{_SERVICE}/Compliance/Usa2p/{{sid}}", note="always 20404"),
     Operation("GET", _SERVICE),
     Operation("POST", _SERVICE, _SERVICE_FIELDS, "messaging.v1.services().update"),
     Operation("DELETE", _SERVICE),
@@ -301,11 +306,9 @@ OPERATIONS: Final = (
 
 ABSENT: Final = (
     "`/v1/Deactivations`",
-    "`/v1/Services/Usecases` and `/v1/Services/{MG}/Compliance/Usa2p`",
     "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
     "`/v1/Conversations` and the rest of its product",
     "media of messages (MMS)",
-    "test credentials",
     "vendor products beside messaging: 404, 20404",
 )
 

@@ -78,7 +78,7 @@ class Creation:
             sender_text, service_text = None, sender_text
         if not sender_text and not service_text:
             raise ApiError(21603)
-        body = _body(form)
+        body = read_body(form)
         destination = read_destination(recipient_text, sender_text)
         if sender_text and not is_sender(sender_text):
             raise ApiError(21212)
@@ -273,7 +273,8 @@ class Creation:
         raise ApiError(code)
 
 
-def _body(form: Form) -> str:
+def read_body(form: Form) -> str:
+    """The text. Raises ApiError 21602, 21617 to 21623."""
     body = form.get("Body")
     media = form.all("MediaUrl")
     if media:

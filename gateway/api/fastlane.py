@@ -27,6 +27,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.api import test_credentials
 from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError
@@ -354,15 +355,17 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
 
             try:
                 directory = creation.directory
-                account = acting_account(
-                    directory,
-                    authenticate(directory, request.authorization),
-                    request.account_sid,
-                )
+                credential = authenticate(directory, request.authorization)
+                account = acting_account(directory, credential, request.account_sid)
                 request.under_way = gate.enter(account.id)
                 request.account_id = account.id
                 check_form_type(request.content_type)
-                creation.submit(account, parse_form(request.body), answer)
+                form = parse_form(request.body)
+                if credential.test:
+                    body = test_credentials.message(account, form, creation.next_id)
+                    answer(body, None, {})
+                else:
+                    creation.submit(account, form, answer)
             except ApiError as error:
                 self._respond_error(request, error)
             except Exception:

@@ -98,7 +98,7 @@ async def create(call: Call) -> Response:
     values = {
         "sid": sid,
         "account_id": call.account.id,
-        "settings": _settings(call, {}),
+        "settings": read_settings(call, {}),
         **sender_fields.changed_columns(call),
     }
 
@@ -183,7 +183,7 @@ async def fetch(call: Call) -> Response:
 async def update(call: Call) -> Response:
     record = _record(call)
     values = {
-        "settings": _settings(call, record.settings),
+        "settings": read_settings(call, record.settings),
         **sender_fields.changed_columns(call),
     }
     sender_id = record.sender.id
@@ -206,8 +206,8 @@ def _record(call: Call) -> SenderRecord:
     return record
 
 
-def _settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:
-    """Raises ApiError 21402, 21403, 21406, 21420."""
+def read_settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:
+    """URLs, methods and application. Raises ApiError 21402, 21403, 21406, 21420."""
     settings = sender_fields.url_settings(call.form, before, URL_FIELDS, METHOD_FIELDS)
     application_sid = call.form.get("SmsApplicationSid")
     if application_sid is not None:

@@ -22,12 +22,14 @@ from gateway.api import (
     services,
     short_codes,
     sticky,
+    test_credentials,
     tokens,
 )
 from gateway.api.resources import Handler
 
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
-SERVICE: Final = "/messaging/v1/Services/{service}"
+SERVICES: Final = "/messaging/v1/Services"
+SERVICE: Final = f"{SERVICES}/{{service}}"
 
 
 class Resource(NamedTuple):
@@ -35,6 +37,7 @@ class Resource(NamedTuple):
     get: Handler | None = None
     post: Handler | None = None
     delete: Handler | None = None
+    tested: Handler | None = None  # POST with test credentials
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -68,7 +71,12 @@ RESOURCES: Final = (
         post=applications.update,
         delete=applications.delete,
     ),
-    Resource(f"{ACCOUNT}/Messages.json", get=messages.list_, post=messages.create),
+    Resource(
+        f"{ACCOUNT}/Messages.json",
+        get=messages.list_,
+        post=messages.create,
+        tested=test_credentials.create_message,
+    ),
     Resource(
         f"{ACCOUNT}/Messages/{{sid}}.json",
         get=messages.fetch,
@@ -82,7 +90,12 @@ RESOURCES: Final = (
         get=messages.no_media,
         delete=messages.no_media,
     ),
-    Resource(f"{ACCOUNT}/IncomingPhoneNumbers.json", get=numbers.list_, post=numbers.create),
+    Resource(
+        f"{ACCOUNT}/IncomingPhoneNumbers.json",
+        get=numbers.list_,
+        post=numbers.create,
+        tested=test_credentials.create_number,
+    ),
     *(
         Resource(f"{ACCOUNT}/IncomingPhoneNumbers/{path}.json", get=numbers.listing(type))
         for path, type in inventory.COLLECTIONS.items()
@@ -110,6 +123,7 @@ RESOURCES: Final = (
         delete=short_codes.delete,
     ),
     Resource("/messaging/v1/Services", get=services.list_, post=services.create),
+    Resource(f"{SERVICES}/Usecases", get=services.usecases),
     Resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
     *_pools(),
     Resource(f"{SERVICE}/StickySenders", get=sticky.list_),
@@ -120,6 +134,12 @@ RESOURCES: Final = (
         post=sticky.move,
         delete=sticky.reset,
     ),
+    Resource(f"{SERVICE}/Compliance/Usa2p", get=services.no_campaigns, post=services.no_campaign),
+    Resource(
+        f"{SERVICE}/Compliance/Usa2p/{{sid}}",
+        get=services.no_campaign,
+        delete=services.no_campaign,
+    ),
     Resource("/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create),
     Resource(
         "/tandem/v1/ChannelSenders/{sid}",
@@ -128,6 +148,9 @@ RESOURCES: Final = (
     ),
     Resource("/monitor/v1/Alerts", get=alerts.list_),
     Resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
+    Resource(
+        "/tandem/v1/TestCredentials", get=test_credentials.fetch, post=test_credentials.create
+    ),
     Resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
     Resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
     Resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),

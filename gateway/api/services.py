@@ -64,6 +64,14 @@ DEFAULTS: dict[str, Any] = {
     "usecase": "undeclared",
     "use_inbound_webhook_on_number": True,
 }
+USECASES = {
+    "notifications": "Alerts and updates that recipients asked for",
+    "marketing": "Offers and news to recipients who agreed to them",
+    "verification": "Codes that prove who somebody is",
+    "discussion": "Conversations between people",
+    "poll": "Questions and votes",
+    "undeclared": "Nothing was said of it",
+}
 LINKS = {
     "phone_numbers": "PhoneNumbers",
     "short_codes": "ShortCodes",
@@ -140,6 +148,27 @@ async def delete(call: Call) -> Response:
     service = service_of(call)
     await change(call.deps, lambda connection: config_rows.delete_service(connection, service.id))
     return gone()
+
+
+async def usecases(call: Call) -> Response:
+    return answer(
+        {
+            "usecases": [
+                {"usecase": name, "description": text, "purpose": text}
+                for name, text in USECASES.items()
+            ]
+        }
+    )
+
+
+async def no_campaigns(call: Call) -> Response:
+    """US campaigns of a service: none, as nothing here registers them."""
+    service_of(call)
+    return answer(envelope_v1("compliance", [], call.origin + call.path, call.page, None))
+
+
+async def no_campaign(call: Call) -> Response:
+    raise call.missing()
 
 
 def service_of(call: Call) -> Service:

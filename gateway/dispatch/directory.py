@@ -29,6 +29,8 @@ class Account:
     status: str
     auth_token: str  # the primary one: webhooks are signed with it
     secondary_token: str | None
+    test_sid: str | None  # of the credentials with which nothing happens
+    test_token: str | None
     balance: Decimal
     currency: str
     created_at: datetime
@@ -42,6 +44,10 @@ class Account:
         if self.secondary_token is None:
             return primary
         return hmac.compare_digest(self.secondary_token.encode(), given) or primary
+
+    def knows_test(self, secret: str) -> bool:
+        """Whether `secret` is the token of its test credentials."""
+        return hmac.compare_digest((self.test_token or "").encode(), secret.encode())
 
     @property
     def active(self) -> bool:
@@ -175,6 +181,7 @@ class Directory:
     version: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)  # by SID
     accounts_by_id: dict[int, Account] = field(default_factory=dict)
+    testers: dict[str, Account] = field(default_factory=dict)  # by the SID of test credentials
     keys: dict[str, ApiKey] = field(default_factory=dict)  # by SID
     applications: dict[str, Application] = field(default_factory=dict)  # by SID
     carriers: dict[str, Carrier] = field(default_factory=dict)  # by name
@@ -205,6 +212,7 @@ class Directory:
         services = [_service(row, members[row["id"]]) for row in picture.services]
 
         self.accounts = {account.sid: account for account in accounts}
+        self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
         self.accounts_by_id = {account.id: account for account in accounts}
         self.keys = {row["sid"]: ApiKey(**_only(row, ApiKey)) for row in picture.api_keys}
         self.applications = {

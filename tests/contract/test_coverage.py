@@ -22,7 +22,6 @@ SIDS = {
     "incoming_phone_numbers": "PN",
     "short_codes": "SC",
     "services": "MG",
-    "available_phone_numbers": "US",
 }
 BOOKKEEPING = {"limit", "page_size"}
 
@@ -50,10 +49,7 @@ def sdk_call(path: str) -> Any:
         name = step.removesuffix("()")
         place = getattr(place, name)
         if step.endswith("()"):
-            prefix = SIDS[name]
-            place = place(
-                prefix if len(prefix) == 2 and name.startswith("av") else prefix + "0" * 32
-            )
+            place = place("US" if name == "available_phone_numbers" else SIDS[name] + "0" * 32)
     return place
 
 
