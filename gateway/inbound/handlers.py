@@ -131,13 +131,21 @@ class Handlers:
         await self._tell(message, target)
 
     async def _tell(self, message: Message, target: Target) -> None:
-        run = await self._runner.run(message, target)
+        run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
             if self._clock.wall() - message.created_at <= self._retry_for_s:
                 self._lanes.retry(_host(target.url), message)
                 return
             self.given_up += 1
-            log.error("webhook of %s given up", message.sid, extra={"sid": message.sid})
+            self._alerts.alert(
+                run.failure.code,
+                f"not taken by {run.failure.url} in {self._retry_for_s:.0f} s; given up",
+                level="error",
+                resource=message.sid,
+                account_id=message.account_id,
+                subject=f"{message.sid} given up",
+                logged_as=_host(target.url),
+            )
         drafts = self._replies.drafts(message, run.replies)
 
         async def mark(connection: Connection) -> None:

@@ -35,6 +35,10 @@ class Failure:
 class Run:
     """What an app said: replies, each with the URL of the document that it stood in."""
 
+    message: Message
+    again: bool = False
+    """It failed before. Then what goes wrong is one alert a minute for a host, not one for each
+    message: a receiver that is down for a day must not fill the table."""
     replies: list[tuple[Reply, str]] = field(default_factory=list)
     failure: Failure | None = None
     taken: bool = False
@@ -56,27 +60,27 @@ class Runner:
         self._cookies = cookies
         self._alerts = alerts
 
-    async def run(self, message: Message, target: Target) -> Run:
+    async def run(self, message: Message, target: Target, *, again: bool = False) -> Run:
         """The primary URL and, if that fails, the fallback at once. Never raises for an app."""
         parameters = parameters_of(message, self._directory)
-        run = await self._documents(message, target.url, target.method, parameters, "")
+        run = Run(message, again)
+        await self._documents(run, target.url, target.method, parameters, "")
         if run.failure is None or not target.fallback_url:
             return run
         told = [*parameters, ("ErrorCode", str(run.failure.code)), ("ErrorUrl", run.failure.url)]
-        fallback = await self._documents(
-            message, target.fallback_url, target.fallback_method, told, "fallback"
+        fallback = Run(message, again, replies=run.replies, taken=run.taken)
+        await self._documents(
+            fallback, target.fallback_url, target.fallback_method, told, "fallback"
         )
-        fallback.replies[:0] = run.replies
-        fallback.taken |= run.taken
         if fallback.hopeless:
             fallback.failure = run.failure  # it says whether another try can help
         return fallback
 
     async def _documents(
-        self, message: Message, url: str, method: str, parameters: Parameters, role: str
-    ) -> Run:
+        self, run: Run, url: str, method: str, parameters: Parameters, role: str
+    ) -> None:
         """Run a document, and those it redirects to."""
-        run = Run()
+        message = run.message
         account = self._directory.accounts_by_id[message.account_id]
         for number in range(MOST_DOCUMENTS):
             token = sha256(f"{message.sid}/{role}/{number}".encode()).hexdigest()[:32]
@@ -91,56 +95,45 @@ class Runner:
             )
             answer = await self._client.call(hook)
             if answer.problem:
-                self._alert(message, answer.problem, "a wrong override in the URL", hook, answer)
-            redirect = self._read(message, hook, answer, run)
+                self._alert(run, answer.problem, "a wrong override in the URL", hook, answer)
+            redirect = self._read(run, hook, answer)
             if redirect is None:
-                return run
+                return
             url, method = urljoin(_base(answer, hook), redirect.url), redirect.method
-        run.failure = Failure(TOO_MANY_DOCUMENTS, signed_url(url))
-        self._alert(
-            message, TOO_MANY_DOCUMENTS, f"more than {MOST_DOCUMENTS} documents", hook, answer
-        )
-        return run
+        self._fail(run, TOO_MANY_DOCUMENTS, f"more than {MOST_DOCUMENTS} documents", hook, answer)
 
-    def _read(self, message: Message, hook: Hook, answer: Answer, run: Run) -> Redirect | None:
+    def _read(self, run: Run, hook: Hook, answer: Answer) -> Redirect | None:
         """Take the verbs of one answer; the redirect that ends it, or None."""
         if not answer.ok:
-            self._fail(message, answer.error_code, answer.reason, hook, answer, run)
+            self._fail(run, answer.error_code, answer.reason, hook, answer)
             return None
         run.taken = True
         if answer.truncated:
-            self._fail(message, TOO_LARGE, "the answer is larger than 64 kB", hook, answer, run)
+            self._fail(run, TOO_LARGE, "the answer is larger than 64 kB", hook, answer)
             return None
         try:
             document = parse(answer.status, answer.content_type, answer.body)
         except TwimlError as error:
-            self._fail(message, error.code, error.text, hook, answer, run)
+            self._fail(run, error.code, error.text, hook, answer)
             return None
         for warning in document.warnings:
-            self._alert(message, warning.code, warning.text, hook, answer, level="warning")
+            self._alert(run, warning.code, warning.text, hook, answer, level="warning")
         for verb in document.verbs:
             if isinstance(verb, Redirect):
                 return verb
             run.replies.append((verb, _base(answer, hook)))
         return None
 
-    def _fail(
-        self, message: Message, code: int, text: str, hook: Hook, answer: Answer, run: Run
-    ) -> None:
+    def _fail(self, run: Run, code: int, text: str, hook: Hook, answer: Answer) -> None:
         run.failure = Failure(code, signed_url(hook.url))
-        self._alert(message, code, text, hook, answer)
+        self._alert(run, code, text, hook, answer)
 
     def _alert(
-        self,
-        message: Message,
-        code: int,
-        text: str,
-        hook: Hook,
-        answer: Answer,
-        *,
-        level: str = "error",
+        self, run: Run, code: int, text: str, hook: Hook, answer: Answer, *, level: str = "error"
     ) -> None:
+        message = run.message
         service = self._directory.services_by_id.get(message.service_id or 0)
+        host = urlsplit(hook.url).netloc.rpartition("@")[2]
         self._alerts.alert(
             code,
             text,
@@ -149,7 +142,8 @@ class Runner:
             account_id=message.account_id,
             service=service.sid if service is not None else None,
             exchange=exchange_of(hook, answer),
-            logged_as=urlsplit(hook.url).netloc.rpartition("@")[2],
+            subject=host if run.again else None,
+            logged_as=host,
         )
 
 

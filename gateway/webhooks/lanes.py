@@ -126,6 +126,10 @@ class Lanes(Generic[Job]):
         heapq.heappush(self._retries, (self._clock.monotonic() + wait, self._serial, host, job))
         self._wake.set()
 
+    def tried(self, job: Job) -> int:
+        """How often it failed so far."""
+        return self._tries.get(job, 0)
+
     def over(self, job: Job) -> None:
         """It succeeded, or was given up: its next try is a first one."""
         self._tries.pop(job, None)

@@ -257,6 +257,11 @@ class World:
                 "password": PASSWORD,
                 "control_url": self.control_url,
             },
+            "inbound": {  # a handset writes; what answers; where the reply shows
+                "write": f"POST {self.control_url}/mo",
+                "inbox": "tandem inbox --connect --reply TEXT",
+                "replies": f"GET {self.control_url}/ledger",
+            },
             "database_url": self.database_url,
             "gateway_pid": self._gateway.pid,
         }

@@ -545,3 +545,24 @@ async def test_a_webhook_is_given_up_after_the_configured_time(
     await write(smsc, "hello", NUMBERS[0])
     await hooks.has("/sms", 2)
     await nothing_owed(gateway)
+    assert gateway.inner.handlers.given_up == 1
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            texts = [one.alert_text for one in await sdk.call(sdk.client.monitor.v1.alerts.list)]
+            if any("given+up" in text for text in texts):
+                break
+            await asyncio.sleep(0.02)
+
+
+async def test_of_a_receiver_that_stays_down_further_tries_are_one_alert_a_minute(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    hooks.answers["/sms"] = status(500)
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    for number in range(3):
+        await write(smsc, f"hello {number}", NUMBERS[0])
+    await hooks.has("/sms", 9)  # three times each
+    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+    of_messages = [one for one in listed if one.error_code == "11200"]
+    assert len({one.resource_sid for one in of_messages}) == 3
+    assert len(of_messages) == 4  # the first try of each, and one for the host
