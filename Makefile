@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench interop clean requirements
+.PHONY: help demo serve test lint format bench interop test-node clean requirements
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ format: $(STAMP) ## rewrite the code as `make lint` wants it
 interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
 	tests/interop/install.sh .tandem/interop
 	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
+
+test-node: $(STAMP) ## the official Node SDK, which needs fetching
+	tests/node/install.sh .tandem/node
+	TANDEM_NODE_DIR=$(CURDIR)/.tandem/node $(BIN)/python -m pytest tests/node
 
 bench: $(STAMP) ## the benchmarks; prints tables
 	$(BIN)/python -m bench

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator
 from random import Random, SystemRandom
+from typing import Any
 
 import uvicorn
 
@@ -29,6 +30,8 @@ from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
 from gateway.settings import ConfigurationError, Settings
+from gateway.takeover.authority import Authority, AuthorityError
+from gateway.takeover.listeners import Listeners
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.client import WebhookClient
 from gateway.webhooks.cookies import Cookies
@@ -82,6 +85,7 @@ class Gateway:
             settings.limits.requests_per_second,
             self._clock.monotonic,
         )
+        self.listeners: Listeners | None = None
         self.port = settings.port
 
     async def run(self) -> None:
@@ -192,6 +196,7 @@ class Gateway:
                 timeout_graceful_shutdown=int(DRAIN_S),
             )
         )
+        listeners = await self._stand_in(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         failing = asyncio.create_task(pipeline.failed(), name="pipeline watch")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
@@ -206,6 +211,8 @@ class Gateway:
             done, _ = await asyncio.wait(
                 (serving, failing, stopping, posting), return_when=asyncio.FIRST_COMPLETED
             )
+            if listeners is not None:
+                await listeners.stop()
             server.should_exit = True
             await serving
             for task in done - {stopping}:
@@ -213,6 +220,36 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
+
+    async def _stand_in(self, server: _Server) -> Listeners | None:
+        """Open the listeners that answer for `*.twilio.com`, where configured."""
+        proxy = self.settings.proxy
+        if proxy.port is None and proxy.tls_port is None:
+            return None
+        try:
+            context = Authority(self.settings.proxy_folder).server_context()
+        except AuthorityError as error:
+            raise ConfigurationError(str(error)) from error
+        config = server.config
+        config.load()
+        protocol: Any = config.http_protocol_class
+        listeners = self.listeners = Listeners(
+            lambda: protocol(config=config, server_state=server.server_state, app_state={}),
+            context,
+        )
+        try:
+            await listeners.start(
+                (proxy.host, proxy.tls_port) if proxy.tls_port is not None else None,
+                (proxy.host, proxy.port) if proxy.port is not None else None,
+            )
+        except OSError as error:
+            raise ConfigurationError(f"the proxy can't listen: {error}") from error
+        log.info(
+            "standing in for *.twilio.com: TLS on port %d, proxy on port %s",
+            listeners.tls_port,
+            listeners.proxy_port or "none",
+        )
+        return listeners
 
     def _judge(self, pipeline: Pipeline) -> Judge:
         """What inbound messages change of their writers' standing."""

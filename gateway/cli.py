@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import cli_carrier, inbox
+from gateway import cli_ca, cli_carrier, inbox
 from gateway.app import Gateway
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     carrier = commands.add_parser("carrier", help="show, change and test carriers")
     cli_carrier.arguments(carrier)
+
+    authority = commands.add_parser("ca", help="the certificates for apps that stay as they are")
+    cli_ca.arguments(authority)
 
     demo = commands.add_parser("demo", help="send one message through everything")
     demo.set_defaults(run=_demo)

@@ -42,6 +42,7 @@ WORLD_VARIABLES: Final = frozenset(
         "TANDEM_INBOX_TOKEN",
         "TANDEM_SMSC_SCENARIO",
         "TANDEM_INTEROP_DIR",
+        "TANDEM_NODE_DIR",
         "TANDEM_SIMULATED_HOURS",
         "TANDEM_SIMULATED_LOAD",
     }
@@ -83,6 +84,15 @@ class ScheduleSettings(Section):
     least_s: float = Field(default=300.0, ge=0, description="from now to the earliest SendAt")
     most_s: Positive = 35 * 86_400.0
     most_held: int = Field(default=500_000, ge=0, description="of one account (35125)")
+
+
+class ProxySettings(Section):
+    """Standing in for `*.twilio.com`; null: no such listener."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = Field(default=None, description="of the CONNECT proxy")
+    tls_port: Port | None = Field(default=None, description="of the TLS listener, for DNS instead")
+    ca_dir: Path | None = Field(default=None, description="null: ca in the data folder")
 
 
 class LogSettings(Section):
@@ -129,7 +139,13 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    proxy: ProxySettings = ProxySettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def proxy_folder(self) -> Path:
+        """Where the certificate authority's files are."""
+        return self.proxy.ca_dir or self.data_dir / "ca"
 
     @field_validator("database_url", mode="before")
     @classmethod
