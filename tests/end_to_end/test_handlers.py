@@ -358,6 +358,47 @@ async def test_a_verb_that_cannot_be_run_is_an_alert_and_the_others_are_run(
     assert [reply.body for reply in replies] == ["sent"] * expected
 
 
+async def test_a_number_in_no_service_replies_by_itself(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    hooks.answers["/sms"] = says(
+        '<Response><Message statusCallback="/done">near</Message>'
+        '<Message to="+441632960001">far</Message></Response>'
+    )
+    await sdk.call(
+        sdk.client.incoming_phone_numbers.create,
+        phone_number="+18885550100",
+        sms_url=hooks.url("/sms"),
+    )
+    await write(smsc, "hello", "+18885550100", sender="+12012005555")
+    await hooks.has("/sms")
+    await nothing_owed(gateway)
+    near, *rest = await messages(sdk, "outbound-reply", 1)
+    assert (near.body, near.from_, near.messaging_service_sid) == ("near", "+18885550100", None)
+    await sdk.reaches(near.sid, "delivered")
+    # What a plain From could not reach either is not stored: it is an alert with that code.
+    codes = set(await alerts(sdk, 21612))
+    assert (rest, codes) == ([], {21612})
+
+
+async def test_a_number_that_sends_no_sms_is_14108(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    number = await sdk.call(sdk.client.incoming_phone_numbers.create, phone_number="+447700900199")
+    url = f"{sdk.base_url}/2010-04-01/Accounts/{sdk.account_sid}/IncomingPhoneNumbers"
+    await sdk.call(
+        sdk.client.request, "POST", f"{url}/{number.sid}.json", data={"SmsEnabled": "false"}
+    )
+    hooks.answers["/sms"] = says(
+        '<Response><Message from="+447700900199">no</Message><Message>yes</Message></Response>'
+    )
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    await alerts(sdk, 14108)
+    await nothing_owed(gateway)
+    assert [reply.body for reply in await messages(sdk, "outbound-reply", 1)] == ["yes"]
+
+
 async def test_redirects_in_a_circle_end_after_fifty_documents(
     sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
 ) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from testing import AUTH_TOKEN
 from twilio.request_validator import RequestValidator
 
@@ -245,6 +252,40 @@ async def test_a_server_without_tls_is_11220(server: str) -> None:
     async with client() as one:
         answer = await one.call(Hook(server.replace("http:", "https:"), [], AUTH_TOKEN))
     assert answer.error_code == 11220
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_11237(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "both.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    listening = await asyncio.start_server(
+        lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    )
+    async with listening, client() as one:
+        port = listening.sockets[0].getsockname()[1]
+        answer = await one.call(Hook(f"https://localhost:{port}/", [], AUTH_TOKEN))
+    assert answer.error_code == 11237
 
 
 async def test_a_server_that_speaks_no_http_is_11206() -> None:
