@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.api import deactivations
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
@@ -43,6 +44,14 @@ class FrontSettings:
 def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> ASGIApp:
     """The application behind uvicorn."""
 
+    async def deactivated(request: Request) -> Response:
+        try:
+            return await deactivations.file(request, deps)
+        except ApiError as error:
+            return error_response(error)
+        except DatabaseUnavailable:
+            return error_response(ApiError(20503, headers=RETRY_AFTER_S))
+
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -54,6 +63,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
+        Route(deactivations.FILES, deactivated),
         *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
     ]
     return Front(

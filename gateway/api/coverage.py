@@ -297,6 +297,12 @@ OPERATIONS: Final = (
     *_pool("ChannelSenders", "messaging.v1.services().channel_senders", _all(State.STORED, "Sid")),
     Operation(
         "GET",
+        "/messaging/v1/Deactivations",
+        _all(State.DONE, "Date"),
+        "messaging.v1.deactivations().fetch",
+    ),
+    Operation(
+        "GET",
         "/monitor/v1/Alerts",
         _all(State.DONE, "LogLevel StartDate EndDate"),
         "monitor.v1.alerts.list",
@@ -305,7 +311,6 @@ OPERATIONS: Final = (
 )
 
 ABSENT: Final = (
-    "`/v1/Deactivations`",
     "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
     "`/v1/Conversations` and the rest of its product",
     "media of messages (MMS)",

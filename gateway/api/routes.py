@@ -14,6 +14,7 @@ from gateway.api import (
     applications,
     carriers,
     channel_senders,
+    deactivations,
     inventory,
     keys,
     messages,
@@ -148,6 +149,8 @@ RESOURCES: Final = (
     ),
     Resource("/monitor/v1/Alerts", get=alerts.list_),
     Resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
+    Resource("/messaging/v1/Deactivations", get=deactivations.fetch),
+    Resource("/tandem/v1/Deactivations", post=deactivations.add),
     Resource(
         "/tandem/v1/TestCredentials", get=test_credentials.fetch, post=test_credentials.create
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -40,7 +40,7 @@ from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
-from storage import idempotency, partitions
+from storage import deactivations, idempotency, partitions
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 PARTITIONS_EVERY_S = 3600.0
+DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 20003  # "authentication": what the carrier says of us
 
 
@@ -411,5 +412,7 @@ class Pipeline:
                 async with self.pool.acquire() as connection:
                     await partitions.ensure_partitions(connection, self._today())
                     await idempotency.purge(connection)
+                    oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
+                    await deactivations.purge(connection, oldest)
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error)

@@ -14,14 +14,16 @@ from gateway.api.coverage import OPERATIONS, Operation, render
 from gateway.api.routes import RESOURCES
 
 PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
-SIDS = {
-    "messages": "SM",
-    "accounts": "AC",
-    "keys": "SK",
-    "applications": "AP",
-    "incoming_phone_numbers": "PN",
-    "short_codes": "SC",
-    "services": "MG",
+# What a context of the SDK is made from.
+KEYS = {
+    "messages": ("SM" + "0" * 32,),
+    "accounts": ("AC" + "0" * 32,),
+    "keys": ("SK" + "0" * 32,),
+    "applications": ("AP" + "0" * 32,),
+    "incoming_phone_numbers": ("PN" + "0" * 32,),
+    "short_codes": ("SC" + "0" * 32,),
+    "services": ("MG" + "0" * 32,),
+    "available_phone_numbers": ("US",),
 }
 BOOKKEEPING = {"limit", "page_size"}
 
@@ -49,7 +51,7 @@ def sdk_call(path: str) -> Any:
         name = step.removesuffix("()")
         place = getattr(place, name)
         if step.endswith("()"):
-            place = place("US" if name == "available_phone_numbers" else SIDS[name] + "0" * 32)
+            place = place(*KEYS.get(name, ()))
     return place
 
 
