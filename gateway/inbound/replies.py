@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.dispatch.accept import Acceptor, Also, Overloaded, Rejected, Unavailable
+from gateway.dispatch.accept import Acceptor, Also, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Direction, Message
@@ -20,6 +20,7 @@ from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.pool import Pool
 from gateway.routing.selector import Needs, select
+from storage.idempotency import Key
 from storage.ids import Id
 
 MOST_REPLIES: Final = 10
@@ -79,20 +80,22 @@ class Replies:
         return drafts
 
     async def store(self, inbound: Message, drafts: Sequence[Draft], also: Also) -> bool:
-        """Store the replies and run `also` in one transaction, however long the database is away.
+        """Store replies (at least one) and run `also` in one transaction, however long that takes.
 
-        False: no table takes them; neither happened.
+        An inbound message has its replies once: two processes may have told its app, and the
+        second to come here stores nothing. False: no table takes them; neither happened.
         """
+        key = Key(inbound.account_id, f"inbound/{inbound.sid}", b"", drafts[0].message.id)
         while True:
-            error = await self._submit(drafts, also)
-            if error is None:
+            error = await self._submit(drafts, also, key)
+            if error is None or isinstance(error, Repeated):
                 return True
             if isinstance(error, Rejected):
                 self._alert(inbound, NOT_STORED, f"the replies could not be stored: {error}")
                 return False
             await asyncio.sleep(RETRY_S)
 
-    async def _submit(self, drafts: Sequence[Draft], also: Also) -> Exception | None:
+    async def _submit(self, drafts: Sequence[Draft], also: Also, key: Key) -> Exception | None:
         outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def done(error: Exception | None) -> None:
@@ -100,7 +103,7 @@ class Replies:
                 outcome.set_result(error)
 
         try:
-            self._acceptor.submit(drafts, done, also)
+            self._acceptor.submit(drafts, done, also, key)
         except (Overloaded, Unavailable) as error:
             return error
         return await outcome

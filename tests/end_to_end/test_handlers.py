@@ -451,6 +451,28 @@ async def test_cookies_are_kept_for_a_pair_of_numbers(sdk: Sdk, smsc: Smsc, hook
     assert [m.body for m in await messages(sdk, "outbound-reply", 3)] == ["1", "2", "1"]
 
 
+async def test_an_app_that_two_processes_told_of_a_message_replies_once(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, gateway: GatewayUnderTest
+) -> None:
+    hooks.answers["/sms"] = says("once", "text/plain")
+    await configure_number(sdk, sms_url=hooks.url("/sms"))
+    await write(smsc, "hello", NUMBERS[0])
+    [inbound] = await messages(sdk, "inbound", 1)
+    await messages(sdk, "outbound-reply", 1)
+    await nothing_owed(gateway)
+    connection = await asyncpg.connect(gateway.database_url)
+    row = await connection.fetchrow("SELECT * FROM messages WHERE id = $1::uuid", inbound.sid[2:])
+    await connection.close()
+    assert row is not None
+    message = from_row(row)  # as another process had read it before
+    message.handling = handling(webhook=True)
+    handled = gateway.inner.handlers.handled
+    gateway.inner.handlers.handle(message)
+    await until(lambda: gateway.inner.handlers.handled == handled + 1)
+    assert len(hooks.at("/sms")) == 2
+    assert len(await messages(sdk, "outbound-reply", 1)) == 1
+
+
 # Failures --------------------------------------------------------------------------------------
 
 
