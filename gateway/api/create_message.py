@@ -15,14 +15,14 @@ from gateway.api.addresses import check_channels, is_sender, normal_sender, read
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.message_options import Options, read_options, read_time
-from gateway.api.render import created_message, iso8601_of
+from gateway.api.render import created_message
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
-from gateway.dispatch.forecast import Forecast
+from gateway.dispatch.forecast import Forecast, Outlook
 from gateway.dispatch.message import Message
 from gateway.dispatch.route import Router
 from gateway.routing.destination import Destination
@@ -40,8 +40,8 @@ REPEATED: Final = 20409  # an idempotency key that was used before
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
-# The body of a 201 and headers of its own, or an error.
-Answer: TypeAlias = Callable[[dict[str, Any] | None, ApiError | None, dict[str, str]], object]
+# The body of a 201 and what its queue says, or an error.
+Answer: TypeAlias = Callable[[dict[str, Any] | None, ApiError | None, Outlook | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ class Creation:
         def done(error: Exception | None) -> None:
             if error is None:
                 body = created_message(message, account.sid, service_sid)
-                answer(body, None, self._outlook(draft))
+                answer(body, None, self.forecast.of(draft, self.clock.wall()))
             else:
-                answer(None, _accept_error(error), {})
+                answer(None, _accept_error(error), None)
 
         try:
             if idempotency is None:
@@ -175,16 +175,6 @@ class Creation:
                 self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
         except (Overloaded, Unavailable) as error:
             raise _accept_error(error) from None
-
-    def _outlook(self, draft: Draft) -> dict[str, str]:
-        """What the sender's queue says to a new message: headers of the 201 (an extension)."""
-        outlook = self.forecast.of(draft, self.clock.wall())
-        if outlook is None:
-            return {}
-        return {
-            "X-Queue-Ahead": str(outlook.ahead),
-            "X-Estimated-Send-At": iso8601_of(outlook.at),
-        }
 
     def _send_at(
         self, options: Options, account: Account, service: Service | None, now: float

@@ -14,8 +14,9 @@ from gateway.api.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.errors import ApiError
 from gateway.api.idempotency import digest_of, first_answer, key_of
 from gateway.api.paging import cut, envelope_2010
-from gateway.api.render import API_VERSION, message_row, rfc2822_of
+from gateway.api.render import API_VERSION, iso8601_of, message_row, rfc2822_of
 from gateway.api.resources import Call, answer, gone
+from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.message import Flag, Status
 from gateway.routing.destination import parse_destination
 from storage import message_changes
@@ -50,14 +51,16 @@ async def _accepted(call: Call, key: str | None) -> Response:
     digest = digest_of(call.form) if key is not None else b""
     outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-    def done(body: dict[str, Any] | None, error: ApiError | None, headers: dict[str, str]) -> None:
+    def done(body: dict[str, Any] | None, error: ApiError | None, outlook: Outlook | None) -> None:
         if outcome.done():
             return
         if error is not None:
             outcome.set_exception(error)
         else:
             response = answer(body, 201)
-            response.headers.update(headers)
+            if outlook is not None:
+                response.headers["X-Queue-Ahead"] = str(outlook.ahead)
+                response.headers["X-Estimated-Send-At"] = iso8601_of(outlook.at)
             outcome.set_result(response)
 
     call.deps.creation.submit(
