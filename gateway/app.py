@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
@@ -29,14 +30,16 @@ from gateway.inbound.optout import OptOuts, network_could
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
+from gateway.observe.journal import Journal
 from gateway.settings import ConfigurationError, Settings
 from gateway.takeover.authority import Authority, AuthorityError
 from gateway.takeover.listeners import Listeners
 from gateway.webhooks.callbacks import Callbacks
-from gateway.webhooks.client import WebhookClient
+from gateway.webhooks.client import Answer, Hook, WebhookClient
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
+from gateway.webhooks.signature import signed_url
 from storage import config as config_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import migrate
@@ -108,6 +111,8 @@ class Gateway:
             await self._ensure_account(pool)
             pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
             client = await stack.enter_async_context(self._webhook_client())
+            if pipeline.journal.on:
+                client.called = partial(_note_call, pipeline.journal)
             callbacks = self.callbacks = Callbacks(
                 client,
                 pipeline.directory,
@@ -173,6 +178,7 @@ class Gateway:
             default_carrier_id=self._default_carrier_id,
             fleet=pipeline.fleet,
             receipts=pipeline.receipts,
+            journal=pipeline.journal,
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
@@ -319,6 +325,24 @@ class Gateway:
         with os.fdopen(handle, "w") as out:
             json.dump({"account_sid": sid, "auth_token": token}, out)
         log.info("made the first account %s; its token is in %s", sid, file)
+
+
+def _note_call(journal: Journal, hook: Hook, answer: Answer, took_s: float) -> None:
+    """A webhook was called about a message: keep that for Explain."""
+    sid = dict(hook.parameters).get("MessageSid")
+    if sid is not None:
+        journal.call(
+            {
+                "sid": sid,
+                "method": hook.method,
+                "url": signed_url(hook.url),
+                "told": dict(hook.parameters).get("MessageStatus") or "inbound",
+                "http_status": answer.status or None,
+                "error_code": answer.error_code or None,
+                "reason": answer.reason or None,
+                "took_s": round(took_s, 3),
+            }
+        )
 
 
 async def _prepare_database(url: str) -> None:

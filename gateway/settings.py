@@ -95,6 +95,13 @@ class ProxySettings(Section):
     ca_dir: Path | None = Field(default=None, description="null: ca in the data folder")
 
 
+class JournalSettings(Section):
+    """What went over the wire, kept for Explain."""
+
+    keep_hours: float = Field(default=24.0, ge=0, description="0: nothing is kept")
+    most_mb: int = Field(default=1024, ge=1, description="of all files together")
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     form: Literal["text", "json"] = "text"
@@ -140,6 +147,7 @@ class Settings(BaseSettings):
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
     proxy: ProxySettings = ProxySettings()
+    journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 
     @property

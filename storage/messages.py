@@ -45,6 +45,7 @@ COLUMNS = (
     "handling",
     "send_at",
     "extras",
+    "rule",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
@@ -110,13 +111,13 @@ UPDATE messages AS m
    SET sender_id = u.sender_id, carrier_id = u.carrier_id, sender = u.sender,
        reference = u.reference, segments = u.segments, encoding = u.encoding,
        status = u.status, error_code = u.error_code, waiting = u.waiting,
-       queued_at = u.queued_at, done_at = u.done_at
+       queued_at = u.queued_at, done_at = u.done_at, rule = u.rule
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::smallint[],
               $7::smallint[], $8::smallint[], $9::int[], $10::smallint[], $11::timestamptz[],
-              $12::timestamptz[])
+              $12::timestamptz[], $13::smallint[])
     AS u (id, sender_id, carrier_id, sender, reference, segments, encoding, status, error_code,
-          waiting, queued_at, done_at)
- WHERE m.id = u.id AND m.id >= $13 AND m.id <= $14 AND m.waiting IS NOT NULL
+          waiting, queued_at, done_at, rule)
+ WHERE m.id = u.id AND m.id >= $14 AND m.id <= $15 AND m.waiting IS NOT NULL
 RETURNING m.id
 """
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gateway.api import wire
 from gateway.api.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.errors import ApiError
 from gateway.api.idempotency import digest_of, first_answer, key_of
 from gateway.api.paging import cut, envelope_2010
-from gateway.api.render import API_VERSION, iso8601_of, message_row, rfc2822_of
+from gateway.api.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.resources import Call, answer, gone
 from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.message import Flag, Status
@@ -22,8 +23,10 @@ from gateway.routing.destination import parse_destination
 from storage import message_changes
 from storage import messages as message_rows
 from storage.ids import Id, id_from_hex
+from storage.pool import Row
 
 ZONED_US_DATE = "%m/%d/%Y %H:%M:%S %z"
+RECEIPT_SLACK_S = 120.0  # a receipt may be told to the app for so long after a message ended
 OUTCOMES = ("confirmed", "unconfirmed")
 
 
@@ -70,7 +73,7 @@ async def _accepted(call: Call, key: str | None) -> Response:
 
 
 async def fetch(call: Call) -> Response:
-    row = await message_rows.fetch(call.deps.pool, call.account.id, _id_of_path(call))
+    row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
     if row is None:
         raise call.missing()
     return answer(message_row(row, call.account.sid, call.deps.directory))
@@ -78,7 +81,7 @@ async def fetch(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     """Redact (`Body=`) or cancel (`Status=canceled`). Raises ApiError 30400, 20009, 30409."""
-    id, form = _id_of_path(call), call.form
+    id, form = id_of_path(call), call.form
     body, status = form.get("Body"), form.get("Status")
     if (body is None) == (status is None) or body or status not in (None, "canceled"):
         raise ApiError(30400)
@@ -94,24 +97,35 @@ async def update(call: Call) -> Response:
         if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
             raise call.missing()
         raise too_early_or_late
+    if body is not None:
+        await _erase_wire(call, row)
     return answer(message_row(row, call.account.sid, call.deps.directory))
 
 
 async def delete(call: Call) -> Response:
     """With its feedback. Raises ApiError 20009 while the message is not final."""
-    id = _id_of_path(call)
+    id = id_of_path(call)
+    row = await message_rows.fetch(call.deps.pool, call.account.id, id)
+    if row is None:
+        raise call.missing()
     if not await message_changes.delete(
         call.deps.pool, call.account.id, id, first_final=Status.DELIVERED
     ):
-        if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
-            raise call.missing()
         raise ApiError(20009)
+    await _erase_wire(call, row)
     return gone()
+
+
+async def _erase_wire(call: Call, row: Row) -> None:
+    """The text is gone from the journal of PDUs as well."""
+    ended = row["done_at"] or datetime.fromtimestamp(call.deps.creation.clock.wall(), UTC)
+    until = ended.timestamp() + RECEIPT_SLACK_S
+    await wire.erase(call.deps.journal, row, sid_of_row(row), until)
 
 
 async def feedback(call: Call) -> Response:
     """Whether the recipient did what the message was for (twilio-api §3.11)."""
-    id = _id_of_path(call)
+    id = id_of_path(call)
     outcome = (call.form.get("Outcome") or "unconfirmed").lower()
     if outcome not in OUTCOMES:
         raise ApiError(20001, f"Outcome must be one of {', '.join(OUTCOMES)}")
@@ -136,7 +150,7 @@ async def feedback(call: Call) -> Response:
 
 async def media(call: Call) -> Response:
     """The media of a message: none, as no carrier here takes them yet."""
-    if await message_rows.fetch(call.deps.pool, call.account.id, _id_of_path(call)) is None:
+    if await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)) is None:
         raise call.missing()
     return answer(envelope_2010("media_list", [], call.path, call.page, None))
 
@@ -168,7 +182,7 @@ async def list_(call: Call) -> Response:
     return answer(envelope_2010("messages", page, call.path, request, token))
 
 
-def _id_of_path(call: Call) -> Id:
+def id_of_path(call: Call) -> Id:
     id = _id_of_sid(call.request.path_params["sid"])
     if id is None:
         raise call.missing()

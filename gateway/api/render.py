@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.api.errors import meaning
@@ -47,6 +47,16 @@ def iso8601_of(seconds: float) -> str:
     if _last_iso[0] != whole:
         _last_iso = (whole, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole)))
     return _last_iso[1]
+
+
+def iso8601_ms(seconds: float) -> str:
+    """Seconds since 1970, to the millisecond; for what Twilio does not have."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def sid_of_row(row: Row) -> str:
+    """The SID of a message's row."""
+    return ("MM" if row["flags"] & Flag.MEDIA else "SM") + str(row["id"].hex)
 
 
 def iso8601(at: datetime) -> str:
@@ -101,7 +111,7 @@ def _first_status(message: Message) -> str:
 
 def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, Any]:
     """A Message resource from its row."""
-    sid = ("MM" if row["flags"] & Flag.MEDIA else "SM") + row["id"].hex
+    sid = sid_of_row(row)
     uri, subresources = _message_uris(account_sid, sid)
     subresources["feedback"] = uri.removesuffix(".json") + "/Feedback.json"
     service = directory.services_by_id.get(row["service_id"] or 0)

@@ -22,6 +22,7 @@ from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
+from gateway.observe.journal import Journal
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
@@ -40,6 +41,7 @@ class Deps:
     default_carrier_id: Callable[[], int]
     fleet: Fleet
     receipts: Receipts
+    journal: Journal
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate

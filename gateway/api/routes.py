@@ -15,6 +15,7 @@ from gateway.api import (
     carriers,
     channel_senders,
     deactivations,
+    explain,
     inventory,
     keys,
     messages,
@@ -78,6 +79,8 @@ RESOURCES: Final = (
         post=messages.create,
         tested=test_credentials.create_message,
     ),
+    Resource(f"{ACCOUNT}/Messages/DryRun.json", post=explain.dry_run),
+    Resource(f"{ACCOUNT}/Messages/{{sid}}/Explain.json", get=explain.fetch),
     Resource(
         f"{ACCOUNT}/Messages/{{sid}}.json",
         get=messages.fetch,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
@@ -88,6 +89,7 @@ class Connector(Generic[M]):
         *,
         log_pdus: bool = False,
         mask: bool = True,
+        journal: Callable[[str, str, bytes], None] | None = None,
     ) -> None:
         self.carrier_id = carrier_id
         self.settings = settings
@@ -99,6 +101,7 @@ class Connector(Generic[M]):
         self._random = random
         self._log_pdus = log_pdus
         self._mask = mask
+        self._journal = journal
         self._aimd = Aimd(settings.rate_per_second, clock.monotonic())
         self._spread = Spread()
         self._wires: dict[str, Wire[M]] = {}
@@ -165,8 +168,22 @@ class Connector(Generic[M]):
             reason, self._clock.monotonic() + wait_s
         )
         bind.on_late_answer = self._answered_late
-        if self._log_pdus:
-            bind.on_pdu = pdu_logger(bind.name, self._mask)
+        bind.on_pdu = self._tap(bind.name)
+
+    def _tap(self, name: str) -> Callable[[str, bytes], None] | None:
+        """Who hears of each PDU of a bind."""
+        journal = self._journal
+        if journal is None:
+            return pdu_logger(name, self._mask) if self._log_pdus else None
+        if not self._log_pdus:
+            return partial(journal, name)
+        logged = pdu_logger(name, self._mask)
+
+        def both(direction: str, data: bytes) -> None:
+            logged(direction, data)
+            journal(name, direction, data)
+
+        return both
 
     # Room and rate ------------------------------------------------------------------------
 

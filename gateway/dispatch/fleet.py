@@ -22,6 +22,7 @@ from gateway.carriers.settings import CarrierSettings
 from gateway.clock import Clock
 from gateway.dispatch.directory import Carrier
 from gateway.dispatch.message import Message
+from gateway.observe.journal import Journal
 from gateway.settings import Settings
 from storage import carriers as carrier_rows
 from storage import config as config_rows
@@ -38,7 +39,12 @@ class Fleet:
     """The connectors, by carrier id."""
 
     def __init__(
-        self, settings: Settings, outcomes: Outcomes[Message], clock: Clock, random: Random
+        self,
+        settings: Settings,
+        outcomes: Outcomes[Message],
+        clock: Clock,
+        random: Random,
+        journal: Journal,
     ) -> None:
         self.connectors: dict[int, Connector[Message]] = {}
         self._known: dict[int, Carrier] = {}
@@ -49,6 +55,7 @@ class Fleet:
         self._outcomes = outcomes
         self._clock = clock
         self._random = random
+        self._journal = journal
         self._running: set[int] = set()
         self._changed = asyncio.Event()
 
@@ -115,6 +122,7 @@ class Fleet:
                 self._random,
                 log_pdus=self._settings.log.pdus,
                 mask=self._settings.log.mask,
+                journal=self._journal.pdu if self._journal.on else None,
             )
         elif connector.settings != settings:
             log.info("carrier %s follows its new settings", settings.name)

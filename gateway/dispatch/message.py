@@ -112,6 +112,7 @@ class Message:
         "recipient",
         "reference",
         "refusal",
+        "rule",
         "segments",
         "send_at",
         "sender",
@@ -159,6 +160,7 @@ class Message:
         """Create parameters that few messages have, by API field name."""
         self.priority = 0
         self.reference = 0
+        self.rule = -1  # which of the selector's rules chose the sender; -1: none did
         self.unassign()
 
         # Its life so far.

@@ -33,6 +33,7 @@ from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
+from gateway.observe.journal import Journal
 from gateway.pacing.pacer import Pacer
 from gateway.routing.destination import parse_destination
 from gateway.settings import Settings
@@ -96,7 +97,13 @@ class Pipeline:
         self.next_id = id_source(clock.wall, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
-        self.fleet = Fleet(settings, self, clock, random)
+        self.journal = Journal(
+            settings.data_dir / "journal" if settings.journal.keep_hours else None,
+            clock,
+            keep_s=settings.journal.keep_hours * 3600.0,
+            most_octets=settings.journal.most_mb * 1024 * 1024,
+        )
+        self.fleet = Fleet(settings, self, clock, random, self.journal)
         self.connectors = self.fleet.connectors
         self.router = Router(
             self.directory,
@@ -171,6 +178,7 @@ class Pipeline:
             await reading.close()
         self._start_task("writer", self.writer.run())
         self._start_task("alerts", self.alerts.run())
+        self._start_task("journal", self.journal.run())
         self._start_task("receipts", self.receipts.run())
         self._start_task("submitter", self.submitter.run())
         self._start_task("acceptor", self.acceptor.run())

@@ -98,6 +98,7 @@ class Router:
             self.standing.mapped(known.void(key), -1)
             mapping = None
         sender = choice.sender
+        message.rule = choice.rule
         if sender is None:
             return self._refuse(message, choice.code, now)
         if self._blocked(message, known, (-sender.id,)):

@@ -57,6 +57,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.handling or None,
         moment(message.send_at),
         message.extras,
+        message.rule if message.rule >= 0 else None,
     )
 
 
@@ -91,6 +92,7 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [SHARD if message.waiting else None for message in messages],
         [moment(message.queued_at) for message in messages],
         [moment(message.done_at) for message in messages],
+        [message.rule if message.rule >= 0 else None for message in messages],
     ]
 
 

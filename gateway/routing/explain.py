@@ -63,7 +63,7 @@ def explain(
     looked_at: list[tuple[Group, Sender, Rank]] = []
     question.looked_at = looked_at
     steps: list[Step] = []
-    for rule in RULES:
+    for number, rule in enumerate(RULES):
         before = len(looked_at)
         had_mapping = not (question.drop_mapping or question.keep_mapping)
         choice = rule.apply(question)
@@ -71,6 +71,7 @@ def explain(
         outcome = _outcome(question, choice, looked_at[before:], changed)
         steps.append(Step(rule.name, rule.source, outcome))
         if choice is not None:
+            choice.rule = number
             verdicts = _verdicts(question, choice, rule, looked_at)
             return Explanation(choice, tuple(steps), verdicts)
     raise AssertionError("the last rule always answers")

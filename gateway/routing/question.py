@@ -63,6 +63,7 @@ class Choice:
     code: int = 0
     new_mapping: bool = False  # store recipient -> sender
     drop_mapping: bool = False  # delete the stored one first
+    rule: int = -1  # which of the selector's rules answered
 
 
 class Question:

@@ -374,8 +374,9 @@ def select(
     not. The caller stores and deletes mappings as the choice says, and tells the load.
     """
     question = Question(destination, needs, pool, load, mapping, explicit, facts, now)
-    for step in _STEPS:
+    for rule, step in enumerate(_STEPS):
         choice = step(question)
         if choice is not None:
+            choice.rule = rule
             return choice
     raise AssertionError("the last rule always answers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
@@ -107,6 +108,8 @@ class WebhookClient:
         self._per_host = per_host
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self.called: Callable[[Hook, Answer, float], object] | None = None
+        """Hears of every call: what was asked, what came back, seconds that it took."""
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     async def __aenter__(self) -> Self:
@@ -139,12 +142,15 @@ class WebhookClient:
         """
         overrides = overrides_of(hook.url) if hook.overridable else DEFAULT
         clock = asyncio.get_running_loop().time
-        deadline = clock() + (overrides.total_s or self._timeout_s)
+        began = clock()
+        deadline = began + (overrides.total_s or self._timeout_s)
         for attempt in range(overrides.retries + 1):
             answer = await self._attempt(hook, overrides, deadline - clock())
             last = attempt == overrides.retries or clock() >= deadline
             if last or answer.failure not in overrides.retried:
                 break
+        if self.called is not None:
+            self.called(hook, answer, clock() - began)
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
 
     async def _attempt(self, hook: Hook, overrides: Overrides, budget_s: float) -> Answer:

@@ -1,0 +1,222 @@
+"""What went over the wire, kept for some hours: every PDU, every call of a webhook.
+
+Diagnosis, not truth: entries are gathered in memory and written every second, so a crash loses the
+last of them; nothing waits for them. A file is a run of records (time, kind, name length, payload
+length, name, payload), closed when it is full; files go when they are too old or when all are too
+many. A message's entries are found by its recipient's digits and its SID, which stand in the octets
+themselves, so that keeping them costs an append and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from gateway.clock import Clock
+
+log = logging.getLogger(__name__)
+
+FLUSH_S: Final = 1.0
+FILE_OCTETS: Final = 32 * 1024 * 1024
+PENDING_BOUND: Final = 100_000  # entries in memory; beyond it the newest are dropped, and counted
+MOST_FOUND: Final = 1_000
+HEAD: Final = struct.Struct("<dBBI")  # time, kind, octets of the name, octets of the payload
+ERASED: Final = 0
+
+OUT, IN, CALL = 1, 2, 3
+KEEPALIVES: Final = (b"\x00\x00\x00\x15", b"\x80\x00\x00\x15")  # enquire_link and its answer
+
+
+class Entry(NamedTuple):
+    """One record: a PDU on a bind, or (as JSON) a webhook that was called."""
+
+    at: float
+    kind: int
+    name: str  # of the bind
+    payload: bytes
+
+
+class Journal:
+    """One process's files under `folder`; without a folder it keeps nothing."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        clock: Clock,
+        *,
+        keep_s: float,
+        most_octets: int,
+        file_octets: int = FILE_OCTETS,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._keep_s = keep_s
+        self._most_octets = most_octets
+        self._file_octets = file_octets
+        self._pending: deque[bytes] = deque()
+        self._file: Path | None = None
+        self._size = 0
+        self.dropped = 0
+
+    @property
+    def on(self) -> bool:
+        return self._folder is not None
+
+    def pdu(self, name: str, direction: str, data: bytes) -> None:
+        """A PDU went `out` or came `in` on a bind. Those that keep it alive are passed over."""
+        if data[4:8] in KEEPALIVES:
+            return
+        self._add(OUT if direction == "out" else IN, name.encode()[:255], data)
+
+    def call(self, facts: dict[str, object]) -> None:
+        """A webhook was called; `sid` is the message's."""
+        self._add(CALL, b"", orjson.dumps(facts))
+
+    def _add(self, kind: int, name: bytes, payload: bytes) -> None:
+        if self._folder is None:
+            return
+        if len(self._pending) >= PENDING_BOUND:
+            self.dropped += 1
+            return
+        head = HEAD.pack(self._clock.wall(), kind, len(name), len(payload))
+        self._pending.append(b"".join((head, name, payload)))
+
+    async def run(self) -> None:
+        """Write what gathers, until cancelled; then the rest."""
+        if self._folder is None:
+            await asyncio.Event().wait()
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await asyncio.to_thread(self.flush)
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered, and let old files go. Logs what the disk does not take."""
+        assert self._folder is not None
+        data = b"".join(self._pending.popleft() for _ in range(len(self._pending)))
+        try:
+            if data:
+                self._append(self._folder, data)
+            self._prune(self._folder)
+        except OSError as error:
+            log.warning("the journal of PDUs was not written: %s", error)
+
+    def _append(self, folder: Path, data: bytes) -> None:
+        if self._file is None or self._size >= self._file_octets:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = folder / f"{int(self._clock.wall() * 1000):015d}.journal"
+            self._size = 0
+        with self._file.open("ab") as out:
+            out.write(data)
+        self._size += len(data)
+
+    def _prune(self, folder: Path) -> None:
+        files = sorted(folder.glob("*.journal"))
+        total = sum(file.stat().st_size for file in files)
+        for file in files:
+            stat = file.stat()
+            if file == self._file or (
+                total <= self._most_octets and stat.st_mtime > self._clock.wall() - self._keep_s
+            ):
+                continue
+            total -= stat.st_size
+            file.unlink()
+
+    # Reading ------------------------------------------------------------------------------
+
+    async def find(
+        self,
+        needles: Iterable[bytes],
+        since: float,
+        until: float,
+        wanted: Callable[[Entry], bool] = lambda entry: True,
+    ) -> list[Entry]:
+        """Entries between two moments in which one of `needles` stands, by time; at most 1,000."""
+        if self._folder is None:
+            return []
+        await asyncio.to_thread(self.flush)
+        return await asyncio.to_thread(
+            self._find, self._folder, tuple(needles), since, until, wanted
+        )
+
+    def _find(
+        self,
+        folder: Path,
+        needles: tuple[bytes, ...],
+        since: float,
+        until: float,
+        wanted: Callable[[Entry], bool],
+    ) -> list[Entry]:
+        found: list[Entry] = []
+        for file in _between(sorted(folder.glob("*.journal")), since, until):
+            for _, entry in _scan(file, needles, since, until):
+                if wanted(entry):
+                    found.append(entry)
+                if len(found) >= MOST_FOUND:
+                    return found
+        return found
+
+    async def erase(self, needles: Iterable[bytes], since: float, until: float) -> int:
+        """Overwrite the payload of such entries: a text that was redacted is gone here too."""
+        if self._folder is None:
+            return 0
+        await asyncio.to_thread(self.flush)
+        return await asyncio.to_thread(self._erase, self._folder, tuple(needles), since, until)
+
+    def _erase(self, folder: Path, needles: tuple[bytes, ...], since: float, until: float) -> int:
+        erased = 0
+        for file in _between(sorted(folder.glob("*.journal")), since, until):
+            places = list(_scan(file, needles, since, until))
+            with file.open("r+b") as out:
+                for at, entry in places:
+                    name = entry.name.encode()
+                    out.seek(at)
+                    out.write(HEAD.pack(entry.at, ERASED, len(name), len(entry.payload)))
+                    out.seek(len(name), 1)
+                    out.write(bytes(len(entry.payload)))
+                    erased += 1
+        return erased
+
+
+def _between(files: list[Path], since: float, until: float) -> Iterator[Path]:
+    """Files that may hold entries of the time: one's name is the moment of its first."""
+    for index, file in enumerate(files):
+        begins = int(file.stem) / 1000 - FLUSH_S
+        ends = int(files[index + 1].stem) / 1000 if index + 1 < len(files) else float("inf")
+        if begins - FLUSH_S <= until and ends >= since:
+            yield file
+
+
+def _scan(
+    file: Path, needles: tuple[bytes, ...], since: float, until: float
+) -> Iterator[tuple[int, Entry]]:
+    """Records of one file in which a needle stands, with their places."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:  # pruned in the meantime
+        return
+    if not size:
+        return
+    with file.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if not any(data.find(needle) >= 0 for needle in needles):
+            return
+        at = 0
+        while at + HEAD.size <= len(data):
+            moment, kind, name_length, length = HEAD.unpack_from(data, at)
+            start = at + HEAD.size + name_length
+            if since <= moment <= until and kind != ERASED:
+                payload = data[start : start + length]
+                if any(needle in payload for needle in needles):
+                    name = data[at + HEAD.size : start].decode()
+                    yield at, Entry(moment, kind, name, payload)
+            at = start + length
