@@ -46,6 +46,7 @@ COLUMNS = (
     "send_at",
     "extras",
     "rule",
+    "operation_id",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.

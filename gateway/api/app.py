@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.api import deactivations
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
-from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
+from gateway.api.resources import Call, Deps
 from gateway.api.routes import RESOURCES, Resource
 from storage.pool import DatabaseUnavailable
 
@@ -164,7 +164,7 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
     async def endpoint(request: Request) -> Response:
         account_id, under_way = 0, 0
         try:
-            body = await _read(request)
+            body = await _read(request, resource.body_limit)
             call = Call(request, deps, body)
             under_way = deps.gate.enter(call.account.id)
             account_id = call.account.id
@@ -195,12 +195,12 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
     return endpoint
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     """The whole body, up to the limit. Raises ApiError 20413 (HTTP 413) above it."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > SINGLE_BODY_LIMIT:
+        if size > limit:
             raise ApiError(20413)
         chunks.append(chunk)
     return b"".join(chunks)

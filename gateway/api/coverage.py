@@ -310,6 +310,28 @@ OPERATIONS: Final = (
         "monitor.v1.alerts.list",
     ),
     Operation("GET", "/monitor/v1/Alerts/{sid}"),
+    Operation(
+        "POST",
+        "/comms/v1/Messages",
+        _all(State.DONE, "from to content schedule tags statusCallback"),
+        note="JSON; from.messagingServiceSid and statusCallback are ours",
+    ),
+    Operation("GET", "/comms/v1/Messages", _all(State.DONE, "operationId pageSize pageToken")),
+    Operation("GET", "/comms/v1/Messages/Operations/{operation}"),
+    Operation(
+        "GET",
+        "/comms/v1/Messages/Operations/{operation}/Errors",
+        _all(State.DONE, "pageSize pageToken"),
+    ),
+    Operation("POST", "/comms/v1/Messages/Operations/{operation}/Cancel", note=_OURS),
+    Operation("GET", "/comms/v1/Messages/{message}"),
+    Operation("GET", "/comms/v1/Messages/{message}/Receipts"),
+    Operation(
+        "POST",
+        "/preview/v1/Messages",
+        _all(State.DONE, "Messages From MessagingServiceSid Body StatusCallback"),
+        note="JSON; and the other parameters of a single send",
+    ),
 )
 
 ABSENT: Final = (

@@ -166,7 +166,7 @@ class Creation:
                 body = created_message(message, account.sid, service_sid)
                 answer(body, None, self.forecast.of(draft, self.clock.wall()))
             else:
-                answer(None, _accept_error(error), None)
+                answer(None, accept_error(error), None)
 
         try:
             if idempotency is None:
@@ -174,7 +174,7 @@ class Creation:
             else:
                 self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
         except (Overloaded, Unavailable) as error:
-            raise _accept_error(error) from None
+            raise accept_error(error) from None
 
     def _send_at(
         self, options: Options, account: Account, service: Service | None, now: float
@@ -297,7 +297,7 @@ def _check_callback(url: str) -> None:
     check_url(url, "StatusCallback", 21609)
 
 
-def _accept_error(error: Exception) -> ApiError:
+def accept_error(error: Exception) -> ApiError:
     if isinstance(error, Overloaded):
         return ApiError(20429, "more messages wait than can be stored soon", headers=RETRY_AFTER_S)
     if isinstance(error, Unavailable):

@@ -34,12 +34,13 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import check_form_type, parse_form
 from gateway.api.limits import Gate
 from gateway.api.render import iso8601_of
-from gateway.api.resources import SINGLE_BODY_LIMIT
+from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT
 from gateway.dispatch.forecast import Outlook
 
 log = logging.getLogger(__name__)
 
 HOT = re.compile(rb"^(?:/api)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
+BULK: Final = re.compile(rb"(?:/(?:comms|preview))?/v1/Messages$")
 
 IDEMPOTENCY: Final = frozenset({b"idempotency-key", b"i-twilio-idempotency-token"})
 
@@ -287,8 +288,10 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 return
             request = self._fast_request()
             if request is None:
+                bulk = BULK.match(self.url.partition(b"?")[0])
+                limit = BULK_BODY_LIMIT if bulk else SINGLE_BODY_LIMIT
                 for name, value in self.headers:
-                    if name == b"content-length" and int(value) > SINGLE_BODY_LIMIT:
+                    if name == b"content-length" and int(value) > limit:
                         raise self._stop(ApiError(20413))
                 super().on_headers_complete()
             else:

@@ -27,6 +27,7 @@ from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
+BULK_BODY_LIMIT = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from gateway.api import (
     applications,
     carriers,
     channel_senders,
+    comms,
     deactivations,
     explain,
     inventory,
     keys,
     messages,
+    mini_bulk,
     numbers,
     pools,
     services,
@@ -27,7 +29,7 @@ from gateway.api import (
     test_credentials,
     tokens,
 )
-from gateway.api.resources import Handler
+from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
 SERVICES: Final = "/messaging/v1/Services"
@@ -40,6 +42,7 @@ class Resource(NamedTuple):
     post: Handler | None = None
     delete: Handler | None = None
     tested: Handler | None = None  # POST with test credentials
+    body_limit: int = SINGLE_BODY_LIMIT  # octets
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -167,4 +170,11 @@ RESOURCES: Final = (
         post=carriers.update,
         delete=carriers.delete,
     ),
+    Resource("/comms/v1/Messages", get=comms.list_, post=comms.create, body_limit=BULK_BODY_LIMIT),
+    Resource("/comms/v1/Messages/Operations/{operation}", get=comms.operation),
+    Resource("/comms/v1/Messages/Operations/{operation}/Errors", get=comms.errors),
+    Resource("/comms/v1/Messages/Operations/{operation}/Cancel", post=comms.cancel),
+    Resource("/comms/v1/Messages/{message}", get=comms.fetch),
+    Resource("/comms/v1/Messages/{message}/Receipts", get=comms.receipts),
+    Resource("/preview/v1/Messages", post=mini_bulk.create, body_limit=BULK_BODY_LIMIT),
 )

@@ -120,7 +120,7 @@ class Acceptor:
         """
         if not self.available or self._closed:
             raise Unavailable
-        if self.backlog + len(drafts) > BACKLOG:
+        if self.backlog >= BACKLOG:  # so a bulk unit, whole or not at all, always gets its turn
             raise Overloaded
         self.backlog += len(drafts)
         self._waiting.append(Unit(drafts, done, also, key))
@@ -232,7 +232,10 @@ class Acceptor:
         if not drafts:
             return
         messages = [draft.message for draft in drafts]
-        self._admission.choose(drafts, known)
+        for at in range(0, len(drafts), BATCH):
+            self._admission.choose(drafts[at : at + BATCH], known)
+            if len(drafts) > BATCH:
+                await asyncio.sleep(0)  # a bulk unit must not hold up everything else
         claimed: list[Message] = []
         try:
             keys = [unit.key for unit in units if unit.key is not None]

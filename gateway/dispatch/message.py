@@ -105,6 +105,7 @@ class Message:
         "flags",
         "handling",
         "id",
+        "operation_id",
         "outstanding",
         "priority",
         "queued_at",
@@ -160,6 +161,7 @@ class Message:
         """Create parameters that few messages have, by API field name."""
         self.priority = 0
         self.reference = 0
+        self.operation_id: Id | None = None  # of the bulk send that it came with
         self.rule = -1  # which of the selector's rules chose the sender; -1: none did
         self.unassign()
 

@@ -58,6 +58,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         moment(message.send_at),
         message.extras,
         message.rule if message.rule >= 0 else None,
+        message.operation_id,
     )
 
 

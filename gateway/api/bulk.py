@@ -1,0 +1,91 @@
+"""Many recipients in one request, accepted as one (twilio-api §11).
+
+Each becomes an ordinary message by the same validation as a single send; all are stored by one
+transaction, or none is. An error that is a recipient's own leaves that recipient out; any other
+refuses the whole request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.api.create_message import accept_error
+from gateway.api.errors import ApiError
+from gateway.api.forms import Form
+from gateway.api.resources import Call
+from gateway.dispatch.accept import Also, Overloaded, Unavailable
+from gateway.dispatch.draft import Draft
+
+SLICE: Final = 250  # recipients between two turns of the event loop
+# Errors that are about a recipient, and not about the request.
+RECIPIENTS_OWN: Final = frozenset(
+    {21211, 21265, 21266, 21268, 21408, 21610, 21612, 21614, 21617, 21602, 21657, 63007}
+)
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A recipient for whom no message is made."""
+
+    to: str
+    error: ApiError
+
+
+@dataclass(slots=True)
+class Batch:
+    drafts: list[Draft] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+async def drafts_of(
+    call: Call, shared: dict[str, list[str]], recipients: Iterable[tuple[str, str | None]]
+) -> Batch:
+    """Validate (to, body) pairs with the parameters that all share. Raises ApiError."""
+    creation, batch = call.deps.creation, Batch()
+    for number, (to, body) in enumerate(recipients, start=1):
+        values = {**shared, "To": [to]}
+        if body is not None:
+            values["Body"] = [body]
+        try:
+            draft = creation.draft(call.account, Form(values))
+        except ApiError as error:
+            if error.code not in RECIPIENTS_OWN:
+                raise
+            batch.refusals.append(Refusal(to, error))
+            continue
+        draft.told_at_once = False  # a blocked recipient fails by itself
+        batch.drafts.append(draft)
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return batch
+
+
+async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) -> None:
+    """Store them all, in one transaction with `also`. Raises ApiError when none is."""
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(error: Exception | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(accept_error(error))
+        else:
+            outcome.set_result(None)
+
+    try:
+        call.deps.creation.acceptor.submit(drafts, done, also)
+    except (Overloaded, Unavailable) as error:
+        raise accept_error(error) from None
+    await outcome
+
+
+def text_list(value: Any, name: str) -> list[str]:
+    """One text or several, as a parameter's values. Raises ApiError 20001."""
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if not isinstance(one, str | int | float | bool):
+            raise ApiError(20001, f"{name} must be a text")
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]

@@ -1,0 +1,87 @@
+"""`{{ name }}` in bulk texts: the part of Liquid that fills in a recipient's variables. Pure.
+
+Output tags with the filters `default`, `upcase`, `downcase`, `capitalize`, `strip`. A variable that
+a recipient lacks is empty, as in Liquid. Tags (`{% … %}`) are refused: a text with logic is a
+template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_OUTPUT: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+_PIECE: Final = re.compile(
+    r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*(?::\s*(\"[^\"]*\"|'[^']*'|[0-9.]+)\s*)?$"
+)
+_FILTERS: Final[dict[str, Callable[[str], str]]] = {
+    "upcase": str.upper,
+    "downcase": str.lower,
+    "capitalize": str.capitalize,
+    "strip": str.strip,
+}
+
+
+class LiquidError(ValueError):
+    """The text is no template of this kind; says what and where."""
+
+
+class Template:
+    """A text, read once and filled in for each recipient."""
+
+    def __init__(self, text: str) -> None:
+        """Raises LiquidError."""
+        if "{%" in text:
+            raise LiquidError("tags ({% … %}) are not supported")
+        self._parts: list[str | tuple[str, list[tuple[str, str | None]]]] = []
+        at = 0
+        for found in _OUTPUT.finditer(text):
+            self._parts.append(text[at : found.start()])
+            self._parts.append(_expression(found[1]))
+            at = found.end()
+        if "{{" in text[at:]:
+            raise LiquidError("a {{ has no }}")
+        self._parts.append(text[at:])
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is the same for everybody."""
+        return len(self._parts) == 1
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        return "".join(
+            part if isinstance(part, str) else _value(part, variables) for part in self._parts
+        )
+
+
+def _expression(text: str) -> tuple[str, list[tuple[str, str | None]]]:
+    pieces = []
+    for piece in text.split("|"):
+        found = _PIECE.match(piece)
+        if found is None:
+            raise LiquidError(f"{{{{ {text[:60]} }}}} can't be read")
+        argument = found[2]
+        if argument is not None and argument[0] in "\"'":
+            argument = argument[1:-1]
+        pieces.append((found[1], argument))
+    (name, argument), *filters = pieces
+    if argument is not None:
+        raise LiquidError(f"{{{{ {text[:60]} }}}} can't be read")
+    for used, given in filters:
+        if used != "default" and used not in _FILTERS:
+            raise LiquidError(f"there is no filter {used!r}")
+        if (used == "default") is (given is None):
+            raise LiquidError(f"the filter {used!r} takes {'one' if given is None else 'no'} value")
+    return name, filters
+
+
+def _value(
+    expression: tuple[str, list[tuple[str, str | None]]], variables: Mapping[str, Any]
+) -> str:
+    name, filters = expression
+    value = variables.get(name)
+    text = "" if value is None else str(value)
+    for used, argument in filters:
+        text = text or argument or "" if used == "default" else _FILTERS[used](text)
+    return text

@@ -1,0 +1,95 @@
+"""Bulk operations, and the messages that each made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from storage.ids import Id
+from storage.pool import Connection, Pool, Row
+
+INSERT = """
+INSERT INTO bulk_operations
+       (id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+FETCH = "SELECT * FROM bulk_operations WHERE id = $1 AND account_id = $2"
+
+BY_KEY = """
+SELECT * FROM bulk_operations
+ WHERE account_id = $1 AND idempotency_key = $2 AND created_at > now() - interval '24 hours'
+"""
+
+FORGET_KEYS = """
+UPDATE bulk_operations SET idempotency_key = NULL
+ WHERE account_id = $1 AND idempotency_key = $2 AND created_at <= now() - interval '24 hours'
+"""
+
+COUNTS = "SELECT status, count(*) AS messages FROM messages WHERE operation_id = $1 GROUP BY status"
+
+PAGE = """
+SELECT * FROM messages
+ WHERE account_id = $1 AND ($2::uuid IS NULL OR operation_id = $2)
+   AND operation_id IS NOT NULL AND ($3::uuid IS NULL OR id < $3)
+ ORDER BY id DESC LIMIT $4
+"""
+
+# What has not ended; whether it can still be taken back, the cancel of each decides.
+UNENDED = """
+SELECT id FROM messages
+ WHERE operation_id = $1 AND status < $2 AND ($3::uuid IS NULL OR id > $3)
+ ORDER BY id LIMIT $4
+"""
+
+CANCELED = "UPDATE bulk_operations SET canceled_at = coalesce(canceled_at, now()) WHERE id = $1"
+
+
+async def insert(
+    connection: Connection,
+    id: Id,
+    account_id: int,
+    *,
+    send_at: datetime | None,
+    recipients: int,
+    unaddressable: list[dict[str, Any]],
+    tags: dict[str, str] | None,
+    idempotency_key: str | None,
+    digest: bytes | None,
+) -> None:
+    """Raises UniqueViolation when the key was used by another operation of the last day."""
+    if idempotency_key is not None:
+        await connection.execute(FORGET_KEYS, account_id, idempotency_key)
+    await connection.execute(
+        INSERT, id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest
+    )
+
+
+async def fetch(pool: Pool, account_id: int, id: Id) -> Row | None:
+    return await pool.fetchrow(FETCH, id, account_id)
+
+
+async def by_key(pool: Pool, account_id: int, key: str) -> Row | None:
+    """The operation that used an idempotency key within 24 hours."""
+    return await pool.fetchrow(BY_KEY, account_id, key)
+
+
+async def counts(pool: Pool, id: Id) -> dict[int, int]:
+    """How many of an operation's messages have which status."""
+    return {row["status"]: row["messages"] for row in await pool.fetch(COUNTS, id)}
+
+
+async def page(
+    pool: Pool, account_id: int, operation_id: Id | None, *, before: Id | None, most: int
+) -> list[Row]:
+    """Messages of bulk operations, newest first, below the id `before`."""
+    return await pool.fetch(PAGE, account_id, operation_id, before, most)
+
+
+async def unended(pool: Pool, id: Id, *, sent: int, after: Id | None, most: int) -> list[Id]:
+    """Messages of an operation whose status is below `sent`, in their order."""
+    return [row["id"] for row in await pool.fetch(UNENDED, id, sent, after, most)]
+
+
+async def canceled(pool: Pool, id: Id) -> None:
+    await pool.execute(CANCELED, id)

@@ -1,0 +1,229 @@
+"""Bulk sends in both shapes: one accept, a receipt for each recipient, operations (§11)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pools import Pool
+from testing import GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
+
+from gateway.api.crockford import id_of, text_of
+from smpp.smsc import Smsc
+from storage.ids import id_from_hex
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+NUMBER = "+447700900311"
+
+
+@pytest.fixture
+async def pool(gateway: GatewayUnderTest, smsc: Smsc) -> Pool:
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(NUMBER)
+    return pool
+
+
+def to(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"address": f"+4474009{n:05d}", "channel": "PHONE", **more} for n in range(count)]
+
+
+async def comms(sdk: Sdk, method: str, path: str, **request: Any) -> tuple[int, Any]:
+    return await sdk.operate(method, f"/comms/v1/Messages{path}", **request)
+
+
+async def completed(sdk: Sdk, name: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            _, operation = await comms(sdk, "GET", f"/Operations/{name}")
+            if operation["status"] in ("COMPLETED", "CANCELED"):
+                return operation
+            await asyncio.sleep(0.05)
+
+
+async def test_a_thousand_recipients_are_one_operation(
+    pool: Pool, smsc: Smsc, receiver: Receiver
+) -> None:
+    recipients = [
+        {"address": f"+4474009{n:05d}", "variables": {"name": f"N{n}"}} for n in range(1_000)
+    ]
+    request = {
+        "from": {"messagingServiceSid": pool.sid},
+        "to": [*recipients, {"address": "nobody"}],
+        "content": {"text": "Hi {{ name | upcase }}, {{ rest | default: 'bye' }}"},
+        "tags": {"campaign": "spring"},
+        "statusCallback": receiver.url,
+    }
+    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    assert status == 202
+    operation = await completed(pool.sdk, accepted["operationId"])
+    assert accepted["operationLocation"].endswith(accepted["operationId"])
+    stats = operation["stats"]
+    assert (stats["total"], stats["attempts"], stats["unaddressable"]) == (1_001, 1_000, 1)
+    assert (stats["delivered"], operation["tags"]) == (1_000, {"campaign": "spring"})
+    texts = {json.loads(line)["text"] for line in smsc.ledger.lines()}
+    assert texts == {f"Hi N{n}, bye" for n in range(1_000)}
+
+    _, failed = await comms(pool.sdk, "GET", f"/Operations/{operation['id']}/Errors")
+    assert failed["errors"] == [
+        {"address": "nobody", "code": 21211, "message": failed["errors"][0]["message"]}
+    ]
+    query = f"?operationId={operation['id']}&pageSize=700"
+    _, first = await comms(pool.sdk, "GET", query)
+    token = first["pagination"]["next"]
+    _, second = await comms(pool.sdk, "GET", f"{query}&pageToken={token}")
+    assert (len(first["messages"]), len(second["messages"])) == (700, 300)
+    assert second["pagination"]["next"] is None
+
+    one = first["messages"][0]
+    assert (await comms(pool.sdk, "GET", f"/{one['id']}"))[1] == one
+    _, receipts = await comms(pool.sdk, "GET", f"/{one['id']}/Receipts")
+    assert [step["status"] for step in receipts["receipts"]] == ["QUEUED", "SENT", "DELIVERED"]
+    ordinary = await pool.sdk.fetch(one["messageSid"])
+    assert (ordinary.status, ordinary.messaging_service_sid) == ("delivered", pool.sid)
+    await receiver.has([one["messageSid"]])
+
+
+async def test_ten_thousand_are_taken_and_one_more_is_not(pool: Pool) -> None:
+    request = {"from": {"address": NUMBER}, "content": {"text": "x"}}
+    status, body = await comms(pool.sdk, "POST", "", json={**request, "to": to(10_001)})
+    assert (status, body["code"]) == (400, 20001)
+    status, body = await comms(pool.sdk, "POST", "", json={**request, "to": to(10_000)})
+    assert status == 202
+    operation = await completed(pool.sdk, body["operationId"])
+    assert operation["stats"]["delivered"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"from": "x"}, 20001),
+        ({"from": {}}, 20001),
+        ({"from": {"address": NUMBER, "senderId": NUMBER}}, 20001),
+        ({"from": {"address": "+447700900999"}}, 21659),
+        ({"from": {"address": NUMBER, "channel": "RCS"}}, 63007),
+        ({"to": []}, 20001),
+        ({"to": [{"address": 5}]}, 20001),
+        ({"to": [{"address": "+447400900000", "variables": 5}]}, 20001),
+        ({"content": {}}, 21619),
+        ({"content": {"text": "{{ name"}}, 20001),
+        ({"content": {"text": "{% if x %}"}}, 20001),
+        ({"content": {"text": "{{ a | nothing }}"}}, 20001),
+        ({"schedule": {"sendAt": "tomorrow"}}, 35118),
+        ({"statusCallback": "nowhere"}, 21609),
+        ({"tags": {str(n): "x" for n in range(11)}}, 20422),
+        ({"more": 1}, 20001),
+    ],
+)
+async def test_what_is_wrong_with_a_request_refuses_all_of_it(
+    pool: Pool, change: dict[str, Any], code: int
+) -> None:
+    request = {"from": {"address": NUMBER}, "to": to(3), "content": {"text": "x"}, **change}
+    status, body = await comms(pool.sdk, "POST", "", json=request)
+    assert (status // 100, body["code"]) == (4, code)
+    assert await pool.sdk.call(pool.sdk.client.messages.list) == []
+
+
+async def test_a_schedule_waits_and_is_taken_back_as_a_whole(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    gateway = await start_gateway(smsc.port, scheduling={"least_s": 0})
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(NUMBER)
+    request = {
+        "from": {"senderPoolId": pool.sid},
+        "to": to(20),
+        "content": {"text": "later"},
+        "schedule": {"sendAt": ["2026-12-20T10:00:00Z"]},
+    }
+    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    assert status == 202, accepted
+    name = accepted["operationId"]
+    _, operation = await comms(pool.sdk, "GET", f"/Operations/{name}")
+    assert (operation["status"], operation["stats"]["scheduled"]) == ("SCHEDULED", 20)
+    status, operation = await comms(pool.sdk, "POST", f"/Operations/{name}/Cancel")
+    assert (status, operation["status"], operation["stats"]["canceled"]) == (200, "CANCELED", 20)
+
+
+async def test_a_key_makes_a_repeated_operation_one(pool: Pool) -> None:
+    request = {"from": {"address": NUMBER}, "to": to(5), "content": {"text": "x"}}
+    headers = {"Idempotency-Key": "bulk-1"}
+    first = await comms(pool.sdk, "POST", "", json=request, headers=headers)
+    again = await comms(pool.sdk, "POST", "", json=request, headers=headers)
+    assert first == again
+    other = {**request, "content": {"text": "y"}}
+    status, body = await comms(pool.sdk, "POST", "", json=other, headers=headers)
+    assert (status, body["code"]) == (409, 20409)
+    await completed(pool.sdk, first[1]["operationId"])
+    assert len(await pool.sdk.call(pool.sdk.client.messages.list)) == 5
+
+
+async def test_an_accepted_operation_survives_a_kill(
+    database_url: str, smsc: Smsc, tmp_path: Path
+) -> None:
+    process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
+    await process.start()
+    sdk = await Sdk.provisioned(process.base_url)
+    request = {
+        "from": {"messagingServiceSid": sdk.service_sid},
+        "to": to(3_000),
+        "content": {"text": "x"},
+    }
+    status, accepted = await comms(sdk, "POST", "", json=request)
+    assert status == 202
+    await process.kill()
+    await process.start()
+    operation = await completed(sdk, accepted["operationId"])
+    assert operation["stats"]["delivered"] == 3_000
+    await process.stop()
+
+
+async def test_the_small_shape_names_every_recipient_once(pool: Pool) -> None:
+    request = {
+        "Messages": [{"To": "+447400900001"}, {"To": "x"}, {"To": "+447400900002", "Body": "own"}],
+        "From": NUMBER,
+        "Body": "shared",
+    }
+    status, body = await pool.sdk.operate("POST", "/preview/v1/Messages", json=request)
+    assert status == 200
+    assert (body["total_message_count"], body["success_count"], body["error_count"]) == (3, 2, 1)
+    assert body["failed_message_receipts"][0]["error_code"] == 21211
+    ends = [
+        await pool.sdk.reaches(receipt["sid"], "delivered") for receipt in body["message_receipts"]
+    ]
+    assert [(end.to, end.body) for end in ends] == [
+        ("+447400900001", "shared"),
+        ("+447400900002", "own"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        ([], 35133),
+        ("x", 35133),
+        ([{"Body": "x"}], 35133),
+        ([{"To": "+447400900001"}, {"To": "+44 7400 900001"}], 35134),
+        ([{"To": f"+4474009{n:05d}"} for n in range(101)], 35133),
+        ([{"To": "+447400900001", "ContentVariables": "{}"}], 35127),
+    ],
+)
+async def test_the_small_shape_refuses_what_is_no_list_of_recipients(
+    pool: Pool, messages: Any, code: int
+) -> None:
+    request = {"Messages": messages, "From": NUMBER, "Body": "x"}
+    status, body = await pool.sdk.operate("POST", "/preview/v1/Messages", json=request)
+    assert (status, body["code"]) == (400, code)
+
+
+def test_ids_are_named_and_read_back() -> None:
+    id = id_from_hex("ff" * 16)
+    text = text_of("comms_message", id)
+    assert text == "comms_message_7" + "z" * 25
+    assert id_of("comms_message", text) == id
+    for wrong in ("comms_operation_7" + "z" * 25, text[:-1], text[:-1] + "u", "x"):
+        assert id_of("comms_message", wrong) is None
+    assert id_of("comms_message", "comms_message_8" + "z" * 25) is None
