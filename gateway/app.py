@@ -26,11 +26,12 @@ from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.pipeline import Pipeline
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.judge import Judge
-from gateway.inbound.optout import OptOuts, network_could
+from gateway.inbound.optout import OptOuts
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
 from gateway.observe.journal import Journal
+from gateway.opt_out.scope import network_could
 from gateway.settings import ConfigurationError, Settings
 from gateway.takeover.authority import Authority, AuthorityError
 from gateway.takeover.listeners import Listeners

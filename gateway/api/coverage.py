@@ -40,7 +40,9 @@ _API: Final = "/api/2010-04-01"
 _ACCOUNT: Final = f"{_API}/Accounts/{{account}}"
 _SERVICES: Final = "/messaging/v1/Services"
 _SERVICE: Final = f"{_SERVICES}/{{service}}"
+_OPT_OUTS: Final = "/messaging/v3/OptOuts"
 _OURS: Final = "ours"
+_V3: Final = "its verbs are not published: these are ours"
 
 _CREATE_MESSAGE: Final = {
     **_all(
@@ -115,6 +117,7 @@ _SHORT_CODE: Final = {
     ),
     **_all(State.IGNORED, "ApiVersion"),
 }
+_OPT_OUT: Final = _all(State.DONE, "FriendlyName MessagingServiceSid Enabled")
 _ALPHA: Final = _all(State.DONE, "AlphaSender CarrierName SmsMps")
 
 
@@ -302,6 +305,44 @@ OPERATIONS: Final = (
         "/messaging/v1/Deactivations",
         _all(State.DONE, "Date"),
         "messaging.v1.deactivations().fetch",
+    ),
+    *(
+        Operation("GET", f"{_OPT_OUTS}{path}", note=_V3)
+        for path in (
+            "",
+            "/DefaultKeywordsMessages",
+            "/Configurations/Languages",
+            "/Configurations/MessageTypes",
+            "/{sid}",
+            "/{sid}/Keywords",
+            "/{sid}/Messages",
+            "/{sid}/MessageTypes",
+        )
+    ),
+    Operation("POST", _OPT_OUTS, _OPT_OUT, note=_V3),
+    Operation("POST", f"{_OPT_OUTS}/{{sid}}", _OPT_OUT, note=_V3),
+    Operation("DELETE", f"{_OPT_OUTS}/{{sid}}", note=_V3),
+    Operation(
+        "POST",
+        f"{_OPT_OUTS}/{{sid}}/Keywords",
+        _all(State.DONE, "KeywordType MessageType Keywords"),
+        note=_V3,
+    ),
+    Operation(
+        "POST",
+        f"{_OPT_OUTS}/{{sid}}/Messages",
+        _all(State.DONE, "KeywordType MessageType Message"),
+        note=_V3,
+    ),
+    Operation(
+        "POST",
+        f"{_OPT_OUTS}/{{sid}}/MessageTypes",
+        _all(State.DONE, "MessageType Languages"),
+        note=_V3,
+    ),
+    *(
+        Operation("PUT", f"{_OPT_OUTS}/{{sid}}/{path}", note="JSON: the whole list")
+        for path in ("Keywords", "Messages", "MessageTypes")
     ),
     Operation(
         "GET",

@@ -22,6 +22,8 @@ from gateway.api import (
     messages,
     mini_bulk,
     numbers,
+    opt_out_entries,
+    opt_outs,
     pools,
     services,
     short_codes,
@@ -34,19 +36,26 @@ from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
 SERVICES: Final = "/messaging/v1/Services"
 SERVICE: Final = f"{SERVICES}/{{service}}"
+OPT_OUTS: Final = "/messaging/v3/OptOuts"
 
 
 class Resource(NamedTuple):
     path: str
     get: Handler | None = None
     post: Handler | None = None
+    put: Handler | None = None
     delete: Handler | None = None
     tested: Handler | None = None  # POST with test credentials
     body_limit: int = SINGLE_BODY_LIMIT  # octets
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        given = (("GET", self.get), ("POST", self.post), ("DELETE", self.delete))
+        given = (
+            ("GET", self.get),
+            ("POST", self.post),
+            ("PUT", self.put),
+            ("DELETE", self.delete),
+        )
         return {method: handler for method, handler in given if handler is not None}
 
 
@@ -147,6 +156,18 @@ RESOURCES: Final = (
         get=services.no_campaign,
         delete=services.no_campaign,
     ),
+    Resource(OPT_OUTS, get=opt_outs.list_, post=opt_outs.create),
+    Resource(f"{OPT_OUTS}/DefaultKeywordsMessages", get=opt_out_entries.defaults),
+    Resource(f"{OPT_OUTS}/Configurations/Languages", get=opt_out_entries.languages),
+    Resource(f"{OPT_OUTS}/Configurations/MessageTypes", get=opt_out_entries.message_types),
+    Resource(
+        f"{OPT_OUTS}/{{sid}}", get=opt_outs.fetch, post=opt_outs.update, delete=opt_outs.delete
+    ),
+    *(
+        Resource(f"{OPT_OUTS}/{{sid}}/{one.path}", get=one.list_, post=one.post, put=one.put)
+        for one in opt_out_entries.COLLECTIONS
+    ),
+    Resource("/tandem/v1/OptOuts/{sid}/Disable", post=opt_outs.disable),
     Resource("/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create),
     Resource(
         "/tandem/v1/ChannelSenders/{sid}",

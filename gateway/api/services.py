@@ -84,16 +84,21 @@ LINKS = {
 }
 
 
-def render(service: Service, account_sid: str, origin: str) -> dict[str, Any]:
-    url = f"{origin}/v1/Services/{service.sid}"
+def render(call: Call, service: Service) -> dict[str, Any]:
+    url = f"{call.origin}/v1/Services/{service.sid}"
+    config = call.deps.directory.opt_out_configs.get(service.id)
     return {
         "sid": service.sid,
-        "account_sid": account_sid,
+        "account_sid": call.account.sid,
         "friendly_name": service.friendly_name,
         "date_created": iso8601(service.created_at),
         "date_updated": iso8601(service.updated_at),
         **{name: service.settings.get(name, default) for name, default in DEFAULTS.items()},
         "inbound_behavior": service.inbound_behavior,
+        "advanced_opt_out": {
+            "sid": config.sid if config is not None else None,
+            "enabled": config is not None and config.enabled,
+        },
         "us_app_to_person_registered": False,
         "url": url,
         "links": {name: f"{url}/{path}" for name, path in LINKS.items()},
@@ -111,7 +116,7 @@ async def create(call: Call) -> Response:
     }
     await change(call.deps, lambda connection: config_rows.insert_service(connection, values))
     service = call.deps.directory.services[sid]
-    return answer(render(service, call.account.sid, call.origin), 201)
+    return answer(render(call, service), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -123,12 +128,12 @@ async def list_(call: Call) -> Response:
     request = call.page
     rest = in_memory(services, request, lambda service: service.sid)
     page, token = cut(rest, request, lambda service: service.sid)
-    rows = [render(service, call.account.sid, call.origin) for service in page]
+    rows = [render(call, service) for service in page]
     return answer(envelope_v1("services", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(service_of(call), call.account.sid, call.origin))
+    return answer(render(call, service_of(call)))
 
 
 async def update(call: Call) -> Response:
@@ -140,7 +145,7 @@ async def update(call: Call) -> Response:
         call.deps, lambda connection: config_rows.update_service(connection, service.id, values)
     )
     changed = call.deps.directory.services[service.sid]
-    return answer(render(changed, call.account.sid, call.origin))
+    return answer(render(call, changed))
 
 
 async def delete(call: Call) -> Response:

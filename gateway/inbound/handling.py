@@ -8,24 +8,16 @@ keyword it was, and whether an app with Advanced Opt-Out is told (`OptOutType`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from gateway.dispatch.directory import SenderRecord, Service
+from gateway.opt_out.keywords import Keyword
 
 WEBHOOK = 1  # its webhook is owed
 _KEYWORD_SHIFT = 2  # bits 2 and 3
 _KEYWORD_MASK = 3 << _KEYWORD_SHIFT
 ADVANCED = 16  # the keyword's type is told to the webhook
-
-
-class Keyword(IntEnum):
-    """What an inbound text asks for (messaging-services §7)."""
-
-    NONE = 0
-    STOP = 1
-    START = 2
-    HELP = 3
 
 
 def handling(*, webhook: bool, keyword: Keyword = Keyword.NONE, told: bool = False) -> int:

@@ -17,12 +17,20 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Direction, Flag, Message
 from gateway.dispatch.route import Router
 from gateway.dispatch.rows import insert_row
-from gateway.inbound.handling import Keyword
-from gateway.inbound.keywords import NO_EFFECT, Book, Effect, Match, default_book, effect
-from gateway.inbound.opt_out_book import book_of
+from gateway.opt_out.book import book_of
+from gateway.opt_out.keywords import (
+    NO_EFFECT,
+    Book,
+    Effect,
+    Keyword,
+    Match,
+    default_book,
+    effect,
+)
+from gateway.opt_out.scope import scope_of
 from gateway.routing.destination import parse_destination
 from gateway.routing.pool import SenderKind
-from gateway.routing.question import TOLL_FREE_REACH, Channel
+from gateway.routing.question import Channel
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
@@ -177,14 +185,3 @@ class OptOuts:
         draft = Draft(message, destination, sender=record)
         self._router.give(draft, record.sender)
         return draft
-
-
-def scope_of(record: SenderRecord) -> int:
-    """What a STOP to a number blocks: its service, or the pair with a number in none (§7.2)."""
-    return record.service_id if record.service_id is not None else -record.sender.id
-
-
-def network_could(record: SenderRecord) -> bool:
-    """Whether a number is of the kind whose network takes STOP and START itself (§7.4)."""
-    sender = record.sender
-    return sender.kind is SenderKind.TOLL_FREE and (sender.country or "US") in TOLL_FREE_REACH

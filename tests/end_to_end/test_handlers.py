@@ -14,7 +14,8 @@ from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, until
 from twilio.twiml.messaging_response import MessagingResponse
 
 from gateway.dispatch.rows import from_row
-from gateway.inbound.handling import Keyword, handling
+from gateway.inbound.handling import handling
+from gateway.opt_out.keywords import Keyword
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

@@ -13,7 +13,7 @@ import pytest
 from testing import NUMBERS, GatewayUnderTest, Receiver, Sdk, until
 from twilio.base.exceptions import TwilioRestException
 
-from gateway.inbound.keywords import default_entries
+from gateway.opt_out.keywords import default_entries
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 HANDSET = "+447700900500"

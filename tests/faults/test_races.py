@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from testing import NUMBERS, GatewayProcess, Sdk, basic, free_port, sdk_client, until
 
-from gateway.inbound.keywords import default_entries
+from gateway.opt_out.keywords import default_entries
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 ROUNDS = 200

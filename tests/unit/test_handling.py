@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from gateway.inbound.handling import WEBHOOK, Keyword, handling, keyword_of, opt_out_type
+from gateway.inbound.handling import WEBHOOK, handling, keyword_of, opt_out_type
+from gateway.opt_out.keywords import Keyword
 
 
 @pytest.mark.parametrize(("keyword", "told"), list(itertools.product(Keyword, (False, True))))

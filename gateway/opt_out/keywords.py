@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from gateway import data
-from gateway.inbound.handling import Keyword
 
 ANY: Final = "ALL"  # country or language
 _QUOTES: Final = "\"'“”‘’«»„`"
@@ -24,6 +24,15 @@ _JOINED: Final = {"stop all": "stopall", "opt out": "optout", "opt-out": "optout
 # What a toll-free network undoes a block with: `YES` and the like cannot (§7.4).
 _NETWORK_START: Final = frozenset({"start", "unstop"})
 ONLY_FOR_BLOCKED: Final = "yes"  # by default an ordinary word, unless there is a block to undo
+
+
+class Keyword(IntEnum):
+    """What an inbound text asks for (messaging-services §7)."""
+
+    NONE = 0
+    STOP = 1
+    START = 2
+    HELP = 3
 
 
 class Entry(NamedTuple):

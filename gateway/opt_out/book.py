@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from gateway.dispatch.directory import OptOutConfig
-from gateway.inbound.handling import Keyword
-from gateway.inbound.keywords import ANY, Book, Entry, default_entries, normal, reserved
+from gateway.opt_out.keywords import (
+    ANY,
+    Book,
+    Entry,
+    Keyword,
+    default_entries,
+    normal,
+    reserved,
+)
 
 
 def book_of(config: OptOutConfig) -> Book:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.inbound.handling import Keyword
-from gateway.inbound.keywords import (
+from gateway.opt_out.keywords import (
     ANY,
     NO_EFFECT,
     Book,
     Effect,
     Entry,
+    Keyword,
     default_book,
     effect,
     languages,

@@ -1,0 +1,1 @@
+"""Which texts are keywords, whose they are, and what a block covers."""
