@@ -19,7 +19,7 @@ from gateway.api.app import FrontSettings, build_app
 from gateway.api.create_message import Creation, ScheduleRules
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
-from gateway.api.limits import Gate
+from gateway.api.limits import Gate, Quota
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.forecast import Forecast
@@ -54,6 +54,7 @@ from storage.pool import (
 
 log = logging.getLogger(__name__)
 
+BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
 DRAIN_S = 5.0  # a stop waits so long for the carriers' answers
 
 
@@ -183,6 +184,7 @@ class Gateway:
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
+            bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
             cancel=pipeline.canceler.cancel,
         )
         front = FrontSettings(

@@ -192,6 +192,15 @@ OPERATIONS: Final = (
         "POST", f"{_ACCOUNT}/Keys/{{sid}}.json", _all(State.DONE, "FriendlyName"), "keys().update"
     ),
     Operation("DELETE", f"{_ACCOUNT}/Keys/{{sid}}.json"),
+    *(
+        Operation(
+            "POST",
+            f"/accounts/v1/{name}/Bulk",
+            _all(State.DONE if name == "Consents" else State.STORED, "Items"),
+            f"accounts.v1.bulk_{name.lower()}.create",
+        )
+        for name in ("Consents", "Contacts")
+    ),
     Operation("POST", "/accounts/v1/AuthTokens/Secondary"),
     Operation("DELETE", "/accounts/v1/AuthTokens/Secondary"),
     Operation("POST", "/accounts/v1/AuthTokens/Promote"),

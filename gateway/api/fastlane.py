@@ -40,7 +40,7 @@ from gateway.dispatch.forecast import Outlook
 log = logging.getLogger(__name__)
 
 HOT = re.compile(rb"^(?:/api)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
-BULK: Final = re.compile(rb"(?:/(?:comms|preview))?/v1/Messages$")
+BULK: Final = re.compile(rb"(?:/(?:comms|preview))?/v1/Messages$|/tandem/v1/OptOuts/Import$")
 
 IDEMPOTENCY: Final = frozenset({b"idempotency-key", b"i-twilio-idempotency-token"})
 

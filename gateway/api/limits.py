@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -64,3 +65,26 @@ class Gate:
             f"Too Many Requests: {what}",
             headers={"Retry-After": str(min(wait_s, LONGEST_WAIT_S))},
         )
+
+
+class Quota:
+    """So many requests of an account in any `window_s` seconds; costs as many numbers in memory."""
+
+    def __init__(self, most: int, window_s: float, monotonic: Callable[[], float]) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._monotonic = monotonic
+        self._begun: dict[int, deque[float]] = {}
+
+    def take(self, account_id: int) -> None:
+        """Count a request. Raises ApiError 20429 for one too many, which counts for nothing."""
+        now = self._monotonic()
+        begun = self._begun.setdefault(account_id, deque(maxlen=self._most))
+        if len(begun) == self._most and now - begun[0] < self._window_s:
+            wait_s = int(self._window_s - (now - begun[0])) + 1
+            raise ApiError(
+                20429,
+                f"Too Many Requests: more than {self._most} in {self._window_s:.0f} s",
+                headers={"Retry-After": str(wait_s)},
+            )
+        begun.append(now)

@@ -17,7 +17,7 @@ from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
-from gateway.api.limits import Gate
+from gateway.api.limits import Gate, Quota
 from gateway.api.paging import PageRequest, page_request
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
@@ -46,6 +46,7 @@ class Deps:
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
+    bulk_quota: Quota  # of consents and contacts
     cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
 
 
@@ -55,7 +56,7 @@ class Call:
     def __init__(self, request: Request, deps: Deps, body: bytes) -> None:
         self.request = request
         self.deps = deps
-        self._body = body
+        self.body = body
         given = request.headers.get("authorization")
         authorization = given.encode() if given else None
         self.credential = authenticate(deps.directory, authorization)
@@ -66,9 +67,9 @@ class Call:
     @cached_property
     def form(self) -> Form:
         """The body's parameters. Raises ApiError when it is not a form."""
-        if self._body or self.request.method == "POST":
+        if self.body or self.request.method == "POST":
             check_form_type(self.request.headers.get("content-type", "").encode())
-        return parse_form(self._body)
+        return parse_form(self.body)
 
     @cached_property
     def json(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Call:
         if content_type.partition(";")[0].strip().lower() != "application/json":
             raise ApiError(20415, "the body must be application/json")
         try:
-            content = orjson.loads(self._body)
+            content = orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise ApiError(20001, f"the body is not JSON: {error}") from None
         if not isinstance(content, dict):

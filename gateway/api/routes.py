@@ -12,9 +12,12 @@ from gateway.api import (
     accounts,
     alerts,
     applications,
+    block_list,
+    block_list_files,
     carriers,
     channel_senders,
     comms,
+    consents,
     deactivations,
     explain,
     inventory,
@@ -167,7 +170,22 @@ RESOURCES: Final = (
         Resource(f"{OPT_OUTS}/{{sid}}/{one.path}", get=one.list_, post=one.post, put=one.put)
         for one in opt_out_entries.COLLECTIONS
     ),
+    Resource("/tandem/v1/OptOuts/Recipients", get=block_list.list_, post=block_list.add),
+    Resource(
+        "/tandem/v1/OptOuts/Recipients/{recipient}",
+        get=block_list.fetch,
+        delete=block_list.remove,
+    ),
+    Resource("/tandem/v1/OptOuts/Log", get=block_list.log),
+    Resource(
+        "/tandem/v1/OptOuts/Import",
+        post=block_list_files.import_,
+        body_limit=block_list_files.IMPORT_LIMIT,
+    ),
+    Resource("/tandem/v1/OptOuts/Export", get=block_list_files.export),
     Resource("/tandem/v1/OptOuts/{sid}/Disable", post=opt_outs.disable),
+    Resource("/accounts/v1/Consents/Bulk", post=consents.consents),
+    Resource("/accounts/v1/Contacts/Bulk", post=consents.add_contacts),
     Resource("/tandem/v1/ChannelSenders", get=channel_senders.list_, post=channel_senders.create),
     Resource(
         "/tandem/v1/ChannelSenders/{sid}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.dispatch.directory import SenderRecord
+from typing import NamedTuple
+
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.routing.destination import parse_destination
 from gateway.routing.pool import SenderKind
 from gateway.routing.question import TOLL_FREE_REACH
 
@@ -16,3 +19,20 @@ def network_could(record: SenderRecord) -> bool:
     """Whether a number is of the kind whose network takes STOP and START itself (§7.4)."""
     sender = record.sender
     return sender.kind is SenderKind.TOLL_FREE and (sender.country or "US") in TOLL_FREE_REACH
+
+
+class Scoped(NamedTuple):
+    """What a service's SID or a number stands for on the block list."""
+
+    scope: int
+    account_id: int
+
+
+def scope_named(directory: Directory, text: str) -> Scoped | None:
+    """The scope of a service (`MG…`), or of what a STOP to one of our numbers would block."""
+    service = directory.services.get(text[:2].upper() + text[2:].lower())
+    if service is not None:
+        return Scoped(service.id, service.account_id)
+    number = parse_destination(text)
+    record = directory.senders_by_address.get(number.e164 if number is not None else text)
+    return Scoped(scope_of(record), record.account_id) if record is not None else None
