@@ -18,16 +18,18 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import deactivations
+from gateway.api import deactivations, openapi
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import Call, Deps
 from gateway.api.routes import RESOURCES, Resource
-from storage.pool import DatabaseUnavailable
+from storage.pool import BadRow, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 # All that a resource hears of, so that it is our answer which of them it has.
+# Of the process itself, and open to everybody.
+PLAIN = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 RETRY_AFTER_S = {"Retry-After": "1"}
 
@@ -63,6 +65,8 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
+        Route("/openapi.json", openapi.serve),
+        Route("/docs", openapi.docs),
         Route(deactivations.FILES, deactivated),
         *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
     ]
@@ -88,7 +92,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if path in ("/healthz", "/readyz"):
+        if path in PLAIN:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -178,6 +182,9 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
             response = await handler(call)
         except ApiError as error:
             response = error_response(error)
+        except BadRow as error:  # a NUL in a text, a number beyond its column
+            log.info("%s %s: %s", request.method, request.url.path, error)
+            response = error_response(ApiError(20001, "a parameter has a value that can't be kept"))
         except ClientDisconnect:
             response = Response(status_code=499)
         except DatabaseUnavailable as error:
