@@ -23,7 +23,9 @@ from gateway.api.limits import Gate, Quota
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch.forecast import Forecast
+from gateway.dispatch.message import Direction
 from gateway.dispatch.pipeline import Pipeline
+from gateway.dispatch.rows import from_row
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.judge import Judge
 from gateway.inbound.optout import OptOuts
@@ -48,6 +50,7 @@ from storage.pool import (
     DatabaseRefused,
     DatabaseUnavailable,
     Pool,
+    Row,
     open_connection,
     open_pool,
 )
@@ -181,6 +184,7 @@ class Gateway:
             fleet=pipeline.fleet,
             receipts=pipeline.receipts,
             journal=pipeline.journal,
+            replay=self._replay,
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
@@ -259,6 +263,21 @@ class Gateway:
             listeners.proxy_port or "none",
         )
         return listeners
+
+    def _replay(self, row: Row) -> None:
+        """A row owes its webhooks once more: call them."""
+        assert self.pipeline is not None
+        assert self.callbacks is not None
+        assert self.handlers is not None
+        if row["direction"] == Direction.INBOUND:
+            self.handlers.handle(from_row(row))
+            return
+        live = self.pipeline.receipts.live
+        message = live.get(row["id"])
+        if message is None:
+            message = live[row["id"]] = from_row(row)
+        message.callbacks_done = 0
+        self.callbacks.owe(message)
 
     def _judge(self, pipeline: Pipeline) -> Judge:
         """What inbound messages change of their writers' standing."""

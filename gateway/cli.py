@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import cli_ca, cli_carrier, inbox
+from gateway import cli_ca, cli_carrier, cli_webhook, inbox
 from gateway.app import Gateway
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     authority = commands.add_parser("ca", help="the certificates for apps that stay as they are")
     cli_ca.arguments(authority)
+
+    webhook = commands.add_parser("webhook", help="how webhooks are signed")
+    cli_webhook.arguments(webhook)
 
     demo = commands.add_parser("demo", help="send one message through everything")
     demo.set_defaults(run=_demo)

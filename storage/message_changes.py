@@ -18,6 +18,29 @@ UPDATE messages SET body = '', submitted_body = NULL
 RETURNING *
 """
 
+_SOME = """
+ARRAY(SELECT id FROM messages
+       WHERE account_id = $1 AND id >= $2 AND id <= $3 AND {which}
+       ORDER BY id LIMIT $4)
+"""
+
+CALLBACKS_AGAIN = f"""
+UPDATE messages SET callbacks_done = 0
+ WHERE id = ANY ({
+    _SOME.format(
+        which="direction <> $5 AND callback_url IS NOT NULL"
+        " AND ($6::text IS NULL OR starts_with(callback_url, $6))"
+    )
+})
+RETURNING *
+"""
+
+WEBHOOK_AGAIN = f"""
+UPDATE messages SET handling = coalesce(handling, 0) | $6
+ WHERE id = ANY ({_SOME.format(which="direction = $5")})
+RETURNING *
+"""
+
 FEEDBACK = """
 INSERT INTO message_feedback (message_id, account_id, outcome) VALUES ($1, $2, $3)
 ON CONFLICT (message_id) DO UPDATE SET outcome = EXCLUDED.outcome, updated_at = now()
@@ -89,3 +112,24 @@ async def forget(
     """
     status = await connection.execute(FORGET, text_flag, address_flag, most, after_s)
     return int(status.removeprefix("UPDATE "))
+
+
+async def owe_callbacks_again(
+    pool: Pool, account_id: int, low: Id, high: Id, *, inbound: int, url: str | None, most: int
+) -> list[Row]:
+    """Forget that the status callbacks of these messages were acknowledged; oldest first."""
+    rows = await pool.fetch(CALLBACKS_AGAIN, account_id, low, high, most, inbound, url)
+    return sorted(rows, key=_age)
+
+
+async def owe_webhook_again(
+    pool: Pool, account_id: int, low: Id, high: Id, *, inbound: int, owed: int, most: int
+) -> list[Row]:
+    """Owe the webhook of these inbound messages once more; oldest first."""
+    rows = await pool.fetch(WEBHOOK_AGAIN, account_id, low, high, most, inbound, owed)
+    return sorted(rows, key=_age)
+
+
+def _age(row: Row) -> bytes:
+    key: bytes = row["id"].bytes
+    return key

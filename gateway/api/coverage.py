@@ -140,6 +140,12 @@ OPERATIONS: Final = (
         "messages.list",
         "newest first by creation, whatever the time of sending",
     ),
+    Operation(
+        "POST",
+        f"{_ACCOUNT}/Webhooks/Replay.json",
+        _all(State.DONE, "MessageSid Since Until Url"),
+        note=_OURS,
+    ),
     Operation("POST", f"{_ACCOUNT}/Messages/DryRun.json", _CREATE_MESSAGE, note=_OURS),
     Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Explain.json", note=_OURS),
     Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}.json"),

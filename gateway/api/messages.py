@@ -163,7 +163,7 @@ async def list_(call: Call) -> Response:
     request = call.page
     before = None
     if request.token is not None:
-        before = _id_of_sid(request.token.removeprefix("PA"))
+        before = id_of_sid(request.token.removeprefix("PA"))
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
     sent_from, sent_before = _date_range(call)
@@ -183,13 +183,13 @@ async def list_(call: Call) -> Response:
 
 
 def id_of_path(call: Call) -> Id:
-    id = _id_of_sid(call.request.path_params["sid"])
+    id = id_of_sid(call.request.path_params["sid"])
     if id is None:
         raise call.missing()
     return id
 
 
-def _id_of_sid(sid: str) -> Id | None:
+def id_of_sid(sid: str) -> Id | None:
     if len(sid) != 34 or sid[:2].upper() not in ("SM", "MM"):
         return None
     try:

@@ -43,6 +43,7 @@ class Deps:
     fleet: Fleet
     receipts: Receipts
     journal: Journal
+    replay: Callable[[Row], None]
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate

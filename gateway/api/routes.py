@@ -28,6 +28,7 @@ from gateway.api import (
     opt_out_entries,
     opt_outs,
     pools,
+    replay,
     services,
     short_codes,
     sticky,
@@ -94,6 +95,7 @@ RESOURCES: Final = (
         post=messages.create,
         tested=test_credentials.create_message,
     ),
+    Resource(f"{ACCOUNT}/Webhooks/Replay.json", post=replay.create),
     Resource(f"{ACCOUNT}/Messages/DryRun.json", post=explain.dry_run),
     Resource(f"{ACCOUNT}/Messages/{{sid}}/Explain.json", get=explain.fetch),
     Resource(

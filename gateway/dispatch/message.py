@@ -15,6 +15,7 @@ from gateway.pacing.rates import DestinationClass
 from smpp.pdu import Tlvs
 from storage.ids import Id, id_from_bytes
 
+WEBHOOK_OWED = 1  # the bit of `handling` that a replay sets; the others: gateway.inbound.handling
 MOST_CARRIER_TLVS = 1_024  # octets kept of one message's; what is above is not kept
 
 

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from gateway.dispatch.directory import SenderRecord, Service
+from gateway.dispatch.message import WEBHOOK_OWED
 from gateway.opt_out.keywords import Keyword
 
-WEBHOOK = 1  # its webhook is owed
+WEBHOOK = WEBHOOK_OWED  # its webhook is owed
 _KEYWORD_SHIFT = 2  # bits 2 and 3
 _KEYWORD_MASK = 3 << _KEYWORD_SHIFT
 ADVANCED = 16  # the keyword's type is told to the webhook
