@@ -26,6 +26,8 @@ from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.message import Direction
 from gateway.dispatch.pipeline import Pipeline
 from gateway.dispatch.rows import from_row
+from gateway.gather.fetch import Fetcher
+from gateway.gather.stage import Gathering
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.judge import Judge
 from gateway.inbound.optout import OptOuts
@@ -132,6 +134,9 @@ class Gateway:
                 carrier_parameters=pipeline.callback_tlvs,
             )
             pipeline.owe_callbacks = callbacks.owe
+            fetcher = await stack.enter_async_context(self._fetcher())
+            gathering = self._gathering(pipeline, fetcher)
+            pipeline.assigner.gather = gathering.hold
             handlers = self.handlers = self._handlers(pipeline, client)
             inbound = self.inbound = Inbound(
                 url,
@@ -148,16 +153,21 @@ class Gateway:
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
+            pipeline.start_stage("gathering", gathering.run())
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
             debugger = Debugger(client, pipeline.directory, self._clock, self._random)
             pipeline.alerts.written = debugger.tell
             pipeline.start_stage("debugger", debugger.run())
-            await self._serve(pipeline, posting, listener)
+            await self._serve(pipeline, gathering, posting, listener)
 
     async def _serve(
-        self, pipeline: Pipeline, posting: asyncio.Task[None], listener: socket.socket
+        self,
+        pipeline: Pipeline,
+        gathering: Gathering,
+        posting: asyncio.Task[None],
+        listener: socket.socket,
     ) -> None:
         creation = Creation(
             directory=pipeline.directory,
@@ -166,6 +176,7 @@ class Gateway:
             next_id=pipeline.next_id,
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
+            media_full=lambda: gathering.full,
             forecast=Forecast(pipeline.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=self.settings.scheduling.least_s,
@@ -313,12 +324,39 @@ class Gateway:
             retry_for_s=self.settings.webhooks.retry_for_s,
         )
 
+    def _guard(self) -> Guard:
+        webhooks = self.settings.webhooks
+        return Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
+
     def _webhook_client(self) -> WebhookClient:
         webhooks = self.settings.webhooks
-        guard = Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
         return WebhookClient(
-            guard, per_host=webhooks.connections_per_host, timeout_s=webhooks.timeout_s
+            self._guard(), per_host=webhooks.connections_per_host, timeout_s=webhooks.timeout_s
         )
+
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self._guard(), timeout_s=self.settings.media.timeout_s)
+
+    def _gathering(self, pipeline: Pipeline, fetcher: Fetcher) -> Gathering:
+        """The stage before routing, for what needs something from outside."""
+        return Gathering(
+            fetcher,
+            pipeline.pool,
+            pipeline.assigner,
+            pipeline.writer,
+            pipeline.alerts,
+            self._clock,
+            self._random,
+            self._link_base,
+            pause_s=self.settings.media.pause_s,
+        )
+
+    def _link_base(self) -> str:
+        """What links to media begin with."""
+        if self.settings.media.link_base is not None:
+            return self.settings.media.link_base
+        origin = self.settings.public_url or f"http://{self.settings.host}:{self.port}"
+        return origin.rstrip("/") + "/"
 
     def _default_carrier_id(self) -> int:
         """The first of the configuration file; without one there, the oldest."""

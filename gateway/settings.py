@@ -71,6 +71,26 @@ class WebhookSettings(Section):
         return networks
 
 
+class MediaSettings(Section):
+    """Media of messages, and the links to them."""
+
+    link_base: str | None = Field(
+        default=None, description="what links to media begin with; null: public_url and /"
+    )
+    timeout_s: Positive = Field(default=15.0, description="of one try to fetch a file")
+    pause_s: float = Field(default=1.0, ge=0, description="before the second of three tries")
+    keep_days: Positive = Field(default=400.0, description="then the files are forgotten")
+
+    @field_validator("link_base")
+    @classmethod
+    def _base_is_a_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not re.match(r"^https?://[^\s?#]+/$", url):
+            raise ValueError("must be an http or https URL that ends with a slash")
+        return url
+
+
 class LimitSettings(Section):
     """What one account may ask of the API; beyond it: 429, 20429."""
 
@@ -146,6 +166,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    media: MediaSettings = MediaSettings()
     proxy: ProxySettings = ProxySettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()

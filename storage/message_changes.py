@@ -81,7 +81,7 @@ async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: in
 
 
 async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
-    """Remove a message with a final status, and its feedback; whether there was one."""
+    """Remove a message with a final status, its feedback and media; whether there was one."""
     async with pool.acquire() as connection, connection.transaction():
         status = await connection.execute(
             "DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3",
@@ -89,6 +89,8 @@ async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: in
             account_id,
             first_final,
         )
+        if status == "DELETE 1":
+            await connection.execute("DELETE FROM media WHERE message_id = $1", message_id)
         await connection.execute(
             "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
             message_id,

@@ -112,13 +112,15 @@ UPDATE messages AS m
    SET sender_id = u.sender_id, carrier_id = u.carrier_id, sender = u.sender,
        reference = u.reference, segments = u.segments, encoding = u.encoding,
        status = u.status, error_code = u.error_code, waiting = u.waiting,
-       queued_at = u.queued_at, done_at = u.done_at, rule = u.rule
+       queued_at = u.queued_at, done_at = u.done_at, rule = u.rule, flags = u.flags,
+       body = coalesce(u.body, m.body),
+       submitted_body = coalesce(u.submitted_body, m.submitted_body)
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::smallint[],
               $7::smallint[], $8::smallint[], $9::int[], $10::smallint[], $11::timestamptz[],
-              $12::timestamptz[], $13::smallint[])
+              $12::timestamptz[], $13::smallint[], $14::int[], $15::text[], $16::text[])
     AS u (id, sender_id, carrier_id, sender, reference, segments, encoding, status, error_code,
-          waiting, queued_at, done_at, rule)
- WHERE m.id = u.id AND m.id >= $14 AND m.id <= $15 AND m.waiting IS NOT NULL
+          waiting, queued_at, done_at, rule, flags, body, submitted_body)
+ WHERE m.id = u.id AND m.id >= $17 AND m.id <= $18 AND m.waiting IS NOT NULL
 RETURNING m.id
 """
 

@@ -18,11 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import deactivations, openapi
+from gateway.api import deactivations, media, openapi
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import Call, Deps
 from gateway.api.routes import RESOURCES, Resource
+from gateway.gather.links import CODE
 from storage.pool import BadRow, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,14 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         except DatabaseUnavailable:
             return error_response(ApiError(20503, headers=RETRY_AFTER_S))
 
+    async def linked(request: Request) -> Response:
+        try:
+            return await media.linked(request, deps)
+        except ApiError as error:
+            return error_response(error)
+        except DatabaseUnavailable:
+            return error_response(ApiError(20503, headers=RETRY_AFTER_S))
+
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -68,6 +77,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         Route("/openapi.json", openapi.serve),
         Route("/docs", openapi.docs),
         Route(deactivations.FILES, deactivated),
+        Route(media.LINKS, linked),
         *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
     ]
     return Front(
@@ -100,7 +110,9 @@ class Front:
         host = headers.get(b"host", b"").decode("latin-1")
         place = resolve(host, path, self._settings.base_domain)
         response = None
-        if place is None:
+        if place is None and CODE.match(path[1:]):
+            scope = {**scope, "path": f"/links{path}", "tandem.path": path}
+        elif place is None:
             response = error_response(not_found(path))
         else:
             scheme = scope["scheme"]

@@ -49,14 +49,14 @@ _CREATE_MESSAGE: Final = {
         State.DONE,
         "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
         " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
-        " SmppTlv.* DltEntityId DltTemplateId",
+        " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms",
     ),
     **_all(
         State.STORED,
         "MaxPrice Attempt ForceDelivery TrafficType RiskCheck MessageIntent PersistentAction"
         " FallbackFrom",
     ),
-    **_all(State.REFUSED, "MediaUrl ContentSid ContentVariables ShortenUrls SendAsMms"),
+    **_all(State.REFUSED, "ContentSid ContentVariables ShortenUrls"),
 }
 _NUMBER: Final = {
     **_all(
@@ -102,11 +102,11 @@ _SERVICE_FIELDS: Final = {
         State.DONE,
         "FriendlyName InboundRequestUrl InboundMethod FallbackUrl FallbackMethod StatusCallback"
         " StickySender SmartEncoding AreaCodeGeomatch ValidityPeriod UseInboundWebhookOnNumber"
-        " InboundBehavior",
+        " InboundBehavior MmsConverter",
     ),
     **_all(
         State.STORED,
-        "MmsConverter ScanMessageContent FallbackToLongCode SynchronousValidation Usecase",
+        "ScanMessageContent FallbackToLongCode SynchronousValidation Usecase",
     ),
 }
 _SHORT_CODE: Final = {
@@ -166,12 +166,12 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         f"{_ACCOUNT}/Messages/{{sid}}/Media.json",
-        _all(State.IGNORED, "DateCreated DateCreated< DateCreated>"),
+        _all(State.DONE, "DateCreated DateCreated< DateCreated>"),
         "messages().media.list",
-        "always empty: no MMS yet",
     ),
-    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", note="always 20404"),
-    Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", note="always 20404"),
+    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json"),
+    Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json"),
+    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}", note="the file itself"),
     Operation(
         "GET", f"{_API}/Accounts.json", _all(State.DONE, "FriendlyName Status"), "api.accounts.list"
     ),
@@ -393,7 +393,6 @@ OPERATIONS: Final = (
 ABSENT: Final = (
     "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
     "`/v1/Conversations` and the rest of its product",
-    "media of messages (MMS)",
     "vendor products beside messaging: 404, 20404",
 )
 

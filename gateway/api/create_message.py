@@ -23,11 +23,17 @@ from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Re
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.forecast import Forecast, Outlook
-from gateway.dispatch.message import Message
-from gateway.dispatch.route import Router
+from gateway.dispatch.message import Flag, Message
+from gateway.dispatch.route import NO_MMS_HERE, Router
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Pool, SenderKind
-from gateway.routing.question import QUEUES_FULL, UNREACHABLE, UNUSABLE_FROM, Needs
+from gateway.routing.question import (
+    NO_SENDER,
+    QUEUES_FULL,
+    UNREACHABLE,
+    UNUSABLE_FROM,
+    Needs,
+)
 from gateway.routing.selector import select
 from smpp.pdu import Tlvs
 from storage.idempotency import Key
@@ -66,6 +72,7 @@ class Creation:
     legacy_21606: bool
     schedule: ScheduleRules
     forecast: Forecast
+    media_full: Callable[[], bool]  # whether too many wait for their media
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
@@ -78,7 +85,7 @@ class Creation:
             sender_text, service_text = None, sender_text
         if not sender_text and not service_text:
             raise ApiError(21603)
-        body = read_body(form)
+        body, media = read_body(form), read_media(form)
         destination = read_destination(recipient_text, sender_text)
         if sender_text and not is_sender(sender_text):
             raise ApiError(21212)
@@ -91,6 +98,10 @@ class Creation:
         validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
         smart = form.flag("SmartEncoded")
         options = read_options(form)
+        if media:
+            if self.media_full():
+                raise accept_error(Overloaded())
+            options = options.with_media(media, smart)
 
         service: Service | None = None
         if service_text:
@@ -118,7 +129,7 @@ class Creation:
             record = self._sender(account, explicit, destination, service)
         if service is None:
             assert record is not None
-            self._check_route(destination, record)
+            self._check_route(destination, record, mms=bool(options.flags & Flag.MEDIA))
 
         if validity is None:
             validity = service.validity_s if service is not None else VALIDITY_S[1]
@@ -241,19 +252,24 @@ class Creation:
                 )
         return tuple((tag, value) for _, tag, value in given)
 
-    def _check_route(self, destination: Destination, record: SenderRecord) -> None:
+    def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
         """Whether a plain From reaches the destination, and has room for it now."""
+        if mms and not record.sender.mms:
+            raise ApiError(NO_MMS_HERE)
         choice = select(
             destination,
-            Needs(),
+            Needs(media=mms),
             Pool((record.sender,)),
             self.router.standing,
             None,
             record.sender.address,
+            self.directory.facts,
         )
         if choice.sender is not None:
             return
         code = choice.code
+        if mms and code == NO_SENDER:
+            code = UNREACHABLE  # a country without MMS
         if code == QUEUES_FULL:
             code = 21611
         elif code == UNUSABLE_FROM and not self.legacy_21606:
@@ -264,18 +280,13 @@ class Creation:
 
 
 def read_body(form: Form) -> str:
-    """The text. Raises ApiError 21602, 21617 to 21623."""
+    """The text, which may be empty where there are media. Raises ApiError 21602, 21617 to 21619."""
     body = form.get("Body")
-    media = form.all("MediaUrl")
-    if media:
-        if len(media) > MOST_MEDIA:
-            raise ApiError(21623)
-        for url in media:
-            check_url(url, "MediaUrl", 21620)
-        raise ApiError(21622)
-    if body is None:
+    with_media = bool(form.all("MediaUrl"))
+    if body is None and not with_media:
         raise ApiError(21619)
-    if not body.strip():
+    body = body or ""
+    if not body.strip() and not with_media:
         raise ApiError(21602)
     if body_units(body) > BODY_LIMIT:
         raise ApiError(
@@ -286,9 +297,19 @@ def read_body(form: Form) -> str:
     return body
 
 
+def read_media(form: Form) -> list[str]:
+    """The URLs of media. Raises ApiError 21620, 21623."""
+    media = form.all("MediaUrl")
+    if len(media) > MOST_MEDIA:
+        raise ApiError(21623)
+    for url in media:
+        check_url(url, "MediaUrl", 21620)
+    return media
+
+
 def _extras(options: Options, explicit: str | None) -> dict[str, Any] | None:
-    """What is kept beside the message; of a scheduled one the From that was given."""
-    if options.scheduled and explicit is not None:
+    """What is kept beside the message; the From of one whose sender is chosen later."""
+    if explicit is not None and (options.scheduled or options.flags & Flag.AWAITS_MEDIA):
         return {**(options.kept or {}), "from": explicit}
     return options.kept
 

@@ -59,6 +59,7 @@ async def fetch(call: Call) -> Response:
             "destination": _destination(destination),
             "sender": await _sender(call, row, service, destination, explicit),
             "encoding": _encoding(submitted, row["body"], row["segments"]),
+            "media": _media(row),
             "route": _route(call, row["carrier_id"]),
             "timeline": _timeline(row),
             **await wire.of_message(call.deps.journal, row, sid, now),
@@ -145,7 +146,14 @@ async def _sender(
     if service is None or destination is None or row["rule"] is None:
         return found
     mapping = await _mapping(call, service, row["recipient"])
-    message = Message(row["id"], row["account_id"], row["recipient"], "", service_id=service.id)
+    message = Message(
+        row["id"],
+        row["account_id"],
+        row["recipient"],
+        "",
+        service_id=service.id,
+        flags=row["flags"],
+    )
     message.segments = max(1, row["segments"])
     draft = Draft(message, destination, explicit=explicit)
     again = _explained(call, destination, message, service, None, draft)
@@ -177,12 +185,13 @@ def _explained(
         pool, explicit = Pool((draft.sender.sender,)), draft.sender.sender.address
     return explain(
         destination,
-        Needs(segments=message.segments),
+        Needs(message.as_mms, message.segments, carrier=draft.carrier),
         pool,
         creation.router.standing,
         mapping,
         explicit,
-        now=creation.clock.wall(),
+        call.deps.directory.facts,
+        creation.clock.wall(),
     )
 
 
@@ -254,6 +263,20 @@ def _encoding(submitted: str, sent: str, segments: int) -> dict[str, Any]:
         },
         # What alone kept the text out of GSM-7.
         "not_in_gsm7": sorted({one for one in sent if not is_gsm7(one)})[:50] if not gsm7 else [],
+    }
+
+
+def _media(row: Row) -> dict[str, Any] | None:
+    """What became of a message's media (messaging-services §8); null for a text."""
+    flags, extras = row["flags"], row["extras"] or {}
+    if not flags & Flag.MEDIA:
+        return None
+    carried = "links in an SMS" if flags & Flag.CONVERTED else "MMS"
+    return {
+        "files": len(extras.get("media_urls", ())),
+        "fetched": not flags & Flag.AWAITS_MEDIA,
+        "carried_as": carried if row["sender_id"] else None,
+        "links": extras.get("links", []),
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -59,6 +60,13 @@ class Options:
     def scheduled(self) -> bool:
         return self.schedule_type is not None or self.send_at is not None
 
+    def with_media(self, urls: Sequence[str], smart: bool | None) -> Options:
+        """The same for a message with media. `smart` counts if it becomes an SMS after all."""
+        kept = {**(self.kept or {}), "media_urls": list(urls)}
+        if smart is not None:
+            kept["smart"] = smart
+        return replace(self, flags=self.flags | Flag.MEDIA | Flag.AWAITS_MEDIA, kept=kept)
+
 
 NONE: Final = Options()
 
@@ -74,9 +82,9 @@ def read_options(form: Form) -> Options:
         raise ApiError(35126)
     if schedule_type is not None and send_at is None:
         raise ApiError(35111)
-    if form.flag("SendAsMms"):
-        raise ApiError(21622)
     flags, kept = _retention(form), _kept(form)
+    if form.flag("SendAsMms"):
+        flags |= Flag.MEDIA
     if kept.get("provide_feedback"):
         flags |= Flag.PROVIDE_FEEDBACK
     return Options(

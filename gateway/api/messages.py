@@ -148,17 +148,6 @@ async def feedback(call: Call) -> Response:
     )
 
 
-async def media(call: Call) -> Response:
-    """The media of a message: none, as no carrier here takes them yet."""
-    if await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)) is None:
-        raise call.missing()
-    return answer(envelope_2010("media_list", [], call.path, call.page, None))
-
-
-async def no_media(call: Call) -> Response:
-    raise call.missing()
-
-
 async def list_(call: Call) -> Response:
     request = call.page
     before = None
@@ -166,7 +155,7 @@ async def list_(call: Call) -> Response:
         before = id_of_sid(request.token.removeprefix("PA"))
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
-    sent_from, sent_before = _date_range(call)
+    sent_from, sent_before = date_range(call, "DateSent")
     rows = await message_rows.page(
         call.deps.pool,
         call.account.id,
@@ -205,11 +194,9 @@ def _normal(address: str | None) -> str | None:
     return number.e164 if number is not None else address
 
 
-def _date_range(call: Call) -> tuple[datetime | None, datetime | None]:
+def date_range(call: Call, field: str) -> tuple[datetime | None, datetime | None]:
     """`DateSent`, `DateSent<` and `DateSent>`, inclusive; a date alone is its whole day."""
-    exact, until, since = (
-        _moment(call.filter(name)) for name in ("DateSent", "DateSent<", "DateSent>")
-    )
+    exact, until, since = (_moment(call.filter(name)) for name in (field, f"{field}<", f"{field}>"))
     low = since[0] if since else None
     high = until[1] if until else None
     if exact is not None:

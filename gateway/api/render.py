@@ -88,7 +88,7 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
         "error_message": None,
         "uri": uri,
         "account_sid": account_sid,
-        "num_media": "0",
+        "num_media": _num_media(message.extras),
         "to": message.recipient,
         "date_created": date,
         "status": _first_status(message),
@@ -101,6 +101,17 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
         "subresource_uris": subresources,
         "tags": message.extras.get("tags") if message.extras else None,
     }
+
+
+def _num_media(extras: dict[str, Any] | None) -> str:
+    return str(len(extras.get("media_urls", ()))) if extras else "0"
+
+
+def _shown(status: Status, service_id: int | None) -> str:
+    """With a plain From a message is `queued` from the start, even while its media are fetched."""
+    if status is Status.ACCEPTED and service_id is None:
+        return Status.QUEUED.shown
+    return status.shown
 
 
 def _first_status(message: Message) -> str:
@@ -133,10 +144,10 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
         "error_message": meaning(code) if code else None,
         "uri": uri,
         "account_sid": account_sid,
-        "num_media": "0",
+        "num_media": _num_media(row["extras"]),
         "to": row["recipient"],
         "date_created": rfc2822(created),
-        "status": status.shown,
+        "status": _shown(status, row["service_id"]),
         "sid": sid,
         "date_sent": rfc2822_of(row["sent_at"]),
         "messaging_service_sid": service.sid if service else None,

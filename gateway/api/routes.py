@@ -22,6 +22,7 @@ from gateway.api import (
     explain,
     inventory,
     keys,
+    media,
     messages,
     mini_bulk,
     numbers,
@@ -105,12 +106,11 @@ RESOURCES: Final = (
         delete=messages.delete,
     ),
     Resource(f"{ACCOUNT}/Messages/{{sid}}/Feedback.json", post=messages.feedback),
-    Resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=messages.media),
+    Resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=media.list_),
     Resource(
-        f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json",
-        get=messages.no_media,
-        delete=messages.no_media,
+        f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", get=media.fetch, delete=media.delete
     ),
+    Resource(f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}", get=media.content),
     Resource(
         f"{ACCOUNT}/IncomingPhoneNumbers.json",
         get=numbers.list_,

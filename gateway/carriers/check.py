@@ -57,6 +57,7 @@ class _Message:
     answered: int = 0
     valid_until: float = 0.0
     tlvs: Tlvs = ()
+    media: tuple[str, ...] | None = None
 
 
 class _Arrived(NamedTuple):

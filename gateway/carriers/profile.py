@@ -49,6 +49,10 @@ class Outgoing(Protocol):
     valid_until: float
     tlvs: Tlvs
 
+    @property
+    def media(self) -> tuple[str, ...] | None:
+        """Of an MMS, the links to its media; None for an SMS."""
+
 
 # The setting `receipt_id_form`: how the id of a receipt becomes the id of the response.
 ID_FORMS = {
@@ -83,6 +87,8 @@ class Profile:
     message_tlvs: frozenset[int] = frozenset()
     callback_tlvs: frozenset[int] = frozenset()
     """Tags that a message may bring along; others it brings are not for this carrier."""
+    mms_tlv: int = 0x1510
+    """Holds the link of one of an MMS's media; there is one for each."""
     receipt_id_form: Form | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
     receipt_utc_offset_minutes: int = 0
@@ -111,6 +117,7 @@ class Profile:
             tlvs=tuple((parse_tag(tag), parse_value(text)) for tag, text in settings.tlvs.items()),
             message_tlvs=frozenset(allowed),
             callback_tlvs=frozenset(parse_tag(tag) for tag in settings.callback_tlvs),
+            mms_tlv=parse_tag(settings.mms_tlv),
             receipt_id_form=ID_FORMS.get(settings.receipt_id_form),
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
@@ -189,6 +196,8 @@ class Profile:
         if self.propagate_validity != "none":
             validity = self.validity_period(message.valid_until, wall)
         tlvs = self._tlvs_of(message)
+        if message.media is not None:
+            return [] if message.answered else [(self._mms(message, validity, tlvs), 1)]
         if segments == 1 and self.alphabet == "gsm7" and not (content.single or content.locking):
             # The hot path: nearly every message is one part that needs no header.
             submit = SubmitSm(
@@ -242,6 +251,29 @@ class Profile:
                 )
             )
         return submits
+
+    def _mms(self, message: Outgoing, validity: str, tlvs: Tlvs) -> SubmitSm:
+        """An MMS as one submit_sm: its text whole, and a parameter for each link to its media.
+
+        One without media has the parameter once, empty: that is what tells it from an SMS.
+        """
+        content = message.content
+        assert content is not None
+        octets, data_coding = self._coded(content.parts[0], content, 0)
+        links = message.media or ("",)
+        tlvs = (*tlvs, *((self.mms_tlv, link.encode()) for link in links))
+        if len(octets) > SHORT_MESSAGE_OCTETS:
+            tlvs, octets = (*tlvs, (MESSAGE_PAYLOAD, octets)), b""
+        return SubmitSm(
+            self.source(message.sender or ""),
+            self.destination(message.recipient),
+            octets,
+            data_coding=data_coding,
+            registered_delivery=self.registered_delivery,
+            service_type=self.service_type,
+            validity_period=validity,
+            tlvs=tlvs,
+        )
 
     def validity_period(self, valid_until: float, wall: float) -> str:
         """What is left of a message's life, for the carrier (messaging-services §5)."""

@@ -160,6 +160,9 @@ class CarrierSettings(Section):
         default=(), description="of answers and receipts, told in status callbacks"
     )
     presets: tuple[Literal["india_dlt"], ...] = ()
+    mms_tlv: str = Field(
+        default="0x1510", description="the link of one of an MMS's media; one for each"
+    )
 
     # Receipts.
     registered_delivery: int = Field(default=1, ge=0, le=31)
@@ -192,6 +195,12 @@ class CarrierSettings(Section):
             parse_tag(tag)
             parse_value(value)
         return tlvs
+
+    @field_validator("mms_tlv")
+    @classmethod
+    def _tag_parses(cls, tag: str) -> str:
+        parse_tag(tag)
+        return tag
 
     @field_validator("message_tlvs", "callback_tlvs")
     @classmethod

@@ -62,6 +62,15 @@ def encode(text: str, *, smart: bool = False, national_tables: Sequence[int] = (
     return Content(text, Encoding.GSM7, split_septets(septets))
 
 
+def whole(text: str) -> Content:
+    """The text of an MMS: not cut, as GSM-7 where that holds it, else as UCS-2."""
+    try:
+        return Content(text, Encoding.GSM7, (encode_gsm7(text),))
+    except AlphabetError:
+        text = _without_lone_surrogates(text)
+        return Content(text, Encoding.UCS2, (text.encode("utf-16-be"),))
+
+
 def _encode_other(text: str, smart: bool, national_tables: Sequence[int]) -> Content:
     if smart:
         replaced = smarten(text)

@@ -85,6 +85,8 @@ class Admission:
         for draft in drafts:
             if draft.message.status is Status.SCHEDULED:
                 self._router.prepare(draft)  # its sender is chosen when its time has come
+            elif self._router.awaits(draft):
+                self._router.prepare(draft)  # and when what it needs from outside is there
             else:
                 self._router.route(draft, known)
 

@@ -60,12 +60,20 @@ class Assigner:
         self._committed = committed
         self._anew: deque[Draft] = deque()
         self._wake = asyncio.Event()
+        self.gather: Callable[[Draft], None] = self._nowhere
+        """Takes what needs something from outside before it can be chosen a sender for."""
+
+    def _nowhere(self, draft: Draft) -> None:
+        self.admit((draft,))
 
     def hold(self, drafts: Iterable[Draft]) -> None:
         """These are committed and wait for a sender."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         for draft in drafts:
             draft.message.expires_at = now + (draft.message.valid_until - wall)
+            if self._router.awaits(draft):
+                self.gather(draft)
+                continue
             self._lobby.hold(draft)
             self._wake.set()
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import parse_destination
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from storage.config import Picture
@@ -192,6 +193,7 @@ class Directory:
     alphanumerics: dict[tuple[int, str], list[SenderRecord]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
+    facts: CarrierFacts = DEFAULT
     opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
     opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
 

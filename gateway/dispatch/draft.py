@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from gateway.dispatch.directory import SenderRecord
-from gateway.dispatch.message import Message
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.dispatch.message import Flag, Message
 from gateway.routing.destination import Destination
 from gateway.routing.question import Channel
 
@@ -22,7 +23,30 @@ class Draft:
     explicit: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
+    carrier: str = ""  # of the recipient, where it was looked up
+    prepared: bool = False  # nothing from outside is waited for any more
     told_at_once: bool = False  # a plain From to a blocked recipient is refused, not stored (21610)
+
+    @classmethod
+    def again(
+        cls, message: Message, destination: Destination, directory: Directory, body: str
+    ) -> Self:
+        """Of a stored message that is to be chosen a sender for; `body` as it is stored.
+
+        Whether to apply Smart Encoding was decided when it was accepted: the text shows it, but
+        for an MMS, which may yet become an SMS.
+        """
+        extras = message.extras or {}
+        smart: bool | None = extras.get("smart") if message.as_mms else body != message.text
+        given = extras.get("from")
+        record = directory.senders_by_address.get(given) if given else None
+        if record is not None and record.account_id != message.account_id:
+            record = None
+        return cls(message, destination, sender=record, explicit=given, smart=smart)
+
+    @property
+    def awaits_media(self) -> bool:
+        return bool(self.message.flags & Flag.AWAITS_MEDIA)
 
     @property
     def key(self) -> MappingKey:

@@ -67,6 +67,11 @@ class Flag(IntFlag):
     FORGET_TEXT = 8  # ContentRetention=discard; cleared when it is done
     FORGET_RECIPIENT = 16  # AddressRetention=obfuscate; cleared when it is done
     PROVIDE_FEEDBACK = 32
+    AWAITS_MEDIA = 64  # its media are not fetched yet
+    CONVERTED = 128  # its media go as links in its text, as an SMS (§8.2)
+
+
+_MMS = Flag.MEDIA | Flag.CONVERTED
 
 
 class Trouble(IntFlag):
@@ -202,6 +207,27 @@ class Message:
         """The carrier sent these optional parameters with an answer or a receipt."""
         if len(self.carrier_tlvs) + len(tlvs) <= MOST_CARRIER_TLVS:
             self.carrier_tlvs += tlvs
+
+    @property
+    def as_mms(self) -> bool:
+        """Whether it leaves as an MMS."""
+        return self.flags & _MMS == Flag.MEDIA
+
+    @property
+    def media(self) -> tuple[str, ...] | None:
+        """Of an MMS, the links to its media; None for what is an SMS."""
+        return self._links if self.as_mms else None
+
+    @property
+    def _links(self) -> tuple[str, ...]:
+        return tuple(self.extras.get("links", ())) if self.extras else ()
+
+    @property
+    def text(self) -> str:
+        """The text to be sent, before Smart Encoding: that submitted, with what was put into it."""
+        if self.flags & Flag.CONVERTED:
+            return " ".join(filter(None, (self.submitted_body, *self._links)))
+        return self.submitted_body
 
     @property
     def sid(self) -> str:

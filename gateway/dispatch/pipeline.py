@@ -42,6 +42,7 @@ from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import deactivations, idempotency, partitions
+from storage import media as media_rows
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 PARTITIONS_EVERY_S = 3600.0
+MEDIA_PAGE = 100  # files forgotten in one statement
 DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 20003  # "authentication": what the carrier says of us
 
@@ -133,7 +135,9 @@ class Pipeline:
         self.acceptor = Acceptor(
             url, admission, self.submitter, self.assigner, self._accepted, self._remember
         )
-        self.scheduler = Scheduler(url, clock, self.assigner, self.writer, self.receipts.live)
+        self.scheduler = Scheduler(
+            url, clock, self.assigner, self.writer, self.receipts.live, self.directory
+        )
         self.canceler = Canceler(
             pool,
             clock,
@@ -162,6 +166,7 @@ class Pipeline:
         reading = await open_connection(self._url)
         try:
             recovered = await Recovery(
+                self.directory,
                 self.router,
                 self.submitter,
                 self.assigner,
@@ -264,10 +269,9 @@ class Pipeline:
             self.router.release(message)
             destination = parse_destination(message.recipient)
             assert destination is not None, "it was routed once"
-            text = message.content.text if message.content is not None else message.submitted_body
-            self.assigner.admit(
-                (Draft(message, destination, smart=text != message.submitted_body),)
-            )
+            text = message.content.text if message.content is not None else message.text
+            draft = Draft(message, destination, smart=text != message.text, prepared=True)
+            self.assigner.admit((draft,))
 
     # Events of the connectors, passed on to the stage that they concern -------------------
 
@@ -413,6 +417,12 @@ class Pipeline:
         """Owe again what rows owe and memory let go of; whether there may be more."""
         return await self._owed.sweep(self.pool)
 
+    async def _forget_media(self, connection: Connection) -> None:
+        age = timedelta(days=self.settings.media.keep_days)
+        before = datetime.fromtimestamp(self.clock.wall(), UTC) - age
+        while await media_rows.purge(connection, before, MEDIA_PAGE) == MEDIA_PAGE:
+            pass
+
     async def _make_partitions(self) -> None:
         while True:
             await asyncio.sleep(PARTITIONS_EVERY_S)
@@ -422,5 +432,6 @@ class Pipeline:
                     await idempotency.purge(connection)
                     oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
                     await deactivations.purge(connection, oldest)
+                    await self._forget_media(connection)
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error)

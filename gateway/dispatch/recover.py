@@ -16,6 +16,7 @@ from typing import Any
 from gateway.carriers.results import TIMEOUT
 from gateway.clock import Clock
 from gateway.dispatch.assign import Assigner
+from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.receipts import Receipts
@@ -53,6 +54,7 @@ class Recovery:
 
     def __init__(
         self,
+        directory: Directory,
         router: Router,
         submitter: Submitter,
         assigner: Assigner,
@@ -62,6 +64,7 @@ class Recovery:
         owe_callbacks: Callable[[Message], None],
         ambiguous_policy: Mapping[int, str],
     ) -> None:
+        self._directory = directory
         self._router = router
         self._submitter = submitter
         self._assigner = assigner
@@ -117,15 +120,16 @@ class Recovery:
         queue = []
         for message, row in zip(messages, rows, strict=True):
             self._receipts.live[message.id] = message
-            smart = row["submitted_body"] is not None
-            if message.status < Status.SENT and self._belongs_in_queue(message, smart, recovered):
+            if message.status < Status.SENT and self._belongs_in_queue(
+                message, row["body"], recovered
+            ):
                 queue.append(message)
             if message.callback_url is not None:
                 recovered.owed_callbacks += 1
                 self._owe_callbacks(message)
         self._submitter.wait(queue)
 
-    def _belongs_in_queue(self, message: Message, smart: bool, recovered: Recovered) -> bool:
+    def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
         """Whether the message goes (again) from its sender's queue; one that can't fails here."""
         wall = self._clock.wall()
         destination = parse_destination(message.recipient)
@@ -145,11 +149,13 @@ class Recovery:
             recovered.waiting += 1
         if message.sender_id and self._router.retake(message, destination):
             return True
-        if message.service_id is None or message.status is Status.SENDING:
+        draft = Draft.again(message, destination, self._directory, body)
+        gone = message.service_id is None and draft.sender is None
+        if gone or message.status is Status.SENDING:
             return self._fail(message, SENDER_GONE)
-        # Smart Encoding was decided when it was accepted: the text shows it.
-        draft = Draft(message, destination, smart=smart)
-        if message.status is Status.ACCEPTED:
+        if message.status is Status.ACCEPTED and (
+            message.service_id is not None or draft.awaits_media
+        ):
             self._router.prepare(draft)
             self._assigner.hold((draft,))
         else:  # its number left the pool while it waited: choose again (messaging-services §0.2)

@@ -7,22 +7,32 @@ from collections.abc import Callable, Hashable, Iterable
 
 from gateway.carriers.profile import Profile
 from gateway.clock import Clock
-from gateway.content.encoding import encode
+from gateway.content.encoding import encode, whole
 from gateway.dispatch.directory import Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
 from gateway.dispatch.message import Flag, Message
-from gateway.dispatch.states import Queued, Refused, advance
+from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Sender
-from gateway.routing.question import QUEUES_FULL, Channel, Choice, Mapping, Needs
+from gateway.routing.question import (
+    NO_SENDER,
+    QUEUES_FULL,
+    UNREACHABLE,
+    Channel,
+    Choice,
+    Mapping,
+    Needs,
+)
 from gateway.routing.selector import select
 from gateway.routing.standing import Standing
 
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
 NO_SERVICE = 21701
+NO_MMS_THERE = 30011  # the recipient's carrier takes none
+NO_MMS_HERE = 21621  # the From carries none
 REFERENCES = 100_000  # (sender, recipient) pairs whose concatenation counter is remembered
 
 
@@ -54,9 +64,13 @@ class Router:
         """
         message, now = draft.message, self._clock.wall()
         known = known if known is not None else Known(wall=now)
-        self.prepare(draft)
+        draft.prepared = True
         service = self._directory.services_by_id.get(message.service_id or 0)
-        if service is not None:
+        without_mms = self._convert(draft, service) if message.as_mms else 0
+        self.prepare(draft)
+        if without_mms:
+            sender = self._refuse(message, without_mms, now)
+        elif service is not None:
             sender = self._choose(draft, service, known, now)
         elif message.service_id is not None:  # it was deleted while the message waited
             sender = self._refuse(message, NO_SERVICE, now)
@@ -75,15 +89,44 @@ class Router:
         self.assign(draft.message, sender, draft.destination)
         advance(draft.message, Queued(), self._clock.wall())
 
+    def awaits(self, draft: Draft) -> bool:
+        """Whether something from outside is needed before a sender can be chosen."""
+        return not draft.prepared and draft.awaits_media
+
+    def _convert(self, draft: Draft, service: Service | None) -> int:
+        """Make the MMS an SMS with links where its recipient takes no MMS (§8.2).
+
+        The code of what stands against that; 0 when the message can go on, as one or the other.
+        """
+        message, destination = draft.message, draft.destination
+        facts, country = self._directory.facts, destination.country
+        if facts.takes_mms(country, draft.carrier or facts.carrier_of(destination.e164)):
+            return 0
+        there = NO_MMS_THERE if country in facts.mms_countries else NO_SENDER
+        if service is None:
+            return there if there == NO_MMS_THERE else UNREACHABLE
+        if not service.pool.settings.mms_converter:
+            return there
+        able = service.pool.senders
+        if draft.explicit is not None:
+            able = tuple(service.pool.by_address.get(draft.explicit, ()))
+        if not any(sender.mms for sender in able):
+            return NO_SENDER
+        message.flags |= Flag.CONVERTED
+        message.content = None
+        return 0
+
     def prepare(self, draft: Draft) -> None:
         """Encode the text, as far as that does not depend on a sender."""
         message = draft.message
-        if message.content is None:
+        if message.as_mms:
+            message.content = whole(message.text)
+        elif message.content is None:
             smart = draft.smart
             if smart is None:
                 service = self._directory.services_by_id.get(message.service_id or 0)
                 smart = service.pool.settings.smart_encoding if service is not None else False
-            message.content = encode(message.submitted_body, smart=smart)
+            message.content = encode(message.text, smart=smart)
         message.encoding = message.content.encoding
         message.segments = len(message.content.parts)
 
@@ -127,12 +170,13 @@ class Router:
         """Ask the selector, and nothing else."""
         return select(
             draft.destination,
-            Needs(segments=draft.message.segments),
+            Needs(draft.message.as_mms, draft.message.segments, carrier=draft.carrier),
             service.pool,
             self.standing,
             mapping,
             draft.explicit,
-            now=now,
+            self._directory.facts,
+            now,
         )
 
     def _blocked(self, message: Message, known: Known, scopes: tuple[int, ...]) -> bool:
@@ -142,7 +186,8 @@ class Router:
 
     def _refuse(self, message: Message, code: int, now: float) -> Sender | None:
         """Nobody carries it, and it says why."""
-        advance(message, Refused(code), now)
+        event = Undeliverable if code == NO_MMS_THERE else Refused
+        advance(message, event(code), now)
         message.content = None
         return None
 
@@ -152,7 +197,7 @@ class Router:
         message.carrier_id = sender.carrier_id
         message.sender = sender.address
         self._fit(message)
-        message.destination_class = destination_class(destination.country)
+        message.destination_class = destination_class(destination.country, message.as_mms)
         if not message.reference:
             message.reference = self._reference(message)
         self.standing.assigned(sender.id, message.segments, self._clock.wall())
@@ -160,7 +205,7 @@ class Router:
     def _fit(self, message: Message) -> None:
         """Encode in the way of the carrier where that differs: parts may be fewer or more."""
         profile = self.profile(message.carrier_id)
-        if profile is None or message.content is None:
+        if profile is None or message.content is None or message.as_mms:
             return
         content = message.content = profile.fit(message.content)
         message.encoding = content.encoding
@@ -188,18 +233,21 @@ class Router:
             self.standing.set_limit(record.sender.id, queue_limit(rate))
         self.standing.rates_changed()
 
-    def rate_of(self, sender: Sender, destination_country: str) -> float:
+    def rate_of(self, sender: Sender, destination_country: str, *, media: bool = False) -> float:
         """Segments per second of a sender towards a country (messaging-services §6.1)."""
         if sender.rate or self._rate_for_all:
             return sender.rate or self._rate_for_all or 0.0
-        return default_rate(sender.kind, sender.country, destination_country).per_second
+        kind, country = sender.kind, sender.country
+        return default_rate(kind, country, destination_country, media=media).per_second
 
     def rate_towards(self, sender_id: int, destination_class: Hashable) -> float:
         """The same for a class of destinations, as the pacer keeps its buckets."""
         record = self._directory.senders_by_id.get(sender_id)
         country = COUNTRY_OF_CLASS.get(destination_class, "")
-        # A sender that was deleted with mail waiting: slow, until that mail is re-selected.
-        return self.rate_of(record.sender, country) if record is not None else 1.0
+        if record is None:
+            return 1.0  # it was deleted with mail waiting: slow, until that mail is re-selected
+        media = destination_class is DestinationClass.MEDIA
+        return self.rate_of(record.sender, country, media=media)
 
     def _rate(self, sender_id: int, destination: Destination) -> float:
         return self.rate_towards(sender_id, destination_class(destination.country))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.content.encoding import Encoding, encode
-from gateway.dispatch.message import Direction, Message, Status
+from gateway.content.encoding import Encoding, encode, whole
+from gateway.dispatch.message import Direction, Flag, Message, Status
 from smpp.codec import decode_tlvs, encode_tlvs
 from storage.pool import Row
 
@@ -79,7 +79,11 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
 
 
 def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
-    """What choosing a sender decided, as the arrays of `storage.messages.assign`."""
+    """What choosing a sender decided, as the arrays of `storage.messages.assign`.
+
+    The text only where this is when it is decided; null keeps what is there.
+    """
+    texts = [_decided_text(message) for message in messages]
     return [
         [message.id for message in messages],
         [message.sender_id or None for message in messages],
@@ -94,7 +98,19 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [moment(message.queued_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.rule if message.rule >= 0 else None for message in messages],
+        [int(message.flags) for message in messages],
+        texts,
+        [
+            message.submitted_body if text is not None and text != message.submitted_body else None
+            for message, text in zip(messages, texts, strict=True)
+        ],
     ]
+
+
+def _decided_text(message: Message) -> str | None:
+    if not message.flags & Flag.CONVERTED:
+        return None
+    return message.content.text if message.content is not None else message.text
 
 
 def from_row(row: Row) -> Message:
@@ -113,6 +129,7 @@ def from_row(row: Row) -> Message:
         valid_until=seconds(row["expires_at"]),
         tlvs=decode_tlvs(row["tlvs"] or b"", 0),
         extras=row["extras"],
+        flags=row["flags"],
     )
     message.sender_id = row["sender_id"] or 0
     message.carrier_id = row["carrier_id"] or 0
@@ -122,11 +139,10 @@ def from_row(row: Row) -> Message:
         message.segments = row["segments"]
         message.encoding = Encoding(row["encoding"])
         if message.status < Status.SENT:
-            message.content = encode(row["body"])
+            message.content = (whole if message.as_mms else encode)(row["body"])
     message.priority = row["priority"]
     message.reference = row["reference"] or 0
     message.error_code = row["error_code"] or 0
-    message.flags = row["flags"]
     message.waiting = row["waiting"] is not None
     message.queued_at = seconds(row["queued_at"])
     message.sent_at = seconds(row["sent_at"])

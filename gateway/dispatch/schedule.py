@@ -17,6 +17,7 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.dispatch.assign import Assigner
+from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.rows import from_row
@@ -47,12 +48,14 @@ class Scheduler:
         assigner: Assigner,
         writer: Writer,
         live: MutableMapping[Id, Message],
+        directory: Directory,
     ) -> None:
         self._url = url
         self._clock = clock
         self._assigner = assigner
         self._writer = writer
         self._live = live
+        self._directory = directory
         self._under_way: dict[Id, Message] = {}
         self._wake = asyncio.Event()
         self._next = 0.0  # the earliest time known of (wall clock)
@@ -135,10 +138,7 @@ class Scheduler:
                 advance(message, Refused(INVALID_DESTINATION), self._clock.wall())
                 self._writer.mark(message)
                 continue
-            extras = message.extras or {}
-            # Smart Encoding was decided when it was accepted: the text shows it.
-            smart = row["submitted_body"] is not None
-            draft = Draft(message, destination, explicit=extras.get("from"), smart=smart)
+            draft = Draft.again(message, destination, self._directory, row["body"])
             self._assigner.admit((draft,))
 
 

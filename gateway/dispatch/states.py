@@ -43,6 +43,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """The recipient's carrier cannot take it, known before it was sent (30011)."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class Receipted:
     """A receipt that settles the message: delivered, or not with a code."""
 
@@ -61,7 +68,7 @@ class Canceled:
     """The app took it back in time."""
 
 
-Event = Queued | Claimed | Submitted | Refused | Receipted | AnswerLost | Canceled
+Event = Queued | Claimed | Submitted | Refused | Undeliverable | Receipted | AnswerLost | Canceled
 
 # A receipt may overtake the answer of a later segment, and even of its own: it settles a
 # message that is still `sending`.
@@ -77,6 +84,7 @@ MOVES: dict[tuple[Status, type[Event]], Status | None] = {
     (Status.SCHEDULED, Refused): Status.FAILED,
     (Status.QUEUED, Refused): Status.FAILED,
     (Status.SENDING, Refused): Status.FAILED,
+    (Status.ACCEPTED, Undeliverable): Status.UNDELIVERED,
     (Status.ACCEPTED, Canceled): Status.CANCELED,
     (Status.SCHEDULED, Canceled): Status.CANCELED,
     (Status.QUEUED, Canceled): Status.CANCELED,
@@ -101,7 +109,7 @@ def advance(message: Message, event: Event, now: float) -> Effect:
         if not message.sent_at:
             message.sent_at = now
         message.done_at = now
-    elif isinstance(event, Refused):
+    elif isinstance(event, Refused | Undeliverable):
         message.error_code = event.code
         message.done_at = now
     elif isinstance(event, Queued):

@@ -7,7 +7,7 @@ both the rules and the explanation ask them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -63,7 +63,7 @@ class Choice:
     code: int = 0
     new_mapping: bool = False  # store recipient -> sender
     drop_mapping: bool = False  # delete the stored one first
-    rule: int = -1  # which of the selector's rules answered
+    rule: int = field(default=-1, compare=False)  # which of the selector's rules answered
 
 
 class Question:

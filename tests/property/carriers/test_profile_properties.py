@@ -49,6 +49,7 @@ class Outgoing:
     reference: int = 0xABCD
     valid_until: float = 0.0
     tlvs: Tlvs = ()
+    media: tuple[str, ...] | None = None
 
 
 def shown(submit: SubmitSm, ways: Profile) -> bytes | str:

@@ -11,7 +11,7 @@ import pytest
 from gateway.carriers.profile import Profile
 from gateway.carriers.settings import CarrierSettings
 from gateway.content import national
-from gateway.content.encoding import Content, Encoding, encode
+from gateway.content.encoding import Content, Encoding, encode, whole
 from smpp.alphabet import decode_text, unpack
 from smpp.concat import split_header
 from smpp.pdu import Address, SubmitSm, Tlvs, tlv
@@ -44,6 +44,7 @@ class Outgoing:
     answered: int = 0
     valid_until: float = NOW + 36_000
     tlvs: Tlvs = field(default=())
+    media: tuple[str, ...] | None = None
 
 
 def message(text: str, ways: Profile, **changes: Any) -> Outgoing:
@@ -317,3 +318,34 @@ def test_a_messages_own_tlvs_win_over_the_carriers_and_foreign_ones_stay_behind(
 
 def test_the_user_message_reference_may_be_left_out() -> None:
     assert submits("hi", profile(user_message_reference=False))[0].tlvs == ()
+
+
+# MMS ---------------------------------------------------------------------------------------
+
+
+def mms(text: str, ways: Profile, *links: str, **changes: Any) -> SubmitSm:
+    [(submit, segments)] = ways.submits(Outgoing(whole(text), 1, media=links, **changes), NOW)
+    assert segments == 1
+    return submit
+
+
+def test_an_mms_is_one_submit_with_a_parameter_for_each_link() -> None:
+    submit = mms("hi", profile(mms_tlv="0x2001"), "https://a/1", "https://a/2")
+    assert submit.short_message == b"hi"
+    assert [value for tag, value in submit.tlvs if tag == 0x2001] == [
+        b"https://a/1",
+        b"https://a/2",
+    ]
+    assert profile().submits(Outgoing(whole("hi"), 1, media=(), answered=1), NOW) == []
+
+
+def test_the_text_of_an_mms_is_not_cut() -> None:
+    for text in ("x" * 255, "é€漢" * 100):
+        submit = mms(text, profile(), "https://a/1")
+        assert submit.short_message == b""
+        assert decode_text(submit.data_coding, tlv(submit.tlvs, MESSAGE_PAYLOAD) or b"") == text
+    assert mms("x" * 254, profile(), "https://a/1").short_message == b"x" * 254
+
+
+def test_an_mms_without_media_has_the_parameter_empty() -> None:
+    assert [value for tag, value in mms("hi", profile()).tlvs if tag == 0x1510] == [b""]

@@ -20,6 +20,7 @@ from gateway.dispatch.states import (
     Receipted,
     Refused,
     Submitted,
+    Undeliverable,
     advance,
     callback_events,
 )
@@ -29,6 +30,7 @@ EVENTS: tuple[Event, ...] = (
     Claimed(),
     Submitted(),
     Refused(30008),
+    Undeliverable(30011),
     Receipted(delivered=True),
     Receipted(delivered=False, code=30005),
     AnswerLost(),

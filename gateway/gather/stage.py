@@ -1,0 +1,172 @@
+"""The stage between acceptance and routing, for the messages that need something from outside.
+
+A few workers take one message at a time, fetch what it needs, store it, and hand the message on to
+the assigner, which chooses its sender as for one that has just come. Until then it is `accepted`
+(`queued` where it has a plain From), can be canceled, and expires. What a crash interrupts says so
+in its row (`Flag.AWAITS_MEDIA`), and is handed to this stage again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from gateway.clock import Clock
+from gateway.dispatch.assign import Assigner
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.message import Flag, Message, Status
+from gateway.dispatch.states import Refused, advance
+from gateway.dispatch.submit import EXPIRED
+from gateway.dispatch.writer import Writer
+from gateway.gather.fetch import MOST_OCTETS, Fetcher, File, Unusable
+from gateway.gather.links import LIFE_S, media_urls, new_code
+from gateway.observe.alerts import Alerts
+from storage import media as media_rows
+from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
+
+log = logging.getLogger(__name__)
+
+WORKERS: Final = 16
+BOUND: Final = 10_000  # messages that wait for a worker; beyond it new ones with media are refused
+TRIES: Final = 3
+RETRY_S: Final = 0.5  # while the database is away
+
+
+class Gathering:
+    """Owns what is stored and waits for something from outside."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        pool: Pool,
+        assigner: Assigner,
+        writer: Writer,
+        alerts: Alerts,
+        clock: Clock,
+        random: Random,
+        link_base: Callable[[], str],
+        *,
+        pause_s: float,
+    ) -> None:
+        self._fetcher = fetcher
+        self._pool = pool
+        self._assigner = assigner
+        self._writer = writer
+        self._alerts = alerts
+        self._clock = clock
+        self._random = random
+        self._link_base = link_base
+        self._pause_s = pause_s
+        self._waiting: deque[Draft] = deque()
+        self._wake = asyncio.Event()
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= BOUND
+
+    def hold(self, draft: Draft) -> None:
+        """This one is committed, and needs something."""
+        self._waiting.append(draft)
+        self._wake.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(WORKERS):
+                group.create_task(self._work(), name=f"gathering {number}")
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            draft = self._waiting.popleft()
+            try:
+                await self._gather(draft)
+            except Unusable as unusable:
+                self._fail(draft.message, unusable.code, str(unusable))
+            except DatabaseUnavailable as error:
+                log.error("database: %s; what waits for its media goes on waiting", error)
+                await asyncio.sleep(RETRY_S)
+                self.hold(draft)
+
+    async def _gather(self, draft: Draft) -> None:
+        """Everything that this message needs; then it goes on. Raises Unusable."""
+        message = draft.message
+        if draft.awaits_media and not await self._fetch_media(message):
+            return
+        if message.status.final:  # canceled meanwhile
+            return
+        if self._clock.wall() >= message.valid_until:
+            self._fail(message, EXPIRED, "")
+            return
+        draft.prepared = True
+        self._assigner.admit((draft,))
+
+    async def _fetch_media(self, message: Message) -> bool:
+        """Fetch and store them. False: the message waits no more. Raises Unusable."""
+        files: list[File] = []
+        room = MOST_OCTETS
+        for url in media_urls(message):
+            if message.status is not Status.ACCEPTED:
+                return False
+            file = await self._fetch(url, room)
+            room -= len(file.octets)
+            files.append(file)
+        while True:
+            try:
+                return await self._store(message, files)
+            except UniqueViolation:
+                continue  # a code that is taken, once in a blue moon
+
+    async def _fetch(self, url: str, room: int) -> File:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._fetcher.file(url, room)
+            except Unusable as unusable:
+                if not unusable.again or attempt == TRIES:
+                    raise
+            await asyncio.sleep(self._pause_s * attempt)
+        raise AssertionError("the last try returns or raises")
+
+    async def _store(self, message: Message, files: list[File]) -> bool:
+        until = datetime.fromtimestamp(self._clock.wall() + LIFE_S, UTC)
+        codes = [new_code(self._random) for _ in files]
+        rows = [
+            (
+                f"ME{self._random.getrandbits(128):032x}",
+                message.id,
+                message.account_id,
+                position,
+                file.content_type,
+                file.octets,
+                code,
+                until,
+            )
+            for position, (file, code) in enumerate(zip(files, codes, strict=True))
+        ]
+        base = self._link_base()
+        extras: dict[str, Any] = {
+            **(message.extras or {}),
+            "links": [base + code for code in codes],
+        }
+        flags = message.flags & ~Flag.AWAITS_MEDIA
+        async with self._pool.acquire() as connection:
+            kept = await media_rows.keep(connection, message.id, int(flags), extras, rows)
+        if kept:
+            message.flags, message.extras = flags, extras
+        return kept
+
+    def _fail(self, message: Message, code: int, why: str) -> None:
+        if not advance(message, Refused(code), self._clock.wall()):
+            return  # canceled meanwhile
+        message.content = None
+        self._writer.mark(message)
+        if why:
+            self._alerts.alert(
+                code, why, level="error", resource=message.sid, account_id=message.account_id
+            )

@@ -1,0 +1,111 @@
+"""Media of messages: kept with the message's own row, served by SID and by link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from storage.ids import Id
+from storage.pool import Connection, Pool, Row
+
+COLUMNS = (
+    "sid",
+    "message_id",
+    "account_id",
+    "position",
+    "content_type",
+    "bytes",
+    "code",
+    "link_until",
+)
+
+# Only what still waits: a message that was canceled in the meantime keeps no media.
+TAKEN = """
+UPDATE messages SET flags = $2, extras = $3
+ WHERE id = $1 AND waiting IS NOT NULL
+RETURNING id
+"""
+
+_SHOWN = "sid, message_id, account_id, content_type, created_at"
+
+
+async def keep(
+    connection: Connection,
+    message_id: Id,
+    flags: int,
+    extras: dict[str, Any],
+    rows: Sequence[Sequence[Any]],
+) -> bool:
+    """Store a message's media (in the order of COLUMNS), and that it waits for them no more.
+
+    False, and nothing stored, when the message does not wait. Raises UniqueViolation for a code
+    that is taken.
+    """
+    async with connection.transaction():
+        if await connection.fetchval(TAKEN, message_id, flags, extras) is None:
+            return False
+        await connection.copy_records_to_table("media", records=rows, columns=COLUMNS)
+    return True
+
+
+async def of_message(
+    pool: Pool,
+    message_id: Id,
+    *,
+    after: int = -1,
+    most: int = 1000,
+    since: datetime | None = None,
+    before: datetime | None = None,
+) -> list[Row]:
+    """A message's media, in their order, without their bytes."""
+    return await pool.fetch(
+        f"SELECT {_SHOWN}, position FROM media WHERE message_id = $1 AND position > $2"
+        " AND ($4::timestamptz IS NULL OR created_at >= $4)"
+        " AND ($5::timestamptz IS NULL OR created_at < $5) ORDER BY position LIMIT $3",
+        message_id,
+        after,
+        most,
+        since,
+        before,
+    )
+
+
+async def one(pool: Pool, message_id: Id, sid: str) -> Row | None:
+    """One of a message's media, without its bytes."""
+    return await pool.fetchrow(
+        f"SELECT {_SHOWN} FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
+    )
+
+
+async def content(pool: Pool, message_id: Id, sid: str) -> Row | None:
+    """`content_type` and `bytes` of one of a message's media."""
+    return await pool.fetchrow(
+        "SELECT content_type, bytes FROM media WHERE message_id = $1 AND sid = $2",
+        message_id,
+        sid,
+    )
+
+
+async def by_code(pool: Pool, code: str, now: datetime) -> Row | None:
+    """`content_type` and `bytes` behind a link that has not ended yet."""
+    return await pool.fetchrow(
+        "SELECT content_type, bytes FROM media WHERE code = $1 AND link_until > $2", code, now
+    )
+
+
+async def delete(pool: Pool, message_id: Id, sid: str) -> bool:
+    status = await pool.execute(
+        "DELETE FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
+    )
+    return status == "DELETE 1"
+
+
+async def purge(connection: Connection, before: datetime, most: int) -> int:
+    """Forget media older than `before`; how many."""
+    status = await connection.execute(
+        "DELETE FROM media WHERE sid IN (SELECT sid FROM media WHERE created_at < $1 LIMIT $2)",
+        before,
+        most,
+    )
+    return int(status.removeprefix("DELETE "))
