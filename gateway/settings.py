@@ -163,6 +163,10 @@ class Settings(BaseSettings):
         default=400, ge=1, le=10_000, description="numbers and short codes in one service (21714)"
     )
     subaccount_limit: int = Field(default=1_000, ge=0, description="of one account (21480)")
+    test_destinations: dict[str, int] = Field(
+        default={},
+        description="E.164 numbers that never leave: 0 delivered, or the code they end in",
+    )
     limits: LimitSettings = LimitSettings()
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
@@ -175,6 +179,16 @@ class Settings(BaseSettings):
     def proxy_folder(self) -> Path:
         """Where the certificate authority's files are."""
         return self.proxy.ca_dir or self.data_dir / "ca"
+
+    @field_validator("test_destinations")
+    @classmethod
+    def _test_destinations_are_numbers(cls, numbers: dict[str, int]) -> dict[str, int]:
+        for number, code in numbers.items():
+            if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
+                raise ValueError(f"{number} is not a number in E.164")
+            if code and not 10_000 <= code <= 99_999:
+                raise ValueError(f"{number}: {code} is neither 0 nor a code of five digits")
+        return numbers
 
     @field_validator("database_url", mode="before")
     @classmethod

@@ -302,7 +302,7 @@ class Connector(Generic[M]):
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
         now = self._clock.monotonic()
-        refused = status != 0 and submit_result(status).retry
+        refused = status != 0 and submit_result(status, self.profile.error_codes).retry
         slow = status == 0 and now - sent.at > self.settings.slow_answer_s
         self._spread.answered(refused or slow, now)
         if status == 0:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self
 
+from gateway.carriers.results import Codes
 from gateway.carriers.settings import CarrierSettings
 from gateway.carriers.tlvs import PRESETS, parse_tag, parse_value
 from gateway.content.encoding import Content, Encoding, encode
@@ -91,6 +92,7 @@ class Profile:
     """Holds the link of one of an MMS's media; there is one for each."""
     receipt_id_form: Form | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
+    error_codes: Codes = field(default_factory=dict)
     receipt_utc_offset_minutes: int = 0
 
     @classmethod
@@ -120,6 +122,7 @@ class Profile:
             mms_tlv=parse_tag(settings.mms_tlv),
             receipt_id_form=ID_FORMS.get(settings.receipt_id_form),
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
+            error_codes=settings.error_codes,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -10,6 +11,10 @@ from smpp.receipt import Receipt
 
 TIMEOUT = 30410  # the answer never came, and the policy is not to send again
 UNKNOWN = 30008
+
+
+Codes = Mapping[str, int]
+"""A carrier's own error codes, as it spells them, and the public code of each."""
 
 
 class SubmitResult(NamedTuple):
@@ -49,18 +54,29 @@ def _receipt_results() -> dict[str, ReceiptResult]:
     }
 
 
-def submit_result(status: int) -> SubmitResult:
-    """The meaning of a submit_sm_resp that is not ESME_ROK. Unknown ones are final (30008)."""
+def submit_result(status: int, own: Codes | None = None) -> SubmitResult:
+    """The meaning of a submit_sm_resp that is not ESME_ROK. Unknown ones are final (30008).
+
+    `own` are the carrier's own meanings: one that is there is final.
+    """
+    if own and (code := own.get(f"0x{status:08X}")) is not None:
+        return SubmitResult(code, retry=False)
     return _submit_results().get(status, SubmitResult(UNKNOWN, retry=False))
 
 
-def receipt_result(receipt: Receipt) -> ReceiptResult:
-    """The meaning of a receipt, by its state (SMPP 3.4 §5.2.28); `ENROUTE` is not final."""
+def receipt_result(receipt: Receipt, own: Codes | None = None) -> ReceiptResult:
+    """The meaning of a receipt, by its state (SMPP 3.4 §5.2.28); `ENROUTE` is not final.
+
+    `own` are the carrier's own meanings of `err`, for messages that were not delivered.
+    """
     name = receipt.state.name
     if name in ("ENROUTE", "SCHEDULED"):
         return ReceiptResult(final=False, delivered=False, code=0)
     stat = STAT_OF_STATE.get(name, "UNKNOWN")
-    return _receipt_results()[stat]
+    result = _receipt_results()[stat]
+    if own and result.final and not result.delivered:
+        return result._replace(code=own.get(receipt.error or "", result.code))
+    return result
 
 
 STAT_OF_STATE = {

@@ -27,6 +27,9 @@ Hosts: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=16)
 Window: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
 
 
+STATUS = re.compile(r"0[xX]([0-9A-Fa-f]{1,8})")
+
+
 class AddressType(Section):
     """Type of number and numbering plan (SMPP 3.4 §5.2.5, §5.2.6)."""
 
@@ -178,6 +181,11 @@ class CarrierSettings(Section):
         "decimal_to_hex",
         "padded",
     ] = "learn"
+    error_codes: dict[str, int] = Field(
+        default={},
+        max_length=1_000,
+        description="its own: `err` of a receipt, or 0x… of a submit_sm_resp; the public code",
+    )
     receipt_pattern: str | None = Field(
         default=None, description="a regular expression with the groups message_id and stat"
     )
@@ -216,6 +224,17 @@ class CarrierSettings(Section):
             if language not in LANGUAGES:
                 raise ValueError(f"{language} is no language; 1 to {max(LANGUAGES)} are")
         return languages
+
+    @field_validator("error_codes")
+    @classmethod
+    def _codes_are_known(cls, codes: dict[str, int]) -> dict[str, int]:
+        spelt = {}
+        for own, code in codes.items():
+            if not 10_000 <= code <= 99_999:
+                raise ValueError(f"{own}: {code} is not a code of five digits")
+            status = STATUS.fullmatch(own)
+            spelt[f"0x{int(status[1], 16):08X}" if status else own] = code
+        return spelt
 
     @field_validator("receipt_pattern")
     @classmethod

@@ -127,6 +127,7 @@ class Pipeline:
             self.directory,
             self._released,
             self.mappings.unused,
+            settings.test_destinations,
         )
         admission = Admission(self.directory, self.router, clock)
         self.assigner = Assigner(

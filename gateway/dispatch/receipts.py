@@ -234,7 +234,8 @@ class Receipts:
             message.heard(
                 encode_tlvs(tuple(one for one in delivery.tlvs if one[0] != MESSAGE_PAYLOAD))
             )
-        result = receipt_result(receipt)
+        profile = self._profile_of(message.carrier_id)
+        result = receipt_result(receipt, profile.error_codes if profile is not None else None)
         if not result.final:
             return
         if result.delivered:

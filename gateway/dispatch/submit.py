@@ -25,7 +25,7 @@ from gateway.dispatch.directory import Directory
 from gateway.dispatch.known import OPTED_OUT
 from gateway.dispatch.message import Message, Status, Trouble
 from gateway.dispatch.receipts import Receipts
-from gateway.dispatch.states import AnswerLost, Claimed, Refused, Submitted, advance
+from gateway.dispatch.states import AnswerLost, Claimed, Receipted, Refused, Submitted, advance
 from gateway.dispatch.writer import Submission, Writer
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
@@ -37,6 +37,7 @@ from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 log = logging.getLogger(__name__)
 
 EXPIRED = 30036
+SUSPENDED = 30002  # the account was, after the message was accepted
 CLAIM_BOUND = 500  # messages in one claim: what a loop turn can write
 RETRY_S = 0.5
 REST_S = 1.0
@@ -59,10 +60,13 @@ class Submitter:
         directory: Directory,
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
+        reserved: Mapping[str, int],
     ) -> None:
         self._url = url
         self._directory = directory
         self._never_submitted = never_submitted
+        self._reserved = reserved
+        """Test destinations that never leave, and what becomes of their messages: 0, or a code."""
         self._released = released
         self._pacer = pacer
         self._writer = writer
@@ -128,12 +132,24 @@ class Submitter:
             message.trouble, message.refusal = Trouble.NONE, 0
             message.outstanding = message.all_segments & ~message.answered
             self.in_flight += 1
-            if message.outstanding and connector is None:  # it was removed in the meantime
+            if message.recipient in self._reserved:
+                self._pretend(message, self._reserved[message.recipient])
+            elif message.outstanding and connector is None:  # it was removed in the meantime
                 self.unsent(message, message.outstanding)
             elif message.outstanding and connector is not None:
                 connector.submit(message)
             else:  # late answers came while it was on its way here
                 self._settle(message)
+
+    def _pretend(self, message: Message, code: int) -> None:
+        """A reserved test destination: all that a carrier would do, without one."""
+        name = f"reserved-{message.id.hex}"
+        if message.outstanding:
+            self.answered(message, message.outstanding, 0, name)
+        else:
+            self._settle(message)
+        if advance(message, Receipted(code == 0, code), self._clock.wall()):
+            self._writer.mark(message)
 
     # The queue ----------------------------------------------------------------------------
 
@@ -236,7 +252,12 @@ class Submitter:
                     continue
                 advance(message, Claimed(), wall)
                 message.committed = Status.SENDING
-            if message in blocked:
+            if not self._account_is_active(message):
+                self._unreserve(message)
+                self._pacer.withdraw(message)
+                self._never_submitted(message)
+                self._fail(message, SUSPENDED)
+            elif message in blocked:
                 self._unreserve(message)
                 self._pacer.withdraw(message)
                 self._never_submitted(message)
@@ -244,6 +265,10 @@ class Submitter:
             else:
                 ours.append(message)
         return ours
+
+    def _account_is_active(self, message: Message) -> bool:
+        account = self._directory.accounts_by_id.get(message.account_id)
+        return account is None or account.active
 
     def _put_back(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -262,7 +287,9 @@ class Submitter:
             self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
             self._receipts.expect(message, segment, carrier_id)
         else:
-            result = submit_result(status)
+            connector = self._connectors.get(message.carrier_id)
+            own = connector.profile.error_codes if connector is not None else None
+            result = submit_result(status, own)
             if status == ESME_RTHROTTLED:
                 message.trouble |= Trouble.CONGESTED
             elif result.retry:
