@@ -118,6 +118,16 @@ _SHORT_CODE: Final = {
     **_all(State.IGNORED, "ApiVersion"),
 }
 _OPT_OUT: Final = _all(State.DONE, "FriendlyName MessagingServiceSid Enabled")
+_CAMPAIGN: Final = {
+    **_all(
+        State.STORED,
+        "BrandRegistrationSid Description MessageFlow MessageSamples UsAppToPersonUsecase"
+        " HasEmbeddedLinks HasEmbeddedPhone OptInMessage OptOutMessage HelpMessage OptInKeywords"
+        " OptOutKeywords HelpKeywords SubscriberOptIn AgeGated DirectLending PrivacyPolicyUrl"
+        " TermsAndConditionsUrl",
+    ),
+    **_all(State.IGNORED, "XTwilioApiVersion"),
+}
 _ALPHA: Final = _all(State.DONE, "AlphaSender CarrierName SmsMps")
 
 
@@ -282,10 +292,27 @@ OPERATIONS: Final = (
     Operation("POST", _SERVICES, _SERVICE_FIELDS, "messaging.v1.services.create"),
     Operation("GET", _SERVICES, sdk="messaging.v1.services.list"),
     Operation("GET", f"{_SERVICES}/Usecases"),
-    Operation("GET", f"{_SERVICE}/Compliance/Usa2p", note="always empty"),
-    Operation("POST", f"{_SERVICE}/Compliance/Usa2p", note="always 20404"),
-    Operation("GET", f"{_SERVICE}/Compliance/Usa2p/{{sid}}", note="always 20404"),
-    Operation("DELETE", f"{_SERVICE}/Compliance/Usa2p/{{sid}}", note="always 20404"),
+    Operation(
+        "GET",
+        f"{_SERVICE}/Compliance/Usa2p",
+        _all(State.IGNORED, "XTwilioApiVersion"),
+        "messaging.v1.services().us_app_to_person.list",
+    ),
+    Operation(
+        "POST",
+        f"{_SERVICE}/Compliance/Usa2p",
+        _CAMPAIGN,
+        "messaging.v1.services().us_app_to_person.create",
+        note="a stored record: nothing is registered from here",
+    ),
+    Operation("GET", f"{_SERVICE}/Compliance/Usa2p/{{sid}}"),
+    Operation(
+        "POST",
+        f"{_SERVICE}/Compliance/Usa2p/{{sid}}",
+        {**_CAMPAIGN, **_all(State.STORED, "CampaignStatus CampaignId")},
+        note="CampaignStatus and CampaignId are the operator's",
+    ),
+    Operation("DELETE", f"{_SERVICE}/Compliance/Usa2p/{{sid}}"),
     Operation("GET", _SERVICE),
     Operation("POST", _SERVICE, _SERVICE_FIELDS, "messaging.v1.services().update"),
     Operation("DELETE", _SERVICE),

@@ -166,16 +166,6 @@ async def usecases(call: Call) -> Response:
     )
 
 
-async def no_campaigns(call: Call) -> Response:
-    """US campaigns of a service: none, as nothing here registers them."""
-    service_of(call)
-    return answer(envelope_v1("compliance", [], call.origin + call.path, call.page, None))
-
-
-async def no_campaign(call: Call) -> Response:
-    raise call.missing()
-
-
 def service_of(call: Call) -> Service:
     """The service of the path. Raises ApiError 20404."""
     sid = "MG" + call.request.path_params["service"][2:].lower()

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 10_000  # deliveries waiting to be stored; beyond it the SMSC is asked to come back
 BATCH = 500
+JOIN_FOR_S = 60.0
 AGAIN = timedelta(minutes=10)  # how long an SMSC may send a delivery again
 KEEP = timedelta(days=30)  # deliveries that nobody could use
 FORGET_EVERY_S = 60.0
@@ -113,7 +114,11 @@ class Inbound:
         self._judge = judge
         self._run_id = run_id  # tells this process's connections from a former one's
         self._waiting: deque[Incoming] = deque()
-        self._open: defaultdict[int, Reassembler] = defaultdict(Reassembler)
+        self.join_for_s = JOIN_FOR_S
+        """How long the parts of a message are waited for, from its first."""
+        self._open: defaultdict[int, Reassembler] = defaultdict(
+            lambda: Reassembler(timeout_s=self.join_for_s)
+        )
         self._connections: dict[str, str] = {}  # bind → its newest connection
         self._wake = asyncio.Event()
         self._forget_at = 0.0

@@ -100,10 +100,7 @@ async def test_new_credentials_take_the_place_of_the_old(sdk: Sdk, tester: Clien
     await sdk.refused(20003, 401, create, to=TO, body="x", from_=f"{MAGIC}0006")
 
 
-async def test_use_cases_are_listed_and_campaigns_are_none(sdk: Sdk) -> None:
+async def test_use_cases_are_listed(sdk: Sdk) -> None:
     services = sdk.client.messaging.v1
     listed = await sdk.call(services.usecases.fetch)
     assert {one["usecase"] for one in listed.usecases} >= {"marketing", "undeclared"}
-    campaigns = services.services(sdk.service_sid).us_app_to_person
-    assert await sdk.call(campaigns.list) == []
-    await sdk.refused(20404, 404, campaigns("QE" + "0" * 32).fetch)

@@ -91,6 +91,10 @@ async def test_a_message_to_a_number_that_is_not_ours_is_kept(
     assert rows[0]["reason"] == "unknown number"
     assert rows[0]["payload"] == b"who is there?"
     assert smsc.counters.deliveries_answered == 1
+    async with asyncio.timeout(10):
+        while not (codes := await gateway.pipeline.pool.fetch("SELECT code FROM alerts")):
+            await asyncio.sleep(0.02)
+    assert [row["code"] for row in codes] == [21601]
 
 
 async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
@@ -211,3 +215,41 @@ async def test_two_long_messages_with_one_reference_are_two(
         await odd.answered(start + 1)
     bodies = [message.body for message in await received(sdk, 2)]
     assert bodies == ["pump 3 at 11:00", "pump 3 at 11:05"]
+
+
+async def alerts_of(sdk: Sdk, code: int) -> list[Any]:
+    """The account's alerts with a code, once there is one."""
+    async with asyncio.timeout(20):
+        while True:
+            listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+            found = [one for one in listed if one.error_code == str(code)]
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_a_message_whose_part_never_comes_is_delivered_as_far_as_it_came(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start_gateway(odd.port)
+    gateway.inner.inbound.join_for_s = 0.3
+    sdk = await gateway.sdk()
+    odd.deliver(1, udh8(9, 3, 1) + b"first ", esm_class=0x40)
+    odd.deliver(2, udh8(9, 3, 3) + b"third", esm_class=0x40)
+    [message] = await received(sdk, 1)
+    assert (message.body, message.num_segments, message.error_code) == ("first third", "3", 30009)
+    [alert] = await alerts_of(sdk, 30009)
+    assert alert.resource_sid == message.sid
+    await odd.answered(2)
+    assert odd.answers == [0, 0]
+
+
+async def test_a_broken_header_is_an_ordinary_text(start_gateway: Start, odd: OddCarrier) -> None:
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    for number, payload in enumerate((b"\xff\x00\x03hello", b"\x05\x00\x03\x01", b"\x00"), start=1):
+        odd.deliver(number, payload, esm_class=0x40)
+    await odd.answered(3)
+    assert len(await received(sdk, 3)) == 3
+    odd.deliver(4, b"still here")
+    assert (await received(sdk, 4))[-1].body == "still here"

@@ -1,0 +1,43 @@
+"""A2P campaigns: stored records, one for a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.pool import Pool, Row
+
+INSERT = """
+INSERT INTO campaigns (sid, account_id, service_id, fields) VALUES ($1, $2, $3, $4) RETURNING *
+"""
+
+OF_SERVICE = "SELECT * FROM campaigns WHERE service_id = $1"
+
+UPDATE = """
+UPDATE campaigns SET fields = $2, updated_at = now() WHERE service_id = $1 RETURNING *
+"""
+
+DELETE = "DELETE FROM campaigns WHERE service_id = $1 AND sid = $2"
+
+
+async def insert(
+    pool: Pool, sid: str, account_id: int, service_id: int, fields: dict[str, Any]
+) -> Row:
+    """Raises UniqueViolation when the service has one."""
+    row = await pool.fetchrow(INSERT, sid, account_id, service_id, fields)
+    assert row is not None
+    return row
+
+
+async def of_service(pool: Pool, service_id: int) -> Row | None:
+    return await pool.fetchrow(OF_SERVICE, service_id)
+
+
+async def update(pool: Pool, service_id: int, fields: dict[str, Any]) -> Row:
+    row = await pool.fetchrow(UPDATE, service_id, fields)
+    assert row is not None
+    return row
+
+
+async def delete(pool: Pool, service_id: int, sid: str) -> bool:
+    """Whether there was one."""
+    return await pool.execute(DELETE, service_id, sid) == "DELETE 1"
