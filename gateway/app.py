@@ -27,6 +27,7 @@ from gateway.dispatch.message import Direction
 from gateway.dispatch.pipeline import Pipeline
 from gateway.dispatch.rows import from_row
 from gateway.gather.fetch import Fetcher
+from gateway.gather.lookup import CarrierLookup
 from gateway.gather.stage import Gathering
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.judge import Judge
@@ -135,7 +136,11 @@ class Gateway:
             )
             pipeline.owe_callbacks = callbacks.owe
             fetcher = await stack.enter_async_context(self._fetcher())
-            gathering = self._gathering(pipeline, fetcher)
+            lookup = self._lookup(pipeline)
+            if lookup is not None:
+                await stack.enter_async_context(lookup)
+                pipeline.router.lookup = lookup
+            gathering = self._gathering(pipeline, fetcher, lookup)
             pipeline.assigner.gather = gathering.hold
             handlers = self.handlers = self._handlers(pipeline, client)
             inbound = self.inbound = Inbound(
@@ -337,7 +342,23 @@ class Gateway:
     def _fetcher(self) -> Fetcher:
         return Fetcher(self._guard(), timeout_s=self.settings.media.timeout_s)
 
-    def _gathering(self, pipeline: Pipeline, fetcher: Fetcher) -> Gathering:
+    def _lookup(self, pipeline: Pipeline) -> CarrierLookup | None:
+        """The operator's carrier lookup, where there is one."""
+        given = self.settings.lookup
+        if given.url is None:
+            return None
+        return CarrierLookup(
+            given.url,
+            self._clock,
+            pipeline.alerts,
+            timeout_s=given.timeout_s,
+            most=given.most_kept,
+            keep_s=given.keep_s,
+        )
+
+    def _gathering(
+        self, pipeline: Pipeline, fetcher: Fetcher, lookup: CarrierLookup | None
+    ) -> Gathering:
         """The stage before routing, for what needs something from outside."""
         return Gathering(
             fetcher,
@@ -349,6 +370,7 @@ class Gateway:
             self._random,
             self._link_base,
             pause_s=self.settings.media.pause_s,
+            lookup=lookup,
         )
 
     def _link_base(self) -> str:

@@ -91,6 +91,15 @@ class MediaSettings(Section):
         return url
 
 
+class LookupSettings(Section):
+    """Which carrier a number belongs to, asked over HTTP."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s]*\{number\}[^\s]*$")
+    timeout_s: Positive = Field(default=0.5, description="the longest that a message waits for it")
+    keep_s: Positive = Field(default=86_400.0, description="an answer is kept so long")
+    most_kept: int = Field(default=100_000, ge=1, description="answers kept at once")
+
+
 class LimitSettings(Section):
     """What one account may ask of the API; beyond it: 429, 20429."""
 
@@ -159,6 +168,9 @@ class Settings(BaseSettings):
         default=None, description="replaces the table of rates by sender kind and destination"
     )
     legacy_21606: bool = False
+    generic_sender_ids: tuple[str, ...] = Field(
+        default=(), description="alphanumeric IDs that say nothing, in any case (30042)"
+    )
     pool_limit: int = Field(
         default=400, ge=1, le=10_000, description="numbers and short codes in one service (21714)"
     )
@@ -171,6 +183,7 @@ class Settings(BaseSettings):
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()
     media: MediaSettings = MediaSettings()
+    lookup: LookupSettings = LookupSettings()
     proxy: ProxySettings = ProxySettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()

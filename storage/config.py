@@ -36,6 +36,8 @@ class Picture:
     applications: list[asyncpg.Record]
     opt_out_configs: list[asyncpg.Record]
     memberships: list[asyncpg.Record]
+    registrations: list[asyncpg.Record]
+    fact_revision: str  # of the operator's tables, whose content is read apart
 
 
 async def version(pool: Pool) -> int:
@@ -55,6 +57,11 @@ async def load(pool: Pool) -> Picture:
             services=await connection.fetch("SELECT * FROM services ORDER BY id"),
             api_keys=await connection.fetch("SELECT * FROM api_keys ORDER BY id"),
             applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
+            registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
+            fact_revision=await connection.fetchval(
+                "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"
+                " FROM fact_tables"
+            ),
             opt_out_configs=await connection.fetch("SELECT * FROM opt_out_configs ORDER BY id"),
             memberships=await connection.fetch(
                 "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"

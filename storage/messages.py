@@ -47,6 +47,7 @@ COLUMNS = (
     "extras",
     "rule",
     "operation_id",
+    "price",
 )
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
@@ -113,14 +114,16 @@ UPDATE messages AS m
        reference = u.reference, segments = u.segments, encoding = u.encoding,
        status = u.status, error_code = u.error_code, waiting = u.waiting,
        queued_at = u.queued_at, done_at = u.done_at, rule = u.rule, flags = u.flags,
+       price = u.price,
        body = coalesce(u.body, m.body),
        submitted_body = coalesce(u.submitted_body, m.submitted_body)
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::int[], $6::smallint[],
               $7::smallint[], $8::smallint[], $9::int[], $10::smallint[], $11::timestamptz[],
-              $12::timestamptz[], $13::smallint[], $14::int[], $15::text[], $16::text[])
+              $12::timestamptz[], $13::smallint[], $14::int[], $15::text[], $16::text[],
+              $17::numeric[])
     AS u (id, sender_id, carrier_id, sender, reference, segments, encoding, status, error_code,
-          waiting, queued_at, done_at, rule, flags, body, submitted_body)
- WHERE m.id = u.id AND m.id >= $17 AND m.id <= $18 AND m.waiting IS NOT NULL
+          waiting, queued_at, done_at, rule, flags, body, submitted_body, price)
+ WHERE m.id = u.id AND m.id >= $18 AND m.id <= $19 AND m.waiting IS NOT NULL
 RETURNING m.id
 """
 

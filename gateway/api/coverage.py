@@ -102,7 +102,8 @@ _SERVICE_FIELDS: Final = {
         State.DONE,
         "FriendlyName InboundRequestUrl InboundMethod FallbackUrl FallbackMethod StatusCallback"
         " StickySender SmartEncoding AreaCodeGeomatch ValidityPeriod UseInboundWebhookOnNumber"
-        " InboundBehavior MmsConverter",
+        " InboundBehavior MmsConverter SenderIdPreregAlert StrictPreregistration RegionFallback"
+        " SkipUnhealthy StickyTtl NumberPriority NumberWeights",
     ),
     **_all(
         State.STORED,

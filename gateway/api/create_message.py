@@ -24,7 +24,7 @@ from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.forecast import Forecast, Outlook
 from gateway.dispatch.message import Flag, Message
-from gateway.dispatch.route import NO_MMS_HERE, Router
+from gateway.dispatch.route import COUNTRY_CLOSED, NO_MMS_HERE, Router
 from gateway.routing.destination import Destination
 from gateway.routing.pool import Pool, SenderKind
 from gateway.routing.question import (
@@ -254,6 +254,9 @@ class Creation:
 
     def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
         """Whether a plain From reaches the destination, and has room for it now."""
+        account = self.directory.accounts_by_id[record.account_id]
+        if destination.country in account.closed_countries:
+            raise ApiError(COUNTRY_CLOSED)
         if mms and not record.sender.mms:
             raise ApiError(NO_MMS_HERE)
         choice = select(

@@ -107,6 +107,13 @@ def _num_media(extras: dict[str, Any] | None) -> str:
     return str(len(extras.get("media_urls", ()))) if extras else "0"
 
 
+def _price(row: Row, status: Status) -> str | None:
+    """Negative, with five places; null until the carrier has the message, and where it failed."""
+    if row["price"] is None or row["sent_at"] is None or status is Status.FAILED:
+        return None
+    return f"{-row['price']:.5f}"
+
+
 def _shown(status: Status, service_id: int | None) -> str:
     """With a plain From a message is `queued` from the start, even while its media are fetched."""
     if status is Status.ACCEPTED and service_id is None:
@@ -140,7 +147,7 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
         "direction": Direction(row["direction"]).shown,
         "from": row["sender"],
         "date_updated": rfc2822(updated),
-        "price": None,
+        "price": _price(row, status),
         "error_message": meaning(code) if code else None,
         "uri": uri,
         "account_sid": account_sid,

@@ -21,6 +21,7 @@ from gateway.api import (
     consents,
     deactivations,
     explain,
+    facts,
     inventory,
     keys,
     media,
@@ -205,6 +206,29 @@ RESOURCES: Final = (
     ),
     Resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
     Resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
+    Resource("/tandem/v1/Tables", get=facts.list_tables),
+    Resource(
+        "/tandem/v1/Tables/{table}",
+        get=facts.fetch_table,
+        post=facts.put_table,
+        put=facts.put_table,
+        delete=facts.delete_table,
+        body_limit=BULK_BODY_LIMIT,
+    ),
+    Resource(
+        "/tandem/v1/SenderRegistrations",
+        get=facts.list_registrations,
+        post=facts.create_registration,
+    ),
+    Resource(
+        "/tandem/v1/SenderRegistrations/{sid}",
+        get=facts.fetch_registration,
+        post=facts.update_registration,
+        delete=facts.delete_registration,
+    ),
+    Resource(
+        "/tandem/v1/GeoPermissions", get=facts.fetch_permissions, post=facts.update_permissions
+    ),
     Resource("/tandem/v1/Carriers", get=carriers.list_, post=carriers.create),
     Resource("/tandem/v1/Carriers/{carrier}/Deliveries", get=carriers.deliveries),
     Resource(

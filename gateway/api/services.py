@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gateway.api import preferences
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1, in_memory
@@ -16,6 +17,7 @@ from storage import config as config_rows
 
 NAME_LIMIT = 64
 VALIDITY_S = (1, 36_000)
+LONGEST_STICKY_S = 365 * 86_400
 
 URLS = {
     "InboundRequestUrl": ("inbound_request_url", 21402),
@@ -31,6 +33,11 @@ FLAGS = {
     "FallbackToLongCode": "fallback_to_long_code",
     "SynchronousValidation": "synchronous_validation",
     "UseInboundWebhookOnNumber": "use_inbound_webhook_on_number",
+    # Ours.
+    "SenderIdPreregAlert": "sender_id_prereg_alert",
+    "StrictPreregistration": "strict_preregistration",
+    "SkipUnhealthy": "skip_unhealthy",
+    "RegionFallback": "region_fallback",
 }
 CHOICES = {
     "ScanMessageContent": ("scan_message_content", ("inherit", "enable", "disable"), 20001),
@@ -63,6 +70,13 @@ DEFAULTS: dict[str, Any] = {
     "validity_period": 36_000,
     "usecase": "undeclared",
     "use_inbound_webhook_on_number": True,
+    "sender_id_prereg_alert": False,
+    "strict_preregistration": False,
+    "skip_unhealthy": False,
+    "region_fallback": False,
+    "sticky_ttl": LONGEST_STICKY_S,
+    "number_priority": {},
+    "number_weights": {},
 }
 USECASES = {
     "notifications": "Alerts and updates that recipients asked for",
@@ -212,4 +226,13 @@ def _settings(form: Form, before: dict[str, Any]) -> dict[str, Any]:
     validity = form.integer("ValidityPeriod", *VALIDITY_S, code=90007)
     if validity is not None:
         settings["validity_period"] = validity
+    ttl = form.integer("StickyTtl", 1, LONGEST_STICKY_S, code=20001)
+    if ttl is not None:
+        settings["sticky_ttl"] = ttl
+    for parameter, name, read in (
+        ("NumberPriority", "number_priority", preferences.priority),
+        ("NumberWeights", "number_weights", preferences.weights),
+    ):
+        if (text := form.get(parameter)) is not None:
+            settings[name] = read(parameter, text)
     return settings

@@ -37,6 +37,7 @@ class Account:
     created_at: datetime
     updated_at: datetime
     debugger_url: str | None
+    closed_countries: frozenset[str]
 
     def knows(self, secret: str) -> bool:
         """Whether `secret` is one of this account's auth tokens; takes the same time for any."""
@@ -162,6 +163,20 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
+
+    id: int
+    sid: str
+    account_id: int
+    alpha_sender: str
+    country: str
+    status: str  # draft, in_review, approved, rejected
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OptOutConfig:
     """Advanced Opt-Out of a service: its keyword sets and replies, as `/v3/OptOuts` shows them."""
 
@@ -194,6 +209,10 @@ class Directory:
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
     facts: CarrierFacts = DEFAULT
+    facts_revision: str = ""  # of the operator's tables that `facts` was made from
+    registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
+    registered: dict[int, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    """Approved (alphanumeric ID, country) pairs, by account."""
     opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
     opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
 
@@ -201,7 +220,7 @@ class Directory:
         """Replace everything by what `picture` says; older pictures are ignored."""
         if picture.version <= self.version:
             return
-        accounts = [Account(**_only(row, Account)) for row in picture.accounts]
+        accounts = [_account(row) for row in picture.accounts]
         member_of = {row["sender_id"]: row for row in picture.memberships}
         applications = {row["sid"]: row["settings"] for row in picture.applications}
         records = [
@@ -211,7 +230,14 @@ class Directory:
         for record in records:
             if record.service_id is not None:
                 members[record.service_id].append(record.sender)
-        services = [_service(row, members[row["id"]]) for row in picture.services]
+        approved: dict[int, set[tuple[str, str]]] = defaultdict(set)
+        for row in picture.registrations:
+            if row["status"] == "approved":
+                approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
+        services = [
+            _service(row, members[row["id"]], frozenset(approved[row["account_id"]]))
+            for row in picture.services
+        ]
 
         self.accounts = {account.sid: account for account in accounts}
         self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
@@ -236,6 +262,10 @@ class Directory:
         self.opt_out_configs_by_sid = {config.sid: config for config in configs}
         self.opt_out_configs = {
             config.service_id: config for config in configs if config.service_id is not None
+        }
+        self.registered = approved
+        self.registrations = {
+            row["sid"]: Registration(**_only(row, Registration)) for row in picture.registrations
         }
         self.version = picture.version
 
@@ -268,6 +298,11 @@ class Directory:
 
 def _only(row: Any, shape: type) -> dict[str, Any]:
     return {name: row[name] for name in shape.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _account(row: Any) -> Account:
+    closed = frozenset(row["closed_countries"])
+    return Account(**{**_only(row, Account), "closed_countries": closed})
 
 
 def _sender_record(
@@ -316,12 +351,25 @@ ROUTING_SETTINGS = {
     "smart_encoding": "smart_encoding",
     "mms_converter": "mms_converter",
     "validity_period": "validity_s",
+    "sender_id_prereg_alert": "sender_id_prereg_alert",
+    "strict_preregistration": "strict_preregistration",
+    "skip_unhealthy": "skip_unhealthy",
+    "region_fallback": "region_fallback",
+    "sticky_ttl": "sticky_ttl_s",
 }
 
 
-def _service(row: Any, members: list[Sender]) -> Service:
+def _service(row: Any, members: list[Sender], registrations: frozenset[tuple[str, str]]) -> Service:
     settings = row["settings"]
     known = {field: settings[name] for name, field in ROUTING_SETTINGS.items() if name in settings}
+    known["kind_priority"] = {
+        country: tuple(SenderKind[kind.upper()] for kind in kinds)
+        for country, kinds in (settings.get("number_priority") or {}).items()
+    }
+    known["kind_weights"] = {
+        country: {SenderKind[kind.upper()]: weight for kind, weight in weights.items()}
+        for country, weights in (settings.get("number_weights") or {}).items()
+    }
     return Service(
         id=row["id"],
         sid=row["sid"],
@@ -330,5 +378,5 @@ def _service(row: Any, members: list[Sender]) -> Service:
         settings=settings,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        pool=Pool(members, ServiceSettings(**known)),
+        pool=Pool(members, ServiceSettings(**known, registrations=registrations)),
     )

@@ -7,6 +7,7 @@ A slotted object, since a million of them may wait at once. Times are seconds si
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -113,6 +114,7 @@ class Message:
         "id",
         "operation_id",
         "outstanding",
+        "price",
         "priority",
         "queued_at",
         "receipts",
@@ -199,6 +201,7 @@ class Message:
         self.segments = 0
         self.expires_at = 0.0  # `valid_until` on the monotonic clock, while it waits
         self.destination_class = DestinationClass.INTERNATIONAL
+        self.price: Decimal | None = None  # what it costs if it is sent
         self.error_code = 0
         self.done_at = 0.0
         self.waiting = True  # not claimed yet

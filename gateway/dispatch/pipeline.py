@@ -25,6 +25,7 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.mappings import Mappings
 from gateway.dispatch.message import Message, Status, id_source
+from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
 from gateway.dispatch.retention import keep_forgetting
@@ -36,12 +37,15 @@ from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.pacing.pacer import Pacer
 from gateway.routing.destination import parse_destination
+from gateway.routing.health import Health
+from gateway.routing.tables import read_facts
 from gateway.settings import Settings
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import deactivations, idempotency, partitions
+from storage import facts as fact_rows
 from storage import media as media_rows
 from storage.pool import (
     Connection,
@@ -112,9 +116,11 @@ class Pipeline:
             clock,
             self._profile,
             rate_per_second=settings.default_rate_per_second,
+            generic_ids=settings.generic_sender_ids,
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
+        self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
         self.writer = Writer(url, self._committed, self._settled)
         self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
         self.mappings = Mappings(pool, self.router.standing)
@@ -150,6 +156,7 @@ class Pipeline:
             self.scheduler.canceled,
             self._accepted,
         )
+        self._health = Health(self.router.standing.set_healthy)
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self._url = url
@@ -232,6 +239,11 @@ class Pipeline:
         picture = await config_rows.load(self.pool)
         before = self.directory.senders_by_id
         self.directory.show(picture)
+        if picture.fact_revision != self.directory.facts_revision:
+            contents = await fact_rows.contents(self.pool)
+            # A table of thousands of rows takes a while to read, and the loop must not wait.
+            self.directory.facts = await asyncio.to_thread(read_facts, contents)
+            self.directory.facts_revision = picture.fact_revision
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
@@ -343,9 +355,14 @@ class Pipeline:
             self.scheduler.added(message)
         if message.status.final:
             self._settled(message)
+        elif message.sender_id:
+            self._preregistration.sent(message)
 
     def _settled(self, message: Message) -> None:
         """The message reached its final status just now: a failed one is an alert."""
+        if message.sent_at:
+            delivered = message.status is Status.DELIVERED
+            self._health.outcome(message.sender_id, delivered, self.clock.monotonic())
         if message.status in (Status.FAILED, Status.UNDELIVERED) and message.error_code:
             service = self.directory.services_by_id.get(message.service_id or 0)
             self.alerts.message_failed(
@@ -403,6 +420,7 @@ class Pipeline:
                     own.drop()
                     await asyncio.sleep(REFRESH_S)
                 self._config_rang.clear()
+                self._health.rested(self.clock.monotonic())
                 try:
                     if await config_rows.version(self.pool) != self.directory.version:
                         await self.refresh()

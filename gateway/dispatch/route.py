@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol
 
 from gateway.carriers.profile import Profile
 from gateway.clock import Clock
@@ -16,7 +17,7 @@ from gateway.dispatch.message import Flag, Message
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
-from gateway.routing.pool import Sender
+from gateway.routing.pool import Sender, SenderKind
 from gateway.routing.question import (
     NO_SENDER,
     QUEUES_FULL,
@@ -32,8 +33,17 @@ from gateway.routing.standing import Standing
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
 NO_SERVICE = 21701
 NO_MMS_THERE = 30011  # the recipient's carrier takes none
+COUNTRY_CLOSED = 21408
+GENERIC_ID = 30042
 NO_MMS_HERE = 21621  # the From carries none
 REFERENCES = 100_000  # (sender, recipient) pairs whose concatenation counter is remembered
+
+
+class Lookup(Protocol):
+    """What is known of recipients' carriers."""
+
+    def known(self, e164: str) -> str | None:
+        """The carrier, empty when nobody knows it; None when it must be asked for."""
 
 
 class Router:
@@ -46,14 +56,18 @@ class Router:
         profile: Callable[[int], Profile | None] = lambda carrier_id: None,
         *,
         rate_per_second: float | None = None,
+        generic_ids: Iterable[str] = (),
     ) -> None:
         self._directory = directory
         self._clock = clock
         self.profile = profile
         """The ways of a carrier, by its id; None where it is not known."""
         self._rate_for_all = rate_per_second
+        self._generic_ids = frozenset(one.upper() for one in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = int(clock.wall()) & 0xFFFF  # differs from the last run's
+        self.lookup: Lookup | None = None
+        """The operator's, where one is configured."""
         self.standing = Standing(self._rate)
         self.lobby = Lobby(self.standing, self._rate)
 
@@ -66,10 +80,12 @@ class Router:
         known = known if known is not None else Known(wall=now)
         draft.prepared = True
         service = self._directory.services_by_id.get(message.service_id or 0)
-        without_mms = self._convert(draft, service) if message.as_mms else 0
+        against = self._closed(message, draft.destination)
+        if not against and message.as_mms:
+            against = self._convert(draft, service)
         self.prepare(draft)
-        if without_mms:
-            sender = self._refuse(message, without_mms, now)
+        if against:
+            sender = self._refuse(message, against, now)
         elif service is not None:
             sender = self._choose(draft, service, known, now)
         elif message.service_id is not None:  # it was deleted while the message waited
@@ -91,7 +107,29 @@ class Router:
 
     def awaits(self, draft: Draft) -> bool:
         """Whether something from outside is needed before a sender can be chosen."""
-        return not draft.prepared and draft.awaits_media
+        if draft.prepared:
+            return False
+        return draft.awaits_media or self.asks_carrier(draft)
+
+    def asks_carrier(self, draft: Draft) -> bool:
+        """Whether the recipient's carrier is to be looked up; a known one is noted."""
+        if self.lookup is None:
+            return False
+        message, country = draft.message, draft.destination.country
+        if not message.as_mms:
+            service = self._directory.services_by_id.get(message.service_id or 0)
+            if service is None or not service.pool.short_codes(country, False).senders:
+                return False
+        known = self.lookup.known(message.recipient)
+        draft.carrier = known or ""
+        return known is None
+
+    def _closed(self, message: Message, destination: Destination) -> int:
+        """21408 where the account does not send to this country."""
+        account = self._directory.accounts_by_id.get(message.account_id)
+        if account is None or not account.closed_countries:
+            return 0
+        return COUNTRY_CLOSED if destination.country in account.closed_countries else 0
 
     def _convert(self, draft: Draft, service: Service | None) -> int:
         """Make the MMS an SMS with links where its recipient takes no MMS (§8.2).
@@ -146,6 +184,8 @@ class Router:
             return self._refuse(message, choice.code, now)
         if self._blocked(message, known, (-sender.id,)):
             return self._refuse(message, OPTED_OUT, now)
+        if sender.kind is SenderKind.ALPHA and sender.address.upper() in self._generic_ids:
+            return self._refuse(message, GENERIC_ID, now)
         mapped = mapping is not None and mapping.sender_id == sender.id
         if not mapped and draft.explicit is None and self.lobby.wants(draft, sender):
             alike = len(service.pool.of(sender.kind, sender.country, False))
@@ -198,6 +238,9 @@ class Router:
         message.sender = sender.address
         self._fit(message)
         message.destination_class = destination_class(destination.country, message.as_mms)
+        message.price = self._directory.facts.prices.price(
+            destination.country, sender.kind, message.segments, mms=message.as_mms
+        )
         if not message.reference:
             message.reference = self._reference(message)
         self.standing.assigned(sender.id, message.segments, self._clock.wall())

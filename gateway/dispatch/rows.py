@@ -59,6 +59,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.extras,
         message.rule if message.rule >= 0 else None,
         message.operation_id,
+        message.price,
     )
 
 
@@ -104,6 +105,7 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
             message.submitted_body if text is not None and text != message.submitted_body else None
             for message, text in zip(messages, texts, strict=True)
         ],
+        [message.price for message in messages],
     ]
 
 
@@ -134,6 +136,7 @@ def from_row(row: Row) -> Message:
     message.sender_id = row["sender_id"] or 0
     message.carrier_id = row["carrier_id"] or 0
     message.sender = row["sender"]
+    message.price = row["price"]
     message.status = message.committed = Status(row["status"])
     if row["segments"]:
         message.segments = row["segments"]

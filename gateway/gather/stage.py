@@ -25,6 +25,7 @@ from gateway.dispatch.submit import EXPIRED
 from gateway.dispatch.writer import Writer
 from gateway.gather.fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.gather.links import LIFE_S, media_urls, new_code
+from gateway.gather.lookup import CarrierLookup
 from gateway.observe.alerts import Alerts
 from storage import media as media_rows
 from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
@@ -52,6 +53,7 @@ class Gathering:
         link_base: Callable[[], str],
         *,
         pause_s: float,
+        lookup: CarrierLookup | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
@@ -62,6 +64,7 @@ class Gathering:
         self._random = random
         self._link_base = link_base
         self._pause_s = pause_s
+        self._lookup = lookup
         self._waiting: deque[Draft] = deque()
         self._wake = asyncio.Event()
 
@@ -99,6 +102,8 @@ class Gathering:
         message = draft.message
         if draft.awaits_media and not await self._fetch_media(message):
             return
+        if self._lookup is not None:
+            draft.carrier = await self._lookup.carrier(message.recipient)
         if message.status.final:  # canceled meanwhile
             return
         if self._clock.wall() >= message.valid_until:

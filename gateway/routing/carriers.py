@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.routing import alpha
 from gateway.routing.alpha import AlphaCountry, Preregistration
+from gateway.routing.prices import FREE, Prices
 
 _UNKNOWN_COUNTRY: Final = AlphaCountry("", False, Preregistration.NONE, "")
 
@@ -45,6 +46,7 @@ class CarrierFacts:
     without_mms: frozenset[tuple[str, str]] = frozenset()
     mms_countries: frozenset[str] = frozenset({"US", "CA"})
     toll_free_destinations: bool = False  # whether the connectors take toll-free numbers as To
+    prices: Prices = FREE
     alpha_countries: Mapping[str, AlphaCountry] = field(default_factory=alpha.packaged)
 
     def carrier_of(self, e164: str) -> str:
