@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench interop test-node clean requirements
+.PHONY: help demo serve test lint format bench interop test-node nightly clean requirements
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,11 @@ format: $(STAMP) ## rewrite the code as `make lint` wants it
 interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
 	tests/interop/install.sh .tandem/interop
 	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
+
+nightly: $(STAMP) ## a week of simulated traffic, and 100,000 examples of each property
+	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.25 $(BIN)/python -m pytest tests/simulation
+	$(BIN)/python -m pytest tests/property/routing --hypothesis-profile=nightly
+	$(BIN)/python -m pytest tests/property/pacing --hypothesis-profile=nightly
 
 test-node: $(STAMP) ## the official Node SDK, which needs fetching
 	tests/node/install.sh .tandem/node

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MICRO = ("encode", "select_sender", "smpp_codec", "smpp_session", "smpp_smsc")
+MICRO = ("encode", "select_sender", "idle_senders", "smpp_codec", "smpp_session", "smpp_smsc")
 
 
 def main() -> int:
