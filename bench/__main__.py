@@ -8,7 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MICRO = ("encode", "select_sender", "idle_senders", "smpp_codec", "smpp_session", "smpp_smsc")
+MICRO = (
+    *("encode", "select_sender", "idle_senders", "webhook_client"),
+    *("smpp_codec", "smpp_session", "smpp_smsc"),
+)
 
 
 def main() -> int:
