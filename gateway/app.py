@@ -22,6 +22,7 @@ from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
+from gateway.conversations.stage import Conversations
 from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.message import Direction
 from gateway.dispatch.pipeline import Pipeline
@@ -29,7 +30,7 @@ from gateway.dispatch.rows import from_row
 from gateway.gather.fetch import Fetcher
 from gateway.gather.lookup import CarrierLookup
 from gateway.gather.stage import Gathering
-from gateway.inbound.handlers import Handlers
+from gateway.inbound.handlers import Converse, Handlers
 from gateway.inbound.judge import Judge
 from gateway.inbound.optout import OptOuts
 from gateway.inbound.receive import Inbound
@@ -61,6 +62,7 @@ from storage.pool import (
 log = logging.getLogger(__name__)
 
 BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
+CONVERSATION_WAIT_S = 5.0  # for the webhooks of conversations (twilio-api §10)
 DRAIN_S = 5.0  # a stop waits so long for the carriers' answers
 
 
@@ -142,7 +144,9 @@ class Gateway:
                 pipeline.router.lookup = lookup
             gathering = self._gathering(pipeline, fetcher, lookup)
             pipeline.assigner.gather = gathering.hold
-            handlers = self.handlers = self._handlers(pipeline, client)
+            patient = await stack.enter_async_context(self._webhook_client(CONVERSATION_WAIT_S))
+            conversations = self._conversations(pipeline, patient)
+            handlers = self.handlers = self._handlers(pipeline, client, conversations.take)
             inbound = self.inbound = Inbound(
                 url,
                 pipeline.directory,
@@ -159,18 +163,21 @@ class Gateway:
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
             pipeline.start_stage("gathering", gathering.run())
+            for name, stage in conversations.stages():
+                pipeline.start_stage(name, stage)
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
             debugger = Debugger(client, pipeline.directory, self._clock, self._random)
             pipeline.alerts.written = debugger.tell
             pipeline.start_stage("debugger", debugger.run())
-            await self._serve(pipeline, gathering, posting, listener)
+            await self._serve(pipeline, gathering, conversations, posting, listener)
 
     async def _serve(
         self,
         pipeline: Pipeline,
         gathering: Gathering,
+        conversations: Conversations,
         posting: asyncio.Task[None],
         listener: socket.socket,
     ) -> None:
@@ -201,6 +208,7 @@ class Gateway:
             receipts=pipeline.receipts,
             journal=pipeline.journal,
             replay=self._replay,
+            conversations=conversations,
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
@@ -306,7 +314,23 @@ class Gateway:
         )
         return Judge(pipeline.directory, opt_outs, pipeline.router.standing, pipeline.send_stored)
 
-    def _handlers(self, pipeline: Pipeline, client: WebhookClient) -> Handlers:
+    def _conversations(self, pipeline: Pipeline, client: WebhookClient) -> Conversations:
+        one = Conversations.of(
+            client,
+            pipeline.directory,
+            pipeline.acceptor,
+            pipeline.pool,
+            pipeline.next_id,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+        )
+        pipeline.in_conversation = one.deliveries.heard
+        return one
+
+    def _handlers(
+        self, pipeline: Pipeline, client: WebhookClient, conversation: Converse
+    ) -> Handlers:
         """The stage after inbound messages are stored."""
         replies = Replies(
             pipeline.directory,
@@ -327,16 +351,20 @@ class Gateway:
             pipeline.alerts,
             per_host=self.settings.webhooks.connections_per_host,
             retry_for_s=self.settings.webhooks.retry_for_s,
+            conversation=conversation,
         )
 
     def _guard(self) -> Guard:
         webhooks = self.settings.webhooks
         return Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
 
-    def _webhook_client(self) -> WebhookClient:
+    def _webhook_client(self, most_s: float | None = None) -> WebhookClient:
+        """A client with the configured patience, or at most so much."""
         webhooks = self.settings.webhooks
         return WebhookClient(
-            self._guard(), per_host=webhooks.connections_per_host, timeout_s=webhooks.timeout_s
+            self._guard(),
+            per_host=webhooks.connections_per_host,
+            timeout_s=min(webhooks.timeout_s, most_s or webhooks.timeout_s),
         )
 
     def _fetcher(self) -> Fetcher:

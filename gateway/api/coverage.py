@@ -6,35 +6,11 @@ table, the table to the routes, and its parameters to those of the SDK.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class State(StrEnum):
-    """What becomes of a parameter."""
-
-    DONE = "yes"
-    STORED = "stored"  # kept and shown, without effect
-    IGNORED = "ignored"
-    REFUSED = "refused"  # an error says so
-
-
-_NONE: Final[Mapping[str, State]] = MappingProxyType({})
-
-
-class Operation(NamedTuple):
-    method: str
-    path: str  # as in gateway.api.routes
-    parameters: Mapping[str, State] = _NONE
-    sdk: str = ""  # the SDK's call that a test compares parameters with
-    note: str = ""
-
-
-def _all(state: State, names: str) -> dict[str, State]:
-    return dict.fromkeys(names.split(), state)
-
+from gateway.api.coverage_conversations import CONVERSATIONS
+from gateway.api.operation import Operation, State
+from gateway.api.operation import all_ as _all
 
 _API: Final = "/api/2010-04-01"
 _ACCOUNT: Final = f"{_API}/Accounts/{{account}}"
@@ -394,6 +370,7 @@ OPERATIONS: Final = (
         "monitor.v1.alerts.list",
     ),
     Operation("GET", "/monitor/v1/Alerts/{sid}"),
+    *CONVERSATIONS,
     Operation(
         "POST",
         "/comms/v1/Messages",
@@ -420,7 +397,8 @@ OPERATIONS: Final = (
 
 ABSENT: Final = (
     "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
-    "`/v1/Conversations` and the rest of its product",
+    "of conversations: users, roles, credentials, bindings, media, per-service paths, group texts,"
+    " Studio",
     "vendor products beside messaging: 404, 20404",
 )
 

@@ -16,7 +16,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.api.coverage import OPERATIONS, Operation, State
+from gateway.api.coverage import OPERATIONS
+from gateway.api.operation import Operation, State
 from gateway.api.routes import RESOURCES
 
 Schema = Mapping[str, Any]

@@ -19,6 +19,7 @@ from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.limits import Gate, Quota
 from gateway.api.paging import PageRequest, page_request
+from gateway.conversations.stage import Conversations
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
@@ -47,6 +48,7 @@ class Deps:
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
+    conversations: Conversations
     bulk_quota: Quota  # of consents and contacts
     cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
 

@@ -38,6 +38,12 @@ from gateway.api import (
     test_credentials,
     tokens,
 )
+from gateway.api.conversations import addresses as chat_addresses
+from gateway.api.conversations import configuration as chat
+from gateway.api.conversations import conversations as chats
+from gateway.api.conversations import messages as chat_messages
+from gateway.api.conversations import participants as chat_participants
+from gateway.api.conversations import webhooks as chat_webhooks
 from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
@@ -64,6 +70,51 @@ class Resource(NamedTuple):
             ("DELETE", self.delete),
         )
         return {method: handler for method, handler in given if handler is not None}
+
+
+CHATS: Final = "/conversations/v1"
+CHAT: Final = f"{CHATS}/Conversations/{{conversation}}"
+CONVERSATIONS: Final = (
+    Resource(f"{CHATS}/Configuration", get=chat.fetch, post=chat.update),
+    Resource(f"{CHATS}/Configuration/Webhooks", get=chat.fetch_webhooks, post=chat.update_webhooks),
+    Resource(
+        f"{CHATS}/Configuration/Addresses", get=chat_addresses.list_, post=chat_addresses.create
+    ),
+    Resource(
+        f"{CHATS}/Configuration/Addresses/{{sid}}",
+        get=chat_addresses.fetch,
+        post=chat_addresses.update,
+        delete=chat_addresses.delete,
+    ),
+    Resource(f"{CHATS}/Services", get=chat.list_services, post=chat.create_service),
+    Resource(f"{CHATS}/Services/{{sid}}", get=chat.fetch_service, delete=chat.delete_service),
+    Resource(f"{CHATS}/ParticipantConversations", get=chat_participants.list_memberships),
+    Resource(f"{CHATS}/Conversations", get=chats.list_, post=chats.create),
+    Resource(CHAT, get=chats.fetch, post=chats.update, delete=chats.delete),
+    Resource(f"{CHAT}/Participants", get=chat_participants.list_, post=chat_participants.create),
+    Resource(
+        f"{CHAT}/Participants/{{sid}}",
+        get=chat_participants.fetch,
+        post=chat_participants.update,
+        delete=chat_participants.delete,
+    ),
+    Resource(f"{CHAT}/Messages", get=chat_messages.list_, post=chat_messages.create),
+    Resource(
+        f"{CHAT}/Messages/{{message}}",
+        get=chat_messages.fetch,
+        post=chat_messages.update,
+        delete=chat_messages.delete,
+    ),
+    Resource(f"{CHAT}/Messages/{{message}}/Receipts", get=chat_messages.list_receipts),
+    Resource(f"{CHAT}/Messages/{{message}}/Receipts/{{sid}}", get=chat_messages.fetch_receipt),
+    Resource(f"{CHAT}/Webhooks", get=chat_webhooks.list_, post=chat_webhooks.create),
+    Resource(
+        f"{CHAT}/Webhooks/{{sid}}",
+        get=chat_webhooks.fetch,
+        post=chat_webhooks.update,
+        delete=chat_webhooks.delete,
+    ),
+)
 
 
 def _pools() -> Iterator[Resource]:
@@ -244,4 +295,5 @@ RESOURCES: Final = (
     Resource("/comms/v1/Messages/{message}", get=comms.fetch),
     Resource("/comms/v1/Messages/{message}/Receipts", get=comms.receipts),
     Resource("/preview/v1/Messages", post=mini_bulk.create, body_limit=BULK_BODY_LIMIT),
+    *CONVERSATIONS,
 )

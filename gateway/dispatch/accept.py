@@ -21,6 +21,7 @@ from gateway.dispatch.known import Known
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.rows import insert_row
 from gateway.dispatch.submit import Submitter
+from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
@@ -162,6 +163,7 @@ class Acceptor:
                 if self._doubtful:
                     await message_rows.delete(connection, self._doubtful)
                     await key_rows.release(connection, self._doubtful)
+                    await conversation_rows.release(connection, self._doubtful)
                     self._doubtful.clear()
             except DatabaseUnavailable as error:
                 log.error("database: %s; sends are refused with 503", error)

@@ -70,6 +70,7 @@ class Flag(IntFlag):
     PROVIDE_FEEDBACK = 32
     AWAITS_MEDIA = 64  # its media are not fetched yet
     CONVERTED = 128  # its media go as links in its text, as an SMS (§8.2)
+    CONVERSATION = 256  # sent for a message of a conversation, which keeps receipts of it
 
 
 _MMS = Flag.MEDIA | Flag.CONVERTED

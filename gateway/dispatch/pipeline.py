@@ -24,7 +24,7 @@ from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.mappings import Mappings
-from gateway.dispatch.message import Message, Status, id_source
+from gateway.dispatch.message import Flag, Message, Status, id_source
 from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
@@ -91,7 +91,9 @@ class Limits:
 
 
 class Pipeline:
-    """All stages of one process. `owe_callbacks` hears of every committed move."""
+    """All stages of one process. `owe_callbacks` hears of every committed move,
+    `in_conversation` of those of conversations' messages.
+    """
 
     def __init__(
         self, settings: Settings, url: str, pool: Pool, clock: Clock, random: Random
@@ -102,6 +104,7 @@ class Pipeline:
         self.directory = Directory()
         self.next_id = id_source(clock.wall, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
+        self.in_conversation: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
         self.journal = Journal(
             settings.data_dir / "journal" if settings.journal.keep_hours else None,
@@ -346,6 +349,8 @@ class Pipeline:
     # The rest -----------------------------------------------------------------------------
 
     def _committed(self, message: Message) -> None:
+        if message.flags & Flag.CONVERSATION:
+            self.in_conversation(message)
         if message.callback_url is not None:
             self.owe_callbacks(message)
 

@@ -42,12 +42,7 @@ NOTHING: Final = id_from_bytes(bytes(16))
 MACHINE: Final = 30039
 HERE: Final = ""  # the lane of what needs no app
 
-Converse = Callable[[Message], Awaitable[None]]
-
-
-async def log_conversation(message: Message) -> None:
-    """Where a message for a conversation goes while nobody keeps conversations."""
-    log.info("inbound %s belongs in a conversation", message.sid, extra={"sid": message.sid})
+Converse = Callable[[Message, bool], Awaitable[bool]]
 
 
 class Handlers:
@@ -65,10 +60,10 @@ class Handlers:
         *,
         per_host: int,
         retry_for_s: float,
-        conversation: Converse = log_conversation,
+        conversation: Converse,
     ) -> None:
-        """`conversation` takes a message into its conversation, and may be called again for one
-        that it has.
+        """`conversation` takes a message into its conversation, made if the service wants that
+        (the flag), and says whether it belongs there; it may be called again for one that it has.
         """
         self._runner = runner
         self._replies = replies
@@ -120,8 +115,8 @@ class Handlers:
         if record is None or self._is_machine(message):
             self._finish(message)
             return
-        if inbound_mode(record, service) is InboundMode.AUTOCREATE:
-            await self._conversation(message)
+        create = inbound_mode(record, service) is InboundMode.AUTOCREATE
+        if await self._conversation(message, create) or create:
             self._finish(message)
             return
         target = destination_of(record, service)

@@ -1,0 +1,1 @@
+"""Conversations v1 (twilio-api §10)."""

@@ -1,0 +1,235 @@
+"""`/v1/Conversations/{CH}/Messages` and their delivery receipts (twilio-api §10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from gateway.api.conversations.shared import (
+    allowed,
+    attributes_of,
+    conversation_of,
+    is_told,
+    message_of,
+    path_sid,
+    text_of,
+)
+from gateway.api.errors import ApiError
+from gateway.api.paging import cut, envelope_v1
+from gateway.api.render import iso8601
+from gateway.api.resources import Call, answer, gone
+from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.conversations import events as names
+from gateway.conversations.events import Source
+from gateway.conversations.posting import NotPosted, Words
+from gateway.dispatch.accept import Overloaded, Unavailable
+from storage import conversation_messages as rows
+from storage import conversations as conversation_rows
+from storage.pool import Row
+
+DEFAULT_AUTHOR: Final = "system"
+RETRY_AFTER_S: Final = {"Retry-After": "1"}
+# Which statuses of receipts count as which: what was delivered was sent.
+COUNTS: Final = {
+    "sent": ("sent", "delivered", "undelivered", "read"),
+    "delivered": ("delivered", "read"),
+    "read": ("read",),
+    "failed": ("failed",),
+    "undelivered": ("undelivered",),
+}
+
+
+def delivery_of(tally: Mapping[str | None, int] | None) -> dict[str, Any] | None:
+    """How far a message got at all its recipients; None when it went to nobody."""
+    if not tally:
+        return None
+    total = sum(tally.values())
+    shown: dict[str, Any] = {"total": total}
+    for name, statuses in COUNTS.items():
+        many = sum(tally.get(status, 0) for status in statuses)
+        shown[name] = "all" if many == total else "some" if many else "none"
+    return shown
+
+
+def render(
+    call: Call, conversation: Row, row: Row, tally: Mapping[str | None, int] | None
+) -> dict[str, Any]:
+    url = f"{call.origin}/v1/Conversations/{conversation['sid']}/Messages/{row['sid']}"
+    return {
+        "sid": row["sid"],
+        "account_sid": call.account.sid,
+        "conversation_sid": conversation["sid"],
+        "index": row["index"],
+        "author": row["author"],
+        "participant_sid": row["participant"],
+        "body": row["body"],
+        "media": None,
+        "attributes": row["attributes"],
+        "delivery": delivery_of(tally),
+        "content_sid": None,
+        "date_created": iso8601(row["created_at"]),
+        "date_updated": iso8601(row["updated_at"]),
+        "url": url,
+        "links": {"delivery_receipts": f"{url}/Receipts", "channel_metadata": None},
+    }
+
+
+async def create(call: Call) -> Response:
+    """Post a message; it leaves as SMS to every participant with an address but its author."""
+    conversation = await conversation_of(call)
+    if conversation["state"] == "closed":
+        raise ApiError(50377)
+    form = call.form
+    for parameter in ("MediaSid", "ContentSid", "ContentVariables"):
+        if form.get(parameter):
+            raise ApiError(20001, f"{parameter}: only texts are carried yet")
+    words = Words(
+        text_of(form, "Author") or DEFAULT_AUTHOR,
+        _body(form.get("Body")),
+        attributes_of(form) or "{}",
+        heard=is_told(call),
+    )
+    asked = [
+        ("ConversationSid", conversation["sid"]),
+        ("Body", words.body),
+        ("Author", words.author),
+        ("Attributes", words.attributes),
+        ("Media", ""),
+    ]
+    changes = await allowed(call, names.MESSAGE_ADD, asked)
+    if changes:
+        words = words.changed(changes)
+        _body(words.body)
+    try:
+        row = await call.deps.conversations.posting.post(conversation, words, Source.API)
+    except NotPosted:
+        await conversation_of(call)  # 50350 when it is gone
+        raise ApiError(50377) from None
+    except Overloaded:
+        raise ApiError(20429, headers=RETRY_AFTER_S) from None
+    except Unavailable:
+        raise ApiError(20503, headers=RETRY_AFTER_S) from None
+    tallies = await rows.tally(call.deps.pool, [row["id"]])
+    return answer(render(call, conversation, row, tallies.get(row["id"])), 201)
+
+
+async def list_(call: Call) -> Response:
+    """By index; `Order=desc` the other way round."""
+    conversation, request = await conversation_of(call), call.page
+    order = call.filter("Order")
+    if order not in (None, "asc", "desc"):
+        raise ApiError(20001, "Order must be asc or desc")
+    token = (request.token or "").removeprefix("PA")
+    if token and not (token.isascii() and token.isdigit() and len(token) < 10):
+        raise ApiError(20001, "PageToken is not valid")
+    found = await rows.page(
+        call.deps.pool,
+        conversation["id"],
+        int(token) if token else None,
+        request.size + 1,
+        down=order == "desc",
+    )
+    page, token_of_next = cut(found, request, lambda row: str(row["index"]))
+    tallies = await rows.tally(call.deps.pool, [row["id"] for row in page])
+    shown = [render(call, conversation, row, tallies.get(row["id"])) for row in page]
+    url = call.origin + call.path
+    return answer(envelope_v1("messages", shown, url, request, token_of_next))
+
+
+async def fetch(call: Call) -> Response:
+    conversation = await conversation_of(call)
+    row = await message_of(call, conversation)
+    tallies = await rows.tally(call.deps.pool, [row["id"]])
+    return answer(render(call, conversation, row, tallies.get(row["id"])))
+
+
+async def update(call: Call) -> Response:
+    """Change what is kept; what was sent was sent."""
+    conversation = await conversation_of(call)
+    before = await message_of(call, conversation)
+    form = call.form
+    values: dict[str, Any] = {}
+    if author := text_of(form, "Author"):
+        values["author"] = author
+    if "Body" in form:
+        values["body"] = _body(form.get("Body"))
+    if (attributes := attributes_of(form)) is not None:
+        values["attributes"] = attributes
+    kept = call.deps.conversations
+    async with call.deps.pool.acquire() as connection, connection.transaction():
+        await rows.update(connection, before["id"], values)
+        row = await rows.one(connection, conversation["id"], before["sid"])
+        if row is None:
+            raise call.missing()
+        if is_told(call):
+            parameters = names.of_message(conversation, row)
+            await kept.events.record(connection, conversation, names.MESSAGE_UPDATED, parameters)
+    kept.events.written()
+    tallies = await rows.tally(call.deps.pool, [row["id"]])
+    return answer(render(call, conversation, row, tallies.get(row["id"])))
+
+
+async def delete(call: Call) -> Response:
+    conversation = await conversation_of(call)
+    row = await message_of(call, conversation)
+    kept = call.deps.conversations
+    async with call.deps.pool.acquire() as connection, connection.transaction():
+        await conversation_rows.locked(connection, conversation["id"])
+        await rows.delete(connection, row["id"])
+        if is_told(call):
+            parameters = names.of_message(conversation, row)
+            await kept.events.record(connection, conversation, names.MESSAGE_REMOVED, parameters)
+    kept.events.written()
+    return gone()
+
+
+def _body(text: str | None) -> str:
+    """The text of a message. Raises ApiError 20001, 21617."""
+    if not text or not text.strip() or "\x00" in text:
+        raise ApiError(20001, "Body must be a text")
+    if body_units(text) > BODY_LIMIT:
+        raise ApiError(21617, f"Body has at most {BODY_LIMIT} characters")
+    return text
+
+
+# Receipts -------------------------------------------------------------------------------------
+
+
+def _render_receipt(call: Call, conversation: Row, message: Row, row: Row) -> dict[str, Any]:
+    path = f"/v1/Conversations/{conversation['sid']}/Messages/{message['sid']}/Receipts"
+    return {
+        "sid": row["sid"],
+        "account_sid": call.account.sid,
+        "conversation_sid": conversation["sid"],
+        "message_sid": message["sid"],
+        "channel_message_sid": row["message_sid"],
+        "participant_sid": row["participant"],
+        "status": row["status"],
+        "error_code": row["error_code"],
+        "date_created": iso8601(row["created_at"]),
+        "date_updated": iso8601(row["updated_at"]),
+        "url": f"{call.origin}{path}/{row['sid']}",
+    }
+
+
+async def list_receipts(call: Call) -> Response:
+    """What was heard of a message so far, one receipt a recipient."""
+    conversation, request = await conversation_of(call), call.page
+    message = await message_of(call, conversation)
+    after = request.token.removeprefix("PA") if request.token else None
+    found = await rows.receipts(call.deps.pool, message["id"], after, request.size + 1)
+    page, token = cut(found, request, lambda row: row["sid"])
+    shown = [_render_receipt(call, conversation, message, row) for row in page]
+    url = call.origin + call.path
+    return answer(envelope_v1("delivery_receipts", shown, url, request, token))
+
+
+async def fetch_receipt(call: Call) -> Response:
+    conversation = await conversation_of(call)
+    message = await message_of(call, conversation)
+    row = await rows.receipt(call.deps.pool, message["id"], path_sid(call, "DY"))
+    if row is None:
+        raise call.missing()
+    return answer(_render_receipt(call, conversation, message, row))

@@ -1,0 +1,122 @@
+"""What becomes of a conversation's messages at their recipients: receipts and `onDeliveryUpdated`.
+
+The pipeline says which messages it has committed; their rows are then compared with what the
+receipts know. What was not heard of, before a restart or by another process, a slower look at
+everything open finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from gateway.conversations import events as names
+from gateway.conversations.events import Events, Pairs, iso
+from gateway.dispatch.message import Message, Status
+from storage import conversation_messages as message_rows
+from storage import conversations as rows
+from storage.ids import Id
+from storage.pool import Connection, DatabaseUnavailable, Pool, Row
+
+log = logging.getLogger(__name__)
+
+HEARD_BOUND: Final = 10_000  # beyond it everything open is looked at instead
+LOOK_EVERY_S: Final = 30.0
+PAGE: Final = 500
+SHOWN: Final = {
+    Status.SENT: "sent",
+    Status.DELIVERED: "delivered",
+    Status.UNDELIVERED: "undelivered",
+    Status.FAILED: "failed",
+    Status.CANCELED: "failed",
+    Status.READ: "read",
+}
+
+
+class Deliveries:
+    """The stage."""
+
+    def __init__(self, pool: Pool, events: Events) -> None:
+        self._pool = pool
+        self._events = events
+        self._heard: set[Id] = set()
+        self._all = True
+        self._wake = asyncio.Event()
+        self._wake.set()
+
+    def heard(self, message: Message) -> None:
+        """Something happened to a message of a conversation, and is committed."""
+        if len(self._heard) < HEARD_BOUND:
+            self._heard.add(message.id)
+        else:
+            self._all = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._all = True
+            self._wake.clear()
+            heard, everything = self._heard, self._all
+            self._heard, self._all = set(), False
+            try:
+                await self._look(None if everything else list(heard))
+            except DatabaseUnavailable as error:
+                log.warning("receipts of conversations wait: %s", error)
+                self._all = True
+
+    async def _look(self, message_ids: list[Id] | None) -> None:
+        after = 0
+        async with self._pool.acquire() as connection:
+            while page := await message_rows.changed(connection, message_ids, after, PAGE):
+                for row in page:
+                    async with connection.transaction():
+                        await self._follow(connection, row)
+                after = page[-1]["id"]
+        self._events.written()
+
+    async def _follow(self, connection: Connection, row: Row) -> None:
+        """Every step that the receipt has not seen, each told."""
+        status = SHOWN.get(Status(row["status"]))
+        known = row["known"]
+        if status is None or status == known:
+            return
+        skipped = known is None and row["was_sent"] and status != "sent"
+        for step in ("sent", status) if skipped else (status,):
+            final = step != "sent"
+            dates = await message_rows.set_receipt(
+                connection,
+                row["id"],
+                known,
+                step,
+                row["error_code"] if final else 0,
+                open=not final,
+            )
+            if dates is None:
+                return
+            known = step
+            conversation = await rows.by_id(connection, row["conversation_id"])
+            if conversation is not None:
+                parameters = _parameters(conversation, row, step, dates, final)
+                await self._events.record(
+                    connection, conversation, names.DELIVERY_UPDATED, parameters
+                )
+
+
+def _parameters(conversation: Row, row: Row, status: str, dates: Row, final: bool) -> Pairs:
+    return [
+        ("ConversationSid", conversation["sid"]),
+        ("MessageSid", row["im"]),
+        ("DeliveryReceiptSid", row["sid"]),
+        ("ChannelMessageSid", row["message_sid"]),
+        ("ParticipantSid", row["participant"]),
+        ("Status", status),
+        ("ErrorCode", str(row["error_code"] if final else 0)),
+        ("DateCreated", iso(dates["created_at"])),
+        ("DateUpdated", iso(dates["updated_at"])),
+    ]

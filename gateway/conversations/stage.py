@@ -1,0 +1,73 @@
+"""Everything that keeps conversations, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Self
+
+from gateway.clock import Clock
+from gateway.conversations.arriving import Arriving
+from gateway.conversations.asking import Asking
+from gateway.conversations.deliveries import Deliveries
+from gateway.conversations.events import Events
+from gateway.conversations.posting import Posting
+from gateway.conversations.telling import Telling
+from gateway.conversations.timers import keep_time
+from gateway.dispatch.accept import Acceptor
+from gateway.dispatch.directory import Directory
+from gateway.dispatch.message import Message
+from gateway.observe.alerts import Alerts
+from gateway.webhooks.client import WebhookClient
+from storage.ids import Id
+from storage.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Conversations:
+    """What the API and the inbound stage use of it, and its own stages."""
+
+    pool: Pool
+    events: Events
+    asking: Asking
+    posting: Posting
+    arriving: Arriving
+    deliveries: Deliveries
+    telling: Telling
+
+    @classmethod
+    def of(
+        cls,
+        client: WebhookClient,
+        directory: Directory,
+        acceptor: Acceptor,
+        pool: Pool,
+        next_id: Callable[[], Id],
+        clock: Clock,
+        random: Random,
+        alerts: Alerts,
+    ) -> Self:
+        events = Events(directory)
+        asking = Asking(client, directory, events, alerts)
+        posting = Posting(directory, acceptor, pool, events, next_id, clock, random, alerts)
+        telling = Telling(client, directory, pool, alerts)
+        events.written = telling.wake
+        return cls(
+            pool,
+            events,
+            asking,
+            posting,
+            Arriving(directory, pool, events, posting, asking),
+            Deliveries(pool, events),
+            telling,
+        )
+
+    async def take(self, message: Message, create: bool) -> bool:
+        """See `Arriving.take`."""
+        return await self.arriving.take(message, create)
+
+    def stages(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        yield "conversation events", self.telling.run()
+        yield "conversation receipts", self.deliveries.run()
+        yield "conversation timers", keep_time(self.pool, self.events)

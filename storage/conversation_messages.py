@@ -1,0 +1,166 @@
+"""Messages of conversations, and what became of each at its recipients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from storage import config
+from storage.ids import Id
+from storage.pool import Connection, Pool, Row
+
+# No index for one that is closed: a message without an index is refused by its column, and so is
+# whatever the same transaction would have sent.
+TAKE_INDEX = """
+UPDATE conversations
+   SET next_index = next_index + 1, updated_at = now(), date_inactive = now() + inactive_after,
+       date_closed = now() + closed_after
+ WHERE id = $1 AND state <> 'closed'
+RETURNING next_index - 1
+"""
+
+PAGE = """
+SELECT * FROM conversation_messages
+ WHERE conversation_id = $1 AND index > $2 ORDER BY index LIMIT $3
+"""
+PAGE_DOWN = """
+SELECT * FROM conversation_messages
+ WHERE conversation_id = $1 AND index < $2 ORDER BY index DESC LIMIT $3
+"""
+
+TALLY = """
+SELECT im_id, status, count(*) AS many FROM conversation_receipts
+ WHERE im_id = ANY ($1::bigint[]) GROUP BY im_id, status
+"""
+
+RECEIPTS = """
+SELECT * FROM conversation_receipts
+ WHERE im_id = $1 AND status IS NOT NULL
+   AND ($2::text IS NULL OR id > (SELECT id FROM conversation_receipts WHERE sid = $2))
+ ORDER BY id LIMIT $3
+"""
+
+# What was heard of messages since: those named, or (null) of all that more may be heard of.
+CHANGED = """
+SELECT r.id, r.sid, r.participant, r.message_id, r.message_sid, r.status AS known,
+       m.status, coalesce(m.error_code, 0) AS error_code, m.sent_at IS NOT NULL AS was_sent,
+       i.sid AS im, i.conversation_id
+  FROM conversation_receipts AS r
+  JOIN messages AS m ON m.id = r.message_id
+  JOIN conversation_messages AS i ON i.id = r.im_id
+ WHERE r.open AND r.id > $2 AND ($1::uuid[] IS NULL OR r.message_id = ANY ($1))
+ ORDER BY r.id LIMIT $3
+"""
+
+# Only from the status that was read: of two processes, one tells it.
+SET_RECEIPT = """
+UPDATE conversation_receipts SET status = $3, error_code = $4, open = $5, updated_at = now()
+ WHERE id = $1 AND open AND status IS NOT DISTINCT FROM $2
+RETURNING created_at, updated_at
+"""
+
+# Messages that were not accepted after all take what they were sent for with them.
+RELEASE = """
+DELETE FROM conversation_messages WHERE id IN
+ (SELECT im_id FROM conversation_receipts WHERE message_id = ANY ($1::uuid[]))
+"""
+
+
+async def insert(connection: Connection, values: dict[str, Any]) -> Row:
+    """Add a message at the end; `index` is taken here.
+
+    Raises UniqueViolation for an inbound message that is there, and what BadRow names when the
+    conversation is closed or gone.
+    """
+    index = await connection.fetchval(TAKE_INDEX, values["conversation_id"])
+    await config.insert(connection, "conversation_messages", {**values, "index": index})
+    row = await one(connection, values["conversation_id"], values["sid"])
+    assert row is not None
+    return row
+
+
+async def insert_receipts(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Rows of (sid, im_id, participant, message_id, message_sid)."""
+    await connection.executemany(
+        "INSERT INTO conversation_receipts (sid, im_id, participant, message_id, message_sid)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        rows,
+    )
+
+
+async def came(connection: Connection | Pool, inbound_id: Id) -> bool:
+    """Whether an inbound message is in a conversation."""
+    found = await connection.fetchval(
+        "SELECT 1 FROM conversation_messages WHERE inbound_id = $1", inbound_id
+    )
+    return found is not None
+
+
+async def one(connection: Connection | Pool, conversation_id: int, sid: str) -> Row | None:
+    return await connection.fetchrow(
+        "SELECT * FROM conversation_messages WHERE conversation_id = $1 AND sid = $2",
+        conversation_id,
+        sid,
+    )
+
+
+async def page(
+    pool: Pool, conversation_id: int, after: int | None, most: int, *, down: bool
+) -> list[Row]:
+    if down:
+        return await pool.fetch(
+            PAGE_DOWN, conversation_id, after if after is not None else 2**31 - 1, most
+        )
+    return await pool.fetch(PAGE, conversation_id, after if after is not None else -1, most)
+
+
+async def update(connection: Connection, im_id: int, values: dict[str, Any]) -> None:
+    if values:
+        await config.update(connection, "conversation_messages", im_id, values)
+
+
+async def delete(connection: Connection, im_id: int) -> None:
+    await connection.execute("DELETE FROM conversation_messages WHERE id = $1", im_id)
+
+
+async def tally(pool: Pool, im_ids: Sequence[int]) -> dict[int, dict[str | None, int]]:
+    """How many receipts of each message have which status."""
+    found: dict[int, dict[str | None, int]] = {}
+    for row in await pool.fetch(TALLY, im_ids):
+        found.setdefault(row["im_id"], {})[row["status"]] = row["many"]
+    return found
+
+
+async def receipts(pool: Pool, im_id: int, after: str | None, most: int) -> list[Row]:
+    return await pool.fetch(RECEIPTS, im_id, after, most)
+
+
+async def receipt(pool: Pool, im_id: int, sid: str) -> Row | None:
+    return await pool.fetchrow(
+        "SELECT * FROM conversation_receipts WHERE im_id = $1 AND sid = $2 AND status IS NOT NULL",
+        im_id,
+        sid,
+    )
+
+
+async def changed(
+    connection: Connection, message_ids: Sequence[Id] | None, after: int, most: int
+) -> list[Row]:
+    return await connection.fetch(CHANGED, message_ids, after, most)
+
+
+async def set_receipt(
+    connection: Connection,
+    receipt_id: int,
+    known: str | None,
+    status: str,
+    error_code: int,
+    *,
+    open: bool,
+) -> Row | None:
+    """The receipt's dates; None when somebody else was first."""
+    return await connection.fetchrow(SET_RECEIPT, receipt_id, known, status, error_code, open)
+
+
+async def release(connection: Connection, message_ids: Sequence[Id]) -> None:
+    await connection.execute(RELEASE, message_ids)

@@ -1,0 +1,141 @@
+"""What accounts set for their conversations: defaults, webhooks, addresses, chat services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage import config
+from storage.pool import Connection, Pool, Row
+
+SETTINGS = """
+SELECT s.*, c.sid AS chat_service FROM conversation_settings AS s
+  JOIN chat_services AS c ON c.id = s.chat_service_id
+ WHERE s.account_id = $1
+"""
+
+# Made on first use, by one process at a time.
+DEFAULT_NAME = "Default Chat Service"
+ONE_MAKER = "SELECT pg_advisory_xact_lock(7401, $1)"
+MAKE_SETTINGS = """
+WITH made AS (
+    INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($2, $1, $3) RETURNING id
+)
+INSERT INTO conversation_settings (account_id, chat_service_id) SELECT $1, id FROM made
+"""
+
+UPDATE_SETTINGS = "UPDATE conversation_settings SET {changes} WHERE account_id = $1"
+
+ADDRESS_FIELDS = """
+SELECT a.*, c.sid AS chat_service FROM conversation_addresses AS a
+  LEFT JOIN chat_services AS c ON c.id = a.chat_service_id
+"""
+
+
+async def settings(pool: Pool, account_id: int, new_sid: str) -> Row:
+    """An account's settings. `new_sid` is its default chat service's when none was made yet."""
+    row = await pool.fetchrow(SETTINGS, account_id)
+    if row is None:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(ONE_MAKER, account_id)
+            row = await connection.fetchrow(SETTINGS, account_id)
+            if row is None:
+                await connection.execute(MAKE_SETTINGS, account_id, new_sid, DEFAULT_NAME)
+                row = await connection.fetchrow(SETTINGS, account_id)
+    assert row is not None, "it was made"
+    return row
+
+
+async def known_settings(connection: Connection | Pool, account_id: int) -> Row | None:
+    return await connection.fetchrow(SETTINGS, account_id)
+
+
+async def update_settings(pool: Pool, account_id: int, values: dict[str, Any]) -> None:
+    if values:
+        changes = ", ".join(f"{name} = ${at}" for at, name in enumerate(values, start=2))
+        await pool.execute(UPDATE_SETTINGS.format(changes=changes), account_id, *values.values())
+
+
+# Chat services --------------------------------------------------------------------------------
+
+
+async def insert_chat_service(pool: Pool, account_id: int, sid: str, name: str) -> Row:
+    row = await pool.fetchrow(
+        "INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($1, $2, $3)"
+        " RETURNING *",
+        sid,
+        account_id,
+        name,
+    )
+    assert row is not None
+    return row
+
+
+async def chat_service(pool: Pool | Connection, account_id: int, sid: str) -> Row | None:
+    return await pool.fetchrow(
+        "SELECT * FROM chat_services WHERE account_id = $1 AND sid = $2", account_id, sid
+    )
+
+
+async def chat_services(pool: Pool, account_id: int, after: str | None, most: int) -> list[Row]:
+    return await pool.fetch(
+        "SELECT * FROM chat_services WHERE account_id = $1 AND ($2::text IS NULL OR id >"
+        " (SELECT id FROM chat_services WHERE sid = $2 AND account_id = $1)) ORDER BY id LIMIT $3",
+        account_id,
+        after,
+        most,
+    )
+
+
+async def delete_chat_service(pool: Pool, chat_service_id: int) -> None:
+    """It goes with its conversations. Raises a foreign key's violation for the default one."""
+    await pool.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
+
+
+# Addresses ------------------------------------------------------------------------------------
+
+
+async def insert_address(pool: Pool, values: dict[str, Any]) -> None:
+    """Raises UniqueViolation when the address has a configuration."""
+    async with pool.acquire() as connection:
+        await config.insert(connection, "conversation_addresses", values)
+
+
+async def update_address(pool: Pool, address_id: int, values: dict[str, Any]) -> None:
+    if values:
+        async with pool.acquire() as connection:
+            await config.update(connection, "conversation_addresses", address_id, values)
+
+
+async def address(pool: Pool, account_id: int, sid_or_address: str) -> Row | None:
+    return await pool.fetchrow(
+        ADDRESS_FIELDS + " WHERE a.account_id = $1 AND (a.sid = $2 OR a.address = $2)",
+        account_id,
+        sid_or_address,
+    )
+
+
+async def addresses(
+    pool: Pool, account_id: int, type: str | None, after: str | None, most: int
+) -> list[Row]:
+    return await pool.fetch(
+        ADDRESS_FIELDS + " WHERE a.account_id = $1 AND ($2::text IS NULL OR a.type = $2)"
+        " AND ($3::text IS NULL OR a.id > (SELECT id FROM conversation_addresses WHERE sid = $3))"
+        " ORDER BY a.id LIMIT $4",
+        account_id,
+        type,
+        after,
+        most,
+    )
+
+
+async def delete_address(pool: Pool, address_id: int) -> None:
+    await pool.execute("DELETE FROM conversation_addresses WHERE id = $1", address_id)
+
+
+async def creating(connection: Connection | Pool, account_id: int, own: str) -> Row | None:
+    """The address configuration by which a message to `own` makes a conversation."""
+    return await connection.fetchrow(
+        ADDRESS_FIELDS + " WHERE a.account_id = $1 AND a.address = $2 AND a.enabled",
+        account_id,
+        own,
+    )

@@ -1,0 +1,257 @@
+"""Conversations, their participants and webhooks: one transaction per change (twilio-api §10)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from storage import config
+from storage.pool import Connection, Pool, Row
+
+_FIELDS = """
+SELECT c.*, s.sid AS chat_service FROM conversations AS c
+  JOIN chat_services AS s ON s.id = c.chat_service_id
+"""
+
+# Under a lock: whoever changes a conversation, or adds to it, comes one after another.
+LOCK = "SELECT id FROM conversations WHERE id = $1 FOR UPDATE"
+
+PAGE = (
+    _FIELDS
+    + """
+ WHERE c.account_id = $1
+   AND ($2::text IS NULL
+        OR c.id < (SELECT id FROM conversations WHERE sid = $2 AND account_id = $1))
+   AND ($3::text IS NULL OR c.state = $3)
+   AND ($4::timestamptz IS NULL OR c.created_at >= $4)
+   AND ($5::timestamptz IS NULL OR c.created_at < $5)
+ ORDER BY c.id DESC LIMIT $6
+"""
+)
+
+# The conversation that a pair of addresses is in, if one is not closed.
+BOUND = """
+SELECT p.conversation_id, c.sid AS conversation
+  FROM conversation_participants AS p JOIN conversations AS c ON c.id = p.conversation_id
+ WHERE p.account_id = $1 AND p.address = $2 AND p.proxy_address = $3 AND p.open
+"""
+
+TOUCH = """
+UPDATE conversations
+   SET updated_at = now(), date_inactive = now() + inactive_after,
+       date_closed = now() + closed_after
+ WHERE id = $1
+"""
+
+SET_STATE = "UPDATE conversations SET state = $2, updated_at = now() WHERE id = $1"
+SET_OPEN = "UPDATE conversation_participants SET open = $2 WHERE conversation_id = $1"
+
+_DUE = """
+SELECT id, CASE WHEN date_closed <= now() THEN 'closed' ELSE 'inactive' END AS state
+  FROM conversations
+ WHERE ((state = 'active' AND date_inactive <= now())
+        OR (state <> 'closed' AND date_closed <= now()))
+"""
+
+PARTICIPANTS_OF = """
+SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
+       c.attributes AS conversation_attributes, c.created_at AS conversation_created_at,
+       c.updated_at AS conversation_updated_at, c.date_inactive, c.date_closed,
+       s.sid AS chat_service
+  FROM conversation_participants AS p
+  JOIN conversations AS c ON c.id = p.conversation_id
+  JOIN chat_services AS s ON s.id = c.chat_service_id
+ WHERE c.account_id = $1 AND (p.address = $2 OR p.identity = $3)
+   AND ($4::text IS NULL OR p.id < (SELECT id FROM conversation_participants WHERE sid = $4))
+ ORDER BY p.id DESC LIMIT $5
+"""
+
+
+async def by_name(
+    connection: Connection | Pool, account_id: int, chat_service_id: int, name: str
+) -> Row | None:
+    """A conversation by its SID, or by its unique name in the default chat service."""
+    return await connection.fetchrow(
+        _FIELDS + " WHERE c.account_id = $1 AND (c.sid = $3"
+        " OR (c.chat_service_id = $2 AND c.unique_name = $3))",
+        account_id,
+        chat_service_id,
+        name,
+    )
+
+
+async def by_id(connection: Connection | Pool, conversation_id: int) -> Row | None:
+    return await connection.fetchrow(_FIELDS + " WHERE c.id = $1", conversation_id)
+
+
+async def locked(connection: Connection, conversation_id: int) -> Row | None:
+    """The row as it is now; it stays so until the transaction ends."""
+    await connection.execute(LOCK, conversation_id)
+    return await by_id(connection, conversation_id)
+
+
+async def page(
+    pool: Pool,
+    account_id: int,
+    *,
+    before: str | None,
+    state: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    most: int,
+) -> list[Row]:
+    """Newest first."""
+    return await pool.fetch(PAGE, account_id, before, state, since, until, most)
+
+
+async def insert(connection: Connection, values: dict[str, Any]) -> Row:
+    """Raises UniqueViolation when the unique name is taken."""
+    await config.insert(connection, "conversations", values)
+    conversation_id = await connection.fetchval(
+        "SELECT id FROM conversations WHERE sid = $1", values["sid"]
+    )
+    await connection.execute(TOUCH, conversation_id)
+    row = await by_id(connection, conversation_id)
+    assert row is not None
+    return row
+
+
+async def update(connection: Connection, conversation_id: int, values: dict[str, Any]) -> None:
+    """Raises UniqueViolation when the unique name is taken. Its timers start again."""
+    if values:
+        await config.update(connection, "conversations", conversation_id, values)
+    await connection.execute(TOUCH, conversation_id)
+
+
+async def touch(connection: Connection, conversation_id: int) -> None:
+    """Something happened in it: its timers start again."""
+    await connection.execute(TOUCH, conversation_id)
+
+
+async def set_state(connection: Connection, conversation_id: int, state: str) -> None:
+    """A closed one frees the pairs of its participants."""
+    await connection.execute(SET_STATE, conversation_id, state)
+    if state == "closed":
+        await connection.execute(SET_OPEN, conversation_id, False)
+
+
+async def delete(connection: Connection, conversation_id: int) -> None:
+    await connection.execute("DELETE FROM conversations WHERE id = $1", conversation_id)
+
+
+async def due(connection: Connection, most: int) -> list[Row]:
+    """Conversations whose timer has run out, with the state that it means."""
+    return await connection.fetch(_DUE + " ORDER BY id LIMIT $1", most)
+
+
+async def due_now(connection: Connection, conversation_id: int) -> str | None:
+    """The state that a conversation's timer means, if it has run out."""
+    row = await connection.fetchrow(_DUE + " AND id = $1", conversation_id)
+    return row["state"] if row is not None else None
+
+
+async def bound(
+    connection: Connection | Pool, account_id: int, address: str, proxy_address: str
+) -> Row | None:
+    return await connection.fetchrow(BOUND, account_id, address, proxy_address)
+
+
+# Participants ---------------------------------------------------------------------------------
+
+
+async def insert_participant(connection: Connection, values: dict[str, Any]) -> Row:
+    """Raises UniqueViolation when the pair or the identity is taken."""
+    await config.insert(connection, "conversation_participants", values)
+    row = await participant(connection, values["conversation_id"], values["sid"])
+    assert row is not None
+    return row
+
+
+async def update_participant(
+    connection: Connection, participant_id: int, values: dict[str, Any]
+) -> None:
+    if values:
+        await config.update(connection, "conversation_participants", participant_id, values)
+
+
+async def delete_participant(connection: Connection, participant_id: int) -> None:
+    await connection.execute("DELETE FROM conversation_participants WHERE id = $1", participant_id)
+
+
+async def participant(
+    connection: Connection | Pool, conversation_id: int, sid_or_identity: str
+) -> Row | None:
+    return await connection.fetchrow(
+        "SELECT * FROM conversation_participants"
+        " WHERE conversation_id = $1 AND (sid = $2 OR identity = $2)",
+        conversation_id,
+        sid_or_identity,
+    )
+
+
+async def participants(
+    connection: Connection | Pool, conversation_id: int, after: str | None, most: int
+) -> list[Row]:
+    return await connection.fetch(
+        "SELECT * FROM conversation_participants WHERE conversation_id = $1 AND ($2::text IS NULL"
+        " OR id > (SELECT id FROM conversation_participants WHERE sid = $2)) ORDER BY id LIMIT $3",
+        conversation_id,
+        after,
+        most,
+    )
+
+
+async def count_bound(connection: Connection, conversation_id: int) -> int:
+    """How many participants have an address."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM conversation_participants"
+            " WHERE conversation_id = $1 AND address IS NOT NULL",
+            conversation_id,
+        )
+    )
+
+
+async def memberships(
+    pool: Pool,
+    account_id: int,
+    *,
+    address: str | None,
+    identity: str | None,
+    before: str | None,
+    most: int,
+) -> list[Row]:
+    """Where somebody takes part, newest first."""
+    return await pool.fetch(PARTICIPANTS_OF, account_id, address, identity, before, most)
+
+
+# Webhooks of one conversation -----------------------------------------------------------------
+
+
+async def insert_webhook(connection: Connection, values: dict[str, Any]) -> None:
+    await config.insert(connection, "conversation_webhooks", values)
+
+
+async def update_webhook(pool: Pool, webhook_id: int, values: dict[str, Any]) -> None:
+    if values:
+        async with pool.acquire() as connection:
+            await config.update(connection, "conversation_webhooks", webhook_id, values)
+
+
+async def webhook(pool: Pool, conversation_id: int, sid: str) -> Row | None:
+    return await pool.fetchrow(
+        "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 AND sid = $2",
+        conversation_id,
+        sid,
+    )
+
+
+async def webhooks(connection: Connection | Pool, conversation_id: int) -> list[Row]:
+    return await connection.fetch(
+        "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 ORDER BY id",
+        conversation_id,
+    )
+
+
+async def delete_webhook(pool: Pool, webhook_id: int) -> None:
+    await pool.execute("DELETE FROM conversation_webhooks WHERE id = $1", webhook_id)
