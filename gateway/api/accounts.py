@@ -16,6 +16,7 @@ from gateway.dispatch.directory import Account, Directory
 from storage import config as config_rows
 
 NAME_LIMIT = 64
+MOST_DAILY = 2_000_000_000
 STATUSES = ("active", "suspended", "closed")
 BALANCE = re.compile(r"^-?[0-9]{1,12}(\.[0-9]{1,5})?$")
 CURRENCY = re.compile(r"^[A-Z]{3}$")
@@ -41,6 +42,8 @@ def render(account: Account, directory: Directory) -> dict[str, Any]:
         "type": "Full",
         "auth_token": account.auth_token,
         "debugger_url": account.debugger_url,
+        "pumping_protection": account.pumping_protection,
+        "daily_messages": account.daily_messages,
         "date_created": rfc2822_of(account.created_at),
         "date_updated": rfc2822_of(account.updated_at),
         "uri": f"{uri}.json",
@@ -114,7 +117,7 @@ async def update(call: Call) -> Response:
         values["status"] = status
     if (debugger_url := call.form.url("DebuggerUrl", 21402)) is not None:
         values["debugger_url"] = debugger_url or None
-    values |= _billing(call)
+    values |= _billing(call) | _protection(call)
     if values:
         await change(call.deps, lambda c: config_rows.update_account(c, account.id, values))
     return answer(render(call.deps.directory.accounts[account.sid], call.deps.directory))
@@ -145,6 +148,19 @@ def _billing(call: Call) -> dict[str, Any]:
         if not CURRENCY.match(currency):
             raise ApiError(20001, "Currency must be three letters (ISO 4217)")
         values["currency"] = currency
+    return values
+
+
+def _protection(call: Call) -> dict[str, Any]:
+    """`PumpingProtection`, and `DailyMessages` (the operator's; empty: no limit): extensions."""
+    values: dict[str, Any] = {}
+    if (protected := call.form.flag("PumpingProtection")) is not None:
+        values["pumping_protection"] = protected
+    if "DailyMessages" in call.form:
+        call.operator_only("limits are set by the operator")
+        given = call.form.get("DailyMessages")
+        most = call.form.integer("DailyMessages", 0, MOST_DAILY, code=20001) if given else None
+        values["daily_messages"] = most
     return values
 
 

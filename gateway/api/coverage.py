@@ -25,12 +25,11 @@ _CREATE_MESSAGE: Final = {
         State.DONE,
         "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
         " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
-        " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms",
+        " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms RiskCheck",
     ),
     **_all(
         State.STORED,
-        "MaxPrice Attempt ForceDelivery TrafficType RiskCheck MessageIntent PersistentAction"
-        " FallbackFrom",
+        "MaxPrice Attempt ForceDelivery TrafficType MessageIntent PersistentAction FallbackFrom",
     ),
     **_all(State.REFUSED, "ContentSid ContentVariables ShortenUrls"),
 }
@@ -169,10 +168,21 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_API}/Accounts/{{target}}.json",
-        _all(State.DONE, "FriendlyName Status Balance Currency DebuggerUrl"),
+        _all(
+            State.DONE,
+            "FriendlyName Status Balance Currency DebuggerUrl PumpingProtection DailyMessages",
+        ),
         "api.accounts().update",
     ),
     Operation("GET", f"{_ACCOUNT}/Balance.json"),
+    *(
+        Operation(method, "/accounts/v1/SafeList/Numbers", _all(State.DONE, "PhoneNumber"), sdk)
+        for method, sdk in (
+            ("POST", "accounts.v1.safelist.create"),
+            ("GET", "accounts.v1.safelist.fetch"),
+            ("DELETE", "accounts.v1.safelist.delete"),
+        )
+    ),
     Operation("GET", f"{_ACCOUNT}/Keys.json"),
     Operation(
         "POST",

@@ -60,7 +60,7 @@ def _by_path(path: str) -> str | None:
         return API
     if path.startswith("/v1/Alerts"):
         return "monitor"
-    if path.startswith(("/v1/AuthTokens", "/v1/Consents/", "/v1/Contacts/")):
+    if path.startswith(("/v1/AuthTokens", "/v1/SafeList", "/v1/Consents/", "/v1/Contacts/")):
         return "accounts"
     if path.startswith(
         (

@@ -32,6 +32,7 @@ from gateway.api import (
     opt_outs,
     pools,
     replay,
+    safe_list,
     services,
     short_codes,
     sticky,
@@ -257,6 +258,12 @@ RESOURCES: Final = (
     ),
     Resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
     Resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
+    Resource(
+        "/accounts/v1/SafeList/Numbers",
+        get=safe_list.fetch,
+        post=safe_list.create,
+        delete=safe_list.delete,
+    ),
     Resource("/tandem/v1/Tables", get=facts.list_tables),
     Resource(
         "/tandem/v1/Tables/{table}",

@@ -38,6 +38,8 @@ class Account:
     updated_at: datetime
     debugger_url: str | None
     closed_countries: frozenset[str]
+    pumping_protection: bool
+    daily_messages: int | None  # most of a day; None: no limit
 
     def knows(self, secret: str) -> bool:
         """Whether `secret` is one of this account's auth tokens; takes the same time for any."""
@@ -210,6 +212,8 @@ class Directory:
     services_by_id: dict[int, Service] = field(default_factory=dict)
     facts: CarrierFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
+    safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Numbers (or their beginnings) that are never taken for pumped, by account; their SIDs."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
     registered: dict[int, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     """Approved (alphanumeric ID, country) pairs, by account."""
@@ -267,6 +271,9 @@ class Directory:
         self.registrations = {
             row["sid"]: Registration(**_only(row, Registration)) for row in picture.registrations
         }
+        self.safe_numbers = {}
+        for row in picture.safe_list:
+            self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
         self.version = picture.version
 
     def application(self, account_id: int, sid: str) -> Application | None:

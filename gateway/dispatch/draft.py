@@ -24,6 +24,7 @@ class Draft:
     smart: bool | None = None  # SmartEncoded; None: as the service says
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
     carrier: str = ""  # of the recipient, where it was looked up
+    weighed: bool = False  # pumping and the day's limit were asked for
     prepared: bool = False  # nothing from outside is waited for any more
     told_at_once: bool = False  # a plain From to a blocked recipient is refused, not stored (21610)
 

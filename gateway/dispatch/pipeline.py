@@ -24,10 +24,11 @@ from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.mappings import Mappings
-from gateway.dispatch.message import Flag, Message, Status, id_source
+from gateway.dispatch.message import Direction, Flag, Message, Status, id_source
 from gateway.dispatch.preregistration import PreregistrationAlerts
+from gateway.dispatch.protection import DAY_S
 from gateway.dispatch.receipts import Answer, Receipts
-from gateway.dispatch.recover import OwedSweep, Recovered, Recovery
+from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import Router
 from gateway.dispatch.schedule import Scheduler
@@ -47,6 +48,7 @@ from storage import config as config_rows
 from storage import deactivations, idempotency, partitions
 from storage import facts as fact_rows
 from storage import media as media_rows
+from storage import protection as protection_rows
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -247,11 +249,21 @@ class Pipeline:
             # A table of thousands of rows takes a while to read, and the loop must not wait.
             self.directory.facts = await asyncio.to_thread(read_facts, contents)
             self.directory.facts_revision = picture.fact_revision
+        await self._count_today()
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
         self.router.limits_changed(self.directory.senders.values())
         self.pacer.rates_changed(self.clock.monotonic())
+
+    async def _count_today(self) -> None:
+        """What accounts with a daily limit have sent before this process knew of it."""
+        midnight = id_at(self.clock.wall() // DAY_S * DAY_S)
+        for account_id in self.router.protection.uncounted():
+            sent = await protection_rows.sent_since(
+                self.pool, account_id, midnight, inbound=Direction.INBOUND
+            )
+            self.router.protection.counted(account_id, sent)
 
     def _follow_moved_numbers(self, before: Mapping[int, SenderRecord]) -> None:
         moved = {
@@ -286,7 +298,9 @@ class Pipeline:
             destination = parse_destination(message.recipient)
             assert destination is not None, "it was routed once"
             text = message.content.text if message.content is not None else message.text
-            draft = Draft(message, destination, smart=text != message.text, prepared=True)
+            draft = Draft(
+                message, destination, smart=text != message.text, prepared=True, weighed=True
+            )
             self.assigner.admit((draft,))
 
     # Events of the connectors, passed on to the stage that they concern -------------------

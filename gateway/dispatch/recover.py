@@ -150,6 +150,7 @@ class Recovery:
         if message.sender_id and self._router.retake(message, destination):
             return True
         draft = Draft.again(message, destination, self._directory, body)
+        draft.weighed = True
         gone = message.service_id is None and draft.sender is None
         if gone or message.status is Status.SENDING:
             return self._fail(message, SENDER_GONE)

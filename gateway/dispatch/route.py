@@ -14,6 +14,7 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
 from gateway.dispatch.message import Flag, Message
+from gateway.dispatch.protection import Protection
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
@@ -66,6 +67,7 @@ class Router:
         self._generic_ids = frozenset(one.upper() for one in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = int(clock.wall()) & 0xFFFF  # differs from the last run's
+        self.protection = Protection(directory, clock)
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
         self.standing = Standing(self._rate)
@@ -80,7 +82,7 @@ class Router:
         known = known if known is not None else Known(wall=now)
         draft.prepared = True
         service = self._directory.services_by_id.get(message.service_id or 0)
-        against = self._closed(message, draft.destination)
+        against = self._closed(message, draft.destination) or self.protection.stops(draft)
         if not against and message.as_mms:
             against = self._convert(draft, service)
         self.prepare(draft)
