@@ -38,6 +38,7 @@ class Picture:
     memberships: list[asyncpg.Record]
     registrations: list[asyncpg.Record]
     safe_list: list[asyncpg.Record]
+    templates: list[asyncpg.Record]
     fact_revision: str  # of the operator's tables, whose content is read apart
 
 
@@ -59,6 +60,7 @@ async def load(pool: Pool) -> Picture:
             api_keys=await connection.fetch("SELECT * FROM api_keys ORDER BY id"),
             applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
             registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
+            templates=await connection.fetch("SELECT * FROM content_templates ORDER BY id"),
             safe_list=await connection.fetch("SELECT * FROM safe_list ORDER BY id"),
             fact_revision=await connection.fetchval(
                 "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"

@@ -237,7 +237,7 @@ class Sdk:
 
 def sdk_client(base_url: str, account_sid: str, auth_token: str) -> Client:
     client = Client(account_sid, auth_token, http_client=TwilioHttpClient(timeout=WAIT_S))
-    for product in ("api", "accounts", "messaging", "conversations", "monitor"):
+    for product in ("api", "accounts", "content", "messaging", "conversations", "monitor"):
         getattr(client, product).base_url = f"{base_url}/{product}"
     return client
 

@@ -25,13 +25,14 @@ _CREATE_MESSAGE: Final = {
         State.DONE,
         "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
         " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
-        " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms RiskCheck",
+        " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms RiskCheck"
+        " ContentSid ContentVariables",
     ),
     **_all(
         State.STORED,
         "MaxPrice Attempt ForceDelivery TrafficType MessageIntent PersistentAction FallbackFrom",
     ),
-    **_all(State.REFUSED, "ContentSid ContentVariables ShortenUrls"),
+    **_all(State.REFUSED, "ShortenUrls"),
 }
 _NUMBER: Final = {
     **_all(
@@ -175,6 +176,15 @@ OPERATIONS: Final = (
         "api.accounts().update",
     ),
     Operation("GET", f"{_ACCOUNT}/Balance.json"),
+    Operation("GET", "/content/v1/Content", sdk="content.v1.contents.list"),
+    Operation(
+        "POST",
+        "/content/v1/Content",
+        _all(State.DONE, "friendly_name language variables types"),
+        note="JSON; text, media, quick-reply, call-to-action, list-picker, card",
+    ),
+    Operation("GET", "/content/v1/Content/{sid}"),
+    Operation("DELETE", "/content/v1/Content/{sid}"),
     *(
         Operation(method, "/accounts/v1/SafeList/Numbers", _all(State.DONE, "PhoneNumber"), sdk)
         for method, sdk in (

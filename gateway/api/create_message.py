@@ -16,9 +16,11 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.message_options import Options, read_options, read_time
 from gateway.api.render import created_message
+from gateway.api.template_variables import read_variables
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.content.templates import TemplateError, say
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
@@ -85,7 +87,10 @@ class Creation:
             sender_text, service_text = None, sender_text
         if not sender_text and not service_text:
             raise ApiError(21603)
-        body, media = read_body(form), read_media(form)
+        if content_sid := form.get("ContentSid"):
+            body, media = self._said(account, content_sid, form)
+        else:
+            body, media = read_body(form), read_media(form)
         destination = read_destination(recipient_text, sender_text)
         if sender_text and not is_sender(sender_text):
             raise ApiError(21212)
@@ -186,6 +191,19 @@ class Creation:
                 self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
         except (Overloaded, Unavailable) as error:
             raise accept_error(error) from None
+
+    def _said(self, account: Account, content_sid: str, form: Form) -> tuple[str, list[str]]:
+        """Text and media of a template. Raises ApiError 21655, 21656, and what texts raise."""
+        template = self.directory.templates.get(content_sid[:2].upper() + content_sid[2:].lower())
+        if template is None or template.account_id != account.id:
+            raise ApiError(21655)
+        variables = read_variables(form.get("ContentVariables"))
+        try:
+            said = say(template.types, template.variables, variables)
+        except TemplateError as error:
+            raise ApiError(21656, str(error)) from None
+        as_given = Form({"Body": [said.body], "MediaUrl": said.media})
+        return read_body(as_given), read_media(as_given)
 
     def _send_at(
         self, options: Options, account: Account, service: Service | None, now: float

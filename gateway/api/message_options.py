@@ -107,11 +107,8 @@ def read_time(text: str) -> float:
 
 
 def _templates(form: Form) -> None:
-    """There are no content templates: every ContentSid is unknown."""
-    content_sid, variables = form.get("ContentSid"), form.get("ContentVariables")
-    if content_sid:
-        raise ApiError(21655)
-    if variables:
+    """Variables are those of a template. Raises ApiError 21654."""
+    if form.get("ContentVariables") and not form.get("ContentSid"):
         raise ApiError(21654)
 
 

@@ -78,7 +78,7 @@ TYPES: Final[Mapping[str, Schema]] = {
     **dict.fromkeys(("InboundMethod", "FallbackMethod", "SmsMethod", "SmsFallbackMethod"), _METHOD),
 }
 # Bodies that are JSON: their fields are objects and lists, described by the page on them.
-_JSON_BODIES: Final = ("/comms/", "/preview/", "/tandem/v1/Carriers")
+_JSON_BODIES: Final = ("/comms/", "/preview/", "/tandem/v1/Carriers", "/content/")
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 ERROR: Final[Schema] = {

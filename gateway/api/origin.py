@@ -12,12 +12,21 @@ from typing import Final, NamedTuple
 API: Final = "api"
 PRODUCTS: Final = frozenset(
     # "tandem" is the operator's own product, which Twilio does not have.
-    {"api", "accounts", "messaging", "conversations", "monitor", "comms", "preview", "tandem"}
+    {
+        "api",
+        "accounts",
+        "messaging",
+        "conversations",
+        "monitor",
+        "comms",
+        "preview",
+        "content",
+        "tandem",
+    }
 )
 # Products that we do not serve, but that a client may name: answered with 404, never misread.
 UNSERVED: Final = frozenset(
     {
-        "content",
         "lookups",
         "pricing",
         "iam",
@@ -58,6 +67,8 @@ def resolve(host: str, path: str, base_domain: str | None) -> Place | None:
 def _by_path(path: str) -> str | None:
     if path.startswith("/2010-04-01/") or path == "/2010-04-01":
         return API
+    if path.startswith("/v1/Content"):
+        return "content"
     if path.startswith("/v1/Alerts"):
         return "monitor"
     if path.startswith(("/v1/AuthTokens", "/v1/SafeList", "/v1/Consents/", "/v1/Contacts/")):

@@ -36,6 +36,7 @@ from gateway.api import (
     services,
     short_codes,
     sticky,
+    templates,
     test_credentials,
     tokens,
 )
@@ -264,6 +265,8 @@ RESOURCES: Final = (
         post=safe_list.create,
         delete=safe_list.delete,
     ),
+    Resource("/content/v1/Content", get=templates.list_, post=templates.create),
+    Resource("/content/v1/Content/{sid}", get=templates.fetch, delete=templates.delete),
     Resource("/tandem/v1/Tables", get=facts.list_tables),
     Resource(
         "/tandem/v1/Tables/{table}",

@@ -165,6 +165,21 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A content template; its types and variables are checked (gateway.content.templates)."""
+
+    id: int
+    sid: str
+    account_id: int
+    friendly_name: str
+    language: str
+    variables: dict[str, str]
+    types: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
 
@@ -212,6 +227,7 @@ class Directory:
     services_by_id: dict[int, Service] = field(default_factory=dict)
     facts: CarrierFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
+    templates: dict[str, Template] = field(default_factory=dict)  # by SID
     safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
     """Numbers (or their beginnings) that are never taken for pumped, by account; their SIDs."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
@@ -271,6 +287,7 @@ class Directory:
         self.registrations = {
             row["sid"]: Registration(**_only(row, Registration)) for row in picture.registrations
         }
+        self.templates = {row["sid"]: Template(**_only(row, Template)) for row in picture.templates}
         self.safe_numbers = {}
         for row in picture.safe_list:
             self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
