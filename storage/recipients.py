@@ -71,7 +71,8 @@ EXCLUDE = "SELECT pg_advisory_xact_lock($1, key) FROM unnest($2::int[]) AS key"
 BLOCK = """
 INSERT INTO opt_outs (recipient, channel, scope, account_id, source)
 SELECT * FROM unnest($1::text[], $2::smallint[], $3::int[], $4::int[], $5::text[])
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (recipient, channel, scope)
+    DO UPDATE SET source = excluded.source WHERE excluded.source = 'network'
 """
 
 UNBLOCK = """

@@ -70,7 +70,7 @@ class Arriving:
                     return True
                 made = True
                 continue
-            conversation = await self._awake(bound["conversation_id"])
+            conversation = await rows.by_id(self._pool, bound["conversation_id"])
             if conversation is None:
                 continue
             # Nobody is asked about the message that made its conversation: that was asked for.
@@ -185,24 +185,3 @@ class Arriving:
                 },
             )
         return conversation
-
-    async def _awake(self, conversation_id: int) -> Row | None:
-        """The conversation, active again if it was not; None when it is closed or gone."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            conversation = await rows.locked(connection, conversation_id)
-            if conversation is None or conversation["state"] == "closed":
-                return None
-            if conversation["state"] == "active":
-                return conversation
-            before = conversation["state"]
-            await rows.set_state(connection, conversation_id, "active")
-            conversation = await rows.by_id(connection, conversation_id)
-            if conversation is not None:
-                await self._events.record(
-                    connection,
-                    conversation,
-                    names.STATE_UPDATED,
-                    names.of_state(conversation, before, "EVENT"),
-                    Source.SMS,
-                )
-            return conversation

@@ -14,6 +14,8 @@ from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.report import exchange_of
 from storage.pool import Row
 
+# Characters that an app may put in a field, as for the API.
+LONGEST: Final = {"friendly_name": 256, "author": 256, "body": 1_600, "attributes": 16_384}
 CHANGEABLE: Final = {
     "onConversationAdd": frozenset({"friendly_name"}),
     "onMessageAdd": frozenset({"body", "author", "attributes"}),
@@ -64,10 +66,10 @@ class Asking:
                 exchange=exchange_of(hook, answer),
             )
             return Verdict(allowed=answer.status < 400)
-        return Verdict(changes=_changes(name, answer.body))
+        return Verdict(changes=changes_of(name, answer.body))
 
 
-def _changes(name: str, body: bytes) -> dict[str, str]:
+def changes_of(name: str, body: bytes) -> dict[str, str]:
     """The fields that the answer sets; what is no JSON object sets none."""
     try:
         given = orjson.loads(body)
@@ -78,5 +80,17 @@ def _changes(name: str, body: bytes) -> dict[str, str]:
     return {
         key: value
         for key, value in given.items()
-        if key in CHANGEABLE.get(name, ()) and isinstance(value, str) and "\x00" not in value
+        if key in CHANGEABLE.get(name, ()) and isinstance(value, str) and _is_fit(key, value)
     }
+
+
+def _is_fit(key: str, value: str) -> bool:
+    """Whether a field may have this value: what may not is left as it was."""
+    if "\x00" in value or len(value) > LONGEST[key]:
+        return False
+    if key == "attributes":
+        try:
+            orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return False
+    return True

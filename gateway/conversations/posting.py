@@ -9,7 +9,14 @@ from typing import Any, Final, NamedTuple
 
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.conversations.events import MESSAGE_ADDED, Events, Source, of_message
+from gateway.conversations.events import (
+    MESSAGE_ADDED,
+    STATE_UPDATED,
+    Events,
+    Source,
+    of_message,
+    of_state,
+)
 from gateway.dispatch.accept import Acceptor, Overloaded, Rejected, Unavailable
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
@@ -77,8 +84,11 @@ class Posting:
     async def post(self, conversation: Row, words: Words, source: Source) -> Row:
         """The stored message. It leaves as SMS to each participant with an address but its author.
 
-        Raises NotPosted, Overloaded, Unavailable; nothing was stored then.
+        An inactive conversation becomes active by it. Raises NotPosted, Overloaded, Unavailable;
+        the message was not stored then.
         """
+        if conversation["state"] == "inactive":
+            conversation = await self._awake(conversation, words, source)
         others = await rows.participants(self._pool, conversation["id"], None, MOST_PARTICIPANTS)
         author = next((one for one in others if _is(one, words)), None)
         sends = [
@@ -133,6 +143,22 @@ class Posting:
                 raise NotPosted from error
         self._events.written()
         return stored[0]
+
+    async def _awake(self, conversation: Row, words: Words, source: Source) -> Row:
+        """The conversation, active again. Raises NotPosted when it is closed or gone."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            now = await rows.locked(connection, conversation["id"])
+            if now is None or now["state"] == "closed":
+                raise NotPosted
+            if now["state"] == "active":
+                return now
+            await rows.set_state(connection, now["id"], "active")
+            after = await rows.by_id(connection, now["id"])
+            assert after is not None, "it is locked"
+            if words.heard:
+                parameters = of_state(after, now["state"], "EVENT")
+                await self._events.record(connection, after, STATE_UPDATED, parameters, source)
+            return after
 
     async def _submit(
         self, drafts: Sequence[Draft], store: Callable[[Connection], Any]

@@ -113,7 +113,10 @@ def effect(match: Match | None, *, advanced: bool, blocked: bool, network: bool)
         return NO_EFFECT
     keyword = match.entry.keyword
     if keyword is Keyword.STOP:
-        return Effect(keyword, None if blocked else True, not blocked and not network)
+        # A network's own block is noted even on top of another: no API may lift it then.
+        return Effect(
+            keyword, True if network or not blocked else None, not blocked and not network
+        )
     if keyword is Keyword.HELP:
         return Effect(keyword, None, not blocked)
     if blocked:

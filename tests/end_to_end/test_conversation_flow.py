@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 from hooks import HANDSET, Hooks, hangs, says, status, write
-from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, until
+from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, free_port, until
 
 from smpp.smsc import Smsc
 
@@ -308,9 +308,21 @@ async def test_what_the_api_does_is_told_only_when_it_asks_for_it(
     )
     [triggered] = await hooks.has("/trigger")
     assert triggered.form["Body"] == "HELP me"
+    hooks.answers["/pre"] = says("{}", "application/json")
+    other = v1.conversations((await sdk.call(v1.conversations.create, state="inactive")).sid)
+    await sdk.call(other.messages.create, body="wake up", **told)
+    await hooks.has("/post", 7)
+    assert events(hooks)[5:] == ["onConversationStateUpdated", "onMessageAdded"]
+    assert hooks.at("/post")[5].form["Reason"] == "EVENT"
+    assert (await sdk.call(other.fetch)).state == "active"
+
     hooks.answers["/pre"] = status(500)
     await sdk.refused(20403, 403, v1.conversations.create, **told)
+    await sdk.refused(20403, 403, other.messages.create, body="no", **told)
     await sdk.call(v1.conversations.create)
+    nobody = f"http://127.0.0.1:{free_port()}/pre"  # not reached: as if it had said nothing
+    await sdk.call(v1.configuration.webhooks().update, pre_webhook_url=nobody)
+    await sdk.call(v1.conversations.create, **told)
 
 
 async def test_events_wait_for_an_app_that_is_down_and_keep_their_order(

@@ -190,6 +190,26 @@ async def test_a_toll_free_network_answers_stop_itself(start_gateway: Start) -> 
         await asyncio.shield(smsc.stop())
 
 
+async def test_a_networks_block_on_top_of_another_cannot_be_lifted_by_api(
+    start_gateway: Start,
+) -> None:
+    toll_free, handset = "+18885550100", "+12125550111"
+    smsc = Smsc(Scenario(carriers=(CarrierScenario(network_stop=("1888",)),)), seed=1)
+    await smsc.start()
+    try:
+        gateway = await start_gateway(smsc.port)
+        await gateway.bound()
+        sdk = await Sdk.provisioned(gateway.base_url, (toll_free, NUMBERS[0]))
+        await text(smsc, "STOP", NUMBERS[0], handset)
+        await text(smsc, "STOP", toll_free, handset)
+        path = f"/tandem/v1/OptOuts/Recipients/{handset}"
+        _, found = await sdk.operate("GET", path)
+        assert [block["source"] for block in found["blocks"]] == ["network"]
+        assert (await sdk.operate("DELETE", path))[0] == 403
+    finally:
+        await asyncio.shield(smsc.stop())
+
+
 async def test_a_short_code_outside_advanced_opt_out_is_the_apps_duty(
     sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest
 ) -> None:

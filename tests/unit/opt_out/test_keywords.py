@@ -88,6 +88,7 @@ def test_the_languages_and_reserved_words_are_those_of_the_table() -> None:
         ("stop", False, False, False, Effect(Keyword.STOP, True, True)),
         ("stop", False, True, False, Effect(Keyword.STOP, None, False)),
         ("stop", False, False, True, Effect(Keyword.STOP, True, False)),
+        ("stop", False, True, True, Effect(Keyword.STOP, True, False)),
         ("start", False, True, False, Effect(Keyword.START, False, True)),
         ("start", False, True, True, Effect(Keyword.START, False, True)),
         ("start", False, False, False, Effect(Keyword.START, None, False)),
