@@ -73,6 +73,7 @@ async def dry_run(call: Call) -> Response:
     draft = creation.draft(call.account, call.form)
     message = draft.message
     router = creation.router
+    against = router.settle_media(draft)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
     mapping, blocked = await _standing(call, draft, service)
@@ -82,8 +83,9 @@ async def dry_run(call: Call) -> Response:
     assert content is not None, "it was prepared"
     if chosen is not None:
         profile = router.profile(chosen.carrier_id)
-        content = profile.fit(content) if profile is not None else content
-    code = 21610 if blocked else explanation.choice.code
+        if profile is not None and not message.as_mms:
+            content = profile.fit(content)
+    code = against or (21610 if blocked else explanation.choice.code)
     backlog = router.standing.backlog(chosen.id) if chosen is not None else 0
     rate = router.standing.rate(chosen.id, draft.destination) if chosen is not None else 0.0
     return answer(
@@ -93,6 +95,8 @@ async def dry_run(call: Call) -> Response:
             "error_code": code or None,
             "error_message": meaning(code) if code else None,
             "destination": _destination(draft.destination),
+            "carrier": _carrier(call, draft.destination),
+            "media": _media_of(message),
             "opted_out": blocked,
             "sender": _explanation(explanation, mapping, call),
             "encoding": _encoding(message.submitted_body, content.text, content.segments),
@@ -104,6 +108,19 @@ async def dry_run(call: Call) -> Response:
             },
         }
     )
+
+
+def _carrier(call: Call, destination: Destination) -> str | None:
+    """The recipient's carrier by the operator's table."""
+    return call.deps.directory.facts.carrier_of(destination.e164) or None
+
+
+def _media_of(message: Message) -> dict[str, Any] | None:
+    """How media would go; their links are not known before they are stored."""
+    if not message.flags & Flag.MEDIA:
+        return None
+    files = len((message.extras or {}).get("media_urls", ()))
+    return {"files": files, "carried_as": "MMS" if message.as_mms else "links in an SMS"}
 
 
 async def _standing(

@@ -82,9 +82,7 @@ class Router:
         known = known if known is not None else Known(wall=now)
         draft.prepared = True
         service = self._directory.services_by_id.get(message.service_id or 0)
-        against = self._closed(message, draft.destination) or self.protection.stops(draft)
-        if not against and message.as_mms:
-            against = self._convert(draft, service)
+        against = self.settle_media(draft) or self.protection.stops(draft)
         self.prepare(draft)
         if against:
             sender = self._refuse(message, against, now)
@@ -125,6 +123,17 @@ class Router:
         known = self.lookup.known(message.recipient)
         draft.carrier = known or ""
         return known is None
+
+    def settle_media(self, draft: Draft) -> int:
+        """Decide between MMS and SMS with links. The code of what stands against both, or 0.
+
+        A country that is closed to the account stands against every message.
+        """
+        message = draft.message
+        against = self._closed(message, draft.destination)
+        if against or not message.as_mms:
+            return against
+        return self._convert(draft, self._directory.services_by_id.get(message.service_id or 0))
 
     def _closed(self, message: Message, destination: Destination) -> int:
         """21408 where the account does not send to this country."""

@@ -255,6 +255,24 @@ async def test_media_to_a_country_without_mms_go_as_links_by_sms(
     assert (await get(first))[0] == 404
 
 
+async def test_a_dry_run_says_how_media_would_go(pool: Pool) -> None:
+    path = f"/2010-04-01/Accounts/{pool.sdk.account_sid}/Messages/DryRun.json"
+
+    async def dry_run(to: str) -> Any:
+        form = {"To": to, "MessagingServiceSid": pool.sid, "MediaUrl": "https://a.example/a.png"}
+        status, body = await pool.sdk.operate("POST", path, data=form)
+        assert status == 200, body
+        return body
+
+    for to, carried_as in ((US, "MMS"), (GB, "links in an SMS")):
+        body = await dry_run(to)
+        assert (body["would_be"], body["sender"]["address"]) == ("sent", RICH)
+        assert body["media"] == {"files": 1, "carried_as": carried_as}
+    await pool.sdk.call(pool.service.update, mms_converter=False)
+    body = await dry_run(GB)
+    assert (body["would_be"], body["error_code"], body["carrier"]) == ("failed", 21703, None)
+
+
 async def test_media_without_a_text_go_as_a_link_alone(pool: Pool, hooks: Hooks) -> None:
     message = await send(pool, hooks, GB, body=None)
     final = await pool.sdk.reaches(message.sid, "delivered")
