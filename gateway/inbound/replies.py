@@ -12,7 +12,7 @@ from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.dispatch.accept import Acceptor, Also, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Direction, Message
+from gateway.dispatch.message import Direction, Flag, Message
 from gateway.dispatch.route import Router
 from gateway.inbound.loops import LoopGuard
 from gateway.inbound.twiml import Reply
@@ -24,6 +24,7 @@ from storage.idempotency import Key
 from storage.ids import Id
 
 MOST_REPLIES: Final = 10
+MOST_MEDIA: Final = 10  # in one reply
 RETRY_S: Final = 0.5
 LONGEST_VALIDITY_S: Final = 36_000
 
@@ -115,10 +116,11 @@ class Replies:
         record = self._sender(inbound, reply.sender)
         if record.sender.address == destination.e164:
             raise _Refused(BAD_TO, "a reply would go to the number it comes from")
-        body = self._body(inbound, reply)
+        media = self._media(inbound, reply, document) if record.sender.mms else []
+        body = self._body(inbound, reply, with_media=bool(media))
         service = self._directory.services_by_id.get(record.service_id or 0)
         if service is None:
-            self._check_route(destination, record)
+            self._check_route(destination, record, mms=bool(media))
         callback = self._callback(inbound, reply, document)
         if callback is None and service is not None:
             callback = service.status_callback
@@ -135,6 +137,8 @@ class Replies:
             callback_url=callback,
             valid_until=self._clock.wall()
             + (service.validity_s if service is not None else LONGEST_VALIDITY_S),
+            flags=Flag.MEDIA | Flag.AWAITS_MEDIA if media else 0,
+            extras={"media_urls": media, "from": record.sender.address} if media else None,
         )
         return Draft(message, destination, sender=record, explicit=record.sender.address)
 
@@ -152,13 +156,26 @@ class Replies:
             raise _Refused(NOT_CAPABLE, f"{record.sender.address} can't send SMS")
         return record
 
-    def _body(self, inbound: Message, reply: Reply) -> str:
+    def _media(self, inbound: Message, reply: Reply, document: str) -> list[str]:
+        """The URLs of its media; those in the document may be relative to it."""
+        urls = []
+        for text in reply.media:
+            url = _absolute(document, text)
+            if url is None:
+                self._alert(inbound, BAD_BODY, f"{text[:200]} is not a URL")
+            else:
+                urls.append(url)
+        if len(urls) > MOST_MEDIA:
+            raise _Refused(BAD_BODY, f"more than {MOST_MEDIA} media in one message")
+        return urls
+
+    def _body(self, inbound: Message, reply: Reply, *, with_media: bool) -> str:
         body = reply.body
-        if reply.media:
+        if reply.media and not with_media:
             if not body:
-                raise _Refused(BAD_BODY, "media are not carried, and there is no text")
-            self._alert(inbound, BAD_BODY, "media are not carried; the text was sent alone")
-        if not body:
+                raise _Refused(BAD_BODY, "the number carries no media, and there is no text")
+            self._alert(inbound, BAD_BODY, "the number carries no media; the text was sent alone")
+        if not body and not with_media:
             raise _Refused(BAD_BODY, "a reply without a text")
         if body_units(body) > BODY_LIMIT:
             raise _Refused(BAD_BODY, f"a text of more than {BODY_LIMIT} characters")
@@ -169,25 +186,22 @@ class Replies:
     def _callback(self, inbound: Message, reply: Reply, document: str) -> str | None:
         if not reply.callback:
             return None
-        try:
-            url = urljoin(document, reply.callback.strip())
-            parts = urlsplit(url)
-            if parts.scheme in ("http", "https") and parts.hostname and " " not in url:
-                return url
-        except ValueError:
-            pass
+        url = _absolute(document, reply.callback)
+        if url is not None:
+            return url
         self._alert(inbound, BAD_CALLBACK, f"{reply.callback[:200]} is not a URL")
         return None
 
-    def _check_route(self, destination: Destination, record: SenderRecord) -> None:
+    def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
         """Whether a number in no service reaches the destination, as for any plain From."""
         choice = select(
             destination,
-            Needs(),
+            Needs(media=mms),
             Pool((record.sender,)),
             self._router.standing,
             None,
             record.sender.address,
+            self._directory.facts,
         )
         if choice.sender is None:
             raise _Refused(choice.code, f"{record.sender.address} does not reach this number")
@@ -203,3 +217,13 @@ class Replies:
             service=service.sid if service is not None else None,
             logged_as=inbound.recipient,
         )
+
+
+def _absolute(document: str, text: str) -> str | None:
+    """A URL in a document, which may be relative to it; None for what is none."""
+    try:
+        url = urljoin(document, text.strip())
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.hostname and " " not in url else None

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hooks import Answer, Hooks, status
+from hooks import Answer, Hooks, says, status, write
 from pools import Pool
 from testing import GatewayUnderTest, basic, until
 from twilio.base.exceptions import TwilioRestException
@@ -226,6 +226,22 @@ async def test_a_message_is_canceled_while_its_media_are_fetched(pool: Pool, hoo
     media = pool.sdk.client.messages(message.sid).media
     assert await pool.sdk.call(media.list) == []
     assert len(submits(pool, US)) == 1
+
+
+async def test_media_in_a_reply_are_carried_where_the_number_can_and_else_its_text_goes_alone(
+    pool: Pool, hooks: Hooks
+) -> None:
+    document = "<Response><Message><Body>look</Body><Media>/a.png</Media></Message></Response>"
+    hooks.answers["/sms"] = says(document)
+    numbers = pool.sdk.client.incoming_phone_numbers
+    await pool.number("+12125550156")
+    for number in await pool.sdk.call(numbers.list):
+        await pool.sdk.call(numbers(number.sid).update, sms_url=hooks.url("/sms"))
+    for written_to, handset, carried in ((RICH, US, True), ("+12125550156", "+12125550198", False)):
+        await write(pool.smsc, "hi", written_to, sender=handset)
+        await until(lambda handset=handset: bool(submits(pool, handset)))  # type: ignore[misc]
+        [submit] = submits(pool, handset)
+        assert (submit["text"], "0x1510" in submit["tlvs"]) == ("look", carried)
 
 
 # The converter -----------------------------------------------------------------------------
