@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 from commands import Command
+from databases import Databases
 from hooks import Hooks
 from testing import GatewayUnderTest, Receiver, Sdk
 
@@ -38,18 +39,39 @@ async def postgres() -> AsyncIterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="tandem-tests-") as folder:
         embedded = EmbeddedPostgres(Path(folder) / "postgres")
-        yield await embedded.start()
+        url = await embedded.start()
+        server = await asyncpg.connect(url)
+        # No test pulls the plug of the machine, and each makes a database: what a killed process
+        # had committed is there all the same.
+        for setting in ("fsync", "full_page_writes"):
+            await server.execute(f"ALTER SYSTEM SET {setting} = off")
+        await server.execute("SELECT pg_reload_conf()")
+        await server.close()
+        yield url
         await embedded.stop()
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Iterator[Databases]:
+    with Databases(postgres) as some:
+        yield some
+
+
 @pytest.fixture
-async def database_url(postgres: str) -> AsyncIterator[str]:
-    """An empty database, dropped afterwards."""
-    name = f"tandem_test_{os.getpid()}_{next(_numbers)}"
-    parts = urlsplit(postgres)
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A database of its own with our tables, and nothing in them."""
+    url = await databases.take()
+    yield url
+    databases.give_back(url)
+
+
+@pytest.fixture
+async def empty_database_url(postgres: str) -> AsyncIterator[str]:
+    """A database that nobody has migrated."""
+    name = f"tandem_empty_{os.getpid()}_{next(_numbers)}"
     server = await asyncpg.connect(postgres)
     await server.execute(f'CREATE DATABASE "{name}"')
-    yield urlunsplit(parts._replace(path=f"/{name}"))
+    yield urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
     await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await server.close()
 

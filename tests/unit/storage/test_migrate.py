@@ -20,8 +20,8 @@ from storage.pool import open_connection
 DEAD = 4194303  # no process has this number
 
 
-async def test_migrations_are_applied_once_and_in_order(database_url: str) -> None:
-    connection = await open_connection(database_url)
+async def test_migrations_are_applied_once_and_in_order(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
     assert await migrate(connection) == len(migrations())
     assert await migrate(connection) == len(migrations())
     applied = await connection.fetch("SELECT version FROM schema_version ORDER BY version")
@@ -29,16 +29,18 @@ async def test_migrations_are_applied_once_and_in_order(database_url: str) -> No
     await connection.close()
 
 
-async def test_processes_that_start_together_migrate_one_after_the_other(database_url: str) -> None:
-    connections = [await open_connection(database_url) for _ in range(4)]
+async def test_processes_that_start_together_migrate_one_after_the_other(
+    empty_database_url: str,
+) -> None:
+    connections = [await open_connection(empty_database_url) for _ in range(4)]
     versions = await asyncio.gather(*(migrate(connection) for connection in connections))
     assert set(versions) == {len(migrations())}
     for connection in connections:
         await connection.close()
 
 
-async def test_a_schema_newer_than_the_code_is_refused(database_url: str) -> None:
-    connection = await open_connection(database_url)
+async def test_a_schema_newer_than_the_code_is_refused(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
     await migrate(connection)
     newer = len(migrations()) + 1
     await connection.execute("INSERT INTO schema_version VALUES ($1, 'from the future')", newer)
@@ -47,8 +49,8 @@ async def test_a_schema_newer_than_the_code_is_refused(database_url: str) -> Non
     await connection.close()
 
 
-async def test_messages_of_a_day_go_to_its_partition(database_url: str) -> None:
-    connection = await open_connection(database_url)
+async def test_messages_of_a_day_go_to_its_partition(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
     await migrate(connection)
     await partitions.ensure_partitions(connection, date(2026, 11, 24))
     await partitions.ensure_partitions(connection, date(2026, 11, 25))
