@@ -46,8 +46,10 @@ class Judge:
         self, connection: Connection, arrivals: Sequence[Arrival], judged: Judged
     ) -> None:
         """Store what `arrivals` change, in the caller's transaction."""
-        judged.mapped = await greet(connection, self._directory, arrivals)
         judged.outcomes = await self._opt_outs.process(connection, arrivals, judged.replies)
+        # After the lock of a STOP, never before it: an accept batch that holds that lock may wait
+        # for the row of a mapping.
+        judged.mapped = await greet(connection, self._directory, arrivals)
 
     def committed(self, judged: Judged) -> None:
         for sender_id in judged.mapped:
