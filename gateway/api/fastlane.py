@@ -129,6 +129,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._stage = Stage.NONE
             self._head_octets = 0  # as parsed
             self._wire_octets = 0  # of an unfinished request, as received
+            self._wire_limit = WIRE_LIMIT
             self._upgrade = False
             self._refusal: Refusal | None = None
             self._refused = False
@@ -162,7 +163,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 if self._stage is Stage.HEAD and self._wire_octets > HEAD_LIMIT:
                     self._refuse(_head_too_large())
                     return
-                if self._wire_octets > WIRE_LIMIT:
+                if self._wire_octets > self._wire_limit:
                     self._refuse(ApiError(20413))
                     return
             if self._stage is not Stage.NONE or self._idle:
@@ -260,6 +261,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             super().on_message_begin()
             self._stage = Stage.HEAD
             self._head_octets = self._wire_octets = 0
+            self._wire_limit = WIRE_LIMIT
 
         def on_url(self, url: bytes) -> None:
             self.url += url
@@ -290,6 +292,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             if request is None:
                 bulk = BULK.match(self.url.partition(b"?")[0])
                 limit = BULK_BODY_LIMIT if bulk else SINGLE_BODY_LIMIT
+                self._wire_limit = WIRE_LIMIT + (BULK_BODY_LIMIT if bulk else 0)
                 for name, value in self.headers:
                     if name == b"content-length" and int(value) > limit:
                         raise self._stop(ApiError(20413))

@@ -97,6 +97,18 @@ async def test_ten_thousand_are_taken_and_one_more_is_not(pool: Pool) -> None:
     assert operation["stats"]["delivered"] == 10_000
 
 
+async def test_a_body_of_megabytes_is_taken_and_one_above_the_limit_is_not(pool: Pool) -> None:
+    request: dict[str, Any] = {"from": {"address": NUMBER}, "content": {"text": "{{ name }}"}}
+    request["to"] = to(4_000, variables={"name": "x", "more": "y" * 1_000})
+    assert len(json.dumps(request)) > 4_000_000
+    status, body = await comms(pool.sdk, "POST", "", json=request)
+    assert status == 202
+    assert (await completed(pool.sdk, body["operationId"]))["stats"]["delivered"] == 4_000
+    request["to"] = to(4_000, variables={"name": "x", "more": "y" * 3_000})
+    status, body = await comms(pool.sdk, "POST", "", json=request)
+    assert (status, body["code"]) == (413, 20413)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
