@@ -207,4 +207,9 @@ async def test_products_are_found_by_prefix_host_and_path(sdk: Sdk) -> None:
         async with session.get(
             sdk.base_url + "/v1/Services", headers={"Host": "conversations.twilio.com"}
         ) as response:
+            body = await response.json()
+            assert all(service["sid"].startswith("IS") for service in body["services"])
+        async with session.get(
+            sdk.base_url + "/v1/Services", headers={"Host": "verify.twilio.com"}
+        ) as response:
             assert response.status == 404
