@@ -22,12 +22,14 @@ from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
+from gateway.content import shortening
 from gateway.conversations.stage import Conversations
 from gateway.dispatch.forecast import Forecast
 from gateway.dispatch.message import Direction
 from gateway.dispatch.pipeline import Pipeline
 from gateway.dispatch.rows import from_row
 from gateway.gather.fetch import Fetcher
+from gateway.gather.links import new_code
 from gateway.gather.lookup import CarrierLookup
 from gateway.gather.stage import Gathering
 from gateway.inbound.handlers import Converse, Handlers
@@ -42,6 +44,7 @@ from gateway.settings import ConfigurationError, Settings
 from gateway.takeover.authority import Authority, AuthorityError
 from gateway.takeover.listeners import Listeners
 from gateway.webhooks.callbacks import Callbacks
+from gateway.webhooks.clicks import Clicks
 from gateway.webhooks.client import Answer, Hook, WebhookClient
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
@@ -171,13 +174,16 @@ class Gateway:
             debugger = Debugger(client, pipeline.directory, self._clock, self._random)
             pipeline.alerts.written = debugger.tell
             pipeline.start_stage("debugger", debugger.run())
-            await self._serve(pipeline, gathering, conversations, posting, listener)
+            clicks = Clicks(client, pipeline.directory, self._clock, self._random, pipeline.alerts)
+            pipeline.start_stage("clicks", clicks.run())
+            await self._serve(pipeline, gathering, conversations, clicks, posting, listener)
 
     async def _serve(
         self,
         pipeline: Pipeline,
         gathering: Gathering,
         conversations: Conversations,
+        clicks: Clicks,
         posting: asyncio.Task[None],
         listener: socket.socket,
     ) -> None:
@@ -188,6 +194,7 @@ class Gateway:
             next_id=pipeline.next_id,
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
+            new_code=partial(new_code, self._random, shortening.LENGTH),
             media_full=lambda: gathering.full,
             forecast=Forecast(pipeline.directory, pipeline.router),
             schedule=ScheduleRules(
@@ -209,6 +216,8 @@ class Gateway:
             journal=pipeline.journal,
             replay=self._replay,
             conversations=conversations,
+            alerts=pipeline.alerts,
+            clicks=clicks,
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,

@@ -39,6 +39,7 @@ class Picture:
     registrations: list[asyncpg.Record]
     safe_list: list[asyncpg.Record]
     templates: list[asyncpg.Record]
+    link_domains: list[asyncpg.Record]
     fact_revision: str  # of the operator's tables, whose content is read apart
 
 
@@ -61,6 +62,7 @@ async def load(pool: Pool) -> Picture:
             applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
             registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
             templates=await connection.fetch("SELECT * FROM content_templates ORDER BY id"),
+            link_domains=await connection.fetch("SELECT * FROM link_domains ORDER BY id"),
             safe_list=await connection.fetch("SELECT * FROM safe_list ORDER BY id"),
             fact_revision=await connection.fetchval(
                 "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"

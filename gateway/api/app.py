@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import deactivations, media, openapi
+from gateway.api import deactivations, media, openapi, short_links
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import Call, Deps
@@ -63,6 +63,12 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         except DatabaseUnavailable:
             return error_response(ApiError(20503, headers=RETRY_AFTER_S))
 
+    async def shortened(request: Request) -> Response:
+        try:
+            return await short_links.follow(request, deps)
+        except DatabaseUnavailable:
+            return error_response(ApiError(20503, headers=RETRY_AFTER_S))
+
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -78,6 +84,7 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         Route("/docs", openapi.docs),
         Route(deactivations.FILES, deactivated),
         Route(media.LINKS, linked),
+        Route(short_links.PATH, shortened),
         *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
     ]
     return Front(
@@ -112,6 +119,14 @@ class Front:
         response = None
         if place is None and CODE.match(path[1:]):
             scope = {**scope, "path": f"/links{path}", "tandem.path": path}
+        elif place is None and (domain := short_links.domain_of(self._deps.directory, host)):
+            scope = {
+                **scope,
+                "path": f"/short{path}",
+                "raw_path": None,
+                "tandem.path": path,
+                short_links.DOMAIN: domain,
+            }
         elif place is None:
             response = error_response(not_found(path))
         else:

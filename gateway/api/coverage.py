@@ -17,6 +17,7 @@ _ACCOUNT: Final = f"{_API}/Accounts/{{account}}"
 _SERVICES: Final = "/messaging/v1/Services"
 _SERVICE: Final = f"{_SERVICES}/{{service}}"
 _OPT_OUTS: Final = "/messaging/v3/OptOuts"
+_LINKS: Final = "/messaging/v1/LinkShortening"
 _OURS: Final = "ours"
 _V3: Final = "its verbs are not published: these are ours"
 
@@ -26,13 +27,12 @@ _CREATE_MESSAGE: Final = {
         "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
         " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
         " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms RiskCheck"
-        " ContentSid ContentVariables",
+        " ContentSid ContentVariables ShortenUrls",
     ),
     **_all(
         State.STORED,
         "MaxPrice Attempt ForceDelivery TrafficType MessageIntent PersistentAction FallbackFrom",
     ),
-    **_all(State.REFUSED, "ShortenUrls"),
 }
 _NUMBER: Final = {
     **_all(
@@ -384,6 +384,39 @@ OPERATIONS: Final = (
         for path in ("Keywords", "Messages", "MessageTypes")
     ),
     Operation(
+        "GET", f"{_LINKS}/Domains/{{domain}}/Config", {}, "messaging.v1.domain_config().fetch"
+    ),
+    Operation(
+        "POST",
+        f"{_LINKS}/Domains/{{domain}}/Config",
+        {
+            **_all(State.DONE, "FallbackUrl CallbackUrl DisableHttps"),
+            **_all(State.STORED, "ContinueOnFailure"),
+        },
+        "messaging.v1.domain_config().update",
+    ),
+    *(
+        Operation(
+            method,
+            f"{_LINKS}/Domains/{{domain}}/MessagingServices/{{service}}",
+            {},
+            f"messaging.v1.linkshortening_messaging_service().{verb}",
+        )
+        for method, verb in (("POST", "create"), ("DELETE", "delete"))
+    ),
+    Operation(
+        "GET",
+        f"{_LINKS}/MessagingServices/{{service}}/Domain",
+        {},
+        "messaging.v1.linkshortening_messaging_service_domain_association().fetch",
+    ),
+    Operation(
+        "GET",
+        f"{_LINKS}/MessagingService/{{service}}/DomainConfig",
+        {},
+        "messaging.v1.domain_config_messaging_service().fetch",
+    ),
+    Operation(
         "GET",
         "/monitor/v1/Alerts",
         _all(State.DONE, "LogLevel StartDate EndDate"),
@@ -416,7 +449,7 @@ OPERATIONS: Final = (
 )
 
 ABSENT: Final = (
-    "`/v1/LinkShortening` (`ShortenUrls` is refused with 30106, 30124)",
+    "certificates, DNS checks and managed certificates of link-shortening domains: 404, 20404",
     "of conversations: users, roles, credentials, bindings, media, per-service paths, group texts,"
     " Studio",
     "vendor products beside messaging: 404, 20404",

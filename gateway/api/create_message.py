@@ -20,6 +20,7 @@ from gateway.api.template_variables import read_variables
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.content.shortening import Link, shorten
 from gateway.content.templates import TemplateError, say
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
@@ -74,6 +75,7 @@ class Creation:
     legacy_21606: bool
     schedule: ScheduleRules
     forecast: Forecast
+    new_code: Callable[[], str]  # of a short link
     media_full: Callable[[], bool]  # whether too many wait for their media
 
     def draft(self, account: Account, form: Form) -> Draft:
@@ -117,8 +119,11 @@ class Creation:
                 raise ApiError(21704, status=400)
         now = self.clock.wall()
         send_at = self._send_at(options, account, service, now) if options.scheduled else 0.0
+        long_body: str | None = None
+        links: list[Link] = []
         if options.shorten_urls:
-            raise ApiError(30124 if service is None else 30106)
+            long_body = body
+            body, links = self._shortened(body, service)
         if options.application_sid is not None:
             application = self.directory.application(account.id, options.application_sid)
             if application is None:
@@ -157,6 +162,9 @@ class Creation:
             sender=record,
             explicit=explicit,
             smart=smart,
+            links=links,
+            link_domain=service.link_domain.domain_name if service and service.link_domain else "",
+            long_body=long_body,
             told_at_once=service is None,
         )
 
@@ -180,6 +188,8 @@ class Creation:
         def done(error: Exception | None) -> None:
             if error is None:
                 body = created_message(message, account.sid, service_sid)
+                if draft.long_body is not None:
+                    body["body"] = draft.long_body
                 answer(body, None, self.forecast.of(draft, self.clock.wall()))
             else:
                 answer(None, accept_error(error), None)
@@ -204,6 +214,17 @@ class Creation:
             raise ApiError(21656, str(error)) from None
         as_given = Form({"Body": [said.body], "MediaUrl": said.media})
         return read_body(as_given), read_media(as_given)
+
+    def _shortened(self, body: str, service: Service | None) -> tuple[str, list[Link]]:
+        """The text with short links, and these. Raises ApiError 30124, 30106, 21617."""
+        if service is None:
+            raise ApiError(30124)
+        if service.link_domain is None:
+            raise ApiError(30106)
+        text, links = shorten(body, service.link_domain.base, self.new_code)
+        if body_units(text) > BODY_LIMIT:  # a link may become longer than it was
+            raise ApiError(21617)
+        return text, links
 
     def _send_at(
         self, options: Options, account: Account, service: Service | None, now: float

@@ -23,6 +23,7 @@ MEANINGS = {
     20422: "a parameter has the wrong type or value",
     30029: "ContentRetention must be retain or discard",
     30030: "AddressRetention must be retain or obfuscate",
+    30106: "the service has no link-shortening domain",
     30124: "ShortenUrls needs a messaging service",
     30400: "give either Body, empty, or Status=canceled",
     20413: "the request is too large",

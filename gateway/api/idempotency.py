@@ -17,9 +17,13 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.render import created_message
 from gateway.api.resources import Call, answer
+from gateway.content.shortening import codes_in
+from gateway.dispatch.directory import Service
+from gateway.dispatch.message import Message
 from gateway.dispatch.rows import from_row, seconds
 from storage import idempotency as key_rows
 from storage import messages as message_rows
+from storage import short_links as link_rows
 
 HEADERS: Final = ("idempotency-key", "i-twilio-idempotency-token")
 KEY: Final = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -71,6 +75,19 @@ async def first_answer(call: Call, key: str) -> Response | None:
     body: dict[str, Any] = created_message(
         message, call.account.sid, service.sid if service is not None else None
     )
+    body["body"] = await _long(call, message, service)
     response = answer(body, 201)
     response.headers[REPLAYED] = "true"
     return response
+
+
+async def _long(call: Call, message: Message, service: Service | None) -> str:
+    """The text as it was given: of a message with short links, with the long ones."""
+    body = message.submitted_body
+    domain = service.link_domain if service is not None else None
+    if domain is None or not call.form.flag("ShortenUrls"):
+        return body
+    codes = codes_in(body, domain.base)
+    for code, url in (await link_rows.urls(call.deps.pool, call.account.id, codes)).items():
+        body = body.replace(domain.base + code, url)
+    return body

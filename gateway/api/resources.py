@@ -23,7 +23,9 @@ from gateway.conversations.stage import Conversations
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
+from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
+from gateway.webhooks.clicks import Clicks
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
@@ -50,6 +52,8 @@ class Deps:
     gate: Gate
     conversations: Conversations
     bulk_quota: Quota  # of consents and contacts
+    alerts: Alerts
+    clicks: Clicks
     cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
 
 

@@ -24,6 +24,7 @@ from gateway.api import (
     facts,
     inventory,
     keys,
+    link_domains,
     media,
     messages,
     mini_bulk,
@@ -51,6 +52,7 @@ from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
 SERVICES: Final = "/messaging/v1/Services"
 SERVICE: Final = f"{SERVICES}/{{service}}"
+LINKS: Final = "/messaging/v1/LinkShortening"
 OPT_OUTS: Final = "/messaging/v3/OptOuts"
 
 
@@ -217,6 +219,22 @@ RESOURCES: Final = (
         post=campaigns.update,
         delete=campaigns.delete,
     ),
+    Resource(
+        f"{LINKS}/Domains/{{domain}}/Config",
+        get=link_domains.fetch_config,
+        post=link_domains.update_config,
+    ),
+    Resource(
+        f"{LINKS}/Domains/{{domain}}/MessagingServices/{{service}}",
+        post=link_domains.tie,
+        delete=link_domains.untie,
+    ),
+    Resource(f"{LINKS}/MessagingServices/{{service}}/Domain", get=link_domains.of_service),
+    Resource(
+        f"{LINKS}/MessagingService/{{service}}/DomainConfig", get=link_domains.config_of_service
+    ),
+    Resource("/tandem/v1/LinkDomains", get=link_domains.list_, post=link_domains.create),
+    Resource("/tandem/v1/LinkDomains/{domain}", get=link_domains.fetch, delete=link_domains.delete),
     Resource(OPT_OUTS, get=opt_outs.list_, post=opt_outs.create),
     Resource(f"{OPT_OUTS}/DefaultKeywordsMessages", get=opt_out_entries.defaults),
     Resource(f"{OPT_OUTS}/Configurations/Languages", get=opt_out_entries.languages),

@@ -14,17 +14,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from gateway.content.shortening import LIFE_S
 from gateway.dispatch.admission import Admission
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import Known
 from gateway.dispatch.message import Message, Status
-from gateway.dispatch.rows import insert_row
+from gateway.dispatch.rows import insert_row, moment
 from gateway.dispatch.submit import Submitter
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
+from storage import short_links as link_rows
 from storage.idempotency import Key
 from storage.ids import Id
 from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
@@ -241,16 +243,20 @@ class Acceptor:
         claimed: list[Message] = []
         try:
             keys = [unit.key for unit in units if unit.key is not None]
+            links = self._links(drafts)
             if (
                 known.reservations
                 or known.dropped
                 or keys
+                or links
                 or any(unit.also is not None for unit in units)
             ):
                 async with connection.transaction():
                     if keys and (used := await key_rows.claim(connection, keys)):
                         raise _Repeats(used)
                     await self._admission.reserve(connection, drafts, known)
+                    if links:
+                        await link_rows.keep(connection, links)
                     for unit in units:
                         if unit.also is not None:
                             await unit.also(connection)
@@ -287,6 +293,20 @@ class Acceptor:
             self._undo(drafts, claimed, known)
             raise
         self._pass_on(units, drafts, claimed)
+
+    def _links(self, drafts: list[Draft]) -> list[tuple[object, ...]]:
+        """The rows of the short links in these messages."""
+        rows: list[tuple[object, ...]] = []
+        for draft in drafts:
+            if not draft.links:
+                continue
+            message = draft.message
+            until = moment(max(message.created_at, message.send_at) + LIFE_S)
+            rows += [
+                (link.code, message.account_id, draft.link_domain, message.id, link.url, until)
+                for link in draft.links
+            ]
+        return rows
 
     def _pass_on(self, units: list[Unit], drafts: list[Draft], claimed: list[Message]) -> None:
         """The batch is committed."""

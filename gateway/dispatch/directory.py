@@ -131,6 +131,28 @@ class SenderRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkDomain:
+    """A domain of short links (§11)."""
+
+    id: int
+    sid: str
+    config_sid: str
+    account_id: int
+    domain_name: str  # what `Host` says, in lower case
+    fallback_url: str | None
+    callback_url: str | None
+    continue_on_failure: bool
+    disable_https: bool
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def base(self) -> str:
+        """What its short links begin with."""
+        return f"http{'' if self.disable_https else 's'}://{self.domain_name}/"
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A messaging service with its pool."""
 
@@ -142,6 +164,7 @@ class Service:
     created_at: datetime
     updated_at: datetime
     pool: Pool
+    link_domain: LinkDomain | None = None  # that its links are shortened with
 
     @property
     def validity_s(self) -> int:
@@ -228,6 +251,8 @@ class Directory:
     facts: CarrierFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
     templates: dict[str, Template] = field(default_factory=dict)  # by SID
+    link_domains: dict[str, LinkDomain] = field(default_factory=dict)  # by SID
+    link_domains_by_name: dict[str, LinkDomain] = field(default_factory=dict)
     safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
     """Numbers (or their beginnings) that are never taken for pumped, by account; their SIDs."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
@@ -254,8 +279,14 @@ class Directory:
         for row in picture.registrations:
             if row["status"] == "approved":
                 approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
+        domains = {row["id"]: LinkDomain(**_only(row, LinkDomain)) for row in picture.link_domains}
         services = [
-            _service(row, members[row["id"]], frozenset(approved[row["account_id"]]))
+            _service(
+                row,
+                members[row["id"]],
+                frozenset(approved[row["account_id"]]),
+                domains.get(row["link_domain_id"]),
+            )
             for row in picture.services
         ]
 
@@ -288,6 +319,8 @@ class Directory:
             row["sid"]: Registration(**_only(row, Registration)) for row in picture.registrations
         }
         self.templates = {row["sid"]: Template(**_only(row, Template)) for row in picture.templates}
+        self.link_domains = {domain.sid: domain for domain in domains.values()}
+        self.link_domains_by_name = {domain.domain_name: domain for domain in domains.values()}
         self.safe_numbers = {}
         for row in picture.safe_list:
             self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
@@ -383,7 +416,12 @@ ROUTING_SETTINGS = {
 }
 
 
-def _service(row: Any, members: list[Sender], registrations: frozenset[tuple[str, str]]) -> Service:
+def _service(
+    row: Any,
+    members: list[Sender],
+    registrations: frozenset[tuple[str, str]],
+    link_domain: LinkDomain | None,
+) -> Service:
     settings = row["settings"]
     known = {field: settings[name] for name, field in ROUTING_SETTINGS.items() if name in settings}
     known["kind_priority"] = {
@@ -403,4 +441,5 @@ def _service(row: Any, members: list[Sender], registrations: frozenset[tuple[str
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         pool=Pool(members, ServiceSettings(**known, registrations=registrations)),
+        link_domain=link_domain,
     )

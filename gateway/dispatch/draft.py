@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from gateway.content.shortening import Link
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Flag, Message
 from gateway.routing.destination import Destination
@@ -26,6 +28,9 @@ class Draft:
     carrier: str = ""  # of the recipient, where it was looked up
     weighed: bool = False  # pumping and the day's limit were asked for
     prepared: bool = False  # nothing from outside is waited for any more
+    links: Sequence[Link] = ()  # short ones in its text, stored along with it
+    link_domain: str = ""  # its name, of those links
+    long_body: str | None = None  # the text before its links were shortened
     told_at_once: bool = False  # a plain From to a blocked recipient is refused, not stored (21610)
 
     @classmethod

@@ -49,6 +49,7 @@ from storage import deactivations, idempotency, partitions
 from storage import facts as fact_rows
 from storage import media as media_rows
 from storage import protection as protection_rows
+from storage import short_links as link_rows
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -62,6 +63,7 @@ log = logging.getLogger(__name__)
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
+LINK_PAGE = 10_000  # short links, the same
 DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 20003  # "authentication": what the carrier says of us
 
@@ -461,6 +463,11 @@ class Pipeline:
         while await media_rows.purge(connection, before, MEDIA_PAGE) == MEDIA_PAGE:
             pass
 
+    async def _forget_links(self, connection: Connection) -> None:
+        now = datetime.fromtimestamp(self.clock.wall(), UTC)
+        while await link_rows.purge(connection, now, LINK_PAGE) == LINK_PAGE:
+            pass
+
     async def _make_partitions(self) -> None:
         while True:
             await asyncio.sleep(PARTITIONS_EVERY_S)
@@ -471,5 +478,6 @@ class Pipeline:
                     oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
                     await deactivations.purge(connection, oldest)
                     await self._forget_media(connection)
+                    await self._forget_links(connection)
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error)

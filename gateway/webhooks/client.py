@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote, urlencode, urlsplit
@@ -31,6 +32,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 MOST_REDIRECTS: Final = 10
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
+JSON: Final = {"Content-Type": "application/json"}
 BODY_LIMIT: Final = 64 * 1024  # bytes of an answer that are read; TwiML may be no larger (11750)
 MOST_CHALLENGERS: Final = 10_000  # origins known to ask for credentials
 
@@ -64,11 +66,17 @@ class Hook:
     cookies: Cookies | None = None
     pair: Pair = ("", "")  # whose cookies
     overridable: bool = True  # the URL's fragment counts
+    json: bytes | None = None  # sent in place of the parameters, which are none
 
     @property
     def target(self) -> str:
-        """The URL that is requested and signed: of a GET with the parameters in its query."""
+        """The URL that is requested and signed: of a GET with the parameters in its query, of JSON
+        with the digest of it (twilio-api §8).
+        """
         url = signed_url(self.url)
+        if self.json is not None:
+            digest = sha256(self.json).hexdigest()
+            return f"{url}{'&' if '?' in url else '?'}bodySHA256={digest}"
         if self.method != "GET":
             return url
         query = urlencode(self.parameters)
@@ -196,7 +204,11 @@ class WebhookClient:
         assert self._session is not None, "use the client as a context manager"
         url = URL(hook.target, encoded=True)
         parameters: Parameters = hook.parameters if hook.method != "GET" else ()
-        data = urlencode(hook.parameters).encode() if hook.method != "GET" else None
+        data, form = hook.json, FORM
+        if data is not None:
+            form = JSON
+        elif hook.method != "GET":
+            data = urlencode(hook.parameters).encode()
         origin, signed = url.origin(), hook.target
         credentials = _credentials(hook.url)
         authorized = False
@@ -210,7 +222,7 @@ class WebhookClient:
             if hook.idempotency_token:
                 headers["I-Twilio-Idempotency-Token"] = hook.idempotency_token
             if data is not None:
-                headers |= FORM
+                headers |= form
             sent = tuple(headers.items())
             own = credentials is not None and url.origin() == origin  # meant for that host only
             if own and credentials is not None and (authorized or origin in self._challengers):

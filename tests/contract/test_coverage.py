@@ -28,6 +28,10 @@ KEYS = {
     "address_configurations": ("IG" + "0" * 32,),
     "conversations": ("CH" + "0" * 32,),
     "participants": ("MB" + "0" * 32,),
+    "domain_config": ("DN" + "0" * 32,),
+    "linkshortening_messaging_service": ("DN" + "0" * 32, "MG" + "0" * 32),
+    "linkshortening_messaging_service_domain_association": ("MG" + "0" * 32,),
+    "domain_config_messaging_service": ("MG" + "0" * 32,),
     "webhooks": ("WH" + "0" * 32,),
 }
 BOOKKEEPING = {"limit", "page_size"}

@@ -1,0 +1,159 @@
+"""Click events: that somebody opened a short link, told to its domain's callback URL (§11).
+
+JSON, signed as Twilio signs JSON. A click whose event cannot be told is tried again a few times
+and then given up with an alert; it is kept in memory only, so a restart forgets what waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from gateway.clock import Clock
+from gateway.dispatch.directory import Directory
+from gateway.observe.alerts import Alerts
+from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.report import exchange_of
+
+PER_HOST: Final = 4
+TRIES: Final = 5
+# What fetches a link to show what is behind it, before a human has decided to open it.
+PREVIEWERS: Final = (
+    "facebookexternalhit",
+    "facebot",
+    "whatsapp",
+    "twitterbot",
+    "telegrambot",
+    "slackbot",
+    "discordbot",
+    "linkedinbot",
+    "skypeuripreview",
+    "viber",
+    "applebot",
+    "googlebot",
+    "google-pagerenderer",
+    "googlemessages",
+    "bingpreview",
+    "snapchat",
+    "redditbot",
+    "pinterestbot",
+)
+
+
+def is_preview(method: str, user_agent: str) -> bool:
+    """Whether a machine looks at the link: a HEAD, or a known maker of previews."""
+    agent = user_agent.lower()
+    return method == "HEAD" or any(name in agent for name in PREVIEWERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """One request for a link that works."""
+
+    token: str  # of this event, the same on every try
+    callback_url: str
+    account_id: int
+    message_sid: str
+    service_sid: str | None
+    recipient: str | None
+    sender: str | None
+    link: str  # the long URL
+    at: float  # wall clock
+    preview: bool
+    user_agent: str
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.callback_url).netloc
+
+    def event(self, account_sid: str) -> bytes:
+        """The JSON that the app is sent."""
+        at = datetime.fromtimestamp(self.at, UTC)
+        return orjson.dumps(
+            {
+                "event_type": "preview" if self.preview else "click",
+                "sms_sid": self.message_sid,
+                "to": self.recipient,
+                "from": self.sender,
+                "link": self.link,
+                "click_time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z",
+                "messaging_service_sid": self.service_sid,
+                "account_sid": account_sid,
+                "user_agent": self.user_agent,
+            }
+        )
+
+
+class Clicks:
+    """Tells of clicks; each host by itself."""
+
+    def __init__(
+        self,
+        client: WebhookClient,
+        directory: Directory,
+        clock: Clock,
+        random: Random,
+        alerts: Alerts,
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._alerts = alerts
+        self._lanes: Lanes[Click] = Lanes(
+            "clicks",
+            clock,
+            random,
+            per_host=PER_HOST,
+            work=self._post,
+            spilled=lambda click: None,
+            sweep=_nothing_is_owed,
+        )
+        self.posted = 0
+        self.given_up = 0
+
+    async def run(self) -> None:
+        await self._lanes.run()
+
+    def tell(self, click: Click) -> None:
+        self._lanes.line_up(click.host, click)
+
+    async def _post(self, click: Click) -> None:
+        account = self._directory.accounts_by_id.get(click.account_id)
+        if account is None:
+            return
+        hook = Hook(
+            click.callback_url,
+            (),
+            account.auth_token,
+            idempotency_token=click.token,
+            json=click.event(account.sid),
+        )
+        answer = await self._client.call(hook)
+        if answer.ok:
+            self.posted += 1
+            self._lanes.over(click)
+            return
+        if self._lanes.tried(click) + 1 < TRIES:
+            self._lanes.retry(click.host, click)
+            return
+        self._lanes.over(click)
+        self.given_up += 1
+        self._alerts.alert(
+            answer.error_code,
+            f"click event was not taken by {click.host.rpartition('@')[2]}: {answer.reason}",
+            level="error",
+            resource=click.message_sid,
+            account_id=click.account_id,
+            service=click.service_sid,
+            exchange=exchange_of(hook, answer),
+            subject=click.host,
+        )
+
+
+async def _nothing_is_owed() -> bool:
+    return False
