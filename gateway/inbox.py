@@ -231,7 +231,10 @@ def _demo() -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _connected(facts: Mapping[str, Any], url: str) -> AsyncIterator[list[str]]:
-    """The world's numbers, with `url` as their webhook; without one again at the end."""
+    """The world's numbers, with `url` as their webhook; at the end as they were before.
+
+    A number whose webhook was changed in the meantime is left as it is.
+    """
     base = f"{facts['base_url']}/2010-04-01/Accounts/{facts['account_sid']}/IncomingPhoneNumbers"
     auth = aiohttp.BasicAuth(facts["account_sid"], facts["auth_token"])
     async with aiohttp.ClientSession(auth=auth) as session:
@@ -240,17 +243,22 @@ async def _connected(facts: Mapping[str, Any], url: str) -> AsyncIterator[list[s
             async with session.post(f"{base}/{sid}.json", data={"SmsUrl": target}) as response:
                 response.raise_for_status()
 
-        try:
-            async with session.get(f"{base}.json") as response:
+        async def numbers() -> list[dict[str, Any]]:
+            async with session.get(f"{base}.json?PageSize=1000") as response:
                 response.raise_for_status()
-                listed = (await response.json())["incoming_phone_numbers"]
+                return list((await response.json())["incoming_phone_numbers"])
+
+        before: dict[str, str] = {}
+        try:
+            listed = await numbers()
             for number in listed:
+                before[number["sid"]] = number["sms_url"] or ""
                 await point(number["sid"], url)
+            yield [number["phone_number"] for number in listed]
         except aiohttp.ClientError as error:
             raise ConfigurationError(f"--connect: {error}") from None
-        try:
-            yield [number["phone_number"] for number in listed]
         finally:
             with contextlib.suppress(aiohttp.ClientError):
-                for number in listed:
-                    await point(number["sid"], "")
+                for number in await numbers():
+                    if number["sid"] in before and number["sms_url"] == url:
+                        await point(number["sid"], before[number["sid"]])

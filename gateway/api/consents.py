@@ -40,6 +40,7 @@ class Consent(NamedTuple):
     blocked: bool
     source: str
     note: str
+    pairs: tuple[Key, ...]  # an opt-in lifts these too, where they are
 
 
 async def consents(call: Call) -> Response:
@@ -54,10 +55,13 @@ async def consents(call: Call) -> Response:
         if consent is not None and not wrong:
             wanted[index] = consent
     async with call.deps.pool.acquire() as connection, connection.transaction():
-        await recipients.exclude(connection, {one.key[2] for one in wanted.values()})
-        held = await block_list.held_by_network(
-            connection, [one.key for one in wanted.values() if not one.blocked]
+        opt_ins = [one for one in wanted.values() if not one.blocked]
+        pairs = [pair for one in opt_ins for pair in one.pairs]
+        await recipients.exclude(
+            connection, {one.key[2] for one in wanted.values()} | {pair[2] for pair in pairs}
         )
+        held = await block_list.held_by_network(connection, [one.key for one in opt_ins] + pairs)
+        lifted = await recipients.blocked_now(connection, pairs) - set(held)
         for index in [at for at, one in wanted.items() if not one.blocked and one.key in held]:
             reasons[index].append("OPT_OUT_BY_NETWORK")
             del wanted[index]
@@ -65,9 +69,10 @@ async def consents(call: Call) -> Response:
             connection,
             [
                 operator_change(
-                    call, one.key, call.account.id, one.blocked, one.note, source=one.source
+                    call, key, call.account.id, one.blocked, one.note, source=one.source
                 )
                 for one in wanted.values()
+                for key in (one.key, *(() if one.blocked else lifted.intersection(one.pairs)))
             ],
         )
     return _answer(items, reasons, BAD_CONSENT)
@@ -148,7 +153,9 @@ def _consent(call: Call, item: Item, wrong: list[str]) -> Consent | None:
     if wrong or scoped is None:
         return None
     key = (number, int(Channel.SMS), scoped.scope)
-    return Consent(key, STATUSES[str(status)], str(source), f"{correlation} {date}".strip())
+    pairs = tuple((number, int(Channel.SMS), pair) for pair in scoped.pairs)
+    note = f"{correlation} {date}".strip()
+    return Consent(key, STATUSES[str(status)], str(source), note, pairs)
 
 
 def _contact(item: Item, wrong: list[str]) -> str:

@@ -27,7 +27,7 @@ from gateway.opt_out.keywords import (
     default_book,
     effect,
 )
-from gateway.opt_out.scope import scope_of
+from gateway.opt_out.scope import scopes_at
 from gateway.routing.destination import parse_destination
 from gateway.routing.pool import SenderKind
 from gateway.routing.question import Channel
@@ -90,23 +90,29 @@ class OptOuts:
         if not matches:
             return {}
         keys = {
-            one.message: (one.message.sender or "", int(Channel.SMS), scope_of(one.record))
+            one.message: [
+                (one.message.sender or "", int(Channel.SMS), scope)
+                for scope in scopes_at(one.record)
+            ]
             for one, _ in matches
         }
-        await recipient_rows.exclude(
-            connection, {scope for _, _, scope in keys.values()}, LOCK_TIMEOUT
-        )
-        blocked = await recipient_rows.blocked_now(connection, list(keys.values()))
+        all_keys = [key for some in keys.values() for key in some]
+        await recipient_rows.exclude(connection, {scope for _, _, scope in all_keys}, LOCK_TIMEOUT)
+        blocked = await recipient_rows.blocked_now(connection, all_keys)
         outcomes: dict[Message, Outcome] = {}
         changes: list[Change] = []
         for one, match in matches:
-            key = keys[one.message]
-            decided = self._effect(one.record, match, key in blocked)
+            home, *_ = some = keys[one.message]
+            on_list = [key for key in some if key in blocked]
+            # A STOP is about the whole service, even of who had stopped the number alone before.
+            stops = match.entry.keyword is Keyword.STOP
+            decided = self._effect(one.record, match, home in on_list if stops else bool(on_list))
             if decided is NO_EFFECT:
                 continue
             if decided.blocks is not None:
-                changes.append(self._change(one, match, key, decided))
-                (blocked.add if decided.blocks else blocked.discard)(key)
+                for key in [home] if decided.blocks else on_list:
+                    changes.append(self._change(one, match, key, decided))
+                    (blocked.add if decided.blocks else blocked.discard)(key)
             told = self._config(one.record) is not None
             outcomes[one.message] = Outcome(decided.keyword, told)
             if decided.replies and (reply := self._reply(one, match)) is not None:

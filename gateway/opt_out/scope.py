@@ -15,6 +15,14 @@ def scope_of(record: SenderRecord) -> int:
     return record.service_id if record.service_id is not None else -record.sender.id
 
 
+def scopes_at(record: SenderRecord) -> tuple[int, ...]:
+    """What can block messages from a number: what a STOP to it blocks, first, then the pair.
+
+    A pair may be blocked from the time when the number was in no service.
+    """
+    return tuple(dict.fromkeys((scope_of(record), -record.sender.id)))
+
+
 def network_could(record: SenderRecord) -> bool:
     """Whether a number is of the kind whose network takes STOP and START itself (§7.4)."""
     sender = record.sender
@@ -26,13 +34,18 @@ class Scoped(NamedTuple):
 
     scope: int
     account_id: int
+    pairs: tuple[int, ...] = ()  # older blocks of single numbers could stand beside it
 
 
 def scope_named(directory: Directory, text: str) -> Scoped | None:
     """The scope of a service (`MG…`), or of what a STOP to one of our numbers would block."""
     service = directory.services.get(text[:2].upper() + text[2:].lower())
     if service is not None:
-        return Scoped(service.id, service.account_id)
+        pairs = tuple(-sender.id for sender in service.pool.senders)
+        return Scoped(service.id, service.account_id, pairs)
     number = parse_destination(text)
     record = directory.senders_by_address.get(number.e164 if number is not None else text)
-    return Scoped(scope_of(record), record.account_id) if record is not None else None
+    if record is None:
+        return None
+    scope, *others = scopes_at(record)
+    return Scoped(scope, record.account_id, tuple(others))

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from hooks import Hooks
 from testing import NUMBERS, GatewayUnderTest, Receiver, Sdk, until
 from twilio.base.exceptions import TwilioRestException
 
@@ -218,3 +219,41 @@ async def test_a_short_code_outside_advanced_opt_out_is_the_apps_duty(
     sent = await sdk.send("still here", HANDSET, from_="60777")
     await sdk.reaches(sent.sid, "delivered")
     assert await logged(gateway) == []
+
+
+async def test_start_lifts_a_block_from_before_the_number_joined_its_service(
+    sdk: Sdk, smsc: Smsc
+) -> None:
+    number = await sdk.call(sdk.client.incoming_phone_numbers.create, phone_number=ALONE)
+    await text(smsc, "STOP", ALONE)
+    service = sdk.client.messaging.v1.services.create
+    alone = await sdk.call(service, "Alone")
+    members = sdk.client.messaging.v1.services(alone.sid).phone_numbers
+    await sdk.call(members.create, number.sid)
+    await text(smsc, "HELP", ALONE)  # from somebody who is blocked: no reply
+    blocked = await sdk.send("x", HANDSET, messaging_service_sid=alone.sid)
+    assert (await sdk.reaches(blocked.sid, "failed")).error_code == 21610
+
+    await text(smsc, "STOP", ALONE)  # now it is about the whole service
+    await text(smsc, "START", ALONE)
+    replies = [REPLIES["STOP"], REPLIES["STOP"], REPLIES["START"]]
+    await until(lambda: [words for _, words in got(smsc)] == replies)
+    sent = await sdk.send("x", HANDSET, messaging_service_sid=alone.sid)
+    await sdk.reaches(sent.sid, "delivered")
+
+
+async def test_every_keyword_reaches_the_webhook_as_an_ordinary_message(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    """The last column of §7.4: always, and without OptOutType where Advanced Opt-Out is off."""
+    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=NUMBERS[0])
+    await sdk.call(number.update, sms_url=hooks.url("/in"))
+    rows = ["STOP", "STOP", "HELP", "START", "START", "HELP", "YES"]
+    for count, words in enumerate(rows, start=1):
+        await text(smsc, words)
+        await hooks.has("/in", count)
+    taken = hooks.at("/in")
+    assert [one.form["Body"] for one in taken] == rows
+    assert all(one.valid and "OptOutType" not in one.form for one in taken)
+    replies = [REPLIES["STOP"], REPLIES["START"], REPLIES["HELP"]]
+    await until(lambda: [words for _, words in got(smsc)] == replies)
