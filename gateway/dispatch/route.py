@@ -182,6 +182,8 @@ class Router:
     def _choose(self, draft: Draft, service: Service, known: Known, now: float) -> Sender | None:
         """The sender out of a pool, with what that means for the recipient's mapping."""
         message, key = draft.message, draft.key
+        if draft.explicit is not None:
+            message.sender = draft.explicit  # shown even where it fails
         if self._blocked(message, known, (service.id,)):
             return self._refuse(message, OPTED_OUT, now)
         mapping = known.mappings.get(key)

@@ -68,7 +68,8 @@ async def test_stop_blocks_the_whole_service_and_start_lifts_it(
     other = await sdk.send(
         "hello", HANDSET, from_=NUMBERS[1], messaging_service_sid=sdk.service_sid
     )
-    assert (await sdk.reaches(other.sid, "failed")).error_code == 21610
+    failed = await sdk.reaches(other.sid, "failed")
+    assert (failed.error_code, failed.from_) == (21610, NUMBERS[1])
 
     await text(smsc, "START")
     await until(lambda: got(smsc)[1:] == [(NUMBERS[0], REPLIES["START"])])
