@@ -204,16 +204,19 @@ async def errors(call: Call) -> Response:
 
 
 async def cancel(call: Call) -> Response:
-    """Take back what has not left yet, message by message (an extension)."""
+    """Take back what has not left yet, message by message (an extension).
+
+    An operation of which nothing could be taken back stays what it is.
+    """
     row = await _operation_row(call)
-    await bulk_rows.canceled(call.deps.pool, row["id"])
     after: Id | None = None
     while True:
         ids = await bulk_rows.unended(
             call.deps.pool, row["id"], sent=Status.SENDING, after=after, most=CANCEL_PAGE
         )
-        for id in ids:
-            await call.deps.cancel(call.account.id, id)
+        taken = [await call.deps.cancel(call.account.id, id) for id in ids]
+        if any(one is not None for one in taken):
+            await bulk_rows.canceled(call.deps.pool, row["id"])
         if len(ids) < CANCEL_PAGE:
             return answer(await _operation(call, await _operation_row(call)))
         after = ids[-1]

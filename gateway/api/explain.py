@@ -173,7 +173,7 @@ async def _sender(
     )
     message.segments = max(1, row["segments"])
     draft = Draft(message, destination, explicit=explicit)
-    again = _explained(call, destination, message, service, None, draft)
+    again = _explained(call, destination, message, service, mapping, draft)
     return found | {"now": _explanation(again, mapping, call)}
 
 

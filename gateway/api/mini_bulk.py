@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gateway.api.bulk import accept, drafts_of, text_list
 from gateway.api.errors import ApiError
+from gateway.api.idempotency import key_of
 from gateway.api.resources import Call, answer
 from gateway.routing.destination import parse_destination
 
@@ -18,6 +19,8 @@ OWN: Final = frozenset({"Messages", "To"})
 
 async def create(call: Call) -> Response:
     """The answer comes after the commit, and names each recipient once."""
+    if key_of(call) is not None:
+        raise ApiError(20001, "idempotency keys are for single sends and for operations")
     request = call.json
     entries = request.get("Messages")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST:

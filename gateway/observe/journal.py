@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -113,10 +114,12 @@ class Journal:
 
     def _append(self, folder: Path, data: bytes) -> None:
         if self._file is None or self._size >= self._file_octets:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = folder / f"{int(self._clock.wall() * 1000):015d}.journal"
             self._size = 0
-        with self._file.open("ab") as out:
+        # Texts and numbers stand in it: nobody else's to read.
+        handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "ab") as out:
             out.write(data)
         self._size += len(data)
 

@@ -95,6 +95,8 @@ async def test_ten_thousand_are_taken_and_one_more_is_not(pool: Pool) -> None:
     assert status == 202
     operation = await completed(pool.sdk, body["operationId"])
     assert operation["stats"]["delivered"] == 10_000
+    path = f"/Operations/{body['operationId']}/Cancel"  # too late: it stays what it is
+    assert await comms(pool.sdk, "POST", path) == (200, operation)
 
 
 async def test_a_body_of_megabytes_is_taken_and_one_above_the_limit_is_not(pool: Pool) -> None:
@@ -210,6 +212,14 @@ async def test_the_small_shape_names_every_recipient_once(pool: Pool) -> None:
         ("+447400900001", "shared"),
         ("+447400900002", "own"),
     ]
+
+
+async def test_the_small_shape_refuses_a_key_that_it_would_not_honour(pool: Pool) -> None:
+    request = {"Messages": [{"To": "+447400900001"}], "From": NUMBER, "Body": "x"}
+    status, body = await pool.sdk.operate(
+        "POST", "/preview/v1/Messages", json=request, headers={"Idempotency-Key": "k"}
+    )
+    assert (status, body["code"]) == (400, 20001)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def test_a_delivered_message_says_why_and_how(pool: Pool, receiver: Receiv
     now = why["sender"]["now"]
     reasons = {one["address"]: one["reason"] for one in now["candidates"]}
     assert reasons["12345"] == "a short code reaches its own country only"
-    assert now["sticky"]["sender"] == why["sender"]["address"]
+    assert now["sticky"]["sender"] == now["address"] == why["sender"]["address"]
     assert why["destination"]["country"] == "GB"
 
     encoding = why["encoding"]
