@@ -81,7 +81,10 @@ class Databases:
                 await server.execute(f'DROP DATABASE IF EXISTS "{order}" WITH (FORCE)')
                 continue
             name = next(self._names)
-            await server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            # By files: a third of the time of the log, where nothing is flushed.
+            await server.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'
+            )
             self._ready.put(name)
         while not self._ready.empty():
             await server.execute(f'DROP DATABASE IF EXISTS "{self._ready.get()}" WITH (FORCE)')
