@@ -630,3 +630,18 @@ async def test_of_a_receiver_that_stays_down_further_tries_are_one_alert_a_minut
     of_messages = [one for one in listed if one.error_code == "11200"]
     assert len({one.resource_sid for one in of_messages}) == 3
     assert len(of_messages) == 4  # the first try of each, and one for the host
+
+
+async def test_a_short_code_tells_its_own_url_and_without_one_nobody(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    """The last sentence of §9.1: what has no webhook is logged, and that is all."""
+    await sdk.add_short_code("60777", "GB", SmsUrl=hooks.url("/short"))
+    await sdk.add_short_code("60778", "GB")
+    await write(smsc, "to nobody", "60778")
+    await write(smsc, "to an app", "60777")
+    [told] = await hooks.has("/short")
+    assert (told.form["Body"], told.form["To"], told.valid) == ("to an app", "60777", True)
+    listed = await sdk.call(sdk.client.messages.list, from_=HANDSET)
+    assert {one.body for one in listed} == {"to nobody", "to an app"}
+    assert len(hooks.taken) == 1
