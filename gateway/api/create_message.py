@@ -29,7 +29,7 @@ from gateway.dispatch.forecast import Forecast, Outlook
 from gateway.dispatch.message import Flag, Message
 from gateway.dispatch.route import COUNTRY_CLOSED, NO_MMS_HERE, Router
 from gateway.routing.destination import Destination
-from gateway.routing.pool import Pool, SenderKind
+from gateway.routing.pool import SenderKind
 from gateway.routing.question import (
     NO_SENDER,
     QUEUES_FULL,
@@ -37,7 +37,6 @@ from gateway.routing.question import (
     UNUSABLE_FROM,
     Needs,
 )
-from gateway.routing.selector import select
 from smpp.pdu import Tlvs
 from storage.idempotency import Key
 from storage.ids import Id
@@ -298,15 +297,7 @@ class Creation:
             raise ApiError(COUNTRY_CLOSED)
         if mms and not record.sender.mms:
             raise ApiError(NO_MMS_HERE)
-        choice = select(
-            destination,
-            Needs(media=mms),
-            Pool((record.sender,)),
-            self.router.standing,
-            None,
-            record.sender.address,
-            self.directory.facts,
-        )
+        choice = self.router.reach(destination, record.sender, Needs(media=mms))
         if choice.sender is not None:
             return
         code = choice.code

@@ -23,7 +23,7 @@ from gateway.dispatch.known import scopes
 from gateway.dispatch.message import Flag, Message, Status, created_at
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import Explanation, explain
-from gateway.routing.pool import Pool, Sender
+from gateway.routing.pool import Sender
 from gateway.routing.question import Channel, Mapping, Needs
 from gateway.routing.selector import RULES
 from smpp.alphabet import is_gsm7
@@ -199,7 +199,8 @@ def _explained(
         pool, explicit = service.pool, draft.explicit
     else:
         assert draft.sender is not None, "without a service there is a From"
-        pool, explicit = Pool((draft.sender.sender,)), draft.sender.sender.address
+        sender = draft.sender.sender
+        pool, explicit = creation.router.alone(sender), sender.address
     return explain(
         destination,
         Needs(message.as_mms, message.segments, carrier=draft.carrier),

@@ -7,6 +7,7 @@ of `DestinationAlphaSenders`), and one more for each country that wants another.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
@@ -29,7 +30,7 @@ COUNTED: Final = (SenderKind.LONG_CODE, SenderKind.TOLL_FREE, SenderKind.SHORT_C
 CHANNEL_NAMES: Final = {SenderKind.WHATSAPP: "WhatsApp", SenderKind.RCS: "RCS"}
 
 
-class Members:
+class Members(ABC):
     """One collection of a pool; the sender is an existing one, named by its SID."""
 
     path: ClassVar[str]
@@ -39,9 +40,9 @@ class Members:
     kinds: ClassVar[tuple[SenderKind, ...]]
     service_field: ClassVar[str] = "service_sid"
 
+    @abstractmethod
     def fields(self, record: SenderRecord) -> dict[str, Any]:
         """What this collection shows beside what all of them show."""
-        raise NotImplementedError
 
     def holds(self, sender: Sender) -> bool:
         return sender.kind in self.kinds

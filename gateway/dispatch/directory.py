@@ -286,6 +286,7 @@ class Directory:
                 members[row["id"]],
                 frozenset(approved[row["account_id"]]),
                 domains.get(row["link_domain_id"]),
+                self.services_by_id.get(row["id"]),
             )
             for row in picture.services
         ]
@@ -421,6 +422,7 @@ def _service(
     members: list[Sender],
     registrations: frozenset[tuple[str, str]],
     link_domain: LinkDomain | None,
+    before: Service | None,
 ) -> Service:
     settings = row["settings"]
     known = {field: settings[name] for name, field in ROUTING_SETTINGS.items() if name in settings}
@@ -432,6 +434,7 @@ def _service(
         country: {SenderKind[kind.upper()]: weight for kind, weight in weights.items()}
         for country, weights in (settings.get("number_weights") or {}).items()
     }
+    pool = Pool(members, ServiceSettings(**known, registrations=registrations))
     return Service(
         id=row["id"],
         sid=row["sid"],
@@ -440,6 +443,6 @@ def _service(
         settings=settings,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        pool=Pool(members, ServiceSettings(**known, registrations=registrations)),
+        pool=before.pool.replaced_by(pool) if before is not None else pool,
         link_domain=link_domain,
     )

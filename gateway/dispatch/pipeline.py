@@ -255,7 +255,7 @@ class Pipeline:
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
-        self.router.limits_changed(self.directory.senders.values())
+        self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
 
     async def _count_today(self) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
-from gateway.dispatch.directory import Directory, SenderRecord, Service
+from gateway.dispatch.directory import Directory, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
@@ -18,7 +18,7 @@ from gateway.dispatch.protection import Protection
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
-from gateway.routing.pool import Sender, SenderKind
+from gateway.routing.pool import Pool, Sender, SenderKind
 from gateway.routing.question import (
     NO_SENDER,
     QUEUES_FULL,
@@ -71,6 +71,7 @@ class Router:
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
         self.standing = Standing(self._rate)
+        self._alone: dict[int, Pool] = {}  # by sender
         self.lobby = Lobby(self.standing, self._rate)
 
     def route(self, draft: Draft, known: Known | None = None) -> None:
@@ -232,6 +233,25 @@ class Router:
             now,
         )
 
+    def reach(self, destination: Destination, sender: Sender, needs: Needs) -> Choice:
+        """What the selector says to a From without a service."""
+        return select(
+            destination,
+            needs,
+            self.alone(sender),
+            self.standing,
+            None,
+            sender.address,
+            self._directory.facts,
+        )
+
+    def alone(self, sender: Sender) -> Pool:
+        """A pool of this sender only; kept, as each request with a plain From asks it."""
+        pool = self._alone.get(sender.id)
+        if pool is None or pool.senders[0] is not sender:
+            pool = self._alone[sender.id] = Pool((sender,))
+        return pool
+
     def _blocked(self, message: Message, known: Known, scopes: tuple[int, ...]) -> bool:
         return not message.flags & Flag.DESPITE_OPT_OUT and known.blocks_any(
             message.recipient, Channel.SMS, scopes
@@ -282,9 +302,12 @@ class Router:
         if message.sender_id:
             self.standing.settled(message.sender_id, message.segments)
 
-    def limits_changed(self, senders: Iterable[SenderRecord]) -> None:
-        """Configuration changed: queue limits follow the rates (messaging-services §6.4)."""
-        for record in senders:
+    def configuration_changed(self) -> None:
+        """Queue limits follow the rates (messaging-services §6.4); what is gone is let go of."""
+        self._alone.clear()
+        services = self._directory.services.values()
+        self.standing.keep_only({group for service in services for group in service.pool.groups()})
+        for record in self._directory.senders.values():
             rate = self.rate_of(record.sender, record.sender.country)
             self.standing.set_limit(record.sender.id, queue_limit(rate))
         self.standing.rates_changed()

@@ -18,8 +18,7 @@ from gateway.inbound.loops import LoopGuard
 from gateway.inbound.twiml import Reply
 from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
-from gateway.routing.pool import Pool
-from gateway.routing.selector import Needs, select
+from gateway.routing.selector import Needs
 from storage.idempotency import Key
 from storage.ids import Id
 
@@ -194,15 +193,7 @@ class Replies:
 
     def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
         """Whether a number in no service reaches the destination, as for any plain From."""
-        choice = select(
-            destination,
-            Needs(media=mms),
-            Pool((record.sender,)),
-            self._router.standing,
-            None,
-            record.sender.address,
-            self._directory.facts,
-        )
+        choice = self._router.reach(destination, record.sender, Needs(media=mms))
         if choice.sender is None:
             raise _Refused(choice.code, f"{record.sender.address} does not reach this number")
 

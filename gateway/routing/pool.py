@@ -130,6 +130,9 @@ class _Index:
     def area_codes(self) -> Iterable[str]:
         return self._areas.keys()
 
+    def groups(self) -> Iterable[Group]:
+        return self._groups.values()
+
 
 class Pool:
     """The senders of one service and its settings."""
@@ -147,6 +150,16 @@ class Pool:
             self.by_address.setdefault(sender.address, []).append(sender)
         self._text: Final = _Index(sender for sender in self.senders if sender.sms)
         self._media: Final = _Index(sender for sender in self.senders if sender.mms)
+
+    def replaced_by(self, other: Pool) -> Pool:
+        """`other`, or this pool where it says the same: so that its groups live on."""
+        same = self.senders == other.senders and self.settings == other.settings
+        return self if same else other
+
+    def groups(self) -> Iterable[Group]:
+        """The groups that were asked for so far."""
+        yield from self._text.groups()
+        yield from self._media.groups()
 
     def _index(self, media: bool) -> _Index:
         return self._media if media else self._text

@@ -266,3 +266,23 @@ async def test_late_messages_are_taken_up_after_a_restart(start_gateway: Start, 
     for sid in sids[2:]:
         sent = await pool.sdk.reaches(sid, "delivered")
         assert (sent.from_, sent.num_segments) == (GB_OTHER, "1")
+
+
+async def test_a_change_elsewhere_leaves_a_pool_and_its_standings_alone(
+    pool: Pool, gateway: GatewayUnderTest
+) -> None:
+    for n in range(6):
+        await pool.number(f"+44770090031{n}")
+    await pool.sender_of(GB_US)
+    directory, standing = gateway.pipeline.directory, gateway.pipeline.router.standing
+    before, orders = directory.services[pool.sid].pool, dict(standing._orders)
+    assert orders
+    for n in range(5):
+        await pool.sdk.call(pool.sdk.client.messaging.v1.services.create, f"Other {n}")
+    assert directory.services[pool.sid].pool is before
+    assert standing._orders == orders
+
+    await update(pool, sticky_sender=False)
+    assert directory.services[pool.sid].pool is not before
+    assert standing._orders == {}, "what was kept about the replaced pool is gone"
+    assert await pool.sender_of(GB_US)
