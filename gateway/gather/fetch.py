@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -19,6 +18,7 @@ from yarl import URL
 from gateway import data
 from gateway.webhooks.client import CONNECT_TIMEOUT_S, MOST_REDIRECTS, REDIRECTS, USER_AGENT
 from gateway.webhooks.guard import Guard, GuardedResolver
+from gateway.webhooks.session import WithSession
 
 MOST_OCTETS: Final = 5 * 1024 * 1024  # of all media of one MMS
 MOST_OCTETS_OTHER: Final = 600 * 1024  # of one file that is no image: carriers take no more
@@ -71,30 +71,19 @@ def begins_like(content_type: str, octets: bytes) -> bool:
     return beginnings is None or octets.startswith(beginnings)
 
 
-class Fetcher:
+class Fetcher(WithSession):
     """Fetches media, each in so many seconds."""
 
     def __init__(self, guard: Guard, *, timeout_s: float) -> None:
         self._guard = guard
         self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
+    def _make(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(self._guard)),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def file(self, url: str, room: int) -> File:
         """The file behind `url`, of at most `room` octets. Raises Unusable."""
@@ -109,13 +98,12 @@ class Fetcher:
             raise Unusable(UNREACHABLE, f"{url}: {error}", again=True) from error
 
     async def _follow(self, url: URL, room: int) -> File:
-        assert self._session is not None, "use the fetcher as a context manager"
         for _ in range(MOST_REDIRECTS + 1):
             if url.scheme not in ("http", "https") or url.host is None:
                 raise Unusable(UNREACHABLE, f"{url} is no http or https URL")
             self._guard.check_host(url.host)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
-            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+            async with self.session.get(url, allow_redirects=False, timeout=timeout) as response:
                 location = response.headers.get("Location")
                 if location and response.status in REDIRECTS:
                     url = url.join(URL(location))

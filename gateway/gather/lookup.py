@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
 import aiohttp
@@ -18,13 +17,14 @@ import orjson
 
 from gateway.clock import Clock
 from gateway.observe.alerts import Alerts
+from gateway.webhooks.session import WithSession
 
 FAILED_KEEP_S: Final = 60.0
 MOST_OCTETS: Final = 16 * 1024
 LOOKUP_FAILED: Final = 11200
 
 
-class CarrierLookup:
+class CarrierLookup(WithSession):
     """Asks `url`, in which `{number}` stands for the E.164 number; the answer is a JSON object
     whose `carrier` is a name as in the operator's tables, or null.
     """
@@ -47,23 +47,12 @@ class CarrierLookup:
         self._keep_s = keep_s
         self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()  # carrier, until when
         self._asking: dict[str, asyncio.Future[str]] = {}
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
+    def _make(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     def known(self, e164: str) -> str | None:
         """The carrier, empty when nobody knows it; None when it must be asked for."""
@@ -101,8 +90,7 @@ class CarrierLookup:
 
     async def _ask(self, e164: str) -> str:
         """Raises ValueError for an answer that is none."""
-        assert self._session is not None, "use the lookup as a context manager"
-        async with self._session.get(self._url.replace("{number}", quote(e164))) as response:
+        async with self.session.get(self._url.replace("{number}", quote(e164))) as response:
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}")
             answer = orjson.loads(await response.content.read(MOST_OCTETS))

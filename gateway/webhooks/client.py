@@ -7,8 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
@@ -25,6 +24,7 @@ from gateway.webhooks.overrides import (
     Overrides,
     overrides_of,
 )
+from gateway.webhooks.session import WithSession
 from gateway.webhooks.signature import Parameters, sign, signed_url
 
 USER_AGENT: Final = "Tandem/0.1"
@@ -108,20 +108,19 @@ def _failed(code: int, reason: object, failure: str = "") -> Answer:
     return Answer(0, error_code=code, reason=str(reason), failure=failure)
 
 
-class WebhookClient:
+class WebhookClient(WithSession):
     """Keep-alive connections to the apps' servers, so many per host."""
 
     def __init__(self, guard: Guard, *, per_host: int, timeout_s: float) -> None:
         self._guard = guard
         self._per_host = per_host
         self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
         self.called: Callable[[Hook, Answer, float], object] | None = None
         """Hears of every call: what was asked, what came back, seconds that it took."""
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
+    def _make(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
                 limit_per_host=self._per_host,
@@ -132,16 +131,6 @@ class WebhookClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def call(self, hook: Hook) -> Answer:
         """Tell the app. Never raises for what the other side does: the answer says it.
@@ -201,7 +190,6 @@ class WebhookClient:
 
     async def _follow(self, hook: Hook, timeout: aiohttp.ClientTimeout) -> Answer:
         """Send, and follow redirects by hand: each hop's host passes the guard."""
-        assert self._session is not None, "use the client as a context manager"
         url = URL(hook.target, encoded=True)
         parameters: Parameters = hook.parameters if hook.method != "GET" else ()
         data, form = hook.json, FORM
@@ -230,7 +218,7 @@ class WebhookClient:
                 authorized = True
             if hook.cookies is not None and (cookie := hook.cookies.header(hook.pair, url)):
                 headers["Cookie"] = cookie
-            async with self._session.request(
+            async with self.session.request(
                 "GET" if data is None else hook.method,
                 url,
                 data=data,
