@@ -18,12 +18,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from carriers import StartSmsc
 from commands import Command
 from databases import Databases
 from hooks import Hooks
 from testing import GatewayUnderTest, Receiver, Sdk
 
-from smpp.smsc import Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, Smsc
 from storage.embedded import EmbeddedPostgres
 
 # Given to the suite, it must not reach the settings of every gateway under test.
@@ -83,6 +84,20 @@ async def smsc() -> AsyncIterator[Smsc]:
     await simulator.start()
     yield simulator
     await simulator.stop()
+
+
+@pytest.fixture
+async def start_smsc() -> AsyncIterator[StartSmsc]:
+    """Start a simulator with carriers of the given scenarios; stopped at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*carriers: CarrierScenario, port: int = 0) -> Smsc:
+            smsc = Smsc(Scenario(carriers=carriers or (CarrierScenario(),)), seed=1)
+            await smsc.start(port=port)
+            stack.push_async_callback(smsc.stop)
+            return smsc
+
+        yield start
 
 
 @pytest.fixture

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
 from aiohttp import web
-from hooks import HANDSET, Hooks, hangs, says, status, write
-from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, until
+from hooks import HANDSET, Hooks, says, status, write
+from inbound_apps import (
+    alerts,
+    configure_number,
+    configure_service,
+    inbound_behavior,
+    messages,
+    nothing_owed,
+)
+from testing import NUMBERS, GatewayUnderTest, Sdk, until
 from twilio.twiml.messaging_response import MessagingResponse
 
 from gateway.dispatch.rows import from_row
@@ -19,57 +26,6 @@ from gateway.opt_out.keywords import Keyword
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
-
-
-async def configure_number(sdk: Sdk, address: str = NUMBERS[0], **settings: Any) -> None:
-    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=address)
-    await sdk.call(sdk.client.incoming_phone_numbers(number.sid).update, **settings)
-
-
-async def configure_service(sdk: Sdk, **settings: Any) -> None:
-    await sdk.call(sdk.client.messaging.v1.services(sdk.service_sid).update, **settings)
-
-
-async def inbound_behavior(sdk: Sdk, behavior: str) -> Any:
-    """Our extension, which the SDK has no parameter for."""
-    return await sdk.call(
-        sdk.client.request,
-        "POST",
-        f"{sdk.base_url}/messaging/v1/Services/{sdk.service_sid}",
-        data={"InboundBehavior": behavior},
-    )
-
-
-async def messages(sdk: Sdk, direction: str, count: int) -> list[Any]:
-    """The account's messages of a direction, oldest first, once there are so many."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            listed = await sdk.call(sdk.client.messages.list)
-            found = [message for message in listed if message.direction == direction]
-            if len(found) >= count:
-                return list(reversed(found))
-            await asyncio.sleep(0.02)
-
-
-async def alerts(sdk: Sdk, *codes: int) -> dict[int, Any]:
-    """The account's alerts by code, once there is one of each."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
-            found = {int(alert.error_code): alert for alert in listed}
-            if set(codes) <= set(found):
-                return found
-            await asyncio.sleep(0.02)
-
-
-async def nothing_owed(gateway: GatewayUnderTest) -> None:
-    connection = await asyncpg.connect(gateway.database_url)
-    try:
-        async with asyncio.timeout(WAIT_S):
-            while await connection.fetchval("SELECT count(*) FROM messages WHERE handling > 0"):
-                await asyncio.sleep(0.02)
-    finally:
-        await connection.close()
 
 
 # Which handler (messaging-services §9.1) -------------------------------------------------------
@@ -279,6 +235,21 @@ async def test_the_type_of_a_keyword_is_told_where_the_row_says_so(
     assert taken.form["OptOutType"] == "HELP"
 
 
+async def test_a_short_code_tells_its_own_url_and_without_one_nobody(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    """The last sentence of §9.1: what has no webhook is logged, and that is all."""
+    await sdk.add_short_code("60777", "GB", SmsUrl=hooks.url("/short"))
+    await sdk.add_short_code("60778", "GB")
+    await write(smsc, "to nobody", "60778")
+    await write(smsc, "to an app", "60777")
+    [told] = await hooks.has("/short")
+    assert (told.form["Body"], told.form["To"], told.valid) == ("to an app", "60777", True)
+    listed = await sdk.call(sdk.client.messages.list, from_=HANDSET)
+    assert {one.body for one in listed} == {"to nobody", "to an app"}
+    assert len(hooks.taken) == 1
+
+
 # Replies ---------------------------------------------------------------------------------------
 
 
@@ -472,176 +443,3 @@ async def test_an_app_that_two_processes_told_of_a_message_replies_once(
     await until(lambda: gateway.inner.handlers.handled == handled + 1)
     assert len(hooks.at("/sms")) == 2
     assert len(await messages(sdk, "outbound-reply", 1)) == 1
-
-
-# Failures --------------------------------------------------------------------------------------
-
-
-async def large(request: web.Request) -> web.StreamResponse:
-    """As much of 100 MB as is taken."""
-    response = web.StreamResponse(headers={"Content-Type": "text/xml"})
-    await response.prepare(request)
-    for _ in range(1600):
-        await response.write(b" " * 65536)
-    return response
-
-
-async def circle(request: web.Request) -> web.Response:
-    raise web.HTTPTemporaryRedirect(request.path)
-
-
-async def nowhere(request: web.Request) -> web.Response:
-    return web.Response(status=302, headers={"Location": "gopher://example.org/"})
-
-
-@pytest.mark.parametrize(
-    ("answer", "code", "taken"),
-    [
-        (says("<Response><Message>", "text/xml"), 12100, True),
-        (says('<?xml version="3.0"?><Response/>'), 12101, True),
-        (says("<html/>", "text/html"), 12102, True),
-        (says('<!DOCTYPE a [<!ENTITY b "c">]><Response/>'), 12100, True),
-        (says("{}", "application/json"), 12300, True),
-        (large, 11750, True),
-        (status(404), 11200, False),
-        (status(503), 11200, False),
-        (hangs, 11203, False),
-        (circle, 11215, False),
-        (nowhere, 11216, False),
-    ],
-)
-async def test_a_failure_is_an_alert_and_the_fallback_is_told_which(
-    start_gateway: Start, smsc: Smsc, hooks: Hooks, answer: Any, code: int, taken: bool
-) -> None:
-    gateway = await start_gateway(smsc.port, webhooks={"allow_private": True, "timeout_s": 2})
-    sdk = await gateway.sdk()
-    hooks.answers["/sms"] = answer
-    hooks.answers["/fallback"] = says("sorry", "text/plain")
-    await configure_number(sdk, sms_url=hooks.url("/sms"), sms_fallback_url=hooks.url("/fallback"))
-    await write(smsc, "hello", NUMBERS[0])
-    [fallback] = await hooks.has("/fallback")
-    assert fallback.valid
-    assert fallback.form["ErrorCode"] == str(code)
-    assert fallback.form["ErrorUrl"] == hooks.url("/sms")
-    [reply] = await messages(sdk, "outbound-reply", 1)
-    assert reply.body == "sorry"
-    found = await alerts(sdk, code)
-    assert found[code].log_level == "error"
-    await nothing_owed(gateway)
-    # Without a fallback, the app that answered has the message; one that did not is told again.
-    await configure_number(sdk, sms_fallback_url="")
-    before = len(hooks.at("/sms"))
-    await write(smsc, "again", NUMBERS[0])
-    await hooks.has("/sms", before + 1)
-    if taken:
-        await nothing_owed(gateway)
-        assert len(hooks.at("/sms")) == before + 1
-    else:
-        tokens = {
-            one.headers["I-Twilio-Idempotency-Token"]
-            for one in (await hooks.has("/sms", before + 2))[before:]
-        }
-        assert len(tokens) == 1
-        hooks.answers["/sms"] = says("at last", "text/plain")
-        replies = await messages(sdk, "outbound-reply", 2)
-        assert replies[1].body == "at last"
-        await nothing_owed(gateway)
-
-
-@pytest.mark.parametrize(
-    ("url", "code"),
-    [
-        ("http://127.0.0.1:1/sms", 11202),
-        ("http://nobody.invalid/sms", 11210),
-        ("http://a..b/sms", 11100),
-    ],
-)
-async def test_an_app_that_cannot_be_reached_is_an_alert(
-    sdk: Sdk, smsc: Smsc, gateway: GatewayUnderTest, url: str, code: int
-) -> None:
-    await configure_number(sdk, sms_url=url)
-    await write(smsc, "hello", NUMBERS[0])
-    await alerts(sdk, code)
-    if code == 11100:  # no other try can help
-        await nothing_owed(gateway)
-
-
-async def test_a_private_address_is_not_called(
-    start_gateway: Start, smsc: Smsc, hooks: Hooks
-) -> None:
-    gateway = await start_gateway(smsc.port, webhooks={"allow_private": False})
-    sdk = await gateway.sdk()
-    await configure_number(sdk, sms_url=hooks.url("/sms"))
-    await write(smsc, "hello", NUMBERS[0])
-    found = await alerts(sdk, 11205)
-    assert "not+a+public+address" in found[11205].alert_text
-    assert hooks.taken == []
-
-
-async def test_an_app_that_hangs_delays_no_other(
-    start_gateway: Start, smsc: Smsc, hooks: Hooks
-) -> None:
-    gateway = await start_gateway(
-        smsc.port, webhooks={"allow_private": True, "connections_per_host": 2}
-    )
-    sdk = await gateway.sdk()
-    async with Hooks() as dead:
-        dead.answers["/sms"] = hangs
-        await configure_number(sdk, NUMBERS[0], sms_url=dead.url("/sms"))
-        await configure_number(sdk, NUMBERS[1], sms_url=hooks.url("/sms"))
-        for number in range(5):
-            await write(smsc, f"dead {number}", NUMBERS[0])
-        await dead.has("/sms", 2)
-        for number in range(5):
-            await write(smsc, f"alive {number}", NUMBERS[1])
-        await hooks.has("/sms", 5)
-        assert len(dead.taken) == 2
-        await gateway.stop()
-
-
-async def test_a_webhook_is_given_up_after_the_configured_time(
-    start_gateway: Start, smsc: Smsc, hooks: Hooks
-) -> None:
-    gateway = await start_gateway(smsc.port, webhooks={"allow_private": True, "retry_for_s": 1})
-    sdk = await gateway.sdk()
-    hooks.answers["/sms"] = status(500)
-    await configure_number(sdk, sms_url=hooks.url("/sms"))
-    await write(smsc, "hello", NUMBERS[0])
-    await hooks.has("/sms", 2)
-    await nothing_owed(gateway)
-    assert gateway.inner.handlers.given_up == 1
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            texts = [one.alert_text for one in await sdk.call(sdk.client.monitor.v1.alerts.list)]
-            if any("given+up" in text for text in texts):
-                break
-            await asyncio.sleep(0.02)
-
-
-async def test_of_a_receiver_that_stays_down_further_tries_are_one_alert_a_minute(
-    sdk: Sdk, smsc: Smsc, hooks: Hooks
-) -> None:
-    hooks.answers["/sms"] = status(500)
-    await configure_number(sdk, sms_url=hooks.url("/sms"))
-    for number in range(3):
-        await write(smsc, f"hello {number}", NUMBERS[0])
-    await hooks.has("/sms", 9)  # three times each
-    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
-    of_messages = [one for one in listed if one.error_code == "11200"]
-    assert len({one.resource_sid for one in of_messages}) == 3
-    assert len(of_messages) == 4  # the first try of each, and one for the host
-
-
-async def test_a_short_code_tells_its_own_url_and_without_one_nobody(
-    sdk: Sdk, smsc: Smsc, hooks: Hooks
-) -> None:
-    """The last sentence of §9.1: what has no webhook is logged, and that is all."""
-    await sdk.add_short_code("60777", "GB", SmsUrl=hooks.url("/short"))
-    await sdk.add_short_code("60778", "GB")
-    await write(smsc, "to nobody", "60778")
-    await write(smsc, "to an app", "60777")
-    [told] = await hooks.has("/short")
-    assert (told.form["Body"], told.form["To"], told.valid) == ("to an app", "60777", True)
-    listed = await sdk.call(sdk.client.messages.list, from_=HANDSET)
-    assert {one.body for one in listed} == {"to nobody", "to an app"}
-    assert len(hooks.taken) == 1
