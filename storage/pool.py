@@ -25,6 +25,7 @@ DatabaseUnavailable = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # its end was announced, and its socket not closed yet
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutdown, crash, starting up, query cancelled
     asyncpg.InsufficientResourcesError,  # disk, memory, connections
