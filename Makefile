@@ -42,7 +42,7 @@ interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
 	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
 
 nightly: $(STAMP) ## a week of simulated traffic, and 100,000 examples of each property
-	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.25 $(BIN)/python -m pytest tests/simulation
+	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07 $(BIN)/python -m pytest tests/simulation
 	$(BIN)/python -m pytest tests/property/routing --hypothesis-profile=nightly
 	$(BIN)/python -m pytest tests/property/pacing --hypothesis-profile=nightly
 

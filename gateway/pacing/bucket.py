@@ -46,8 +46,10 @@ class TokenBucket:
 
     def ready_at(self, segments: int, now: float) -> float:
         """When a message of `segments` may go: `now`, a later time, or infinity at rate 0."""
-        self._advance(now)
-        wanting = min(segments, self.burst) - self._level
+        if now > self._at:
+            self._advance(now)
+        # Plain comparisons here and below: `min` and `max` cost more than all the arithmetic.
+        wanting = (segments if segments < self.burst else self.burst) - self._level
         if wanting <= _HAIR:
             return now
         if self.rate <= 0:
@@ -104,13 +106,19 @@ class TokenBucket:
         if elapsed <= 0:
             return
         gained = self.rate * elapsed
-        if self._until > self._at:
-            gained -= self._held * (min(now, self._until) - self._at)
-            if now >= self._until:
-                gained -= self._held_next * max(0.0, min(now, self._next_until) - self._until)
-                self._held, self._until = self._held_next, max(self._next_until, self._until)
-                self._held_next = 0.0
-        self._level = min(self.burst, self._level + gained)
+        until = self._until
+        if until > self._at:
+            if now < until:
+                gained -= self._held * elapsed
+            else:
+                gained -= self._held * (until - self._at)
+                next_until = self._next_until
+                if next_until > until:
+                    gained -= self._held_next * ((now if now < next_until else next_until) - until)
+                    self._until = next_until
+                self._held, self._held_next = self._held_next, 0.0
+        level = self._level + gained
+        self._level = level if level < self.burst else self.burst
         self._at = now
 
     def _withhold(self, surplus: float, now: float) -> None:
@@ -122,9 +130,12 @@ class TokenBucket:
             self._held_next, self._next_until = 0.0, until
             return
         covered = self._held * (self._until - now)
-        covered += self._held_next * max(0.0, self._next_until - self._until)
+        if self._next_until > self._until:
+            covered += self._held_next * (self._next_until - self._until)
         if covered >= surplus:
             return
-        self._held = max(self._held, held)
-        self._held_next = max(self._held_next, held)
+        if held > self._held:
+            self._held = held
+        if held > self._held_next:
+            self._held_next = held
         self._next_until = until

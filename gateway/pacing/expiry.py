@@ -21,7 +21,8 @@ _NEVER: Final = 1e15
 
 def _second(item: Queued) -> int:
     """The first full second at which `item` has expired."""
-    return math.ceil(min(item.expires_at, _NEVER))
+    at = item.expires_at
+    return math.ceil(at if at < _NEVER else _NEVER)
 
 
 class ExpiryWheel(Generic[Q]):

@@ -113,7 +113,7 @@ class Pacer(Generic[Q]):
 
     def enqueue(self, sender_id: int, item: Q, now: float) -> None:
         """Let `item` wait for its sender, behind everything accepted before it."""
-        self._now = max(self._now, now)
+        self._at_least(now)
         sender = self._senders.get(sender_id)
         if sender is None:
             sender = self._senders[sender_id] = self._new_sender(sender_id)
@@ -161,8 +161,9 @@ class Pacer(Generic[Q]):
         the whole window goes when the carrier has nothing else under way. Every released
         message must be followed by `done` or `put_back`.
         """
-        self._now = now = max(self._now, now)
-        self._wake(now)
+        now = self._at_least(now)
+        if self._heap and self._heap[0][0] <= now:
+            self._wake(now)
         self._more = False
         out: list[Q] = []
         carriers = [carrier for carrier in self._carriers.values() if carrier.ring.turns]
@@ -182,7 +183,7 @@ class Pacer(Generic[Q]):
         The short way of a message that finds its sender idle: as `enqueue` and `release`, in
         one step. False changes nothing, and `item` may then be enqueued.
         """
-        self._now = now = max(self._now, now)
+        now = self._at_least(now)
         sender = self._senders.get(item.sender_id)
         if sender is None:
             sender = self._senders[item.sender_id] = self._new_sender(item.sender_id)
@@ -239,12 +240,15 @@ class Pacer(Generic[Q]):
 
     def expire(self, now: float) -> list[Q]:
         """Messages whose time has passed, taken out. In flight ones are not touched."""
-        self._now = now = max(self._now, now)
-        for item in self._expiry.due(now):
-            sender = self._senders[item.sender_id]
-            self._leave(sender, item)
-            self._tidy(sender)
-            self._expired.append(item)
+        now = self._at_least(now)
+        if self._expiry.next_time() <= now:
+            for item in self._expiry.due(now):
+                sender = self._senders[item.sender_id]
+                self._leave(sender, item)
+                self._tidy(sender)
+                self._expired.append(item)
+        if not self._expired:
+            return []
         expired, self._expired = self._expired, []
         return expired
 
@@ -257,8 +261,10 @@ class Pacer(Generic[Q]):
         """
         if self._more or self._expired:
             return self._now
+        expiry = self._expiry.next_time()
         time = self._heap[0][0] if self._heap else math.inf
-        time = min(time, self._expiry.next_time())
+        if expiry < time:
+            time = expiry
         return time if time < math.inf else None
 
     def backlog(self, sender_id: int) -> int:
@@ -273,7 +279,7 @@ class Pacer(Generic[Q]):
 
     def rates_changed(self, now: float) -> None:
         """Read all limits again; what was taken stays taken."""
-        self._now = now = max(self._now, now)
+        now = self._at_least(now)
         for sender in self._senders.values():
             for destination_class, line in sender.lines.items():
                 line.bucket.set_rate(self._limits.sender(sender.id, destination_class), now)
@@ -288,7 +294,7 @@ class Pacer(Generic[Q]):
 
     def carrier_rate_changed(self, carrier_id: int, now: float, *, rest: bool = False) -> None:
         """Read one carrier's limit again; with `rest` it gets no burst of saved tokens either."""
-        self._now = now = max(self._now, now)
+        now = self._at_least(now)
         carrier = self._carriers.get(carrier_id)
         if carrier is None:
             return
@@ -298,6 +304,12 @@ class Pacer(Generic[Q]):
         self._at(now, carrier)  # the time it stands in the heap with may be too late now
 
     # Inside.
+
+    def _at_least(self, now: float) -> float:
+        """The pacer's own time, which never goes back."""
+        if now > self._now:
+            self._now = now
+        return self._now
 
     def _renew_carrier(self, carrier: _Carrier, now: float) -> None:
         rate = self._limits.carrier(carrier.id)

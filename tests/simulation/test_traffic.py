@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from traffic import BULK, CHAT, Carrier, Figures, Service, World, _numbers, _pool, mixed_world
 
-# A week, as `make nightly` runs it: TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.25
+# A week, as `make nightly` runs it: TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07
 HOURS = float(os.environ.get("TANDEM_SIMULATED_HOURS", "1"))
 LOAD = float(os.environ.get("TANDEM_SIMULATED_LOAD", "1"))
 SEEDS = (1, 2, 3)
