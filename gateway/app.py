@@ -195,7 +195,6 @@ class Gateway:
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
             new_code=partial(new_code, self._random, shortening.LENGTH),
-            media_full=lambda: gathering.full,
             forecast=Forecast(pipeline.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=self.settings.scheduling.least_s,
@@ -400,6 +399,7 @@ class Gateway:
         return Gathering(
             fetcher,
             pipeline.pool,
+            pipeline.router,
             pipeline.assigner,
             pipeline.writer,
             pipeline.alerts,

@@ -75,7 +75,6 @@ class Creation:
     schedule: ScheduleRules
     forecast: Forecast
     new_code: Callable[[], str]  # of a short link
-    media_full: Callable[[], bool]  # whether too many wait for their media
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
@@ -105,8 +104,6 @@ class Creation:
         smart = form.flag("SmartEncoded")
         options = read_options(form)
         if media:
-            if self.media_full():
-                raise accept_error(Overloaded())
             options = options.with_media(media, smart)
 
         service: Service | None = None
@@ -139,6 +136,10 @@ class Creation:
         if service is None:
             assert record is not None
             self._check_route(destination, record, mms=bool(options.flags & Flag.MEDIA))
+
+        awaited = self.router.awaited
+        if awaited.full and (media or awaited.ahead_of(account.id, destination.e164)):
+            raise accept_error(Overloaded())
 
         if validity is None:
             validity = service.validity_s if service is not None else VALIDITY_S[1]

@@ -125,6 +125,7 @@ class Admission:
         """Undo the choice of senders."""
         for draft in drafts:
             self._router.release(draft.message)
+            self._router.awaited.end(draft)
             draft.message.unassign()
 
     def forget(self, known: Known) -> None:

@@ -132,6 +132,9 @@ class Assigner:
     def _take(self) -> list[Draft]:
         """What is chosen a sender for now. Its standing counts nothing of it."""
         drafts = [self._anew.popleft() for _ in range(min(BATCH, len(self._anew)))]
+        for draft in drafts:
+            if draft.message.status.final:
+                self._router.awaited.end(draft)
         drafts = [draft for draft in drafts if not draft.message.status.final]
         if self._lobby and len(drafts) < BATCH:
             now = self._clock.wall()
@@ -188,6 +191,8 @@ class Assigner:
             for message in messages
             if message.status is Status.QUEUED and message not in going
         )
+        for draft in drafts:
+            self._router.awaited.end(draft)
         self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
         for message in messages:

@@ -27,7 +27,8 @@ class Draft:
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
     carrier: str = ""  # of the recipient, where it was looked up
     weighed: bool = False  # pumping and the day's limit were asked for
-    prepared: bool = False  # nothing from outside is waited for any more
+    outside: bool = False  # something from outside is waited for, or earlier mail that does so
+    prepared: bool = False  # … and is no more
     links: Sequence[Link] = ()  # short ones in its text, stored along with it
     link_domain: str = ""  # its name, of those links
     long_body: str | None = None  # the text before its links were shortened

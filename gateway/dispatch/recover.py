@@ -155,7 +155,7 @@ class Recovery:
         if gone or message.status is Status.SENDING:
             return self._fail(message, SENDER_GONE)
         if message.status is Status.ACCEPTED and (
-            message.service_id is not None or draft.awaits_media
+            message.service_id is not None or self._router.awaits(draft)
         ):
             self._router.prepare(draft)
             self._assigner.hold((draft,))

@@ -9,6 +9,7 @@ from typing import Protocol
 from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
+from gateway.dispatch.awaited import Awaited
 from gateway.dispatch.directory import Directory, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
@@ -70,6 +71,7 @@ class Router:
         self.protection = Protection(directory, clock)
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
+        self.awaited = Awaited()
         self.standing = Standing(self._rate)
         self._alone: dict[int, Pool] = {}  # by sender
         self.lobby = Lobby(self.standing, self._rate)
@@ -110,7 +112,20 @@ class Router:
         """Whether something from outside is needed before a sender can be chosen."""
         if draft.prepared:
             return False
-        return draft.awaits_media or self.asks_carrier(draft)
+        if draft.outside:
+            return True
+        message = draft.message
+        if not (
+            draft.awaits_media
+            or self.awaited.ahead_of(message.account_id, message.recipient)
+            # The carrier is worth a short wait, and no refusal.
+            or (self.asks_carrier(draft) and not self.awaited.full)
+        ):
+            return False
+        if draft.explicit is not None:  # a crash must not forget it
+            message.extras = {**(message.extras or {}), "from": draft.explicit}
+        self.awaited.begin(draft)
+        return True
 
     def asks_carrier(self, draft: Draft) -> bool:
         """Whether the recipient's carrier is to be looked up; a known one is noted."""

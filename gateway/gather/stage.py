@@ -1,7 +1,8 @@
 """The stage between acceptance and routing, for the messages that need something from outside.
 
 A few workers take one message at a time, fetch what it needs, store it, and hand the message on to
-the assigner, which chooses its sender as for one that has just come. Until then it is `accepted`
+the assigner, which chooses its sender as for one that has just come. Later mail of the account to
+the same recipient is handed on after it. Until then it is `accepted`
 (`queued` where it has a plain From), can be canceled, and expires. What a crash interrupts says so
 in its row (`Flag.AWAITS_MEDIA`), and is handed to this stage again.
 """
@@ -18,8 +19,10 @@ from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.dispatch.assign import Assigner
+from gateway.dispatch.awaited import Key, key_of
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Flag, Message, Status
+from gateway.dispatch.route import Router
 from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.submit import EXPIRED
 from gateway.dispatch.writer import Writer
@@ -33,7 +36,6 @@ from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 log = logging.getLogger(__name__)
 
 WORKERS: Final = 16
-BOUND: Final = 10_000  # messages that wait for a worker; beyond it new ones with media are refused
 TRIES: Final = 3
 RETRY_S: Final = 0.5  # while the database is away
 
@@ -45,6 +47,7 @@ class Gathering:
         self,
         fetcher: Fetcher,
         pool: Pool,
+        router: Router,
         assigner: Assigner,
         writer: Writer,
         alerts: Alerts,
@@ -57,6 +60,7 @@ class Gathering:
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
+        self._router = router
         self._assigner = assigner
         self._writer = writer
         self._alerts = alerts
@@ -66,14 +70,20 @@ class Gathering:
         self._pause_s = pause_s
         self._lookup = lookup
         self._waiting: deque[Draft] = deque()
+        # Under the key of one that waits or is worked on: those that go after it.
+        self._behind: dict[Key, deque[Draft]] = {}
         self._wake = asyncio.Event()
 
-    @property
-    def full(self) -> bool:
-        return len(self._waiting) >= BOUND
-
     def hold(self, draft: Draft) -> None:
-        """This one is committed, and needs something."""
+        """This one is committed, and needs something, or goes after one that does."""
+        behind = self._behind.get(key_of(draft))
+        if behind is not None:
+            behind.append(draft)
+            return
+        self._behind[key_of(draft)] = deque()
+        self._next(draft)
+
+    def _next(self, draft: Draft) -> None:
         self._waiting.append(draft)
         self._wake.set()
 
@@ -89,28 +99,43 @@ class Gathering:
                 await self._wake.wait()
             draft = self._waiting.popleft()
             try:
-                await self._gather(draft)
+                ready = await self._gather(draft)
             except Unusable as unusable:
                 self._fail(draft.message, unusable.code, str(unusable))
+                ready = False
             except DatabaseUnavailable as error:
                 log.error("database: %s; what waits for its media goes on waiting", error)
                 await asyncio.sleep(RETRY_S)
-                self.hold(draft)
+                self._next(draft)
+                continue
+            if ready:
+                draft.prepared = True
+                self._assigner.admit((draft,))
+            else:
+                self._router.awaited.end(draft)
+            self._follow(key_of(draft))
 
-    async def _gather(self, draft: Draft) -> None:
-        """Everything that this message needs; then it goes on. Raises Unusable."""
+    def _follow(self, key: Key) -> None:
+        """The first of this key is done with: the next one's turn has come."""
+        behind = self._behind[key]
+        if behind:
+            self._next(behind.popleft())
+        else:
+            del self._behind[key]
+
+    async def _gather(self, draft: Draft) -> bool:
+        """Get all that this message needs. False: it waits no more. Raises Unusable."""
         message = draft.message
         if draft.awaits_media and not await self._fetch_media(message):
-            return
-        if self._lookup is not None:
+            return False
+        if self._lookup is not None and self._router.asks_carrier(draft):
             draft.carrier = await self._lookup.carrier(message.recipient)
         if message.status.final:  # canceled meanwhile
-            return
+            return False
         if self._clock.wall() >= message.valid_until:
             self._fail(message, EXPIRED, "")
-            return
-        draft.prepared = True
-        self._assigner.admit((draft,))
+            return False
+        return True
 
     async def _fetch_media(self, message: Message) -> bool:
         """Fetch and store them. False: the message waits no more. Raises Unusable."""

@@ -91,6 +91,31 @@ async def test_the_carrier_is_looked_up_once_and_a_lookup_that_hangs_is_an_unkno
     assert len(hooks.at("/dip")) == 2
 
 
+async def test_beyond_the_bound_a_message_goes_without_the_lookup(
+    start_gateway: Any, smsc: Smsc, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The carrier is worth a short wait, and no refusal."""
+    monkeypatch.setattr("gateway.dispatch.awaited.BOUND", 1)
+    hanging = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await hanging.wait()
+        return web.json_response({"carrier": "Old"})
+
+    hooks.answers["/dip"] = answer
+    lookup = {"url": hooks.url("/dip") + "?to={number}", "timeout_s": 60}
+    pool = await Pool.of(await start_gateway(smsc.port, lookup=lookup), smsc)
+    await pool.short_code("60070", "GB")
+    await pool.number(LONG)
+    await make_old(pool)
+    first = await pool.sdk.send(to=GB, messaging_service_sid=pool.sid)
+    await hooks.has("/dip")
+    assert await pool.sender_of("+447500123456") == "60070"
+    hanging.set()
+    await pool.sdk.reaches(first.sid, "delivered")
+    assert len(hooks.at("/dip")) == 1
+
+
 # MMS ---------------------------------------------------------------------------------------
 
 

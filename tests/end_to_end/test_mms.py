@@ -31,6 +31,17 @@ def file(content: bytes, content_type: str) -> Answer:
     return answer
 
 
+class Gate:
+    """A file that is given out when told so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        await self.open.wait()
+        return web.Response(body=PNG, headers={"Content-Type": "image/png"})
+
+
 @pytest.fixture
 async def gateway(start_gateway: Any, smsc: Smsc) -> GatewayUnderTest:
     return await start_gateway(smsc.port, media={"pause_s": 0})
@@ -187,13 +198,7 @@ async def test_what_waits_for_its_media_survives_a_restart(
     first = await start_gateway(smsc.port, media={"pause_s": 0})
     pool = await Pool.of(first, smsc)
     await pool.number(RICH, MmsEnabled="true")
-    closed = asyncio.Event()
-
-    async def slow(request: web.Request) -> web.Response:
-        await closed.wait()
-        return web.Response(body=PNG, headers={"Content-Type": "image/png"})
-
-    hooks.answers["/slow.png"] = slow
+    gate = hooks.answers["/slow.png"] = Gate()
     sids = [
         (await send(pool, hooks, US, "/slow.png")).sid,
         (await send(pool, hooks, "+12125550198", "/slow.png", from_=RICH)).sid,
@@ -201,25 +206,71 @@ async def test_what_waits_for_its_media_survives_a_restart(
     await hooks.has("/slow.png", 2)
     assert (await pool.sdk.fetch(sids[1])).status == "queued"
     await first.stop()
-    closed.set()
+    gate.open.set()
     second = await start_gateway(smsc.port, media={"pause_s": 0})
     pool.sdk.client.api.base_url = f"{second.base_url}/api"
     for sid in sids:
         await pool.sdk.reaches(sid, "delivered")
 
 
+async def test_a_text_does_not_overtake_earlier_media_to_its_recipient(
+    start_gateway: Any, smsc: Smsc, hooks: Hooks
+) -> None:
+    """Through a service and from a number alike, and over a restart too."""
+    first = await start_gateway(smsc.port, media={"pause_s": 0})
+    pool = await Pool.of(first, smsc)
+    await pool.number(RICH, MmsEnabled="true")
+    gate = hooks.answers["/slow.png"] = Gate()
+    other = "+12125550198"
+    sids = [
+        (await send(pool, hooks, US, "/slow.png", body="1")).sid,
+        (await pool.sdk.send("2", to=US, messaging_service_sid=pool.sid)).sid,
+        (await send(pool, hooks, other, "/slow.png", body="1", from_=RICH)).sid,
+        (await pool.sdk.send("2", to=other, from_=RICH)).sid,
+        (await pool.sdk.send("3", to=other, from_=RICH)).sid,
+    ]
+    await hooks.has("/slow.png", 2)
+    unrelated = await pool.sdk.send("4", to="+12125550197", from_=RICH)
+    await pool.sdk.reaches(unrelated.sid, "delivered")
+    assert submits(pool, US) == submits(pool, other) == []
+
+    await first.stop()
+    second = await start_gateway(smsc.port, media={"pause_s": 0})
+    pool.sdk.client.api.base_url = f"{second.base_url}/api"
+    gate.open.set()
+    for sid in sids:
+        await pool.sdk.reaches(sid, "delivered")
+    for recipient, texts in ((US, ["1", "2"]), (other, ["1", "2", "3"])):
+        assert [one["text"] for one in submits(pool, recipient)] == texts
+
+
+async def test_what_would_wait_beyond_the_bound_is_refused(
+    pool: Pool, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.dispatch.awaited.BOUND", 2)
+    gate = hooks.answers["/slow.png"] = Gate()
+    sids = [
+        (await send(pool, hooks, US, "/slow.png")).sid,
+        (await pool.sdk.send("after it", to=US, from_=RICH)).sid,
+    ]
+    for refused in (send(pool, hooks, GB, "/slow.png"), pool.sdk.send("again", to=US, from_=RICH)):
+        with pytest.raises(TwilioRestException) as raised:
+            await refused
+        assert (raised.value.status, raised.value.code) == (429, 20429)
+    unrelated = await pool.sdk.send("hello", to="+12125550197", from_=RICH)
+    await pool.sdk.reaches(unrelated.sid, "delivered")
+    gate.open.set()
+    for sid in sids:
+        await pool.sdk.reaches(sid, "delivered")
+    await pool.sdk.reaches((await send(pool, hooks, US)).sid, "delivered")
+
+
 async def test_a_message_is_canceled_while_its_media_are_fetched(pool: Pool, hooks: Hooks) -> None:
-    closed = asyncio.Event()
-
-    async def slow(request: web.Request) -> web.Response:
-        await closed.wait()
-        return web.Response(body=PNG, headers={"Content-Type": "image/png"})
-
-    hooks.answers["/slow.png"] = slow
+    gate = hooks.answers["/slow.png"] = Gate()
     message = await send(pool, hooks, US, "/slow.png")
     await hooks.has("/slow.png")
     await pool.sdk.call(pool.sdk.client.messages(message.sid).update, status="canceled")
-    closed.set()
+    gate.open.set()
     other = await send(pool, hooks)
     await pool.sdk.reaches(other.sid, "delivered")
     assert (await pool.sdk.fetch(message.sid)).status == "canceled"
