@@ -302,7 +302,7 @@ class Gateway:
         assert self.callbacks is not None
         assert self.handlers is not None
         if row["direction"] == Direction.INBOUND:
-            self.handlers.handle(from_row(row))
+            self.handlers.again(from_row(row))
             return
         live = self.pipeline.receipts.live
         message = live.get(row["id"])

@@ -84,6 +84,7 @@ class Handlers:
             owed=True,  # by a former run
         )
         self._held: set[Id] = set()  # in memory, from here to the commit that ends it
+        self._again: dict[Id, Message] = {}  # of those held: what is asked for once more
         self._ended: set[Id] | None = None  # ended since a sweep began to read
         self._after = NOTHING
         self._finished: list[Message] = []
@@ -103,6 +104,13 @@ class Handlers:
         if message.handling and message.id not in self._held:
             self._held.add(message.id)
             self._lanes.line_up(self._lane_of(message), message)
+
+    def again(self, message: Message) -> None:
+        """The row of `message` owes its webhook once more, even if that is just being called."""
+        if message.id in self._held:
+            self._again[message.id] = message
+        else:
+            self.handle(message)
 
     @property
     def waiting(self) -> int:
@@ -144,7 +152,8 @@ class Handlers:
         drafts = self._replies.drafts(message, run.replies)
 
         async def mark(connection: Connection) -> None:
-            await inbound_rows.clear(connection, [message.id])
+            if message.id not in self._again:
+                await inbound_rows.clear(connection, [message.id])
 
         if drafts and await self._replies.store(message, drafts, mark):
             self._end(message)
@@ -191,9 +200,12 @@ class Handlers:
         if self._ended is not None:
             self._ended.add(message.id)
         self._lanes.over(message)
+        if (again := self._again.pop(message.id, None)) is not None:
+            self.handle(again)
 
     def _spilled(self, message: Message) -> None:
         self._held.discard(message.id)
+        self._again.pop(message.id, None)  # its row says so, and is read again
 
     async def _clear(self) -> None:
         """Mark rows of which nothing is owed, in batches of whatever has gathered."""
@@ -202,7 +214,9 @@ class Handlers:
             self._wake.clear()
             batch, self._finished = self._finished, []
             try:
-                await inbound_rows.clear(self._pool, [message.id for message in batch])
+                done = [message.id for message in batch if message.id not in self._again]
+                if done:
+                    await inbound_rows.clear(self._pool, done)
             except DatabaseUnavailable as error:
                 log.warning("database: %s; handled messages are marked later", error)
                 self._finished[:0] = batch

@@ -139,13 +139,15 @@ class Callbacks:
     async def _post_all(self, message: Message) -> None:
         """Post what the message owes by now, one after the other."""
         while message.callbacks_done < len(events := callback_events(message)):
-            status, at = events[message.callbacks_done]
+            done = message.callbacks_done
+            status, at = events[done]
             answer = await self._post(message, status, at)
             if not answer.ok:
                 self._plan_retry(message, at, hopeless=answer.error_code == MALFORMED_URL)
                 return
             self._lanes.over(message)
-            message.callbacks_done += 1
+            if message.callbacks_done == done:  # else a replay began meanwhile, from the first
+                message.callbacks_done = done + 1
             self._acknowledged(message)
         message.calling = False
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hooks import Hooks, write
 from testing import AUTH_TOKEN, NUMBERS, Sdk
 from twilio.request_validator import RequestValidator
@@ -58,6 +60,46 @@ async def test_an_inbound_messages_webhook_comes_again(sdk: Sdk, smsc: Smsc, hoo
     assert (body["status_callbacks"], body["inbound_webhooks"]) == (0, 1)
     again = (await hooks.has("/in", 2))[1]
     assert (again.form, again.valid) == (first.form, True)
+
+
+async def test_an_inbound_webhook_that_is_just_being_called_comes_again(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks
+) -> None:
+    """Asked for while the app has not answered yet."""
+    answered = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        await answered.wait()
+        return web.Response(text="<Response><Message>thanks</Message></Response>")
+
+    hooks.answers["/in"] = slow
+    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=NUMBERS[0])
+    await sdk.call(number.update, sms_url=hooks.url("/in"))
+    await write(smsc, "hello", NUMBERS[0])
+    [first] = await hooks.has("/in")
+    await replay(sdk, MessageSid=first.form["MessageSid"])
+    answered.set()
+    assert (await hooks.has("/in", 2))[1].form == first.form
+
+
+async def test_callbacks_that_are_just_being_called_come_again_from_the_first(
+    sdk: Sdk, hooks: Hooks
+) -> None:
+    """Asked for while the app has not answered the last one yet."""
+    answered = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        if len(hooks.at("/a")) == 3:
+            await answered.wait()
+        return web.Response()
+
+    hooks.answers["/a"] = slow
+    message = await sdk.send(status_callback=hooks.url("/a"))
+    first = await hooks.has("/a", 3)
+    await replay(sdk, MessageSid=message.sid)
+    answered.set()
+    again = (await hooks.has("/a", 6))[3:]
+    assert [one.form for one in again] == [one.form for one in first]
 
 
 @pytest.mark.parametrize(
