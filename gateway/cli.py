@@ -15,6 +15,7 @@ import uvloop
 
 from gateway import cli_ca, cli_carrier, cli_webhook, inbox
 from gateway.app import Gateway
+from gateway.collector import tune_collector
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
 from smpp.smsc import command as smsc_command
@@ -101,6 +102,7 @@ async def _run_gateway(gateway: Gateway) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, gateway.stop.set)
+    tune_collector()
     try:
         await gateway.run()
     except (ConfigurationError, SchemaError):
