@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from random import Random, SystemRandom
 from typing import Any
@@ -38,6 +38,7 @@ from gateway.inbound.optout import OptOuts
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
+from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.opt_out.scope import network_could
 from gateway.settings import ConfigurationError, Settings
@@ -61,11 +62,13 @@ from storage.pool import (
     open_connection,
     open_pool,
 )
+from storage.safety import Danger, Unsafe, dangers
 
 log = logging.getLogger(__name__)
 
 BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
 CONVERSATION_WAIT_S = 5.0  # for the webhooks of conversations (twilio-api §10)
+UNSAFE_DATABASE = 99003  # an alert of ours
 DRAIN_S = 5.0  # a stop waits so long for the carriers' answers
 
 
@@ -118,11 +121,12 @@ class Gateway:
                 except EmbeddedPostgresError as error:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
-            await _prepare_database(url)
+            unsafe = await _prepare_database(url, self.settings.allow_unsafe)
             pool = await open_pool(url)
             stack.push_async_callback(pool.close)
             await self._ensure_account(pool)
             pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
+            self._warn_of(unsafe, pipeline.alerts)
             client = await stack.enter_async_context(self._webhook_client())
             if pipeline.journal.on:
                 client.called = partial(_note_call, pipeline.journal)
@@ -296,6 +300,11 @@ class Gateway:
         )
         return listeners
 
+    def _warn_of(self, unsafe: Sequence[Unsafe], alerts: Alerts) -> None:
+        """The operator accepted these by name: nobody else may come to believe in a 201."""
+        for one in unsafe:
+            alerts.alert(UNSAFE_DATABASE, one.text, subject=one.danger)
+
     def _replay(self, row: Row) -> None:
         """A row owes its webhooks once more: call them."""
         assert self.pipeline is not None
@@ -464,17 +473,37 @@ def _note_call(journal: Journal, hook: Hook, answer: Answer, took_s: float) -> N
         )
 
 
-async def _prepare_database(url: str) -> None:
+async def _prepare_database(url: str, allowed: Collection[Danger]) -> list[Unsafe]:
+    """Migrate, and make sure that what is committed there is kept.
+
+    Answers what is unsafe and allowed. Raises ConfigurationError for what is not.
+    """
     try:
         connection = await open_connection(url)
     except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
         raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
     try:
+        unsafe = await dangers(connection)
+        refused = [one for one in unsafe if one.danger not in allowed]
+        if refused:
+            raise ConfigurationError(_unsafe(refused))
         await migrate(connection)
     except (*DatabaseUnavailable, *DatabaseRefused) as error:
         raise ConfigurationError(f"the database can't be prepared: {_reason(error)}") from error
     finally:
         await connection.close()
+    return unsafe
+
+
+def _unsafe(refused: Sequence[Unsafe]) -> str:
+    names = ", ".join(f'"{one.danger}"' for one in refused)
+    return "\n".join(
+        (
+            "the database does not keep what it confirms, so no 201 could be trusted:",
+            *(f"  {one.text}" for one in refused),
+            f"set it right, or accept the loss by name: allow_unsafe = [{names}]",
+        )
+    )
 
 
 def _reason(error: Exception) -> str:

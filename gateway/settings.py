@@ -30,6 +30,7 @@ from pydantic_settings import (
 from gateway.carriers.seal import check_secrets
 from gateway.carriers.settings import CarrierSettings
 from gateway.sections import Port, Positive, Section
+from storage.safety import Danger
 
 PREFIX: Final = "TANDEM_"
 # Not settings of the gateway, but ours: of `tandem demo` and `tandem world`, and of the tests.
@@ -158,6 +159,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".tandem")
     database_url: str | None = Field(
         default=None, description="null or empty: the embedded Postgres"
+    )
+    allow_unsafe: tuple[Danger, ...] = Field(
+        default=(), description="ways in which the database may lose what it has confirmed"
     )
     account: AccountSettings = AccountSettings()
     carriers: tuple[CarrierSettings, ...] = ()

@@ -26,12 +26,16 @@ COLUMNS = (
     "response_body",
 )
 
-FETCH = "SELECT * FROM alerts WHERE sid = $1 AND account_id = $2"
+# Those without an account are about the gateway itself: the operator's.
+FETCH = """
+SELECT * FROM alerts
+ WHERE sid = $1 AND (account_id = $2 OR ($3 AND account_id IS NULL))
+"""
 
 PAGE = """
 SELECT * FROM alerts
- WHERE account_id = $1
-   AND ($2::text IS NULL OR id < (SELECT id FROM alerts WHERE sid = $2 AND account_id = $1))
+ WHERE (account_id = $1 OR ($7 AND account_id IS NULL))
+   AND ($2::text IS NULL OR id < (SELECT id FROM alerts WHERE sid = $2))
    AND ($3::text IS NULL OR level = $3)
    AND ($4::timestamptz IS NULL OR at >= $4)
    AND ($5::timestamptz IS NULL OR at <= $5)
@@ -48,8 +52,8 @@ async def insert(pool: Pool, rows: Iterable[Sequence[Any]]) -> None:
         await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
 
 
-async def fetch(pool: Pool, account_id: int, sid: str) -> Row | None:
-    return await pool.fetchrow(FETCH, sid, account_id)
+async def fetch(pool: Pool, account_id: int, sid: str, *, operator: bool) -> Row | None:
+    return await pool.fetchrow(FETCH, sid, account_id, operator)
 
 
 async def page(
@@ -61,9 +65,13 @@ async def page(
     level: str | None,
     since: datetime | None,
     until: datetime | None,
+    operator: bool,
 ) -> list[Row]:
-    """At most `most` alerts of an account, newest first, older than the one named `before`."""
-    return await pool.fetch(PAGE, account_id, before, level, since, until, most)
+    """At most `most` alerts of an account, newest first, older than the one named `before`.
+
+    With `operator`, those about the gateway itself too.
+    """
+    return await pool.fetch(PAGE, account_id, before, level, since, until, most, operator)
 
 
 async def forget(pool: Pool, before: datetime) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from testing import free_port, until
+from testing import ALLOWED, free_port, until
 
 PORTS = ("PORT", "SMSC_PORT", "SMSC_CONTROL_PORT", "CALLBACK_PORT", "INBOX_PORT")
 
@@ -19,7 +19,11 @@ class Command:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.environment = {f"TANDEM_{name}": str(free_port()) for name in PORTS}
-        self.environment |= {"TANDEM_DATA_DIR": str(folder), **environment}
+        self.environment |= {
+            "TANDEM_DATA_DIR": str(folder),
+            "TANDEM_ALLOW_UNSAFE": json.dumps(ALLOWED),
+            **environment,
+        }
         self.said = ""
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None

@@ -24,13 +24,16 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from gateway.app import Gateway
+from gateway.observe.alerts import Alerts
 from gateway.settings import Settings
+from storage.safety import Unsafe
 
 ACCOUNT_SID = "AC" + "0" * 31 + "1"
 AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
 TO = "+441632960675"
 NUMBERS = ("+447700900101", "+447700900102")
 WAIT_S = 30.0
+ALLOWED = ("fsync", "full_page_writes")  # what the suite's own server is without (conftest)
 
 T = TypeVar("T")
 
@@ -57,8 +60,16 @@ def settings_of(
         "carriers": (carrier(smsc_port),),
         "default_rate_per_second": 10_000,
         "webhooks": {"allow_private": True},
+        "allow_unsafe": ALLOWED,
         **changes,
     }
+
+
+class _Gateway(Gateway):
+    """One that says nothing of what the suite's server is without: no test would expect it."""
+
+    def _warn_of(self, unsafe: Sequence[Unsafe], alerts: Alerts) -> None:
+        super()._warn_of([one for one in unsafe if one.danger not in ALLOWED], alerts)
 
 
 class GatewayUnderTest:
@@ -67,7 +78,7 @@ class GatewayUnderTest:
     def __init__(
         self, database_url: str, smsc_port: int, folder: Path, changes: Mapping[str, Any]
     ) -> None:
-        self.inner = Gateway(Settings(**settings_of(database_url, smsc_port, folder, changes)))
+        self.inner = _Gateway(Settings(**settings_of(database_url, smsc_port, folder, changes)))
         self.database_url = database_url
         self._task: asyncio.Task[None] | None = None
 

@@ -1,4 +1,7 @@
-"""`/v1/Alerts` of Monitor: what went wrong for an account, newest first (twilio-api §9)."""
+"""`/v1/Alerts` of Monitor: what went wrong for an account, newest first (twilio-api §9).
+
+A parent account also sees what concerns the gateway itself: it is the operator's.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +78,7 @@ async def list_(call: Call) -> Response:
         level=level,
         since=_moment(call, "StartDate"),
         until=_moment(call, "EndDate"),
+        operator=call.account.owner_id is None,
     )
     page, token = cut(rows, request, lambda row: row["sid"])
     resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
@@ -83,7 +87,9 @@ async def list_(call: Call) -> Response:
 
 async def fetch(call: Call) -> Response:
     sid = "NO" + call.request.path_params["sid"][2:].lower()
-    row = await alert_rows.fetch(call.deps.pool, call.account.id, sid)
+    row = await alert_rows.fetch(
+        call.deps.pool, call.account.id, sid, operator=call.account.owner_id is None
+    )
     if row is None:
         raise call.missing()
     return answer(render(row, call.account.sid, call.origin, whole=True))

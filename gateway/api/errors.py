@@ -63,6 +63,10 @@ MEANINGS = {
     50416: "the pair of addresses is in another conversation",
     50432: "the participant was not found",
     50433: "the participant is in the conversation",
+    # Alerts of our own, about the gateway itself.
+    99001: "messages wait that could go",
+    99002: "messages that waited go again",
+    99003: "the database may lose what it has confirmed",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

@@ -16,6 +16,7 @@ from storage import partitions
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError, migrate, migrations
 from storage.pool import open_connection
+from storage.safety import dangers
 
 DEAD = 4194303  # no process has this number
 
@@ -81,6 +82,7 @@ async def test_the_embedded_server_is_durable_and_survives_a_killed_user(folder:
     connection = await asyncpg.connect(url)
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         assert await connection.fetchval(f"SHOW {name}") == "on"
+    assert await dangers(connection) == []
     await connection.close()
     handles = folder / "postgres" / ".handle_pids.json"
     handles.write_text(f"[{os.getpid()}, {DEAD}]")  # as a process that was killed leaves it

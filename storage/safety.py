@@ -1,0 +1,90 @@
+"""Whether a server keeps what it has confirmed: asked once, before anything is promised.
+
+A 201 says that a message survives whatever happens next. That is only as true as the server's own
+word: with one of these settings a power failure takes back what was committed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, get_args
+
+import asyncpg
+
+from storage.pool import Connection
+
+Danger = Literal["fsync", "full_page_writes", "synchronous_commit", "tmpfs"]
+DANGERS: Final[tuple[Danger, ...]] = get_args(Danger)
+
+# What each of the first three loses; `synchronous_commit` is safe from `local` upwards.
+LOSES: Final[dict[Danger, str]] = {
+    "fsync": "fsync is off: a crash of the machine can lose or damage everything",
+    "full_page_writes": "full_page_writes is off: a crash of the machine can damage the data",
+    "synchronous_commit": "synchronous_commit is off: a crash loses what was just confirmed",
+    "tmpfs": "the data folder is in memory ({}): a restart of the machine loses everything",
+}
+IN_MEMORY: Final = ("tmpfs", "ramfs")
+
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+class Unsafe(NamedTuple):
+    """One way in which this server may lose what it has committed."""
+
+    danger: Danger
+    text: str
+
+
+async def dangers(connection: Connection, *, mounts: Path = MOUNTS) -> list[Unsafe]:
+    """What is unsafe about the connection's server; an empty list for one that keeps its word.
+
+    The folder is looked at where it can be: the server on this machine, its place not secret to our
+    role, and a Linux that says what is mounted there. Raises what DatabaseUnavailable names.
+    """
+    found = [
+        Unsafe(name, LOSES[name])
+        for name in ("fsync", "full_page_writes", "synchronous_commit")
+        if await connection.fetchval("SELECT current_setting($1)", name) == "off"
+    ]
+    folder = await _local_folder(connection)
+    kind = file_system(folder, mounts) if folder is not None else None
+    if kind in IN_MEMORY:
+        found.append(Unsafe("tmpfs", LOSES["tmpfs"].format(folder)))
+    return found
+
+
+async def _local_folder(connection: Connection) -> Path | None:
+    """The server's data folder, if it is one of this machine's."""
+    address = await connection.fetchval("SELECT host(inet_server_addr())")
+    if address is not None and not ipaddress.ip_address(address).is_loopback:
+        return None
+    try:
+        name = await connection.fetchval("SELECT current_setting('data_directory')")
+    except asyncpg.InsufficientPrivilegeError:
+        return None
+    # A server in a container that is reached by loopback has a folder of its own world.
+    return _existing(Path(name))
+
+
+def _existing(folder: Path) -> Path | None:
+    return folder if folder.exists() else None
+
+
+def file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
+    """The kind of file system that holds a folder (`ext4`, `tmpfs`); None where nobody says."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    real = os.path.realpath(folder)
+    best, kind = "", None
+    for line in lines:
+        # 36 35 98:0 /root /mount/point options [more…] - kind source options
+        place, _, rest = line.partition(" - ")
+        point = place.split()[4].encode().decode("unicode_escape")  # a space is \040
+        below = real == point or real.startswith(point.rstrip("/") + "/")
+        if below and len(point) >= len(best):  # of two on one place, the later hides the other
+            best, kind = point, rest.split()[0]
+    return kind
