@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from random import Random, SystemRandom
 from typing import Any
@@ -20,6 +20,7 @@ from gateway.api.create_message import Creation, ScheduleRules
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
+from gateway.api.probes import Probes
 from gateway.api.resources import Deps
 from gateway.clock import Clock, SystemClock
 from gateway.content import shortening
@@ -38,6 +39,10 @@ from gateway.inbound.optout import OptOuts
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
+from gateway.monitoring.listener import ProbeListener
+from gateway.monitoring.metrics import Exposition, Stages
+from gateway.monitoring.readiness import readiness
+from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.opt_out.scope import network_could
@@ -105,6 +110,8 @@ class Gateway:
             self._clock.monotonic,
         )
         self.listeners: Listeners | None = None
+        self.watch: Watch | None = None
+        self.probe_listener: ProbeListener | None = None
         self.port = settings.port
 
     async def run(self) -> None:
@@ -180,7 +187,14 @@ class Gateway:
             pipeline.start_stage("debugger", debugger.run())
             clicks = Clicks(client, pipeline.directory, self._clock, self._random, pipeline.alerts)
             pipeline.start_stage("clicks", clicks.run())
-            await self._serve(pipeline, gathering, conversations, clicks, posting, listener)
+            watch = self.watch = Watch(pipeline, gathering, self.settings.watchdog, self._clock)
+            pipeline.start_stage("watchdog", watch.run())
+            probes = self._probes(
+                Stages(pipeline, callbacks, handlers, inbound, gathering, watch, self.gate)
+            )
+            if self.settings.metrics.port is not None:
+                stack.push_async_callback(await self._listen_for_probes(probes))
+            await self._serve(pipeline, gathering, conversations, clicks, probes, posting, listener)
 
     async def _serve(
         self,
@@ -188,6 +202,7 @@ class Gateway:
         gathering: Gathering,
         conversations: Conversations,
         clicks: Clicks,
+        probes: Probes,
         posting: asyncio.Task[None],
         listener: socket.socket,
     ) -> None:
@@ -234,7 +249,7 @@ class Gateway:
         )
         server = _Server(
             uvicorn.Config(
-                build_app(deps, front, lambda: pipeline.acceptor.available),
+                build_app(deps, front, probes),
                 http=fast_lane(creation, self._random, self.gate),
                 ws="none",
                 lifespan="off",
@@ -269,6 +284,27 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
+
+    def _probes(self, stages: Stages) -> Probes:
+        """What the process says of itself."""
+        settings = self.settings.metrics
+        exposition = Exposition(stages, self._clock, settings.most_senders)
+        return Probes(
+            readiness=lambda: readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set()),
+            loop_lag=lambda: stages.watch.loop_lag,
+            exposition=exposition.render,
+            token=settings.token.get_secret_value() if settings.token is not None else None,
+        )
+
+    async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
+        """Open the listener of the operator's machines; what closes it."""
+        settings = self.settings.metrics
+        listener = self.probe_listener = ProbeListener(probes)
+        try:
+            await listener.start(settings.host, settings.port or 0)
+        except OSError as error:
+            raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
+        return listener.stop
 
     async def _stand_in(self, server: _Server) -> Listeners | None:
         """Open the listeners that answer for `*.twilio.com`, where configured."""

@@ -132,6 +132,32 @@ class JournalSettings(Section):
     most_mb: int = Field(default=1024, ge=1, description="of all files together")
 
 
+class MetricsSettings(Section):
+    """Who may read `/metrics`, and how much it says."""
+
+    token: SecretStr | None = Field(
+        default=None, description="also lets in whoever sends it as a Bearer token"
+    )
+    host: str = "127.0.0.1"
+    port: Port | None = Field(
+        default=None, description="of a listener of its own, open to all that reach it"
+    )
+    most_senders: int = Field(default=500, ge=0, description="and services, shown by themselves")
+
+
+class WatchdogSettings(Section):
+    """When a message that does not go is told of: nothing left its queue for so long."""
+
+    every_s: Positive = Field(default=5.0, description="between two looks")
+    stuck_s: Positive = Field(
+        default=60.0, description="no bind, no window, no database, media that do not come"
+    )
+    slow_s: Positive = Field(
+        default=600.0, description="throttled, resting, waiting for its rate or a sender"
+    )
+    lost_s: Positive = Field(default=30.0, description="a wake-up that was lost: nothing holds it")
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     form: Literal["text", "json"] = "text"
@@ -190,6 +216,8 @@ class Settings(BaseSettings):
     lookup: LookupSettings = LookupSettings()
     proxy: ProxySettings = ProxySettings()
     journal: JournalSettings = JournalSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import deactivations, media, openapi, short_links
+from gateway.api import deactivations, media, openapi, probes, short_links
 from gateway.api.errors import ApiError, not_found
 from gateway.api.origin import resolve
 from gateway.api.resources import Call, Deps
@@ -28,9 +28,9 @@ from storage.pool import BadRow, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
+# Of the process itself: no product's.
+PLAIN = frozenset({*probes.PATHS, "/openapi.json", "/docs"})
 # All that a resource hears of, so that it is our answer which of them it has.
-# Of the process itself, and open to everybody.
-PLAIN = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 RETRY_AFTER_S = {"Retry-After": "1"}
 
@@ -44,7 +44,7 @@ class FrontSettings:
     trust_forwarded: bool
 
 
-def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> ASGIApp:
+def build_app(deps: Deps, front: FrontSettings, own: probes.Probes) -> ASGIApp:
     """The application behind uvicorn."""
 
     async def deactivated(request: Request) -> Response:
@@ -69,17 +69,8 @@ def build_app(deps: Deps, front: FrontSettings, ready: Callable[[], bool]) -> AS
         except DatabaseUnavailable:
             return error_response(ApiError(20503, headers=RETRY_AFTER_S))
 
-    async def healthz(request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(request: Request) -> Response:
-        if ready():
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("not ready: the database is away\n", status_code=503)
-
     routes = [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
+        *probes.routes(own, deps.directory),
         Route("/openapi.json", openapi.serve),
         Route("/docs", openapi.docs),
         Route(deactivations.FILES, deactivated),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -22,6 +23,7 @@ from gateway.carriers.profile import Outgoing, Profile
 from gateway.carriers.results import submit_result
 from gateway.carriers.settings import CarrierSettings
 from gateway.clock import Clock
+from gateway.observe.measures import LATENCY_S, Histogram
 from smpp.esme import Bind, BindConfig, RefusalClass
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RTHROTTLED, status_name
@@ -96,6 +98,12 @@ class Connector(Generic[M]):
         self.profile = Profile.of(settings)
         self.reserved = 0
         """Segments promised to messages that are being committed or claimed."""
+        self.answers: Counter[int] = Counter()
+        """Of submits, by command_status."""
+        self.unanswered = 0
+        """Submits whose answer did not come, in time or at all."""
+        self.answer_times = Histogram(LATENCY_S)
+        """Seconds from a submit_sm to its response."""
         self._outcomes = outcomes
         self._clock = clock
         self._random = random
@@ -278,6 +286,7 @@ class Connector(Generic[M]):
         wire.overflow.clear()
         for token in unanswered:
             sent: Sent[M] = token  # type: ignore[assignment]
+            self.unanswered += 1
             self._outcomes.lost(sent.message, sent.segments, timed_out=False)
         for sent in never_written:
             self._outcomes.unsent(sent.message, sent.segments)
@@ -302,6 +311,8 @@ class Connector(Generic[M]):
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
         now = self._clock.monotonic()
+        self.answers[status] += 1
+        self.answer_times.observe(now - sent.at)
         refused = status != 0 and submit_result(status, self.profile.error_codes).retry
         slow = status == 0 and now - sent.at > self.settings.slow_answer_s
         self._spread.answered(refused or slow, now)
@@ -314,6 +325,7 @@ class Connector(Generic[M]):
 
     def timed_out(self, bind: Bind, token: object) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
+        self.unanswered += 1
         self._congested("no answer in time", sent.at, self._clock.monotonic())
         self._outcomes.lost(sent.message, sent.segments, timed_out=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from gateway.dispatch.known import Known
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.rows import insert_row, moment
 from gateway.dispatch.submit import Submitter
+from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
@@ -77,6 +78,7 @@ class Unit(NamedTuple):
     done: Done
     also: Also | None = None  # done in the same transaction: a handled reply's mark
     key: Key | None = None  # claimed in the same transaction
+    since: float = 0.0  # when it came, on the monotonic clock
 
 
 class Acceptor:
@@ -90,7 +92,9 @@ class Acceptor:
         assigner: Assigner,
         committed: Callable[[Message], None],
         remember: Callable[[Message], None],
+        monotonic: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
         self._url = url
         self._admission = admission
         self._submitter = submitter
@@ -106,7 +110,12 @@ class Acceptor:
         self.backlog = 0
         self.available = False
         self.accepted = 0
-        self.flushes = 0
+        self.flushes = Histogram(BATCHES)
+        """Messages in each commit."""
+        self.latency = Histogram(LATENCY_S)
+        """Seconds from a unit's coming to its answer."""
+        self.refused: Counter[str] = Counter()
+        """Units, by the name of the error."""
 
     def submit(
         self,
@@ -122,11 +131,13 @@ class Acceptor:
         Overloaded or Unavailable at once when there is no use in waiting.
         """
         if not self.available or self._closed:
+            self.refused[Unavailable.__name__] += 1
             raise Unavailable
         if self.backlog >= BACKLOG:  # so a bulk unit, whole or not at all, always gets its turn
+            self.refused[Overloaded.__name__] += 1
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(Unit(drafts, done, also, key))
+        self._waiting.append(Unit(drafts, done, also, key, self._monotonic()))
         self._answered.clear()
         self._wake.set()
 
@@ -311,7 +322,7 @@ class Acceptor:
     def _pass_on(self, units: list[Unit], drafts: list[Draft], claimed: list[Message]) -> None:
         """The batch is committed."""
         messages = [draft.message for draft in drafts]
-        self.flushes += 1
+        self.flushes.observe(len(messages))
         self.accepted += len(messages)
         for message in messages:
             message.committed = message.status
@@ -334,7 +345,11 @@ class Acceptor:
         self._admission.forget(known)
 
     def _answer(self, units: list[Unit], error: Exception | None) -> None:
+        now = self._monotonic()
+        if error is not None:
+            self.refused[type(error).__name__] += len(units)
         for unit in units:
+            self.latency.observe(now - unit.since)
             try:
                 unit.done(error)
             except Exception:

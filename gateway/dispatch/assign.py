@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.clock import Clock
 from gateway.dispatch.admission import Admission
@@ -59,6 +59,7 @@ class Assigner:
         self._clock = clock
         self._committed = committed
         self._anew: deque[Draft] = deque()
+        self.assigned = 0
         self._wake = asyncio.Event()
         self.gather: Callable[[Draft], None] = self._nowhere
         """Takes what needs something from outside before it can be chosen a sender for."""
@@ -91,6 +92,11 @@ class Assigner:
     def withdraw(self, message: Message) -> bool:
         """Take out a message that is to be canceled; False if it does not wait here."""
         return self._lobby.remove(message)
+
+    @property
+    def anew(self) -> Sequence[Draft]:
+        """Those that are chosen a sender for next."""
+        return self._anew
 
     async def run(self) -> None:
         own = OwnConnection(self._url, message_rows.tune_for_batches)
@@ -183,6 +189,7 @@ class Assigner:
             message.status = message.committed = Status.CANCELED
             message.waiting = False
         messages = [draft.message for draft in drafts if draft.message.id in ours]
+        self.assigned += len(messages)
         for message in messages:
             message.committed = message.status
         going = set(claimed)

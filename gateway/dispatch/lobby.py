@@ -11,7 +11,7 @@ No I/O: `gateway.dispatch.assign` takes from here and writes.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from gateway.dispatch.draft import Draft
@@ -50,6 +50,7 @@ class Lobby:
         self._expiry: ExpiryWheel[Message] = ExpiryWheel()
         self._places: dict[int, Place] = {}  # by id() of the message
         self._turn = 0
+        self._left: Counter[Place] = Counter()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -116,13 +117,20 @@ class Lobby:
                 elif choice.code == QUEUES_FULL:
                     break
                 queue.popleft()
+                self._left[place] += 1
                 self._leave(message)
                 self._expiry.take(message)
                 draft.its_turn = True
                 taken.append(Taken(draft, sender_id))
             if not queue:
                 del self._queues[place]
+                del self._left[place]
         return taken
+
+    def heads(self) -> Iterator[tuple[Place, Message, int, int]]:
+        """Each queue's first message, how many have left it, and the segments that wait."""
+        for place, queue in self._queues.items():
+            yield place, queue[0].message, self._left[place], self._segments[place]
 
     def remove(self, message: Message) -> bool:
         """Take one out, to cancel it; False if it does not wait here. Its status must move on."""

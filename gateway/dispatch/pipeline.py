@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -32,10 +33,11 @@ from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import Router
 from gateway.dispatch.schedule import Scheduler
-from gateway.dispatch.submit import Submitter
+from gateway.dispatch.submit import MOST_TALLIED, Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
+from gateway.observe.measures import Tally
 from gateway.pacing.pacer import Pacer
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
@@ -128,7 +130,7 @@ class Pipeline:
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
-        self.writer = Writer(url, self._committed, self._settled)
+        self.writer = Writer(url, self._committed, self._settled, clock.monotonic)
         self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
         self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
@@ -147,7 +149,13 @@ class Pipeline:
             url, admission, self.router, self.submitter, self.writer, clock, self._accepted
         )
         self.acceptor = Acceptor(
-            url, admission, self.submitter, self.assigner, self._accepted, self._remember
+            url,
+            admission,
+            self.submitter,
+            self.assigner,
+            self._accepted,
+            self._remember,
+            clock.monotonic,
         )
         self.scheduler = Scheduler(
             url, clock, self.assigner, self.writer, self.receipts.live, self.directory
@@ -166,6 +174,12 @@ class Pipeline:
         self._health = Health(self.router.standing.set_healthy)
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
+        self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
+        """Messages by service (0: none), of those that sent last."""
+        self.ended: Tally[tuple[int, Status]] = Tally(MOST_TALLIED)
+        """Messages by service and final status."""
+        self.failures: Counter[int] = Counter()
+        """Messages by the code that they ended with."""
         self._url = url
         self._random = random
         self._tasks: list[asyncio.Task[None]] = []
@@ -381,6 +395,9 @@ class Pipeline:
 
     def _settled(self, message: Message) -> None:
         """The message reached its final status just now: a failed one is an alert."""
+        self.ended.add((message.service_id or 0, message.status))
+        if message.error_code:
+            self.failures[message.error_code] += 1
         if message.sent_at:
             delivered = message.status is Status.DELIVERED
             self._health.outcome(message.sender_id, delivered, self.clock.monotonic())
@@ -399,6 +416,7 @@ class Pipeline:
         self.assigner.stir()
 
     def _remember(self, message: Message) -> None:
+        self.accepted_by.add(message.service_id or 0)
         self.receipts.live[message.id] = message
 
     def _profile(self, carrier_id: int) -> Profile | None:

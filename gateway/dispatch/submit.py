@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.results import TIMEOUT, submit_result
@@ -27,6 +27,7 @@ from gateway.dispatch.message import Message, Status, Trouble
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.states import AnswerLost, Claimed, Receipted, Refused, Submitted, advance
 from gateway.dispatch.writer import Submission, Writer
+from gateway.observe.measures import BATCHES, WAIT_S, Histogram, Tally
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
@@ -44,6 +45,7 @@ REST_S = 1.0
 MOST_UNANSWERED = 5  # submissions without an answer; one more copy would not help (30410)
 LONGEST_REST_S = 60.0
 MOST_RESTING = 10_000  # beyond it a refused message waits at the head of its queue
+MOST_TALLIED = 10_000  # senders whose segments are counted
 HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
 
 
@@ -78,6 +80,11 @@ class Submitter:
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
         self._rests = 0  # settles ties in the heap
+        self.claims = Histogram(BATCHES)
+        self.queue_waits = Histogram(WAIT_S)
+        """Seconds from the acceptance (or SendAt) to the carrier."""
+        self.segments_sent: Tally[int] = Tally(MOST_TALLIED)
+        """By sender, of those that sent last."""
 
     def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
         """The carriers that messages may go to."""
@@ -126,8 +133,11 @@ class Submitter:
 
     def go(self, messages: Sequence[Message]) -> None:
         """These are claimed, and the claim is committed: write them."""
+        wall = self._clock.wall()
         for message in messages:
             self._unreserve(message)
+            self.queue_waits.observe(wall - (message.send_at or message.created_at))
+            self.segments_sent.add(message.sender_id, message.segments)
             connector = self._connectors.get(message.carrier_id)
             message.trouble, message.refusal = Trouble.NONE, 0
             message.outstanding = message.all_segments & ~message.answered
@@ -151,6 +161,18 @@ class Submitter:
         if advance(message, Receipted(code == 0, code), self._clock.wall()):
             self._writer.mark(message)
 
+    # Questions ----------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is claimed now: the database is away, or behind with what to write."""
+        return self._writer.full or self._resume_at > self._clock.monotonic()
+
+    @property
+    def resting(self) -> Iterator[Message]:
+        """Those that wait by themselves."""
+        return (message for _, _, message in self._resting)
+
     # The queue ----------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -173,6 +195,7 @@ class Submitter:
                     own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
                     continue
+                self.claims.observe(len(ours))
                 self.go(ours)
                 self._wake.set()  # there may be more than one batch of it
                 await asyncio.sleep(0)  # what was written this turn leaves at its end

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gateway.dispatch.message import Message
 from gateway.dispatch.rows import moment, update_columns
+from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
@@ -44,7 +45,9 @@ class Writer:
         url: str,
         committed: Callable[[Message], None],
         settled: Callable[[Message], None],
+        monotonic: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
         self._url = url
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
@@ -55,8 +58,10 @@ class Writer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.flushes = 0
-        self.written = 0
+        self.flushes = Histogram(BATCHES)
+        """Messages in each commit."""
+        self.commits = Histogram(LATENCY_S)
+        """Seconds that each took, with the waits for a database that was away."""
 
     def mark(self, message: Message) -> None:
         """The message changed: write it with the next flush."""
@@ -97,7 +102,9 @@ class Writer:
                 self._wake.clear()
                 while self.pending or self._receipts:
                     batch = self._take()
+                    begun = self._monotonic()
                     await self._write(own, batch)
+                    self.commits.observe(self._monotonic() - begun)
                     self._finish(batch)
                 self._idle.set()
         finally:
@@ -150,8 +157,7 @@ class Writer:
                 log.exception("%s can't be written", piece)
 
     def _finish(self, batch: Batch) -> None:
-        self.flushes += 1
-        self.written += len(batch.marked)
+        self.flushes.observe(len(batch.marked))
         for message, status in zip(batch.marked, batch.columns[1], strict=True):
             settled = status.final and not message.committed.final
             message.committed = status

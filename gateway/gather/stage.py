@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
@@ -73,6 +73,12 @@ class Gathering:
         # Under the key of one that waits or is worked on: those that go after it.
         self._behind: dict[Key, deque[Draft]] = {}
         self._wake = asyncio.Event()
+        self.gathered = 0
+
+    @property
+    def waiting(self) -> Sequence[Draft]:
+        """Those that no worker has begun with."""
+        return self._waiting
 
     def hold(self, draft: Draft) -> None:
         """This one is committed, and needs something, or goes after one that does."""
@@ -108,6 +114,7 @@ class Gathering:
                 await asyncio.sleep(RETRY_S)
                 self._next(draft)
                 continue
+            self.gathered += 1
             if ready:
                 draft.prepared = True
                 self._assigner.admit((draft,))

@@ -126,6 +126,11 @@ class Inbound:
         self.counts: Counter[str] = Counter()
         """stored, repeated, unknown number, incomplete, put off."""
 
+    @property
+    def backlog(self) -> int:
+        """Deliveries that wait to be stored."""
+        return len(self._waiting)
+
     def received(
         self, carrier_id: int, connection: str, delivery: DeliverSm, answer: Answer
     ) -> None:

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.pacing.bucket import TokenBucket
 from gateway.pacing.expiry import ExpiryWheel
@@ -46,6 +47,26 @@ class Limits(Protocol):
     def campaign(self, sender_id: int) -> tuple[Hashable, float] | None: ...
     def account(self, account_id: int) -> float | None: ...
     def carrier(self, carrier_id: int) -> float | None: ...
+
+
+class Held(Enum):
+    """What the head of a line waits for, as far as the pacer knows; room is not its business."""
+
+    NOTHING = 0
+    RATE = 1  # tokens of its sender, campaign or account
+    CARRIER = 2  # tokens of its carrier
+    FLIGHT = 3  # the message before it, to the same recipient
+
+
+class Waits(NamedTuple, Generic[Q]):
+    """A line where something waits."""
+
+    sender_id: int
+    destination_class: Hashable
+    left: int  # messages that have left it so far
+    waiting: int  # segments, of the whole sender
+    head: Q | None
+    held: Held
 
 
 class _Gate:
@@ -217,6 +238,7 @@ class Pacer(Generic[Q]):
         if flight is None:
             return
         sender = flight.line.sender
+        flight.line.left += 1
         sender.flying -= flight.segments
         flight.carrier.flying -= flight.segments
         self._next_of_chain(sender, item.recipient)
@@ -276,6 +298,41 @@ class Pacer(Generic[Q]):
         """Segments of a sender that wait."""
         sender = self._senders.get(sender_id)
         return sender.waiting if sender is not None else 0
+
+    def queues(self) -> Iterator[tuple[int, int, int]]:
+        """Of every sender that has something: its id, segments that wait, segments in flight."""
+        for sender in self._senders.values():
+            if sender.waiting or sender.flying:
+                yield sender.id, sender.waiting, sender.flying
+
+    def waits(self, now: float) -> Iterator[Waits[Q]]:
+        """Every line that has something to send, with what its head waits for."""
+        for sender in self._senders.values():
+            if not sender.waiting:
+                continue
+            headless = True
+            for destination_class, line in sender.lines.items():
+                head = line.head()
+                if head is not None:
+                    headless = False
+                    item: Q = head[1]  # type: ignore[assignment]
+                    held = self._held_up(line, item, now)
+                    yield Waits(sender.id, destination_class, line.left, sender.waiting, item, held)
+            if headless:  # all of it is for recipients whose message before is under way
+                left = sum(line.left for line in sender.lines.values())
+                yield Waits(sender.id, None, left, sender.waiting, None, Held.FLIGHT)
+
+    def _held_up(self, line: Line, item: Queued, now: float) -> Held:
+        segments = item.segments
+        if line.ready_at(segments, now) > now:
+            return Held.RATE
+        for gate in self._gates(line, item):
+            if gate.lines or gate.bucket.ready_at(segments, now) > now:
+                return Held.RATE
+        bucket = self._carrier(item.carrier_id).bucket
+        if bucket is not None and bucket.ready_at(segments, now) > now:
+            return Held.CARRIER
+        return Held.NOTHING
 
     def rates_changed(self, now: float) -> None:
         """Read all limits again; what was taken stays taken."""

@@ -157,13 +157,14 @@ def _next_segments(flow: Flow) -> float:
 class Line:
     """A sender towards one destination class."""
 
-    __slots__ = ("_crowd", "_flows", "bucket", "not_before", "placed", "sender")
+    __slots__ = ("_crowd", "_flows", "bucket", "left", "not_before", "placed", "sender")
 
     def __init__(self, sender: SenderQueue, bucket: TokenBucket) -> None:
         self.sender = sender
         self.bucket = bucket
         self.not_before = float("-inf")  # a throttled head holds the whole line until then
         self.placed = False  # in a carrier's ring, or waiting at a gate
+        self.left = 0  # messages that are done, or withdrawn
         self._flows: dict[Key, Flow] = {}
         self._crowd: FairQueue[Flow] | None = None  # only while two flows or more share the line
 

@@ -110,6 +110,7 @@ class Callbacks:
         )
         self.posted = 0
         self.failed = 0
+        self.given_up = 0
 
     async def run(self) -> None:
         """Own the workers, until cancelled."""
@@ -127,6 +128,16 @@ class Callbacks:
     def waiting(self) -> int:
         """Messages in memory whose callbacks are not under way."""
         return self._lanes.waiting
+
+    @property
+    def retrying(self) -> int:
+        """Those of them that wait for another try."""
+        return self._lanes.retrying
+
+    @property
+    def under_way(self) -> int:
+        """Messages whose callbacks are posted now."""
+        return self._lanes.under_way
 
     @property
     def overflowed(self) -> int:
@@ -198,6 +209,7 @@ class Callbacks:
         if not hopeless and self._clock.wall() - at <= self._retry_for_s:
             self._lanes.retry(_host(message), message)
             return
+        self.given_up += 1
         log.error("callback of %s given up", message.sid, extra={"sid": message.sid})
         self._lanes.over(message)
         message.callbacks_done += 1

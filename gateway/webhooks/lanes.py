@@ -84,6 +84,16 @@ class Lanes(Generic[Job]):
         return self._ready + len(self._retries)
 
     @property
+    def under_way(self) -> int:
+        """Jobs that a worker does now."""
+        return sum(lane.workers for lane in self._lanes.values())
+
+    @property
+    def retrying(self) -> int:
+        """Jobs that failed, and wait for another try."""
+        return len(self._retries)
+
+    @property
     def _ready(self) -> int:
         return sum(len(lane.ready) for lane in self._lanes.values())
 

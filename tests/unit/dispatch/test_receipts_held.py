@@ -31,7 +31,7 @@ class StandingClock:
 
 def receipts(profile: Profile | None = None) -> Receipts:
     """The stage with nothing running: what is to be written is only noted."""
-    writer = Writer("postgresql://nowhere", lambda message: None, lambda message: None)
+    writer = Writer("postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0)
     # No spelling changes here, so no alert is raised.
     return Receipts(
         "postgresql://nowhere", writer, cast(Alerts, None), StandingClock(), lambda _: profile

@@ -1,0 +1,1 @@
+"""Seen from outside: metrics, readiness, and the watchdog over what does not move."""
