@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench interop test-node nightly clean requirements
+.PHONY: help demo serve test lint format bench chaos interop test-node nightly clean requirements
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ nightly: $(STAMP) ## a week of simulated traffic, and 100,000 examples of each p
 	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07 $(BIN)/python -m pytest tests/simulation
 	$(BIN)/python -m pytest tests/property/routing --hypothesis-profile=nightly
 	$(BIN)/python -m pytest tests/property/pacing --hypothesis-profile=nightly
+
+chaos: $(STAMP) ## faults under load, ROUNDS=20 of them from SEED=1; prints a table
+	PYTHONPATH=tests $(BIN)/python -m chaos $(FAULT)
 
 test-node: $(STAMP) ## the official Node SDK, which needs fetching
 	tests/node/install.sh .tandem/node

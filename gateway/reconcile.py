@@ -139,7 +139,9 @@ def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) 
         status = Status(row["status"])
         key = ((row["sender"] or "").lstrip("+"), row["recipient"].lstrip("+"), row["reference"])
         group = seen.pop(key, [])
-        ours, theirs = _our_state(row, status), their_state(group)
+        ours, theirs = _our_state(status), their_state(group)
+        if status is Status.FAILED and theirs == NOTHING:
+            ours = NOTHING  # stopped here: opted out, expired, no sender
         verdict.ours[ours] += 1
         verdict.theirs[theirs] += 1
         if ours != theirs:
@@ -157,7 +159,7 @@ def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) 
     return verdict
 
 
-def _our_state(row: Any, status: Status) -> str:
+def _our_state(status: Status) -> str:
     if status in (Status.ACCEPTED, Status.SCHEDULED, Status.QUEUED, Status.CANCELED):
         return NOTHING
     if status is Status.SENDING:

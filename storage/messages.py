@@ -60,7 +60,7 @@ UPDATE messages AS m
               $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[])
     AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date,
           carrier_tlvs)
- WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12
+ WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12 AND (m.status < $13 OR u.status >= $13)
 """
 
 # Only what still waits can be claimed: the claim is what makes a message go once.
@@ -157,10 +157,16 @@ async def claim(connection: Connection, ids: Sequence[Id], claimed_status: int) 
     return {row["id"] for row in rows}
 
 
-async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
-    """Write the present state of many messages. `columns` are arrays in the order of UPDATE."""
+async def update(
+    connection: Connection, columns: Sequence[Sequence[Any]], *, final_status: int
+) -> None:
+    """Write the present state of many messages. `columns` are arrays in the order of UPDATE.
+
+    A row that is final (from `final_status` on) goes back for nobody: another process may have had
+    the receipt, and this one not know of it.
+    """
     ids = columns[0]
-    await connection.execute(UPDATE, *columns, min(ids), max(ids))
+    await connection.execute(UPDATE, *columns, min(ids), max(ids), final_status)
 
 
 async def fetch(pool: Pool, account_id: int, message_id: Id) -> asyncpg.Record | None:

@@ -120,6 +120,8 @@ class GatewayUnderTest:
 class GatewayProcess:
     """A gateway as a process of its own, to be killed."""
 
+    module = "gateway.cli"
+
     def __init__(
         self, database_url: str, smsc_port: int, folder: Path, port: int, **changes: Any
     ) -> None:
@@ -132,17 +134,30 @@ class GatewayProcess:
         self._process: asyncio.subprocess.Process | None = None
         self.base_url = f"http://127.0.0.1:{port}"
 
-    async def start(self) -> None:
+    async def start(self, *, patience_s: float = WAIT_S) -> None:
         with (self._folder / "gateway.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "gateway.cli",
+                self.module,
                 "serve",
                 env={**os.environ, **self._environment},
                 stderr=log,
             )
-        await until_answers(f"{self.base_url}/readyz")
+        ready = asyncio.create_task(self.ready(patience_s))
+        ended = asyncio.create_task(self.ended())
+        await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
+        for task in (ready, ended):
+            task.cancel()
+        if ready.done() and not ready.cancelled():
+            ready.result()
+
+    async def ready(self, patience_s: float = WAIT_S) -> None:
+        await until_answers(f"{self.base_url}/readyz", seconds=patience_s)
+
+    async def ended(self) -> int:
+        assert self._process is not None
+        return await self._process.wait()
 
     async def kill(self) -> None:
         """As the machine would: SIGKILL."""

@@ -39,6 +39,9 @@ COUNTRY_CLOSED = 21408
 GENERIC_ID = 30042
 NO_MMS_HERE = 21621  # the From carries none
 REFERENCES = 100_000  # (sender, recipient) pairs whose concatenation counter is remembered
+# A run begins its references beyond what the one before it gave, if that gave fewer a second: after
+# a crash two messages to one recipient must not bear the same, or their parts would be joined.
+REFERENCES_PER_S = 2_048
 
 
 class Lookup(Protocol):
@@ -67,7 +70,7 @@ class Router:
         self._rate_for_all = rate_per_second
         self._generic_ids = frozenset(one.upper() for one in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
-        self._next_reference = int(clock.wall()) & 0xFFFF  # differs from the last run's
+        self._next_reference = int(clock.wall() * REFERENCES_PER_S) & 0xFFFF
         self.protection = Protection(directory, clock)
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""

@@ -1,0 +1,100 @@
+"""A gateway that ends itself with SIGKILL at a named step: `python -m chaos.victim serve`.
+
+`CHAOS_STEP=name:n` kills it when the step is passed for the n-th time. The steps are put around the
+gateway's own methods here, so that the gateway itself knows nothing of them; one whose method is
+gone fails at the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway import cli
+from gateway.carriers.connector import Connector
+from gateway.dispatch.accept import Acceptor
+from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.recover import Recovery
+from gateway.dispatch.submit import Submitter
+from gateway.dispatch.writer import Batch, Writer
+from gateway.inbound.receive import Inbound
+from gateway.webhooks.callbacks import Callbacks
+from storage import messages as message_rows
+
+VARIABLE: Final = "CHAOS_STEP"
+BEFORE, AFTER, WRITTEN = "before", "after", "written"
+
+# Step → where it is, and on which side of that. The number is how often it is passed in a round
+# at the least: a round draws its n from there.
+STEPS: Final[dict[str, tuple[Any, str, str, int]]] = {
+    "before the accept commit": (message_rows, "insert", BEFORE, 20),
+    "after the accept commit, before the 201": (Acceptor, "_pass_on", BEFORE, 20),
+    "before the claim commit": (message_rows, "claim", BEFORE, 3),
+    "after the claim commit, before the write": (Submitter, "_claim", AFTER, 3),
+    "after the write, before the response": (Connector, "submit", WRITTEN, 200),
+    "after the response, before write-behind": (Submitter, "answered", AFTER, 200),
+    "after a receipt, before write-behind": (Receipts, "_apply", AFTER, 100),
+    "during write-behind": (Batch, "write", BEFORE, 20),
+    "after write-behind, before what follows": (Writer, "_finish", BEFORE, 20),
+    "after a callback, before its acknowledgment": (Callbacks, "_post", AFTER, 100),
+    "before the MO commit": (Inbound, "_commit", BEFORE, 2),
+    "after the MO commit, before its answer": (Inbound, "_commit", AFTER, 2),
+    "during recovery": (Recovery, "_take_up", AFTER, 1),
+}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(step: str, at: int) -> None:
+    """Put the step around its method: passed for the `at`-th time, it is the last thing done."""
+    owner, name, side, _ = STEPS[step]
+    method: Callable[..., Any] = getattr(owner, name)
+    passed = 0
+
+    def is_it() -> bool:
+        nonlocal passed
+        passed += 1
+        return passed == at
+
+    def end() -> None:
+        if side == WRITTEN:  # bytes leave at the end of this turn of the loop
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, die)
+        else:
+            die()
+
+    @functools.wraps(method)
+    async def around_coroutine(*args: Any, **named: Any) -> Any:
+        now = is_it()
+        if now and side == BEFORE:
+            die()
+        result = await method(*args, **named)
+        if now:
+            end()
+        return result
+
+    @functools.wraps(method)
+    def around(*args: Any, **named: Any) -> Any:
+        now = is_it()
+        if now and side == BEFORE:
+            die()
+        result = method(*args, **named)
+        if now:
+            end()
+        return result
+
+    setattr(owner, name, around_coroutine if asyncio.iscoroutinefunction(method) else around)
+
+
+if __name__ == "__main__":
+    if wanted := os.environ.pop(VARIABLE, ""):
+        given, _, number = wanted.rpartition(":")
+        arm(given, int(number))
+    sys.exit(cli.main(sys.argv[1:]))

@@ -1,0 +1,401 @@
+"""One round's world: a gateway that is started again when it dies, its load, and every ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import asyncpg
+from testing import GatewayProcess, Receiver, Sdk, basic, carrier, free_port, until
+
+from gateway.dispatch.message import Direction, Status
+from gateway.reconcile import Verdict, compare, read_ledger
+from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from storage import messages as message_rows
+from storage.ids import id_from_bytes
+
+from .database import Server, Wire
+from .victim import VARIABLE
+
+NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
+WORKERS: Final = 16
+CHATS: Final = 5  # recipients that are written to again and again, in order
+CHAT_LENGTH: Final = 12
+LEAVERS: Final = 5  # recipients that opt out in the middle
+WRITERS: Final = 10  # of inbound messages
+BEGINS_S: Final = 5.0  # what stops later was not stopped by the fault
+PAUSE_S: Final = 0.05  # after an answer that says no
+QUIET_S: Final = 90.0
+NOTHING: Final = id_from_bytes(bytes(16))
+GONE: Final = "gone"
+
+
+class Victim(GatewayProcess):
+    """A gateway with a step at which it dies."""
+
+    module = "chaos.victim"
+
+    def arm(self, step: str, at: int) -> None:
+        """The next start dies there, once."""
+        self._environment[VARIABLE] = f"{step}:{at}"
+
+    def disarm(self) -> None:
+        self._environment.pop(VARIABLE, None)
+
+
+@dataclass
+class Outcome:
+    """What a round ended with."""
+
+    fault: str
+    seed: int
+    accepted: int = 0
+    lost: int = 0
+    doubled: int = 0
+    marked: int = 0
+    """Doubled inside the documented window, and marked as that."""
+    opted_out: int = 0
+    disordered: int = 0
+    callbacks: int = 0
+    """Messages whose callbacks are missing, or out of order."""
+    inbound: int = 0
+    """Inbound messages that are missing, or there twice."""
+    differing: int = 0
+    resumed_s: float = 0.0
+    """The longest pause of what the carrier took, of those that the fault began."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not any(
+            (
+                self.lost,
+                self.doubled,
+                self.opted_out,
+                self.disordered,
+                self.callbacks,
+                self.inbound,
+                self.differing,
+                self.notes,
+            )
+        )
+
+
+class World:
+    """Everything but the database server, which rounds share."""
+
+    def __init__(self, server: Server, database: str, folder: Path, seed: int, count: int) -> None:
+        self.server = server
+        self.wire = Wire(server.socket)
+        self.random = random.Random(seed)
+        self.count = count
+        self.folder = folder
+        self.sids: list[str] = []
+        """Of every message that was answered with 201."""
+        self.begun_queued: set[str] = set()
+        """Those of them that the 201 said to be queued: no callback says it again."""
+        self.fault_at = 0.0
+        """On the wall clock."""
+        self.receiver = Receiver()
+        self.smsc = Smsc(
+            Scenario(carriers=(CarrierScenario(rules=(Rule(receipt_after_s=0.02),)),)), seed=seed
+        )
+        self.gateway: Victim
+        self.others: list[Victim] = []
+        self._database = database
+        self._keeping: asyncio.Task[None] | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._sdk: Sdk
+        self.deaths = 0
+        self.remarks: list[str] = []
+        self.problems: list[str] = []
+        """What a fault found by itself."""
+
+    @property
+    def url(self) -> str:
+        """Of the round's database, by the wire."""
+        return f"postgresql://postgres@127.0.0.1:{self.wire.port}/{self._database}"
+
+    async def __aenter__(self) -> World:
+        await self.wire.start()
+        self._stack.push_async_callback(self.wire.stop)
+        await self.smsc.start()
+        self._stack.push_async_callback(self.smsc.stop)
+        await self._stack.enter_async_context(self.receiver)
+        self.gateway = self.another()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+        for one in (self.gateway, *self.others):
+            with contextlib.suppress(ProcessLookupError):
+                await one.kill()
+        await self._stack.aclose()
+
+    def another(self) -> Victim:
+        """A gateway on this database, not started."""
+        folder = self.folder / f"gateway-{len(self.others)}"
+        folder.mkdir(exist_ok=True)
+        return Victim(
+            self.url,
+            self.smsc.port,
+            folder,
+            free_port(),
+            default_rate_per_second=250,
+            allow_unsafe=(),
+            journal={"keep_hours": 0},
+            carriers=(
+                carrier(
+                    self.smsc.port,
+                    binds=2,
+                    window=30,
+                    response_timeout_s=3.0,
+                    enquire_interval_s=1.0,
+                    refusal_waits={"first_s": 0.2, "most_s": 1.0, "system_s": 0.5},
+                ),
+            ),
+        )
+
+    async def start(self) -> None:
+        """Start the gateway, and again whenever it dies."""
+        await self.gateway.start(patience_s=60.0)
+        self._keeping = asyncio.create_task(self._keep())
+        self._sdk = await Sdk.provisioned(self.gateway.base_url, NUMBERS)
+
+    async def _keep(self) -> None:
+        while True:
+            await self.gateway.ended()
+            self.deaths += 1
+            self.gateway.disarm()
+            self.on_death()
+            # Its database may be away still: a supervisor tries again, too.
+            with contextlib.suppress(TimeoutError):
+                await self.gateway.start(patience_s=60.0)
+
+    def on_death(self) -> None:
+        """For a fault that has more to do."""
+
+    async def restarted_with(self, step: str, at: int) -> None:
+        """Stop in peace, and start armed: the step is passed under load."""
+        self.gateway.arm(step, at)
+        before = self.deaths
+        keep = self.gateway.disarm
+        self.gateway.disarm = lambda: None  # type: ignore[method-assign]
+        await self.gateway.stop()
+        await until(lambda: self.deaths > before)
+        self.gateway.disarm = keep  # type: ignore[method-assign]
+        await self.gateway.ready()
+
+    # The load -------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Send everything, whatever happens; return when every message has its answer."""
+        plain = iter(range(self.count))
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+            await asyncio.gather(
+                *(self._worker(session, plain) for _ in range(WORKERS)),
+                *(self._chat(session, n) for n in range(CHATS)),
+                *(self._leaver(session, n) for n in range(LEAVERS)),
+                self._inbound(),
+            )
+
+    async def _worker(self, session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            body = f"plain {number} " + "x" * (200 if number % 10 == 0 else 0)
+            await self._send(session, f"+4479{number:08d}", body)
+
+    async def _chat(self, session: aiohttp.ClientSession, chat: int) -> None:
+        for turn in range(CHAT_LENGTH):
+            await self._send(
+                session, f"+44780000000{chat}", f"chat {chat} {turn:03d}", NUMBERS[chat % 4]
+            )
+            await asyncio.sleep(self.random.uniform(0.0, 0.1))
+
+    async def _leaver(self, session: aiohttp.ClientSession, leaver: int) -> None:
+        """Somebody who is written to, says STOP, and is still written to."""
+        recipient = f"+44760000000{leaver}"
+        for turn in range(12):
+            await self._send(session, recipient, f"leaver {leaver} {turn}")
+            if turn == 4 + leaver % 3:
+                self.smsc.carrier().mobile_originated(recipient, NUMBERS[0], "STOP")
+            await asyncio.sleep(0.1)
+
+    async def _inbound(self) -> None:
+        for writer in range(WRITERS):
+            self.smsc.carrier().mobile_originated(
+                f"+44750000000{writer}", NUMBERS[1], f"mo {writer}"
+            )
+            await asyncio.sleep(0.5)
+
+    async def _send(
+        self, session: aiohttp.ClientSession, to: str, body: str, sender: str = ""
+    ) -> None:
+        """One message, until there is an answer that is no *later*; one without answer is let be:
+        it may be stored, and to send it again would be the app's own doubling.
+        """
+        form = {"To": to, "Body": body, "StatusCallback": self.receiver.url}
+        form |= {"From": sender} if sender else {"MessagingServiceSid": self._sdk.service_sid}
+        while True:
+            try:
+                async with session.post(
+                    f"{self._sdk.base_url}/2010-04-01/Accounts/{self._sdk.account_sid}"
+                    "/Messages.json",
+                    data=urlencode(form),
+                    headers={
+                        "Content-Type": "application/x-www-form-urlencoded",
+                        "Authorization": basic(self._sdk.account_sid, self._sdk.auth_token),
+                    },
+                ) as response:
+                    answer = await response.json()
+            except aiohttp.ClientConnectorError:  # nothing was sent
+                await asyncio.sleep(PAUSE_S)
+                continue
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                return
+            if response.status == 201:
+                self.sids.append(answer["sid"])
+                if answer["status"] != "accepted":
+                    self.begun_queued.add(answer["sid"])
+                return
+            if response.status in (429, 503):
+                await asyncio.sleep(PAUSE_S)
+                continue
+            return  # 21610: it has opted out
+
+    # The ledgers ------------------------------------------------------------------------------
+
+    async def settle(self) -> Outcome:
+        """Wait for the end of everything, then compare."""
+        outcome = Outcome("", 0, accepted=len(self.sids))
+        await self._quiet(outcome)
+        connection = await asyncpg.connect(self.url)
+        try:
+            rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=NOTHING)
+            statuses = {
+                row["sid"]: row["status"]
+                for row in await connection.fetch(
+                    "SELECT CASE WHEN flags & 2 = 2 THEN 'MM' ELSE 'SM' END"
+                    " || replace(id::text, '-', '') AS sid, status FROM messages"
+                )
+            }
+            inbound = await connection.fetch(
+                "SELECT body FROM messages WHERE direction = $1",
+                int(Direction.INBOUND),
+            )
+        finally:
+            await connection.close()
+        entries = [json.loads(line) for line in self.smsc.ledger.lines()]
+        verdict = compare(rows, read_ledger(self.smsc.ledger.lines()))
+        self._count(outcome, verdict, statuses)
+        outcome.disordered = self._disordered(entries)
+        outcome.opted_out = self._opted_out(entries)
+        outcome.callbacks = self._bad_callbacks(outcome, statuses)
+        outcome.inbound = self._bad_inbound(outcome, [row["body"] for row in inbound])
+        outcome.resumed_s = self._pause(entries)
+        return outcome
+
+    async def _quiet(self, outcome: Outcome) -> None:
+        """Everything has its final state, and every callback was taken."""
+        try:
+            async with asyncio.timeout(QUIET_S):
+                while not await self._is_quiet():
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            outcome.notes.append(f"not at rest after {QUIET_S:.0f} s")
+
+    async def _is_quiet(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url)
+        except (OSError, asyncpg.PostgresError):
+            return False
+        try:
+            waiting = await connection.fetchval(
+                "SELECT count(*) FROM messages WHERE status < $1", int(Status.DELIVERED)
+            )
+        finally:
+            await connection.close()
+        if waiting:
+            return False
+        said_last = self.receiver.statuses
+        return all(
+            said_last[sid][-1:] in (["delivered"], ["failed"], ["undelivered"]) for sid in self.sids
+        ) and all(entry.answered is not None for entry in self.smsc.ledger.inbound)
+
+    def _count(self, outcome: Outcome, verdict: Verdict, statuses: dict[str, int]) -> None:
+        missing = [sid for sid in self.sids if sid not in statuses]
+        outcome.lost = verdict.lost + len(missing)
+        outcome.doubled = verdict.doubled + verdict.foreign
+        outcome.marked = verdict.marked_duplicates
+        outcome.differing = len(verdict.differences)
+        outcome.notes += [f"answered 201, and not stored: {sid}" for sid in missing[:3]]
+        outcome.notes += verdict.differences[:3]
+
+    def _disordered(self, entries: list[dict[str, Any]]) -> int:
+        """Messages of a chat that were taken after a later one."""
+        last: dict[str, str] = {}
+        wrong = 0
+        for entry in entries:
+            if not entry["text"].startswith("chat ") or entry["outcome"].startswith("ESME_"):
+                continue
+            wrong += entry["text"] < last.get(entry["destination"], "")
+            last[entry["destination"]] = entry["text"]
+        return wrong
+
+    def _pause(self, entries: list[dict[str, Any]]) -> float:
+        """Seconds in which nothing was carried, from the fault on."""
+        times = sorted(entry["time"] for entry in entries)
+        pauses = [
+            after - before
+            for before, after in pairwise(times)
+            if after > self.fault_at and before < self.fault_at + BEGINS_S
+        ]
+        return max(pauses, default=0.0)
+
+    def _opted_out(self, entries: list[dict[str, Any]]) -> int:
+        """Messages that left after the answer to their recipient's STOP."""
+        stopped = {
+            one.source.lstrip("+"): one.answered
+            for one in self.smsc.ledger.inbound
+            if one.text == "STOP" and one.answered is not None
+        }
+        return sum(
+            entry["text"].startswith("leaver")
+            and entry["time"] > stopped.get(entry["destination"], float("inf"))
+            for entry in entries
+        )
+
+    def _bad_callbacks(self, outcome: Outcome, statuses: dict[str, int]) -> int:
+        bad = 0
+        for sid in self.sids:
+            told = list(dict.fromkeys(self.receiver.statuses[sid]))
+            final = Status(statuses[sid]).shown if sid in statuses else GONE
+            wanted = ["sent", "delivered"] if final == "delivered" else [final]
+            if sid not in self.begun_queued and final == "delivered":
+                wanted.insert(0, "queued")
+            if told == wanted or (final != "delivered" and told[-1:] == wanted):
+                continue
+            bad += 1
+            if bad <= 3:
+                outcome.notes.append(f"{sid} is {final}, its callbacks: {told}")
+        return bad
+
+    def _bad_inbound(self, outcome: Outcome, bodies: list[str]) -> int:
+        times: defaultdict[str, int] = defaultdict(int)
+        for body in bodies:
+            times[body] += 1
+        bad = [f"mo {n}" for n in range(WRITERS) if times[f"mo {n}"] != 1]
+        outcome.notes += [f"{one!r} is there {times[one]} times" for one in bad[:3]]
+        return len(bad)
