@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 
-from gateway.carriers.results import receipt_result, submit_result
+from gateway.carriers.results import TIMEOUT, receipt_result, submit_result
 from gateway.dispatch.message import Direction, Flag, Status
 from gateway.dispatch.recover import id_at
 from gateway.settings import Settings
@@ -55,6 +55,7 @@ class Verdict:
     lost: int = 0  # we say it went out, the carrier never saw it
     doubled: int = 0  # a segment taken twice, and not marked a possible duplicate
     marked_duplicates: int = 0  # … and marked (design §3.3)
+    in_doubt: int = 0  # failed when its answer was lost, and the carrier had taken it
     foreign: int = 0  # the carrier saw what we know nothing of
 
     @property
@@ -73,7 +74,7 @@ class Verdict:
         lines += [
             "",
             f"lost {self.lost}, doubled {self.doubled}, marked possible duplicates"
-            f" {self.marked_duplicates}, foreign {self.foreign},"
+            f" {self.marked_duplicates}, failed in doubt {self.in_doubt}, foreign {self.foreign},"
             f" differing {len(self.differences)}",
             *self.differences[:SHOWN_DIFFERENCES],
         ]
@@ -144,7 +145,9 @@ def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) 
             ours = NOTHING  # stopped here: opted out, expired, no sender
         verdict.ours[ours] += 1
         verdict.theirs[theirs] += 1
-        if ours != theirs:
+        if ours != theirs and _in_doubt(row, status):
+            verdict.in_doubt += 1
+        elif ours != theirs:
             verdict.lost += theirs == NOTHING
             verdict.differences.append(
                 f"{row['id'].hex} to {row['recipient']}: gateway {ours}, carrier {theirs}"
@@ -165,6 +168,15 @@ def _our_state(status: Status) -> str:
     if status is Status.SENDING:
         return UNDER_WAY
     return status.shown
+
+
+def _in_doubt(row: Mapping[str, Any] | Any, status: Status) -> bool:
+    """Whether it ended as failed after an answer was lost: nobody could know what the carrier did,
+    and it was not to be sent again (given up, opted out or expired meanwhile).
+    """
+    if status is not Status.FAILED:
+        return False
+    return bool(row["flags"] & Flag.POSSIBLE_DUPLICATE) or row["error_code"] == TIMEOUT
 
 
 def their_state(group: list[Submit]) -> str:

@@ -147,10 +147,11 @@ class GatewayProcess:
         ready = asyncio.create_task(self.ready(patience_s))
         ended = asyncio.create_task(self.ended())
         await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
-        for task in (ready, ended):
-            task.cancel()
-        if ready.done() and not ready.cancelled():
-            ready.result()
+        if not ready.done():
+            ready.cancel()
+            raise RuntimeError(f"the gateway ended at its start, with {ended.result()}")
+        ended.cancel()
+        ready.result()
 
     async def ready(self, patience_s: float = WAIT_S) -> None:
         await until_answers(f"{self.base_url}/readyz", seconds=patience_s)

@@ -159,7 +159,9 @@ class Aimd:
             return
         # A pause is not a slow carrier: what came before it says nothing of the last second.
         self._took = self._count / elapsed if elapsed < 2 * _MEASURE_S else 0.0
-        self.best = max(self.best, self._took)
+        # All that was counted came within the measure, whatever pause followed: also of traffic
+        # that stalled in its first second.
+        self.best = max(self.best, self._count / _MEASURE_S)
         self._count = 0
         self._since = now
 

@@ -30,6 +30,7 @@ from smpp.vocabulary import ESME_RTHROTTLED, status_name
 
 log = logging.getLogger(__name__)
 
+HEADER_OCTETS = 16
 MOST_ID = 255  # characters of a carrier's message id that are kept; the standard has 64
 
 M = TypeVar("M", bound=Outgoing)
@@ -338,11 +339,13 @@ class Connector(Generic[M]):
         self._outcomes.delivered(self.carrier_id, connection, delivery, bind.answer)
 
     def malformed(self, bind: Bind, data: bytes, reason: str) -> None:
+        shown = data[:HEADER_OCTETS] if self._mask else data[:256]  # a text may stand behind it
         log.warning(
-            "malformed PDU on %s: %s: %s",
+            "malformed PDU on %s: %s: %d octets, %s",
             bind.name,
             reason,
-            data[:256].hex(),
+            len(data),
+            shown.hex(),
             extra={"bind": bind.name},
         )
 

@@ -383,7 +383,9 @@ class Submitter:
                 if policy == "give_up" or message.unanswered >= MOST_UNANSWERED:
                     self._fail(message, TIMEOUT)
                     return
-                log.info("no answer for %s: it is sent again", message.sid)
+                log.info(
+                    "no answer for %s: it is sent again", message.sid, extra={"sid": message.sid}
+                )
                 advance(message, AnswerLost(), wall)
                 self._writer.mark(message)
             waits_alone = (

@@ -13,7 +13,7 @@ from gateway.reconcile import Submit, compare, read_ledger, their_state
 next_id = id_source(lambda: 1_700_000_000.0, Random(1).getrandbits)
 
 
-def row(status: Status, reference: int = 1, flags: int = 0) -> dict[str, Any]:
+def row(status: Status, reference: int = 1, flags: int = 0, error_code: int = 0) -> dict[str, Any]:
     return {
         "id": next_id(),
         "status": status,
@@ -21,6 +21,7 @@ def row(status: Status, reference: int = 1, flags: int = 0) -> dict[str, Any]:
         "recipient": "+441632960675",
         "reference": reference,
         "flags": flags,
+        "error_code": error_code,
     }
 
 
@@ -69,6 +70,25 @@ def test_each_difference_is_found() -> None:
     assert compare([row(Status.DELIVERED)], twice).doubled == 1
     marked = compare([row(Status.DELIVERED, flags=Flag.POSSIBLE_DUPLICATE)], twice)
     assert (marked.doubled, marked.marked_duplicates, marked.clean) == (0, 1, True)
+
+
+def test_what_was_stopped_before_it_left_agrees_with_a_carrier_that_saw_nothing() -> None:
+    verdict = compare([row(Status.FAILED, error_code=21610)], [])
+    assert verdict.clean
+    assert verdict.ours == {"not submitted": 1}
+
+
+@pytest.mark.parametrize(
+    ("flags", "error_code", "in_doubt"),
+    [(Flag.POSSIBLE_DUPLICATE, 21610, 1), (0, 30410, 1), (0, 30008, 0)],
+)
+def test_a_failure_in_doubt_is_no_difference_and_is_counted(
+    flags: int, error_code: int, in_doubt: int
+) -> None:
+    """Its answer was lost, and it was not to be sent again: the carrier may have had it."""
+    verdict = compare([row(Status.FAILED, 1, flags, error_code)], [submit("DELIVRD")])
+    assert verdict.in_doubt == in_doubt
+    assert verdict.clean is bool(in_doubt)
 
 
 def test_the_simulators_lines_are_read() -> None:

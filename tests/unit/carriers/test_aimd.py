@@ -191,3 +191,22 @@ def test_after_a_pause_former_answers_say_nothing() -> None:
     assert spread.wide
     spread.answered(True, 2 * SPREAD_S + 0.01)
     assert not spread.wide
+
+
+def test_a_stall_in_the_first_second_of_traffic_does_not_hide_what_the_carrier_took() -> None:
+    """It climbs towards that, not from nothing towards one a second."""
+    aimd = Aimd(None, 0.0)
+    now = busy(aimd, 200, 0.5, start=100.0)  # after a long idle time
+    assert aimd.congested("no answer in time", now, now + 3.0)
+    assert aimd.best == 100.0
+    climbed(aimd, now + 3.0, CLIMB_S / 2)
+    assert aimd.rate is not None
+    assert aimd.rate > 40.0
+
+
+def test_a_pause_alone_is_no_measure() -> None:
+    aimd = Aimd(None, 0.0)
+    now = busy(aimd, 3, 1.0, start=0.0)
+    aimd.tick(now + 10.0)
+    assert aimd.congested("no answer in time", now, now + 10.0)
+    assert aimd.best == 3.0
