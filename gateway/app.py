@@ -74,7 +74,11 @@ log = logging.getLogger(__name__)
 BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
 CONVERSATION_WAIT_S = 5.0  # for the webhooks of conversations (twilio-api §10)
 UNSAFE_DATABASE = 99003  # an alert of ours
-DRAIN_S = 5.0  # a stop waits so long for the carriers' answers
+# A stop takes ten seconds at most (docs/reliability.md): so long for requests under way, then for
+# the carriers' answers, then for connections of the database that are busy.
+HTTP_DRAIN_S = 2.0
+DRAIN_S = 4.0
+POOL_CLOSES_S = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -130,7 +134,7 @@ class Gateway:
                 stack.push_async_callback(embedded.stop)
             unsafe = await _prepare_database(url, self.settings.allow_unsafe)
             pool = await open_pool(url)
-            stack.push_async_callback(pool.close)
+            stack.push_async_callback(_close, pool)
             await self._ensure_account(pool)
             pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
             self._warn_of(unsafe, pipeline.alerts)
@@ -257,7 +261,7 @@ class Gateway:
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                timeout_graceful_shutdown=int(DRAIN_S),
+                timeout_graceful_shutdown=int(HTTP_DRAIN_S),
             )
         )
         listeners = await self._stand_in(server)
@@ -559,6 +563,15 @@ def _listen(host: str, port: int) -> socket.socket:
     # Without it an answer of two writes waits 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+async def _close(pool: Pool) -> None:
+    """A connection whose server does not answer keeps nobody."""
+    try:
+        async with asyncio.timeout(POOL_CLOSES_S):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

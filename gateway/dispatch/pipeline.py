@@ -63,6 +63,7 @@ from storage.pool import (
 log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
+GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
@@ -234,18 +235,27 @@ class Pipeline:
             raise RuntimeError(f"the stage {task.get_name()!r} ended")
 
     async def stop(self, drain_s: float) -> None:
-        """Take nothing new, wait for answers under way, write everything, close."""
+        """Take nothing new, wait for answers under way, write everything, close.
+
+        In `drain_s` seconds all in all, and a little for the last goodbyes.
+        """
         for task in self._tasks:
             if task.done():  # a stage failed: what it owed, nobody will do any more
                 drain_s = 0.0
+        now = asyncio.get_running_loop().time
+        until = now() + drain_s
         try:
-            async with asyncio.timeout(drain_s):
+            async with asyncio.timeout_at(until):
                 await self.acceptor.close()
         except TimeoutError:
             log.error("stopping with %d sends not answered", self.acceptor.backlog)
-        await self.fleet.close(drain_s)
         try:
-            async with asyncio.timeout(drain_s):
+            async with asyncio.timeout_at(until + GOODBYE_S):  # a deaf carrier answers no unbind
+                await self.fleet.close(max(0.0, until - now()))
+        except TimeoutError:
+            log.warning("stopping with a carrier that does not answer to unbind")
+        try:
+            async with asyncio.timeout_at(max(until, now() + GOODBYE_S)):
                 await self.writer.drained()
         except TimeoutError:
             log.error(
