@@ -127,6 +127,17 @@ UPDATE messages AS m
 RETURNING m.id
 """
 
+# In the order of a sender's queue, by the index that is made for it.
+WAITING = """
+SELECT * FROM messages WHERE waiting = $1 AND sender_id = $2 AND status = $3
+ ORDER BY priority, id LIMIT $4
+"""
+
+OVERDUE = """
+SELECT * FROM messages WHERE waiting IS NOT NULL AND expires_at <= $1 AND status = $2
+ ORDER BY expires_at LIMIT $3
+"""
+
 DELETE = "DELETE FROM messages WHERE id = ANY($1::uuid[]) AND account_id = coalesce($2, account_id)"
 
 BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
@@ -224,6 +235,20 @@ async def assign(connection: Connection, columns: Sequence[Sequence[Any]]) -> se
     ids = columns[0]
     rows = await connection.fetch(ASSIGN, *columns, min(ids), max(ids))
     return {row["id"] for row in rows}
+
+
+async def waiting(
+    connection: Connection, shard: int, sender_id: int, queued_status: int, most: int
+) -> list[asyncpg.Record]:
+    """The first `most` of a sender's queue, whoever holds them in memory."""
+    return await connection.fetch(WAITING, shard, sender_id, queued_status, most)
+
+
+async def overdue(
+    connection: Connection, now: datetime, queued_status: int, most: int
+) -> list[asyncpg.Record]:
+    """Queued messages whose validity has ended, the oldest end first."""
+    return await connection.fetch(OVERDUE, now, queued_status, most)
 
 
 async def delete(connection: Connection, ids: Sequence[Id], account_id: int | None = None) -> bool:

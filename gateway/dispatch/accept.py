@@ -252,6 +252,8 @@ class Acceptor:
             if len(drafts) > BATCH:
                 await asyncio.sleep(0)  # a bulk unit must not hold up everything else
         claimed: list[Message] = []
+        for message in messages:  # whoever reads their rows must find that they are held
+            self._remember(message)
         try:
             keys = [unit.key for unit in units if unit.key is not None]
             links = self._links(drafts)
@@ -326,7 +328,6 @@ class Acceptor:
         self.accepted += len(messages)
         for message in messages:
             message.committed = message.status
-            self._remember(message)
         self._answer(units, None)
         ours = set(claimed)
         self._submitter.wait(

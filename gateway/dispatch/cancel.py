@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import from_row, seconds
+from gateway.dispatch.spill import Spill
 from gateway.dispatch.states import Canceled, advance
 from gateway.pacing.pacer import Pacer
 from storage import message_changes
@@ -29,6 +30,7 @@ class Canceler:
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
+        spill: Spill,
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
         unscheduled: Callable[[int, Id], None],
@@ -39,6 +41,7 @@ class Canceler:
         self._live = live
         self._pacer = pacer
         self._assigner = assigner
+        self._spill = spill
         self._released = released
         self._never_submitted = never_submitted
         self._unscheduled = unscheduled
@@ -64,6 +67,8 @@ class Canceler:
 
     def _follow(self, row: Row) -> None:
         message = self._live.get(row["id"])
+        if message is None or message.spilled:
+            self._spill.canceled(row)
         if message is None:
             message = self._live[row["id"]] = from_row(row)
         else:
@@ -73,7 +78,7 @@ class Canceler:
                 self._assigner.withdraw(message)
             # Whoever has it in hand just now finds it final, or its row taken.
             advance(message, Canceled(), self._clock.wall())
-            message.content = None
+            message.content, message.spilled = None, False
             message.queued_at = seconds(row["queued_at"])
             message.done_at = seconds(row["done_at"])
             message.committed = Status.CANCELED

@@ -23,6 +23,11 @@ from gateway.routing.question import QUEUES_FULL, Choice
 from gateway.routing.standing import Standing, expected_wait
 
 AHEAD_S = 2.0  # of work that a sender is assigned ahead
+# Beyond these a queue is *deep*: its messages go to their senders' queues, which keep in memory
+# only what they need, and so do new ones until a sender has little to do again.
+DEEP = 2_000  # messages of one queue
+DEEP_IN_ALL = 20_000  # … of all together, for those of some length
+DEEP_AT_LEAST = 50
 
 Place = tuple[int, str, str | None]  # service, country, area code
 
@@ -49,6 +54,7 @@ class Lobby:
         self._segments: Counter[Place] = Counter()
         self._expiry: ExpiryWheel[Message] = ExpiryWheel()
         self._places: dict[int, Place] = {}  # by id() of the message
+        self._deep: set[Place] = set()
         self._turn = 0
         self._left: Counter[Place] = Counter()
 
@@ -69,7 +75,13 @@ class Lobby:
         """Whether a new message waits here rather than at the sender that is best now."""
         if draft.its_turn:
             return False
-        return _place(draft) in self._queues or self._wait(sender, draft) > AHEAD_S
+        place = _place(draft)
+        if place in self._queues:
+            return True
+        if self._wait(sender, draft) <= AHEAD_S:
+            self._deep.discard(place)
+            return False
+        return place not in self._deep
 
     def full(self, draft: Draft, sender: Sender, alike: int) -> bool:
         """Whether `alike` senders such as this one could not hold what waits here (§6.4)."""
@@ -81,7 +93,10 @@ class Lobby:
     def hold(self, draft: Draft) -> None:
         """`draft` is committed without a sender; its message's `expires_at` is set."""
         message, place = draft.message, _place(draft)
-        self._queues.setdefault(place, deque()).append(draft)
+        queue = self._queues.setdefault(place, deque())
+        queue.append(draft)
+        if len(queue) >= (DEEP if len(self) < DEEP_IN_ALL else DEEP_AT_LEAST):
+            self._deep.add(place)
         self._segments[place] += message.segments
         self._places[id(message)] = place
         self._expiry.add(message)
@@ -110,7 +125,7 @@ class Lobby:
                 choice = choose(draft)
                 sender_id = 0
                 if choice.sender is not None:
-                    if self._wait(choice.sender, draft) > AHEAD_S:
+                    if place not in self._deep and self._wait(choice.sender, draft) > AHEAD_S:
                         break
                     sender_id = choice.sender.id
                     self._standing.assigned(sender_id, message.segments, now)

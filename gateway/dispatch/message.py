@@ -129,6 +129,7 @@ class Message:
         "sender_id",
         "sent_at",
         "service_id",
+        "spilled",
         "status",
         "submitted_body",
         "tlvs",
@@ -189,6 +190,7 @@ class Message:
         self.carrier_tlvs = b""  # of answers and receipts, as they came
         self.callbacks_done = 0
         self.handling = 0  # what an inbound one still leads to (gateway.inbound.handling)
+        self.spilled = False  # it waits in its row, and is in no queue
         self.calling = False  # a status callback is under way or planned
 
     def unassign(self) -> None:

@@ -30,9 +30,11 @@ from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.protection import DAY_S
 from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
+from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import Router
 from gateway.dispatch.schedule import Scheduler
+from gateway.dispatch.spill import Spill
 from gateway.dispatch.submit import MOST_TALLIED, Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
@@ -154,10 +156,24 @@ class Pipeline:
             admission,
             self.submitter,
             self.assigner,
-            self._accepted,
+            self._arrived,
             self._remember,
             clock.monotonic,
         )
+        self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
+        self.spill = Spill(
+            url,
+            self.pacer,
+            self.receipts.live,
+            self.directory,
+            self.router,
+            self._requeue,
+            self.writer,
+            clock,
+            self.mappings.unused,
+            self.submitter.resume,
+        )
+        self.submitter.leave_to(self.spill)
         self.scheduler = Scheduler(
             url, clock, self.assigner, self.writer, self.receipts.live, self.directory
         )
@@ -167,6 +183,7 @@ class Pipeline:
             self.receipts.live,
             self.pacer,
             self.assigner,
+            self.spill,
             self._released,
             self.mappings.unused,
             self.scheduler.canceled,
@@ -196,10 +213,10 @@ class Pipeline:
         reading = await open_connection(self._url)
         try:
             recovered = await Recovery(
-                self.directory,
                 self.router,
                 self.submitter,
-                self.assigner,
+                self.spill,
+                self._requeue,
                 self.writer,
                 self.receipts,
                 self.clock,
@@ -216,6 +233,7 @@ class Pipeline:
         self._start_task("journal", self.journal.run())
         self._start_task("receipts", self.receipts.run())
         self._start_task("submitter", self.submitter.run())
+        self._start_task("spill", self.spill.run())
         self._start_task("acceptor", self.acceptor.run())
         self._start_task("assigner", self.assigner.run())
         self._start_task("scheduler", self.scheduler.run())
@@ -313,6 +331,7 @@ class Pipeline:
         if not left:
             return
         self.mappings.sweep_soon()
+        self.spill.left_pool(left)
         for message in list(self.receipts.live.values()):
             if (
                 message.status is not Status.QUEUED
@@ -377,6 +396,7 @@ class Pipeline:
         for message in messages:
             message.committed = message.status
             self._remember(message)
+            self.accepted_by.add(message.service_id or 0)
         self.submitter.wait(one for one in messages if one.status is Status.QUEUED)
         for message in messages:
             self._accepted(message)
@@ -393,6 +413,10 @@ class Pipeline:
             self.in_conversation(message)
         if message.callback_url is not None:
             self.owe_callbacks(message)
+
+    def _arrived(self, message: Message) -> None:
+        self.accepted_by.add(message.service_id or 0)
+        self._accepted(message)
 
     def _accepted(self, message: Message) -> None:
         self._committed(message)
@@ -426,7 +450,6 @@ class Pipeline:
         self.assigner.stir()
 
     def _remember(self, message: Message) -> None:
-        self.accepted_by.add(message.service_id or 0)
         self.receipts.live[message.id] = message
 
     def _profile(self, carrier_id: int) -> Profile | None:

@@ -15,17 +15,15 @@ from typing import Any
 
 from gateway.carriers.results import TIMEOUT
 from gateway.clock import Clock
-from gateway.dispatch.assign import Assigner
-from gateway.dispatch.directory import Directory
-from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.receipts import Receipts
+from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.route import Router
 from gateway.dispatch.rows import from_row
-from gateway.dispatch.states import AnswerLost, Refused, Submitted, advance
+from gateway.dispatch.spill import Spill
+from gateway.dispatch.states import AnswerLost, Submitted, advance
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
-from gateway.routing.destination import parse_destination
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id, id_from_bytes
@@ -36,8 +34,6 @@ log = logging.getLogger(__name__)
 PAGE = 5_000
 NOTHING = id_from_bytes(bytes(16))
 RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
-SENDER_GONE = 21711
-INVALID_DESTINATION = 21211
 
 
 @dataclass(slots=True)
@@ -54,20 +50,20 @@ class Recovery:
 
     def __init__(
         self,
-        directory: Directory,
         router: Router,
         submitter: Submitter,
-        assigner: Assigner,
+        spill: Spill,
+        requeue: Requeue,
         writer: Writer,
         receipts: Receipts,
         clock: Clock,
         owe_callbacks: Callable[[Message], None],
         ambiguous_policy: Mapping[int, str],
     ) -> None:
-        self._directory = directory
         self._router = router
         self._submitter = submitter
-        self._assigner = assigner
+        self._spill = spill
+        self._requeue = requeue
         self._writer = writer
         self._receipts = receipts
         self._clock = clock
@@ -103,6 +99,9 @@ class Recovery:
         return recovered
 
     async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
+        kept = [row for row in rows if not self._spill.leaves(row)]
+        recovered.waiting += len(rows) - len(kept)
+        rows = kept
         messages = [from_row(row) for row in rows]
         by_id = {message.id: message for message in messages}
         long = [message.id for message in messages if message.segments > 1]
@@ -132,9 +131,6 @@ class Recovery:
     def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
         """Whether the message goes (again) from its sender's queue; one that can't fails here."""
         wall = self._clock.wall()
-        destination = parse_destination(message.recipient)
-        if destination is None:  # accepted once, by rules that have changed
-            return self._fail(message, INVALID_DESTINATION)
         if message.status is Status.SENDING:
             if message.answered == message.all_segments:
                 advance(message, Submitted(), wall)
@@ -142,31 +138,12 @@ class Recovery:
                 return False
             recovered.ambiguous += 1
             if self._ambiguous_policy.get(message.carrier_id) == "give_up":
-                return self._fail(message, TIMEOUT)
+                return self._requeue.fail(message, TIMEOUT)
             advance(message, AnswerLost(), wall)
             self._writer.mark(message)
         else:
             recovered.waiting += 1
-        if message.sender_id and self._router.retake(message, destination):
-            return True
-        draft = Draft.again(message, destination, self._directory, body)
-        draft.weighed = True
-        gone = message.service_id is None and draft.sender is None
-        if gone or message.status is Status.SENDING:
-            return self._fail(message, SENDER_GONE)
-        if message.status is Status.ACCEPTED and (
-            message.service_id is not None or self._router.awaits(draft)
-        ):
-            self._router.prepare(draft)
-            self._assigner.hold((draft,))
-        else:  # its number left the pool while it waited: choose again (messaging-services §0.2)
-            self._assigner.admit((draft,))
-        return False
-
-    def _fail(self, message: Message, code: int) -> bool:
-        advance(message, Refused(code), self._clock.wall())
-        self._writer.mark(message)
-        return False
+        return self._requeue.belongs(message, body)
 
 
 class OwedSweep:

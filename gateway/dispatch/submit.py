@@ -16,6 +16,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.results import TIMEOUT, submit_result
@@ -49,6 +50,27 @@ MOST_TALLIED = 10_000  # senders whose segments are counted
 HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
 
 
+class Overflow(Protocol):
+    """Queues beyond what memory holds."""
+
+    def holds(self, sender_id: int) -> bool: ...
+    def takes(self, message: Message) -> bool: ...
+    def released(self, sender_id: int) -> None: ...
+
+
+class _NoOverflow:
+    """Memory holds everything."""
+
+    def holds(self, sender_id: int) -> bool:
+        return False
+
+    def takes(self, message: Message) -> bool:
+        return False
+
+    def released(self, sender_id: int) -> None:
+        pass
+
+
 class Submitter:
     """Owns what waits and what is in flight."""
 
@@ -75,6 +97,7 @@ class Submitter:
         self._receipts = receipts
         self._clock = clock
         self._connectors: Mapping[int, Connector[Message]] = {}
+        self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
         self.in_flight = 0
@@ -85,6 +108,10 @@ class Submitter:
         """Seconds from the acceptance (or SendAt) to the carrier."""
         self.segments_sent: Tally[int] = Tally(MOST_TALLIED)
         """By sender, of those that sent last."""
+
+    def leave_to(self, spill: Overflow) -> None:
+        """Who takes the messages that memory has no room for."""
+        self._spill = spill
 
     def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
         """The carriers that messages may go to."""
@@ -109,7 +136,11 @@ class Submitter:
                 continue
             sender_id = message.sender_id
             message.expires_at = now + (message.valid_until - wall)
-            if sender_id in passed_over or not self._pacer.admit(message, now, self._room):
+            if (
+                sender_id in passed_over
+                or self._spill.holds(sender_id)
+                or not self._pacer.admit(message, now, self._room)
+            ):
                 passed_over.add(sender_id)
                 continue
             self._reserve(message)
@@ -124,7 +155,11 @@ class Submitter:
             self._pacer.withdraw(message)
 
     def wait(self, messages: Iterable[Message]) -> None:
-        """These are committed and wait for their turn."""
+        """These are committed and wait for their turn, in memory or in their rows."""
+        self.resume(one for one in messages if not self._spill.takes(one))
+
+    def resume(self, messages: Iterable[Message]) -> None:
+        """These wait for their turn in memory."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         for message in messages:
             message.expires_at = now + (message.valid_until - wall)
@@ -246,6 +281,7 @@ class Submitter:
                 continue
             self._reserve(message)
             released.append(message)
+            self._spill.released(message.sender_id)
         return released
 
     async def _claim(self, connection: Connection, released: list[Message]) -> list[Message]:

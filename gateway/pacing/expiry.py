@@ -28,12 +28,16 @@ def _second(item: Queued) -> int:
 class ExpiryWheel(Generic[Q]):
     """The messages that wait. Its times are those of `expires_at`."""
 
-    __slots__ = ("_seconds", "_waiting")
+    __slots__ = ("_count", "_seconds", "_waiting")
 
     def __init__(self) -> None:
         # By id() of the message. An emptied second stays as None: so it is in the heap once.
         self._waiting: dict[int, dict[int, Q] | None] = {}
         self._seconds: list[int] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, item: Q) -> None:
         """`item` waits from now on."""
@@ -44,6 +48,7 @@ class ExpiryWheel(Generic[Q]):
                 heappush(self._seconds, second)
             waiting = self._waiting[second] = {}
         waiting[id(item)] = item
+        self._count += 1
 
     def take(self, item: Queued) -> Q | None:
         """`item` waits no more; None if it did not."""
@@ -52,6 +57,8 @@ class ExpiryWheel(Generic[Q]):
         if waiting is None:
             return None
         found = waiting.pop(id(item), None)
+        if found is not None:
+            self._count -= 1
         if not waiting:
             self._waiting[second] = None
         return found
@@ -61,6 +68,7 @@ class ExpiryWheel(Generic[Q]):
         while self._seconds and self._seconds[0] <= now:
             waiting = self._waiting.pop(heappop(self._seconds))
             if waiting is not None:
+                self._count -= len(waiting)
                 yield from waiting.values()
 
     def next_time(self) -> float:

@@ -130,6 +130,10 @@ class Pacer(Generic[Q]):
         self._more = False  # something may go as soon as anyone asks
         self._turn = 0
 
+    def __len__(self) -> int:
+        """Messages that wait, of all senders."""
+        return len(self._expiry)
+
     # In.
 
     def enqueue(self, sender_id: int, item: Q, now: float) -> None:

@@ -1,0 +1,248 @@
+"""Queues that are longer than memory should hold wait in their rows (design §4).
+
+Above a mark, a sender's queue keeps its first messages only; of the rest there is a count. When it
+has shrunk, the next of them are read from the rows, in order, ahead of need. While anything of a
+sender waits in rows only, nothing new passes it: it is counted behind.
+
+Rows are selected by state, never by *greater than the last id*: ids are not in the order of their
+commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.content.encoding import encode, whole
+from gateway.dispatch.directory import Directory
+from gateway.dispatch.draft import Draft
+from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.requeue import Requeue
+from gateway.dispatch.route import Router
+from gateway.dispatch.rows import SHARD, from_row
+from gateway.dispatch.states import Refused, advance
+from gateway.dispatch.writer import Writer
+from gateway.pacing.pacer import BATCH, Pacer
+from storage import messages as message_rows
+from storage.ids import Id
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+
+log = logging.getLogger(__name__)
+
+HIGH: Final = 2_000  # segments of one sender in memory
+LOW: Final = 1_000  # at which more are read
+PAGE: Final = 1_000  # messages read at once
+MEMORY: Final = 150_000  # messages of all senders; about 2 KB each
+LEAST: Final = 50  # segments that a sender has in memory however many senders there are
+HEAL_S: Final = 1.0  # a lost wake-up costs this much; and how late an expiry is seen
+RETRY_S: Final = 0.5
+EXPIRED: Final = 30036
+SETTLING_S: Final = 5.0  # in which a reply that another stage stored has come to its queue
+
+
+class _Rest:
+    """What waits in rows only, of one sender."""
+
+    __slots__ = ("added", "count", "left")
+
+    def __init__(self) -> None:
+        self.count = 0  # messages; more than there are, where another process took some
+        self.added = 0  # so far: a page that was read before the last came cannot be the last
+        self.left: set[int] = set()  # services that the sender has left
+
+
+class Spill:
+    """Owns what waits in rows only."""
+
+    def __init__(
+        self,
+        url: str,
+        pacer: Pacer[Message],
+        live: MutableMapping[Id, Message],
+        directory: Directory,
+        router: Router,
+        requeue: Requeue,
+        writer: Writer,
+        clock: Clock,
+        never_submitted: Callable[[Message], None],
+        resume: Callable[[Iterable[Message]], None],
+    ) -> None:
+        self._url = url
+        self._pacer = pacer
+        self._live = live
+        self._directory = directory
+        self._router = router
+        self._requeue = requeue
+        self._writer = writer
+        self._clock = clock
+        self._never_submitted = never_submitted
+        self._resume = resume
+        self._rests: dict[int, _Rest] = {}  # by sender
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Messages that wait in rows only."""
+        return sum(rest.count for rest in self._rests.values())
+
+    def holds(self, sender_id: int) -> bool:
+        """Whether something of this sender waits in rows only."""
+        return bool(self._rests) and sender_id in self._rests
+
+    # In -----------------------------------------------------------------------------------
+
+    def takes(self, message: Message) -> bool:
+        """Leave a committed message to its row, if memory holds enough of its sender's queue.
+
+        The caller then forgets it.
+        """
+        if not message.waiting:  # claimed once: its row does not say that it waits
+            return False
+        sender_id = message.sender_id
+        rest = self._rests.get(sender_id)
+        if rest is None:
+            held = self._pacer.waiting(sender_id)
+            if held < LEAST or (held < HIGH and len(self._pacer) < MEMORY):
+                return False
+            rest = self._rests[sender_id] = _Rest()
+        rest.count += 1
+        rest.added += 1
+        message.spilled = True
+        message.content = None
+        return True
+
+    def leaves(self, row: Row) -> bool:
+        """After a restart: leave a row where it is; nothing of it is needed but its segments."""
+        rest = self._rests.get(row["sender_id"] or 0)
+        if rest is None or row["status"] != Status.QUEUED or row["callback_url"] is not None:
+            return False
+        rest.count += 1
+        rest.added += 1
+        self._router.standing.assigned(row["sender_id"], row["segments"], self._clock.wall())
+        return True
+
+    # Out ----------------------------------------------------------------------------------
+
+    def released(self, sender_id: int) -> None:
+        """Something of this sender has left its queue."""
+        if self._rests and sender_id in self._rests and self._pacer.waiting(sender_id) < LOW:
+            self._wake.set()
+
+    def canceled(self, row: Row) -> None:
+        """A row was canceled that memory does not hold."""
+        rest = self._rests.get(row["sender_id"] or 0)
+        if rest is not None and rest.count:
+            rest.count -= 1
+            self._router.standing.settled(row["sender_id"], row["segments"])
+
+    def left_pool(self, service_of: Mapping[int, int]) -> None:
+        """These senders left these services: what waits for them there is chosen anew."""
+        for sender_id, service_id in service_of.items():
+            rest = self._rests.get(sender_id)
+            if rest is not None:
+                rest.left.add(service_id)
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        try:
+            while True:
+                await self._sleep()
+                try:
+                    connection = await own.get()
+                    for sender_id in list(self._rests):
+                        if self._pacer.waiting(sender_id) < LOW:
+                            await self._page_in(connection, sender_id)
+                    await self._expire(connection)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; what waits in rows goes on waiting", error)
+                    own.drop()
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            own.drop()
+
+    async def _sleep(self) -> None:
+        if not self._rests:
+            self._wake.clear()
+        try:
+            async with asyncio.timeout(HEAL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _page_in(self, connection: Connection, sender_id: int) -> None:
+        """Read on, behind what memory holds."""
+        rest = self._rests[sender_id]
+        added = rest.added
+        # What memory holds is among the rows: it waits, or is being claimed just now.
+        most = PAGE + self._pacer.waiting(sender_id) + BATCH
+        rows = await message_rows.waiting(connection, SHARD, sender_id, Status.QUEUED, most)
+        ready, whole_rest = [], len(rows) < most
+        for row in rows:
+            message = self._live.get(row["id"])
+            if message is not None and not message.spilled:
+                continue
+            if message is None and self._settling(row):
+                whole_rest = False
+                break  # what comes behind it must not pass it
+            rest.count = max(0, rest.count - 1)
+            message = self._taken_up(row, message, rest)
+            if message is not None:
+                ready.append(message)
+        if whole_rest and rest.added == added:
+            del self._rests[sender_id]
+        self._resume(ready)
+        self._wake.set()  # a short page, or a sender that left its pool: look again
+
+    def _settling(self, row: Row) -> bool:
+        """Whether another stage has just stored it, and will bring it to its queue itself."""
+        return (
+            row["direction"] != Direction.OUTBOUND_API
+            and self._clock.wall() - from_row(row).created_at < SETTLING_S
+        )
+
+    def _taken_up(self, row: Row, message: Message | None, rest: _Rest) -> Message | None:
+        """In memory again; None where it does not go back to this queue."""
+        if message is None:
+            message = self._live[row["id"]] = from_row(row)
+        else:
+            message.spilled = False
+            message.content = (whole if message.as_mms else encode)(row["body"])
+        # It was counted when its sender was chosen, and is counted anew now.
+        self._router.standing.settled(message.sender_id, message.segments)
+        if message.service_id in rest.left:
+            destination = self._requeue.destination(message)
+            if destination is not None:
+                draft = Draft.again(message, destination, self._directory, row["body"])
+                draft.prepared = draft.weighed = True
+                self._requeue.anew(draft)
+            return None
+        return message if self._requeue.belongs(message, row["body"]) else None
+
+    async def _expire(self, connection: Connection) -> None:
+        """Fail what became too old in its row."""
+        if not self._rests:
+            return
+        now = self._clock.wall()
+        rows = await message_rows.overdue(
+            connection, datetime.fromtimestamp(now, UTC), Status.QUEUED, PAGE
+        )
+        for row in rows:
+            rest = self._rests.get(row["sender_id"] or 0)
+            message = self._live.get(row["id"])
+            if rest is None or (message is not None and not message.spilled):
+                continue  # the pacer's, or marked already
+            if message is None:
+                message = self._live[row["id"]] = from_row(row)
+            message.spilled = False
+            message.content = None
+            rest.count = max(0, rest.count - 1)
+            self._never_submitted(message)
+            self._router.release(message)
+            if advance(message, Refused(EXPIRED), now):
+                self._writer.mark(message)

@@ -1,0 +1,182 @@
+"""Queues longer than memory should hold: they wait in rows, and nothing else about them changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from carriers import StartSmsc
+from pools import Pool
+from testing import Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
+
+from gateway.dispatch import lobby, spill
+
+NUMBER, OTHER = "+447700900201", "+447700900202"
+
+
+@pytest.fixture(autouse=True)
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HIGH": 20, "LOW": 10, "LEAST": 5, "PAGE": 15, "HEAL_S": 0.1}.items():
+        monkeypatch.setattr(spill, name, value)
+
+
+class Away:
+    """A gateway whose carrier is not there yet."""
+
+    def __init__(self, start_gateway: Any, start_smsc: StartSmsc, **settings: Any) -> None:
+        self._start_gateway = start_gateway
+        self._start_smsc = start_smsc
+        self._port = free_port()
+        waits = {"first_s": 0.05, "most_s": 0.1}
+        self._settings = {"carriers": (carrier(self._port, refusal_waits=waits),), **settings}
+
+    async def start(self) -> GatewayUnderTest:
+        gateway = await self._start_gateway(self._port, **self._settings)
+        assert isinstance(gateway, GatewayUnderTest)
+        return gateway
+
+    async def come(self) -> Any:
+        return await self._start_smsc(port=self._port)
+
+
+async def send(sdk: Sdk, count: int, **parameters: str) -> list[str]:
+    """One after the other; their SIDs."""
+    client = Client50(sdk, connections=1)
+    await client.send(count, **parameters)
+    assert len(client.sids) == count
+    return client.sids
+
+
+async def pool_of(gateway: GatewayUnderTest, smsc: Any) -> Pool:
+    sdk = await Sdk.provisioned(gateway.base_url)
+    service = await sdk.call(sdk.client.messaging.v1.services.create, "Long queues")
+    return Pool(sdk, smsc, service.sid)
+
+
+def texts(smsc: Any) -> list[str]:
+    return [json.loads(line)["text"] for line in smsc.ledger.lines()]
+
+
+async def test_a_long_queue_leaves_in_order_and_memory_holds_its_head_only(
+    start_gateway: Any, start_smsc: StartSmsc, receiver: Receiver
+) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    sids = await send(sdk, 200, From=sdk.numbers[0], StatusCallback=receiver.url)
+    pipeline = gateway.pipeline
+    assert (len(pipeline.pacer), len(pipeline.spill)) == (20, 180)
+    assert pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 200
+    smsc = await away.come()
+    await receiver.has(sids)
+    assert texts(smsc) == [f"message {n}" for n in range(200)]
+    assert len(pipeline.spill) == len(pipeline.pacer) == 0
+    assert pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
+
+
+async def _id_of(gateway: GatewayUnderTest, address: str) -> int:
+    return int(gateway.pipeline.directory.senders_by_address[address].sender.id)
+
+
+async def test_what_comes_meanwhile_stays_behind_it(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    away = Away(start_gateway, start_smsc, default_rate_per_second=300)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    await send(sdk, 60, From=sdk.numbers[0], Body="early")
+    smsc = await away.come()
+    late = await send(sdk, 60, From=sdk.numbers[0], Body="late")
+    for sid in late:
+        await sdk.reaches(sid, "delivered")
+    assert texts(smsc) == ["early"] * 60 + ["late"] * 60
+
+
+async def test_it_survives_a_restart(start_gateway: Any, start_smsc: StartSmsc) -> None:
+    away = Away(start_gateway, start_smsc)
+    first = await away.start()
+    sdk = await Sdk.provisioned(first.base_url)
+    sids = await send(sdk, 100, From=sdk.numbers[0])
+    await first.stop()
+    second = await away.start()
+    assert (len(second.pipeline.pacer), len(second.pipeline.spill)) == (20, 80)
+    sdk.client.api.base_url = f"{second.base_url}/api"
+    smsc = await away.come()
+    for sid in sids:
+        await sdk.reaches(sid, "delivered")
+    assert texts(smsc) == [f"message {n}" for n in range(100)]
+
+
+async def test_one_of_it_can_be_canceled(start_gateway: Any, start_smsc: StartSmsc) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    sids = await send(sdk, 50, From=sdk.numbers[0])
+    for sid in (sids[0], sids[30], sids[49]):
+        await sdk.call(sdk.client.messages(sid).update, status="canceled")
+    assert gateway.pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 47
+    smsc = await away.come()
+    await sdk.reaches(sids[48], "delivered")
+    assert [(await sdk.fetch(sids[n])).status for n in (0, 30, 49)] == ["canceled"] * 3
+    assert texts(smsc) == [f"message {n}" for n in range(50) if n not in (0, 30, 49)]
+    assert len(gateway.pipeline.spill) == 0
+
+
+async def test_it_expires_in_its_rows(
+    start_gateway: Any, start_smsc: StartSmsc, receiver: Receiver
+) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    form = {"From": sdk.numbers[0], "ValidityPeriod": "1", "StatusCallback": receiver.url}
+    sids = await send(sdk, 60, **form)
+    await until(lambda: all(receiver.statuses[sid][-1:] == ["failed"] for sid in sids))
+    assert {form["ErrorCode"] for form in receiver.forms if "ErrorCode" in form} == {"30036"}
+    assert gateway.pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
+    smsc = await away.come()
+    after = await sdk.send("after it", from_=sdk.numbers[0])
+    await sdk.reaches(after.sid, "delivered")
+    assert texts(smsc) == ["after it"]
+
+
+async def test_it_is_chosen_anew_when_its_number_leaves_the_pool(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    smsc = await start_smsc()  # another, so that the pool has its ledger to read
+    pool = await pool_of(gateway, smsc)
+    sid = await pool.number(NUMBER)
+    sids = await send(pool.sdk, 60, MessagingServiceSid=pool.sid)
+    assert len(gateway.pipeline.spill) == 40
+    await pool.number(OTHER)
+    await pool.sdk.call(pool.service.phone_numbers(sid).delete)
+    there = await away.come()
+    for one in sids:
+        await pool.sdk.reaches(one, "delivered")
+    sources = {json.loads(line)["source"] for line in there.ledger.lines()}
+    assert sources == {OTHER[1:]}
+
+
+async def test_a_deep_lobby_goes_to_the_senders_queues(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits without a sender is bounded, too; the order of a recipient's messages stays."""
+    monkeypatch.setattr(lobby, "DEEP", 10)
+    away = Away(start_gateway, start_smsc, default_rate_per_second=20)
+    gateway = await away.start()
+    smsc = await start_smsc()
+    pool = await pool_of(gateway, smsc)
+    await pool.number(NUMBER)
+    await pool.number(OTHER)
+    recipient = "+447400900300"
+    await send(pool.sdk, 120, MessagingServiceSid=pool.sid, To=recipient)
+    await until(lambda: len(gateway.pipeline.router.lobby) == 0)
+    assert len(gateway.pipeline.spill) + len(gateway.pipeline.pacer) == 120
+    monkeypatch.setattr(gateway.pipeline.router, "_rate_for_all", 10_000.0)
+    gateway.pipeline.router.configuration_changed()
+    there = await away.come()
+    gateway.pipeline.pacer.rates_changed(gateway.pipeline.clock.monotonic())
+    await until(lambda: len(texts(there)) == 120)
+    assert texts(there) == [f"message {n}" for n in range(120)]
