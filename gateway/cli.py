@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import cli_ca, cli_carrier, cli_webhook, inbox
+from gateway import cli_bench, cli_ca, cli_carrier, cli_webhook, inbox
 from gateway.app import Gateway
 from gateway.collector import tune_collector
 from gateway.observe.logs import set_up_logging
@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     inbox_parser = commands.add_parser("inbox", help="an app's server to try things with")
     inbox.arguments(inbox_parser)
     inbox_parser.set_defaults(run=inbox.run)
+
+    bench = commands.add_parser("bench", help="load on a gateway, and what came of it")
+    cli_bench.arguments(bench)
 
     reconcile = commands.add_parser(
         "reconcile", help="hold the database against a carrier simulator's ledger"
