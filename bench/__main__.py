@@ -1,6 +1,7 @@
 """`make bench`: every benchmark in turn; each prints its table.
 
-`python -m bench NAME …` runs some of them by name.
+`python -m bench NAME …` runs some of the micro ones by name; `python -m bench load …` the table of
+the gateway against its floor and Kannel, with options of its own (`--help`).
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ MICRO = (
     *("encode", "select_sender", "idle_senders", "webhook_client"),
     *("smpp_codec", "smpp_session", "smpp_smsc"),
 )
+LOAD = "load"
 
 
 def main() -> int:
     """Run the benchmarks, each in a process of its own, so that none warms another up."""
-    wanted = sys.argv[1:] or list(MICRO)
-    unknown = [name for name in wanted if name not in MICRO]
+    wanted = sys.argv[1:] or [*MICRO, LOAD]
+    if wanted[0] == LOAD:
+        return _run("bench.load", *wanted[1:])
+    unknown = [name for name in wanted if name not in (*MICRO, LOAD)]
     if unknown:
-        print(f"no benchmark named {', '.join(unknown)}; there are {', '.join(MICRO)}")
+        print(f"no benchmark named {', '.join(unknown)}; there are {', '.join((*MICRO, LOAD))}")
         return 2
     failed = 0
     for name in wanted:
         print(f"\n── {name} " + "─" * (70 - len(name)), flush=True)
-        failed |= subprocess.run(
-            [sys.executable, "-m", f"bench.micro.{name}"], check=False
-        ).returncode
+        failed |= _run("bench.load" if name == LOAD else f"bench.micro.{name}")
     return failed
+
+
+def _run(module: str, *arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class Generator:
         try:
             await self._connect_all()
             cpu = time.process_time()
-            result.started_at = result.answered_at = self._loop.time()
+            result.started_at = result.answered_at = time.monotonic()
             self._pump()
             while not self._over.is_set():
                 self._tick()
@@ -189,7 +189,7 @@ class Generator:
     def _pump(self) -> None:
         """Send what is due on what is idle; come back when the next one is."""
         result, schedule = self.result, self._plan.schedule
-        now = self._loop.time()
+        now = time.monotonic()
         while self._idle and not self._stopped and result.requests < self._requests:
             intended = now
             if schedule is not None:
@@ -213,12 +213,12 @@ class Generator:
         messages = min(bulk, self._plan.messages - first)
         result.requests += 1
         result.messages += messages
-        connection.intended, connection.sent_at = intended, self._loop.time()
+        connection.intended, connection.sent_at = intended, time.monotonic()
         connection.number, connection.messages = first, messages
         connection.send(self._sends.render(first, messages))
 
     def answered(self, connection: Connection, status: int, body: bytes) -> None:
-        result, now = self.result, self._loop.time()
+        result, now = self.result, time.monotonic()
         result.answered += 1
         result.answered_at = now
         if self._sends.accepted(status):
@@ -244,7 +244,7 @@ class Generator:
             self._over.set()
 
     def _tick(self) -> None:
-        now, plan = self._loop.time(), self._plan
+        now, plan = time.monotonic(), self._plan
         if plan.most_s is not None and now - self.result.started_at > plan.most_s:
             self._stopped = True
         for connection in list(self._all):

@@ -24,19 +24,25 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
-    """One `tandem …` process; every line it prints goes to `on_line`.
+    """One `tandem …` process, or one of another `program`; every line it prints goes to `on_line`.
 
     On Linux it ends with us, even when we are killed: the kernel then sends it a SIGTERM.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], on_line: Line
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        on_line: Line,
+        program: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.last_line = ""
         self._arguments = arguments
         self._environment = environment
         self._on_line = on_line
+        self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -47,9 +53,7 @@ class Child:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway.cli",
+            *(self._program or (sys.executable, "-m", "gateway.cli")),
             *self._arguments,
             env={**os.environ, **self._environment},
             stdin=asyncio.subprocess.DEVNULL,

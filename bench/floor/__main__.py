@@ -1,0 +1,76 @@
+"""The floor as a program: `python -m bench.floor --database-url … --smsc-port … --port …`.
+
+Its database is migrated as the gateway's is. It recovers from nothing: whatever goes wrong ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import signal
+from datetime import UTC, datetime
+
+import uvloop
+
+from bench.floor.callbacks import Callbacks
+from bench.floor.http import Http
+from bench.floor.pipeline import Pipeline
+from smpp.esme import Bind, BindConfig
+from smpp.session import SessionConfig
+from storage.messages import tune_for_batches
+from storage.migrate import migrate
+from storage.partitions import ensure_partitions
+from storage.pool import open_connection
+
+HOST = "127.0.0.1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.floor", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--database-url", required=True)
+    parser.add_argument("--smsc-port", type=int, required=True)
+    parser.add_argument("--system-id", required=True)
+    parser.add_argument("--password", required=True)
+    parser.add_argument("--window", type=int, required=True)
+    parser.add_argument("--callbacks", metavar="URL", required=True)
+    parser.add_argument("--account", metavar="SID", required=True)
+    parser.add_argument("--token", required=True)
+    uvloop.run(_run(parser.parse_args()))
+
+
+async def _run(parsed: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    accepting = await open_connection(parsed.database_url)
+    await migrate(accepting)
+    await ensure_partitions(accepting, datetime.now(UTC).date())
+    writing = await open_connection(parsed.database_url)
+    for connection in (accepting, writing):
+        await tune_for_batches(connection)
+    callbacks = Callbacks(parsed.callbacks, parsed.token)
+    await callbacks.connect()
+    pipeline = Pipeline(accepting, writing, callbacks)
+    session = SessionConfig(parsed.system_id, parsed.password, window=parsed.window)
+    pipeline.bind = Bind(BindConfig("floor", ((HOST, parsed.smsc_port),), session), pipeline)
+    credentials = base64.b64encode(f"{parsed.account}:{parsed.token}".encode())
+    await loop.create_server(lambda: Http(pipeline, b"Basic " + credentials), HOST, parsed.port)
+    stages = [
+        asyncio.create_task(stage, name=name)
+        for name, stage in (
+            ("bind", pipeline.bind.run()),
+            ("accept", pipeline.run_accept()),
+            ("write", pipeline.run_write()),
+            ("stop", stop.wait()),
+        )
+    ]
+    done, _ = await asyncio.wait(stages, return_when=asyncio.FIRST_COMPLETED)
+    for stage in done:
+        stage.result()
+
+
+if __name__ == "__main__":
+    main()

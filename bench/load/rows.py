@@ -1,0 +1,128 @@
+"""The rows of the table: what is sent, and what we have promised of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from bench.load.measure import Run
+
+BULK: Final = 1_000
+
+Rounds = dict[str, list[Run]]
+"""The runs of a row by side, a run of each round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of work."""
+
+    name: str
+    title: str
+    bulk: int = 1
+    callbacks: bool = False
+    through_service: bool = False
+    share: float = 1.0
+    """Of the run's count, so that each row takes about as long."""
+
+
+SINGLE: Final = Row("single", "single sends, no callbacks")
+SERVICE: Final = Row("service", "single sends through a Messaging Service", through_service=True)
+CALLBACKS: Final = Row("callbacks", "receipts and two callbacks", callbacks=True, share=0.5)
+BULK_ROW: Final = Row("bulk", "bulk of 1,000, no callbacks", bulk=BULK, share=2.0)
+LATENCY: Final = Row("latency", "single sends at half of the maximum")
+
+CARRYING: Final = (SINGLE, SERVICE, CALLBACKS, BULK_ROW)
+NAMES: Final = (*(row.name for row in CARRYING), LATENCY.name, "memory", "growth")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A promise, the figure, and the verdict."""
+
+    row: str
+    what: str
+    figure: float | None
+    limit: float
+    at_most: bool = True
+    unit: str = "x"
+
+    @property
+    def met(self) -> bool | None:
+        """None where there is no figure."""
+        if self.figure is None:
+            return None
+        return self.figure <= self.limit if self.at_most else self.figure >= self.limit
+
+    @property
+    def verdict(self) -> str:
+        if self.figure is None:
+            return "not measured"
+        if self.met:
+            return "met"
+        worse = self.figure / self.limit if self.at_most else self.limit / max(self.figure, 1e-9)
+        return f"missed by {worse:.2f}x"
+
+
+def cpu_ratio(ours: Sequence[Run] | None, theirs: Sequence[Run] | None) -> float | None:
+    """Median over the rounds of our CPU per message over theirs."""
+    return _ratio(ours, theirs, "cpu_us")
+
+
+def rate_ratio(ours: Sequence[Run] | None, theirs: Sequence[Run] | None) -> float | None:
+    """Median over the rounds of what we carried per second over what they did."""
+    return _ratio(ours, theirs, "carried_per_second")
+
+
+def _ratio(ours: Sequence[Run] | None, theirs: Sequence[Run] | None, name: str) -> float | None:
+    if not ours or not theirs:
+        return None
+    # Round by round: only what ran side by side can be compared.
+    pairs = zip(ours, theirs, strict=False)
+    return median(getattr(a, name) / getattr(b, name) for a, b in pairs)
+
+
+def targets(results: dict[str, Rounds]) -> list[Target]:
+    """Every promise that the carrying rows and the latency row can answer."""
+
+    def of(row: Row, side: str) -> list[Run] | None:
+        return results.get(row.name, {}).get(side)
+
+    found = []
+    if SINGLE.name in results:
+        ours = of(SINGLE, "tandem")
+        found += [
+            Target("single", "CPU / Kannel's", cpu_ratio(ours, of(SINGLE, "kannel")), 0.4),
+            Target("single", "CPU / floor's", cpu_ratio(ours, of(SINGLE, "floor")), 1.6),
+            Target(
+                *("single", "carried / Kannel's", rate_ratio(ours, of(SINGLE, "kannel")), 1.0),
+                at_most=False,
+            ),
+        ]
+    if CALLBACKS.name in results:
+        ours = of(CALLBACKS, "tandem")
+        found += [
+            Target("callbacks", "CPU / Kannel's", cpu_ratio(ours, of(CALLBACKS, "kannel")), 0.2),
+            Target("callbacks", "CPU / floor's", cpu_ratio(ours, of(CALLBACKS, "floor")), 1.6),
+            Target(
+                *("callbacks", "carried / Kannel's", rate_ratio(ours, of(CALLBACKS, "kannel")), 5),
+                at_most=False,
+            ),
+        ]
+    if BULK_ROW.name in results:
+        ours, singles = of(BULK_ROW, "tandem"), of(SINGLE, "kannel")
+        found += [
+            Target("bulk", "CPU / Kannel's singles", cpu_ratio(ours, singles), 0.15),
+            Target("bulk", "CPU / floor's", cpu_ratio(ours, of(BULK_ROW, "floor")), 2.0),
+            Target(
+                "bulk", "carried / Kannel's singles", rate_ratio(ours, singles), 2.0, at_most=False
+            ),
+        ]
+    if LATENCY.name in results:
+        ours = of(LATENCY, "tandem")
+        for name, limit in (("p99", 25.0), ("p99.9", 100.0)):
+            figure = median(run.percentiles_ms[name] for run in ours) if ours else None
+            found.append(Target("latency", name, figure, limit, unit="ms"))
+    return found
