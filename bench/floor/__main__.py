@@ -37,14 +37,18 @@ def main() -> None:
     parser.add_argument("--callbacks", metavar="URL", required=True)
     parser.add_argument("--account", metavar="SID", required=True)
     parser.add_argument("--token", required=True)
-    uvloop.run(_run(parser.parse_args()))
+    uvloop.run(_until_terminated(parser.parse_args()))
 
 
-async def _run(parsed: argparse.Namespace) -> None:
-    loop = asyncio.get_running_loop()
+async def _until_terminated(parsed: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(parsed, stop)
+
+
+async def run(parsed: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, or until something goes wrong, which is raised."""
     accepting = await open_connection(parsed.database_url)
     await migrate(accepting)
     await ensure_partitions(accepting, datetime.now(UTC).date())
@@ -57,7 +61,9 @@ async def _run(parsed: argparse.Namespace) -> None:
     session = SessionConfig(parsed.system_id, parsed.password, window=parsed.window)
     pipeline.bind = Bind(BindConfig("floor", ((HOST, parsed.smsc_port),), session), pipeline)
     credentials = base64.b64encode(f"{parsed.account}:{parsed.token}".encode())
-    await loop.create_server(lambda: Http(pipeline, b"Basic " + credentials), HOST, parsed.port)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Http(pipeline, b"Basic " + credentials), HOST, parsed.port
+    )
     stages = [
         asyncio.create_task(stage, name=name)
         for name, stage in (
@@ -68,6 +74,13 @@ async def _run(parsed: argparse.Namespace) -> None:
         )
     ]
     done, _ = await asyncio.wait(stages, return_when=asyncio.FIRST_COMPLETED)
+    server.close()
+    callbacks.close()
+    for stage in stages:
+        stage.cancel()
+    await asyncio.gather(*stages, return_exceptions=True)
+    for connection in (accepting, writing):
+        connection.terminate()
     for stage in done:
         stage.result()
 

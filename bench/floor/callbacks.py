@@ -24,6 +24,7 @@ class Callbacks:
         self._auth_token = auth_token
         self._waiting: deque[Message] = deque()
         self._under_way: set[Message] = set()
+        self._all: list[_Connection] = []
         self._idle: list[_Connection] = []
         parts = urlsplit(url)
         self._address = (parts.hostname, parts.port)
@@ -40,7 +41,12 @@ class Callbacks:
             _, connection = await loop.create_connection(
                 lambda: _Connection(self._done), *self._address
             )
+            self._all.append(connection)
             self._idle.append(connection)
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
 
     def owe(self, message: Message) -> None:
         """It was committed: post its next callback, if it owes one and none is under way."""
@@ -69,7 +75,11 @@ class Callbacks:
         ]
         body = urlencode(pairs)
         signature = sign(self._auth_token, self._url, pairs)
-        request = f"{self._head}{signature}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        request = (
+            f"{self._head}{signature}\r\n"
+            f"I-Twilio-Idempotency-Token: {message.sid}-{message.callbacks_done}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        )
         connection.post(request.encode(), message)
 
     def _done(self, connection: _Connection, message: Message) -> None:
@@ -96,6 +106,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def post(self, request: bytes, message: Message) -> None:
         assert self._transport is not None
