@@ -28,7 +28,7 @@ def main() -> int:
     failed = 0
     for name in wanted:
         print(f"\n── {name} " + "─" * (70 - len(name)), flush=True)
-        failed |= _run("bench.load" if name == LOAD else f"bench.micro.{name}")
+        failed |= _run("bench.load", "--rows=all") if name == LOAD else _run(f"bench.micro.{name}")
     return failed
 
 

@@ -21,9 +21,22 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.load import table
+from bench.load import scale, table
 from bench.load.measure import Run, at_rate, carry
-from bench.load.rows import CARRYING, LATENCY, NAMES, SINGLE, Rounds, targets
+from bench.load.rows import (
+    CARRYING,
+    GROWTH,
+    LATENCY,
+    MEMORY,
+    NAMES,
+    QUICK,
+    SINGLE,
+    Rounds,
+    scale_targets,
+    targets,
+    worker_targets,
+)
+from bench.load.scale import PROMISED, Scaled, Size
 from bench.load.sides import Floor, Kannel, Side, Tandem
 from bench.load.stage import BenchError, Stage
 from gateway.load.generator import LoadError
@@ -40,7 +53,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=20_000, help="messages of a run, about")
     parser.add_argument("--seconds", type=float, default=6.0, help="of a run at a rate")
-    parser.add_argument("--rows", default=",".join(NAMES[:5]), help=f"of {','.join(NAMES)}")
+    parser.add_argument(
+        "--rows", default=",".join(QUICK), help=f"all, or of {','.join(NAMES)}; the first five"
+    )
+    parser.add_argument("--queued", type=int, default=PROMISED.queued, help="memory, growth")
+    parser.add_argument("--senders", type=int, default=PROMISED.senders, help="growth")
+    parser.add_argument("--stored", type=int, default=PROMISED.stored, help="growth")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(".tandem"), help="for the data")
     parser.add_argument(
@@ -51,7 +69,7 @@ def main() -> int:
     )
     parser.add_argument("--no-kannel", action="store_true")
     parsed = parser.parse_args()
-    wanted = set(parsed.rows.split(","))
+    wanted = set(NAMES if parsed.rows == "all" else parsed.rows.split(","))
     if wanted - set(NAMES) or parsed.rounds < 1 or parsed.count < 10:
         parser.error(f"rows are {', '.join(NAMES)}; rounds at least 1, count at least 10")
     try:
@@ -63,12 +81,27 @@ def main() -> int:
 
 async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     started = datetime.now(UTC)
-    async with Stage(parsed.folder) as stage:
-        sides = await _sides(parsed, stage)
-        results = await _rounds(parsed, wanted, stage, sides)
-    found = targets(results)
+    results: dict[str, Rounds] = {}
+    if wanted & set(QUICK):
+        async with Stage(parsed.folder) as stage:
+            sides = await _sides(parsed, stage)
+            results = await _rounds(parsed, wanted, stage, sides)
+    scaled = None
+    if wanted & {MEMORY, GROWTH}:
+        async with Stage(parsed.folder) as stage:
+            scaled = await _scaled(parsed, stage, growth=GROWTH in wanted)
+    found = targets(results) + worker_targets(wanted)
+    if scaled is not None:
+        heavy, full = scaled.size.queued >= PROMISED.queued, scaled.size == PROMISED
+        found += scale_targets(
+            wanted,
+            scaled.queued_mb if heavy else None,
+            scaled.small if full else [],
+            scaled.large if full else [],
+        )
     print("\nMedians of the rounds; ratios are medians of each round's own.\n")
-    print(table.sides_table(results))
+    if results:
+        print(table.sides_table(results))
     if LATENCY.name in results:
         print("\n" + table.latency_table(results[LATENCY.name]))
     print("\n" + table.verdicts(found))
@@ -86,6 +119,7 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
             row: {side: [run.document() for run in runs] for side, runs in rounds.items()}
             for row, rounds in results.items()
         },
+        "scale": scaled.document() if scaled is not None else None,
         "targets": [
             {
                 "row": target.row,
@@ -99,6 +133,16 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     }
     _keep(document, results, started)
     return 0
+
+
+async def _scaled(parsed: argparse.Namespace, stage: Stage, *, growth: bool) -> Scaled:
+    size = Size(
+        parsed.queued, parsed.senders if growth else scale.SMALL.senders, parsed.stored * growth
+    )
+    print(f"large: {size}; this takes minutes", flush=True)
+    return await scale.measure(
+        stage, size, parsed.rounds, parsed.count, Random(parsed.seed), growth=growth
+    )
 
 
 async def _sides(parsed: argparse.Namespace, stage: Stage) -> list[Side]:
@@ -176,6 +220,8 @@ def _keep(document: dict[str, Any], results: dict[str, Rounds], started: datetim
     file = RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
     file.write_text(json.dumps(document, indent=1) + "\n")
     print(f"\n{file}")
+    if not results:
+        return
     try:
         from bench.load import plot
     except ImportError:  # matplotlib comes with the dev extra

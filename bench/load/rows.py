@@ -35,7 +35,10 @@ BULK_ROW: Final = Row("bulk", "bulk of 1,000, no callbacks", bulk=BULK, share=2.
 LATENCY: Final = Row("latency", "single sends at half of the maximum")
 
 CARRYING: Final = (SINGLE, SERVICE, CALLBACKS, BULK_ROW)
-NAMES: Final = (*(row.name for row in CARRYING), LATENCY.name, "memory", "growth")
+MEMORY, GROWTH, WORKERS = "memory", "growth", "workers"
+QUICK: Final = (*(row.name for row in CARRYING), LATENCY.name)
+NAMES: Final = (*QUICK, MEMORY, GROWTH, WORKERS)
+MEMORY_MB: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +129,22 @@ def targets(results: dict[str, Rounds]) -> list[Target]:
             figure = median(run.percentiles_ms[name] for run in ours) if ours else None
             found.append(Target("latency", name, figure, limit, unit="ms"))
     return found
+
+
+def scale_targets(
+    wanted: set[str], queued_mb: float | None, small: Sequence[Run], large: Sequence[Run]
+) -> list[Target]:
+    """What was promised of memory and growth, as far as it was asked for."""
+    found = []
+    if MEMORY in wanted:
+        found.append(Target(MEMORY, "1,000,000 queued", queued_mb, MEMORY_MB, unit="MB"))
+    if GROWTH in wanted:
+        found.append(Target(GROWTH, "CPU, large / small", cpu_ratio(large, small), 1.3))
+    return found
+
+
+def worker_targets(wanted: set[str]) -> list[Target]:
+    """Two workers against one: its place in the table, until there are workers."""
+    if WORKERS not in wanted:
+        return []
+    return [Target(WORKERS, "carried, two / one", None, 1.6, at_most=False)]

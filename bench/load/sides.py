@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -43,6 +44,14 @@ class Side(Protocol):
         """The requests of this work; None where it can't do it."""
 
 
+async def _post(session: aiohttp.ClientSession, path: str, **form: str) -> dict[str, Any]:
+    async with session.post(path, data=form) as response:
+        body: dict[str, Any] = await response.json()
+        if response.status != 201:
+            raise BenchError(f"{path}: {response.status} {body}")
+        return body
+
+
 def quiet(line: str) -> None:
     """Nothing is shown of a process that works."""
 
@@ -62,11 +71,10 @@ class Tandem:
         self.token = secrets.token_hex(16)
         self.service_sid = ""
         self.pid = 0
+        self.database_url = ""  # one that is filled already; else it gets a new one
         self._stage = stage
 
-    async def start(
-        self, *, rate_per_second: float = RATE_PER_SECOND, pool: tuple[str, ...] = POOL, **more: str
-    ) -> None:
+    async def start(self, *, pool: tuple[str, ...] = POOL, **more: str) -> None:
         stage, port = self._stage, free_port()
         carrier = {
             "name": "simulator",
@@ -75,15 +83,16 @@ class Tandem:
             "password": PASSWORD,
             "window": WINDOW,
         }
+        self.database_url = self.database_url or await stage.database(f"bench_{self.name}")
         environment = {
             "TANDEM_HOST": HOST,
             "TANDEM_PORT": str(port),
-            "TANDEM_DATABASE_URL": await stage.database(f"bench_{self.name}"),
+            "TANDEM_DATABASE_URL": self.database_url,
             "TANDEM_DATA_DIR": str(stage.folder / self.name),
             "TANDEM_ACCOUNT__SID": self.account_sid,
             "TANDEM_ACCOUNT__AUTH_TOKEN": self.token,
             "TANDEM_CARRIERS": json.dumps([carrier]),
-            "TANDEM_DEFAULT_RATE_PER_SECOND": str(rate_per_second),
+            "TANDEM_DEFAULT_RATE_PER_SECOND": str(RATE_PER_SECOND),
             "TANDEM_WEBHOOKS__ALLOW_PRIVATE": "true",
             "TANDEM_LOG__LEVEL": "warning",
             **more,
@@ -93,31 +102,30 @@ class Tandem:
         self.base_url = f"http://{HOST}:{port}"
         await stage.until_answers(f"{self.base_url}/readyz", child)
         await bound(stage, "tandem")
-        await self._provision(pool)
+        async with self.session() as session:
+            await self._register(session, NUMBER)
+            self.service_sid = await self.pool(session, "bench", pool)
 
-    async def _provision(self, pool: tuple[str, ...]) -> None:
-        accounts = f"/2010-04-01/Accounts/{self.account_sid}"
-        async with aiohttp.ClientSession(
+    def session(self) -> aiohttp.ClientSession:
+        """For calls of the API, as the parent account."""
+        return aiohttp.ClientSession(
             self.base_url, auth=aiohttp.BasicAuth(self.account_sid, self.token)
-        ) as session:
+        )
 
-            async def post(path: str, **form: str) -> dict[str, Any]:
-                async with session.post(path, data=form) as response:
-                    body: dict[str, Any] = await response.json()
-                    if response.status != 201:
-                        raise BenchError(f"{path}: {response.status} {body}")
-                    return body
+    async def pool(
+        self, session: aiohttp.ClientSession, name: str, numbers: Sequence[str], **more: str
+    ) -> str:
+        """Make a service with these numbers, which are registered for it; its SID."""
+        service = await _post(session, "/messaging/v1/Services", FriendlyName=name)
+        for text in numbers:
+            number = await self._register(session, text, **more)
+            path = f"/messaging/v1/Services/{service['sid']}/PhoneNumbers"
+            await _post(session, path, PhoneNumberSid=number)
+        return str(service["sid"])
 
-            numbers = f"{accounts}/IncomingPhoneNumbers.json"
-            await post(numbers, PhoneNumber=NUMBER)
-            service = await post("/messaging/v1/Services", FriendlyName="bench")
-            self.service_sid = service["sid"]
-            for text in pool:
-                number = await post(numbers, PhoneNumber=text)
-                await post(
-                    f"/messaging/v1/Services/{self.service_sid}/PhoneNumbers",
-                    PhoneNumberSid=number["sid"],
-                )
+    async def _register(self, session: aiohttp.ClientSession, text: str, **more: str) -> str:
+        path = f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers.json"
+        return str((await _post(session, path, PhoneNumber=text, **more))["sid"])
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid, self._stage.postmaster)
