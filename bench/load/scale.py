@@ -8,19 +8,20 @@ is measured goes through others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 
+import aiohttp
 import asyncpg
 
 from bench.load.measure import Run, carry
 from bench.load.processes import resident_mb
 from bench.load.rows import SERVICE, Row
 from bench.load.sides import BODY, NUMBER, Tandem
-from bench.load.stage import SILENT, BenchError, Stage
+from bench.load.stage import POLL_S, READY_S, SILENT, BenchError, Stage
 from gateway.load.generator import Generator, Plan
 from gateway.load.sends import RECIPIENTS, BulkSends, Message, Recipients
 from storage.migrate import migrate
@@ -37,14 +38,35 @@ STORED_BATCH: Final = 250_000
 # Final messages of today, each with an id of its own time, as the accept batch would make it.
 STORED: Final = """
 INSERT INTO messages (id, account_id, service_id, sender_id, carrier_id, direction, status,
-                      encoding, segments, reference, callbacks_done, queued_at, sent_at, done_at, expires_at,
-                      recipient, sender, body)
+                      encoding, segments, reference, callbacks_done, queued_at, sent_at,
+                      done_at, expires_at, recipient, sender, body)
 SELECT (lpad(to_hex($1::bigint + i * $2::bigint / $4), 12, '0')
         || substr(md5(i::text), 1, 20))::uuid,
        1, 1, 1 + i % 4, 1, 1, 5, 0, 1, i % 65536, 0, now(), now(), now(), now() + '10 hours',
        '+4477' || lpad(i::text, 8, '0'), '+447700900102', $5
   FROM generate_series($3::bigint, least($3 + 249999, $4 - 1)) AS i
 """
+
+# Registered one by one over the API, thousands of senders take minutes: each change is a version of
+# the configuration of its own, and read whole. So the rest are made like the first, at once.
+SERVICES: Final = """
+INSERT INTO services (sid, account_id, friendly_name, settings)
+SELECT 'MG' || md5('bench' || pool), account_id, 'pool ' || pool, settings
+  FROM services, generate_series(1, $2::int - 1) AS pool WHERE sid = $1
+"""
+SENDERS: Final = """
+WITH made AS (
+    INSERT INTO senders (sid, account_id, carrier_id, kind, address, country, friendly_name, sms)
+    SELECT 'PN' || md5('bench' || at), s.account_id, s.carrier_id, s.kind,
+           '+' || (ltrim(s.address, '+')::bigint + at), s.country, s.friendly_name, s.sms
+      FROM senders AS s, generate_series($2::int, $3::int) AS at WHERE s.address = $1
+    RETURNING id, ltrim(address, '+')::bigint - ltrim($1, '+')::bigint AS at
+)
+INSERT INTO service_senders (service_id, sender_id)
+SELECT services.id, made.id
+  FROM made JOIN services ON services.sid = 'MG' || md5('bench' || (made.at - 1) / $4::int)
+"""
+CONFIGURED: Final = "UPDATE config_version SET version = version + 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +122,12 @@ async def measure(
     await small.queue(random)
     runs: dict[str, list[Run]] = {"small": [], "large": []}
     row: Row = replace(SERVICE, name="growth")
-    for number in range(rounds + 1):
-        for scale in (small, large) if number % 2 else (large, small):
+    for turn in range(rounds + 1):  # the first warms up
+        for scale in (small, large) if turn % 2 else (large, small):
             run = await carry(scale.tandem, stage, row, count, 64, random)
             assert run is not None
-            print(f"round {number}  growth  {scale.name:<6}{run.cpu_us:>7.0f} us", flush=True)
-            if number:
+            print(f"round {turn}  growth  {scale.name:<6}{run.cpu_us:>7.0f} us", flush=True)
+            if turn:
                 runs[scale.name].append(run)
     return Scaled(size, idle_mb, queued_mb, runs["small"], runs["large"])
 
@@ -125,18 +147,33 @@ class Scale:
         if size.stored:
             tandem.database_url = await self._stage.database(f"bench_{self.name}")
             await store(tandem.database_url, size.stored)
-        numbers = numbers_from(NUMBER)
-        next(numbers)  # the one that belongs to no service
-        pools = -(-size.senders // POOL)
-        first = tuple(next(numbers) for _ in range(min(size.senders, POOL)))
-        await tandem.start(pool=first)
+        first = min(size.senders, POOL)
+        await tandem.start(pool=[number(at) for at in range(1, first + 1)])
         async with tandem.session() as session:
-            for at in range(1, pools):
-                many = min(POOL, size.senders - at * POOL)
-                await tandem.pool(session, f"pool {at}", [next(numbers) for _ in range(many)])
-            slow = [next(numbers) for _ in range(SLOW)]
+            slow = [number(at) for at in range(size.senders + 1, size.senders + 1 + SLOW)]
             rate = size.queued / SLOW_S / SLOW
             self._slow_service = await tandem.pool(session, "slow", slow, SmsMps=f"{rate:.4f}")
+            if size.senders > first:
+                await self._add_pools(session, first)
+
+    async def _add_pools(self, session: aiohttp.ClientSession, first: int) -> None:
+        senders, tandem = self._size.senders, self.tandem
+        pools = -(-senders // POOL)
+        connection = await open_connection(tandem.database_url)
+        try:
+            async with connection.transaction():
+                await connection.execute(SERVICES, tandem.service_sid, pools)
+                await connection.execute(SENDERS, NUMBER, first + 1, senders, POOL)
+                await connection.execute(CONFIGURED)
+            last = await connection.fetchval("SELECT 'MG' || md5('bench' || $1::int)", pools - 1)
+        finally:
+            await connection.close()
+        async with asyncio.timeout(READY_S):  # it looks for changes every few seconds
+            while True:
+                async with session.get(f"/messaging/v1/Services/{last}") as response:
+                    if response.status == 200:
+                        return
+                await asyncio.sleep(POLL_S)
 
     async def queue(self, random: Random) -> None:
         """Let the queued messages be accepted, all of them."""
@@ -153,11 +190,9 @@ class Scale:
             raise BenchError(f"{self.name}: only {result.accepted:,} accepted: {result.refused}")
 
 
-def numbers_from(first: str) -> Iterator[str]:
-    at = int(first)
-    while True:
-        yield f"+{at}"
-        at += 1
+def number(at: int) -> str:
+    """The numbers are those after NUMBER, which is in no service."""
+    return f"+{int(NUMBER) + at}"
 
 
 async def store(url: str, stored: int) -> None:

@@ -74,7 +74,7 @@ class Tandem:
         self.database_url = ""  # one that is filled already; else it gets a new one
         self._stage = stage
 
-    async def start(self, *, pool: tuple[str, ...] = POOL, **more: str) -> None:
+    async def start(self, *, pool: Sequence[str] = POOL, **more: str) -> None:
         stage, port = self._stage, free_port()
         carrier = {
             "name": "simulator",
