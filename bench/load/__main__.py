@@ -85,11 +85,11 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     if wanted & set(QUICK):
         async with Stage(parsed.folder) as stage:
             sides = await _sides(parsed, stage)
-            results = await _rounds(parsed, wanted, stage, sides)
+            results = await stage.guard(_rounds(parsed, wanted, stage, sides))
     scaled = None
     if wanted & {MEMORY, GROWTH}:
         async with Stage(parsed.folder) as stage:
-            scaled = await _scaled(parsed, stage, growth=GROWTH in wanted)
+            scaled = await stage.guard(_scaled(parsed, stage, growth=GROWTH in wanted))
     found = targets(results) + worker_targets(wanted)
     if scaled is not None:
         heavy, full = scaled.size.queued >= PROMISED.queued, scaled.size == PROMISED

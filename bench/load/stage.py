@@ -9,10 +9,10 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -20,6 +20,8 @@ import asyncpg
 
 from gateway.world.processes import Child, Line
 from storage.embedded import EmbeddedPostgres
+
+T = TypeVar("T")
 
 HOST: Final = "127.0.0.1"
 PASSWORD: Final = "secret"
@@ -48,6 +50,11 @@ class BenchError(Exception):
     """The benchmark can't go on; the text says why."""
 
 
+async def _ended(child: Child) -> None:
+    status = await child.wait()
+    raise BenchError(f"the {child.name} ended with status {status}: {child.why_it_ended()}")
+
+
 def free_port() -> int:
     with socket.create_server((HOST, 0)) as listener:
         return int(listener.getsockname()[1])
@@ -68,6 +75,7 @@ class Stage:
         self.callback_url = ""
         self._sink_url = ""
         self._session: aiohttp.ClientSession | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         try:
@@ -86,6 +94,7 @@ class Stage:
         await self._stack.aclose()
 
     async def _start(self) -> None:
+        self._stack.push_async_callback(self._stop_watching)
         # On the disk of the working folder: /tmp may be memory, which no database should be.
         folder = self._stack.enter_context(
             tempfile.TemporaryDirectory(
@@ -137,7 +146,25 @@ class Stage:
         child = Child(name, arguments, environment, on_line, program)
         await child.start()
         self._stack.push_async_callback(child.stop)
+        self._watches.append(asyncio.create_task(_ended(child), name=f"watch {name}"))
         return child
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result; BenchError as soon as a process ends that it needs."""
+        task = asyncio.create_task(work, name="work")
+        try:
+            while not task.done():
+                # Again and again: the work itself may start processes.
+                await asyncio.wait(
+                    (task, *self._watches), timeout=1.0, return_when=asyncio.FIRST_COMPLETED
+                )
+                for watch in self._watches:
+                    if watch.done():
+                        watch.result()
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def child_says(
         self,
@@ -163,8 +190,10 @@ class Stage:
             raise BenchError(f"the {name} did not come up: {child.last_line}")
         return found.result()
 
-    def defer(self, stop: Callable[[], Any]) -> None:
-        self._stack.push_async_callback(stop)
+    async def _stop_watching(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
 
     async def until_answers(self, url: str, child: Child) -> None:
         """Return when a GET of it is a 200."""

@@ -67,6 +67,7 @@ class Result:
     started_at: float = 0.0
     answered_at: float = 0.0  # the last one
     cpu_s: float = 0.0  # the generator's own
+    gone: bool = False  # the gateway took no connection any more, and the run ended before its end
     taken: bytearray = field(default_factory=bytearray)
     """By number of the message: 1 where its request was accepted."""
 
@@ -85,7 +86,7 @@ class Result:
 
     @property
     def clean(self) -> bool:
-        return self.answered > 0 and not self.refused and not self.unanswered
+        return self.answered > 0 and not (self.refused or self.unanswered or self.gone)
 
 
 class Generator:
@@ -112,6 +113,7 @@ class Generator:
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
         self._stopped = False  # nothing more is sent
+        self._alone_since: float | None = None  # without any connection
         self.result = Result(taken=bytearray(plan.messages))
 
     async def run(self) -> Result:
@@ -250,8 +252,12 @@ class Generator:
         for connection in list(self._all):
             if connection.busy and now - connection.sent_at > plan.timeout_s:
                 connection.abort()
-        if not self._all and not self._reconnecting:
-            self._stopped = True
+        if self._all:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since > plan.timeout_s:
+            self._stopped = self.result.gone = True
         if self._on_tick is not None:
             self._on_tick(self.result)
         self._finish_if_done()

@@ -42,6 +42,8 @@ def table(result: Result, ledger: LedgerCheck | None = None) -> str:
             f" at most {result.latest_s * 1000:.1f} ms behind its schedule",
         ),
     ]
+    if result.gone:
+        rows.append(("ended", "before its end: the gateway takes no connection any more"))
     if ledger is not None:
         rows += _of_ledger(ledger)
     return "\n".join(f"{name:<11}{text}" for name, text in rows)

@@ -127,6 +127,22 @@ async def test_answers_in_pieces_and_connections_that_close_are_understood():
     assert (result.accepted, result.unanswered) == (6, 0)
 
 
+async def test_a_gateway_that_is_gone_ends_the_load():
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        server.close()
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    sends = SingleSends(url, "AC1", "t", Message("x", "+447700900101"), Recipients())
+    result = await Generator(url, Plan(100, 1, timeout_s=0.1), sends).run()
+    assert result.gone
+    assert result.accepted == 1
+    assert not result.clean
+
+
 def test_a_url_that_is_none_is_refused():
     sends = SingleSends("ftp://x", "AC1", "t", Message("x", "+1"), Recipients())
     with pytest.raises(LoadError, match="not an http"):
