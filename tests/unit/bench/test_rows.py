@@ -6,7 +6,7 @@ import pytest
 
 from bench.load import table
 from bench.load.measure import Run
-from bench.load.rows import Target, cpu_ratio, targets
+from bench.load.rows import Target, cpu_ratio, scale_targets, targets
 
 
 def run(cpu_us: float = 100, carried: float = 1000, p99: float = 10) -> Run:
@@ -65,3 +65,13 @@ def test_the_tables_have_a_line_for_every_side_and_target():
     verdicts = table.verdicts(targets(results))
     assert "latency: p99 " in verdicts
     assert "missed by 1.20x" in verdicts
+
+
+def test_memory_and_growth_have_a_verdict_only_when_they_were_asked_for_and_full():
+    assert scale_targets({"single"}, 700.0, [], []) == []
+    memory, growth = scale_targets({"memory", "growth"}, 700.0, [], [])
+    assert memory.verdict == "missed by 1.17x"
+    assert growth.verdict == "not measured"
+    (growth,) = scale_targets({"growth"}, None, [run(100)], [run(120)])
+    assert growth.figure == pytest.approx(1.2)
+    assert growth.met
