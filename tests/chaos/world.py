@@ -40,6 +40,7 @@ BEGINS_S: Final = 5.0  # what stops later was not stopped by the fault
 PAUSE_S: Final = 0.05  # after an answer that says no
 QUIET_S: Final = 90.0
 NOTHING: Final = id_from_bytes(bytes(16))
+FINAL: Final = frozenset({"delivered", "undelivered", "failed"})
 GONE: Final = "gone"
 
 
@@ -341,10 +342,10 @@ class World:
             await connection.close()
         if waiting:
             return False
-        said_last = self.receiver.statuses
-        return all(
-            said_last[sid][-1:] in (["delivered"], ["failed"], ["undelivered"]) for sid in self.sids
-        ) and all(entry.answered is not None for entry in self.smsc.ledger.inbound)
+        told = self.receiver.statuses
+        return all(not FINAL.isdisjoint(told[sid]) for sid in self.sids) and all(
+            entry.answered is not None for entry in self.smsc.ledger.inbound
+        )
 
     def _count(self, outcome: Outcome, verdict: Verdict, statuses: dict[str, int]) -> None:
         missing = [sid for sid in self.sids if sid not in statuses]
