@@ -24,6 +24,7 @@ async def _kill(world: World, step: str) -> None:
     before = world.deaths
     least = STEPS[step][3]
     await world.restarted_with(step, world.random.randint(1, least))
+    world.write_in()  # else the last subscriber may have written before
     armed_at = time.monotonic()
     while world.deaths < before + 2:
         if time.monotonic() - armed_at > PASSES_S:

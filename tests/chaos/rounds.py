@@ -77,7 +77,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """Faults by row; a count in every column but the first three must be 0, *marked* apart."""
     lines = [
         "| fault | rounds | accepted | lost | doubled (marked) | out of order | opted-out sent"
-        " | callbacks wrong | inbound wrong | resumes |",
+        " | callbacks wrong | inbound wrong | longest pause |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for fault in FAULTS:
@@ -89,6 +89,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
             f" | {sum(o.doubled for o in of)} ({sum(o.marked for o in of)})"
             f" | {sum(o.disordered for o in of)} | {sum(o.opted_out for o in of)}"
             f" | {sum(o.callbacks for o in of)} | {sum(o.inbound for o in of)}"
-            f" | {max(o.resumed_s for o in of):.1f} s |"
+            f" | {max(o.pause_s for o in of):.1f} s |"
         )
     return "\n".join(lines)

@@ -42,8 +42,8 @@ STEPS: Final[dict[str, tuple[Any, str, str, int]]] = {
     "during write-behind": (Batch, "write", BEFORE, 20),
     "after write-behind, before what follows": (Writer, "_finish", BEFORE, 20),
     "after a callback, before its acknowledgment": (Callbacks, "_post", AFTER, 100),
-    "before the MO commit": (Inbound, "_commit", BEFORE, 2),
-    "after the MO commit, before its answer": (Inbound, "_commit", AFTER, 2),
+    "before the MO commit": (Inbound, "_commit", BEFORE, 1),
+    "after the MO commit, before its answer": (Inbound, "_commit", AFTER, 1),
     "during recovery": (Recovery, "_take_up", AFTER, 1),
 }
 

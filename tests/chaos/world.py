@@ -32,7 +32,7 @@ NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
 RULE: Final = Rule(answer_after_s=0.02, receipt_after_s=0.05)  # so that windows are never empty
 WORKERS: Final = 16
 CHATS: Final = 5  # recipients that are written to again and again, in order
-CHAT_LENGTH: Final = 12
+CHAT_LENGTH: Final = 30
 LEAVERS: Final = 5  # recipients that opt out in the middle
 WRITERS: Final = 10  # of inbound messages
 INBOUND_S: Final = 0.004  # per message that is sent: as long as those are
@@ -79,7 +79,7 @@ class Outcome:
     inbound: int = 0
     """Inbound messages that are missing, or there twice."""
     differing: int = 0
-    resumed_s: float = 0.0
+    pause_s: float = 0.0
     """The longest pause of what the carrier took, of those that the fault began."""
     notes: list[str] = field(default_factory=list)
 
@@ -110,6 +110,8 @@ class World:
         self.folder = folder
         self.sids: list[str] = []
         """Of every message that was answered with 201."""
+        self.inbound: list[str] = []
+        """What subscribers wrote."""
         self.begun_queued: set[str] = set()
         """Those of them that the 201 said to be queued: no callback says it again."""
         self.fault_at = 0.0
@@ -167,7 +169,7 @@ class World:
             self.smsc.port,
             folder,
             free_port(),
-            default_rate_per_second=250,
+            default_rate_per_second=150,
             allow_unsafe=(),
             journal={"keep_hours": 0},
             carriers=(
@@ -235,7 +237,7 @@ class World:
             await self._send(
                 session, f"+44780000000{chat}", f"chat {chat} {turn:03d}", NUMBERS[chat % 4]
             )
-            await asyncio.sleep(self.random.uniform(0.0, 0.1))
+            await asyncio.sleep(self.random.uniform(0.0, 0.02))  # faster than the carrier answers
 
     async def _leaver(self, session: aiohttp.ClientSession, leaver: int) -> None:
         """Somebody who is written to, says STOP, and is still written to."""
@@ -247,11 +249,17 @@ class World:
             await asyncio.sleep(0.1)
 
     async def _inbound(self) -> None:
-        for writer in range(WRITERS):
-            self.smsc.carrier().mobile_originated(
-                f"+44750000000{writer}", NUMBERS[1], f"mo {writer}"
-            )
+        for _ in range(WRITERS):
+            self.write_in()
             await asyncio.sleep(INBOUND_S * self.count / WRITERS)
+
+    def write_in(self) -> None:
+        """A subscriber writes."""
+        text = f"mo {len(self.inbound)}"
+        self.inbound.append(text)
+        self.smsc.carrier().mobile_originated(
+            f"+4475000000{len(self.inbound):02d}", NUMBERS[1], text
+        )
 
     async def _send(
         self, session: aiohttp.ClientSession, to: str, body: str, sender: str = ""
@@ -317,7 +325,7 @@ class World:
         outcome.opted_out = self._opted_out(entries)
         outcome.callbacks = self._bad_callbacks(outcome, statuses)
         outcome.inbound = self._bad_inbound(outcome, [row["body"] for row in inbound])
-        outcome.resumed_s = self._pause(entries)
+        outcome.pause_s = self._pause(entries)
         return outcome
 
     async def _quiet(self, outcome: Outcome) -> None:
@@ -409,6 +417,6 @@ class World:
         times: defaultdict[str, int] = defaultdict(int)
         for body in bodies:
             times[body] += 1
-        bad = [f"mo {n}" for n in range(WRITERS) if times[f"mo {n}"] != 1]
+        bad = [text for text in self.inbound if times[text] != 1]
         outcome.notes += [f"{one!r} is there {times[one]} times" for one in bad[:3]]
         return len(bad)
