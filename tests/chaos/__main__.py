@@ -32,6 +32,8 @@ async def main(rounds: int, seed: int, only: str) -> int:
                 f" {time.monotonic() - begun:.0f} s",
                 flush=True,
             )
+            if not outcome.clean:
+                print(f"        {outcome.counts}", flush=True)
             for note in outcome.notes:
                 print(f"        {note}", flush=True)
     print("\n" + table(outcomes))

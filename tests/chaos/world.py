@@ -84,19 +84,21 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """All that must be 0."""
+        return {
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "out of order": self.disordered,
+            "opted-out sent": self.opted_out,
+            "callbacks": self.callbacks,
+            "inbound": self.inbound,
+            "differing": self.differing,
+        }
+
+    @property
     def clean(self) -> bool:
-        return not any(
-            (
-                self.lost,
-                self.doubled,
-                self.opted_out,
-                self.disordered,
-                self.callbacks,
-                self.inbound,
-                self.differing,
-                self.notes,
-            )
-        )
+        return not (any(self.counts.values()) or self.notes)
 
 
 class World:
@@ -365,14 +367,20 @@ class World:
         outcome.notes += verdict.differences[:3]
 
     def _disordered(self, entries: list[dict[str, Any]]) -> int:
-        """Messages of a chat that were taken after a later one."""
-        last: dict[str, str] = {}
-        wrong = 0
+        """Messages of a chat that were taken after a later one.
+
+        Two in a row may be in the window: one whose answer was not written yet, and the next. Both
+        are sent again then, so it is the first copies that must be in order, and the last ones.
+        """
+        chats: defaultdict[str, list[str]] = defaultdict(list)
         for entry in entries:
-            if not entry["text"].startswith("chat ") or entry["outcome"].startswith("ESME_"):
-                continue
-            wrong += entry["text"] < last.get(entry["destination"], "")
-            last[entry["destination"]] = entry["text"]
+            if entry["text"].startswith("chat ") and not entry["outcome"].startswith("ESME_"):
+                chats[entry["destination"]].append(entry["text"])
+        wrong = 0
+        for texts in chats.values():
+            first = list(dict.fromkeys(texts))
+            last = list(dict.fromkeys(reversed(texts)))[::-1]
+            wrong += sum(a > b for order in (first, last) for a, b in pairwise(order))
         return wrong
 
     def _pause(self, entries: list[dict[str, Any]]) -> float:

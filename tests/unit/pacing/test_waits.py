@@ -1,0 +1,71 @@
+"""What the pacer says of lines that wait: the watchdog and the metrics read it."""
+
+from __future__ import annotations
+
+from pacing_builders import Mail, Rates, mails, plenty
+
+from gateway.pacing.pacer import Held, Pacer
+
+
+def none(carrier_id: int) -> int:
+    return 0
+
+
+def pacer_with(rates: Rates, *items: Mail) -> Pacer[Mail]:
+    pacer: Pacer[Mail] = Pacer(rates)
+    for item in items:
+        pacer.enqueue(item.sender_id, item, 0.0)
+    return pacer
+
+
+def held(pacer: Pacer[Mail], now: float) -> list[tuple[int, Held]]:
+    return [(waits.left, waits.held) for waits in pacer.waits(now)]
+
+
+def test_a_line_says_what_its_head_waits_for_and_how_much_has_left_it() -> None:
+    first, second = mails(2)
+    pacer = pacer_with(Rates(default=1.0), first, second)
+    assert held(pacer, 0.0) == [(0, Held.NOTHING)]
+    assert pacer.release(0.0, plenty) == [first]
+    assert held(pacer, 0.0) == [(0, Held.RATE)]
+    pacer.done(first)
+    assert held(pacer, 0.0) == [(1, Held.RATE)]
+    assert held(pacer, 1.5) == [(1, Held.NOTHING)]
+    [waits] = pacer.waits(1.5)
+    assert (waits.sender_id, waits.waiting, waits.head) == (1, 1, second)
+
+
+def test_room_is_not_the_pacers_business() -> None:
+    pacer = pacer_with(Rates(default=10.0), *mails(1))
+    assert pacer.release(0.0, none) == []
+    assert held(pacer, 0.0) == [(0, Held.NOTHING)]
+
+
+def test_the_carriers_rate_and_shared_ones_are_told_apart() -> None:
+    by_carrier = pacer_with(Rates(default=10.0, carriers={1: 1.0}), *mails(2))
+    by_account = pacer_with(Rates(default=10.0, accounts={1: 1.0}), *mails(2))
+    for pacer, reason in ((by_carrier, Held.CARRIER), (by_account, Held.RATE)):
+        assert len(pacer.release(0.0, plenty)) == 1
+        assert held(pacer, 0.0) == [(0, reason)]
+
+
+def test_what_is_only_behind_a_message_under_way_waits_for_that() -> None:
+    first, second = Mail(), Mail()  # to one recipient
+    pacer = pacer_with(Rates(default=10.0), first, second)
+    assert pacer.release(0.0, plenty) == [first]
+    assert held(pacer, 0.0) == [(0, Held.FLIGHT)]
+    [waits] = pacer.waits(0.0)
+    assert waits.head is None
+    pacer.put_back(first)  # it is not done: nothing has left
+    assert held(pacer, 0.0) == [(0, Held.NOTHING)]
+
+
+def test_senders_with_nothing_are_passed_over() -> None:
+    [mail] = mails(1)
+    pacer = pacer_with(Rates(), mail)
+    assert list(pacer.queues()) == [(1, 1, 0)]
+    pacer.release(0.0, plenty)
+    assert list(pacer.queues()) == [(1, 0, 1)]
+    assert list(pacer.waits(0.0)) == []
+    pacer.done(mail)
+    assert list(pacer.queues()) == []
