@@ -101,12 +101,15 @@ class Lanes(Generic[Job]):
         """Own the workers, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for host in self._lanes:
-                self._staff(host)
-            while True:
-                await self._sweep_if_there_is_room()
-                await self._pause()
-                self._retry_what_is_due()
+            try:
+                for host in self._lanes:
+                    self._staff(host)
+                while True:
+                    await self._sweep_if_there_is_room()
+                    await self._pause()
+                    self._retry_what_is_due()
+            finally:
+                self._tasks = None  # what is lined up from now on stays owed
 
     def line_up(self, host: str, job: Job) -> bool:
         """Have it done. False: there is no room, it was spilled."""

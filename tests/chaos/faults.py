@@ -50,11 +50,11 @@ async def _kill_in_recovery(world: World) -> None:
 
 async def _terminate(world: World) -> None:
     """SIGTERM: what was taken in is answered, nothing is in doubt, and it is over soon."""
+    world.leaves_no_doubt = True
     world.fault_at = time.time()
     begun = time.monotonic()
     status = await world.gateway.stop()
     took = time.monotonic() - begun
-    world.remarks.append(f"SIGTERM took {took:.1f} s")
     if status != 0 or took > STOP_S:
         world.problems.append(f"SIGTERM under load: status {status} after {took:.1f} s")
 

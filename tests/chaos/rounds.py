@@ -59,6 +59,8 @@ async def _fault_under_load(world: World, fault: str) -> Outcome:
         await FAULTS[fault](world)
     outcome = await world.settle()
     outcome.notes += world.problems
+    if world.leaves_no_doubt and outcome.marked:
+        outcome.notes.append(f"{outcome.marked} messages were left in doubt")
     return outcome
 
 

@@ -134,7 +134,8 @@ class World:
         self._stack = contextlib.AsyncExitStack()
         self._sdk: Sdk
         self.deaths = 0
-        self.remarks: list[str] = []
+        self.leaves_no_doubt = False
+        """Whether the fault is none: nothing may be sent twice, not even marked."""
         self.problems: list[str] = []
         """What a fault found by itself."""
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from testing import Client50, GatewayProcess, Sdk, free_port, until
+from testing import Client50, GatewayProcess, Receiver, Sdk, free_port, until
 
 from smpp.smsc import CarrierScenario, Rule, Smsc
 
@@ -23,12 +23,12 @@ async def smsc(start_smsc: Callable[..., Awaitable[Smsc]]) -> Smsc:
 
 
 async def test_under_load_everything_that_was_answered_is_kept(
-    database_url: str, smsc: Smsc, tmp_path: Path
+    database_url: str, smsc: Smsc, receiver: Receiver, tmp_path: Path
 ) -> None:
     process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
     await process.start()
     client = Client50(await Sdk.provisioned(process.base_url))
-    loading = asyncio.create_task(client.send(3_000))
+    loading = asyncio.create_task(client.send(3_000, StatusCallback=receiver.url))
     await until(lambda: len(client.sids) >= 500)
     async with asyncio.timeout(STOP_S):
         assert await process.stop() == 0
@@ -36,6 +36,7 @@ async def test_under_load_everything_that_was_answered_is_kept(
     accepted = len(client.sids)
     assert 500 <= accepted < 3_000
     assert "Traceback" not in process.log
+    assert "not written" not in process.log
 
     await process.start()
     for sid in client.sids[-5:]:

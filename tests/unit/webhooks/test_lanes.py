@@ -1,0 +1,48 @@
+"""Lanes at their end: who lines up work then must not fail of it."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from gateway.clock import SystemClock
+from gateway.webhooks.lanes import Lanes
+
+
+async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() -> None:
+    """The write-behind lines up callbacks for as long as a stop takes."""
+    done: list[str] = []
+    begun, ending = asyncio.Event(), asyncio.Event()
+
+    async def work(job: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            assert lanes.line_up("host", "while they end")
+            done.append(job)
+
+    async def sweep() -> bool:
+        return False
+
+    lanes: Lanes[str] = Lanes(
+        "test",
+        SystemClock(),
+        Random(1),
+        per_host=2,
+        work=work,
+        spilled=lambda job: None,
+        sweep=sweep,
+    )
+    running = asyncio.create_task(lanes.run())
+    lanes.line_up("host", "first")
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait((running,))
+    assert running.cancelled()
+    assert ending.is_set()
+    assert lanes.line_up("host", "after")
+    assert lanes.line_up("another", "after")
+    assert done == ["first"]
+    assert lanes.waiting == 3
