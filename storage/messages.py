@@ -60,7 +60,7 @@ UPDATE messages AS m
               $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[])
     AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date,
           carrier_tlvs)
- WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12 AND (m.status < $13 OR u.status >= $13)
+ WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12 AND u.status >= m.status
 """
 
 # Only what still waits can be claimed: the claim is what makes a message go once.
@@ -68,6 +68,12 @@ CLAIM = """
 UPDATE messages SET status = $2, waiting = NULL
  WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL AND id >= $3 AND id <= $4
 RETURNING id
+"""
+
+CLAIMED = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND status = $2"
+
+UNCLAIM = """
+UPDATE messages SET status = $3, waiting = $4 WHERE id = ANY($1::uuid[]) AND status = $2
 """
 
 FETCH = "SELECT * FROM messages WHERE id = $1 AND account_id = $2"
@@ -168,16 +174,27 @@ async def claim(connection: Connection, ids: Sequence[Id], claimed_status: int) 
     return {row["id"] for row in rows}
 
 
-async def update(
-    connection: Connection, columns: Sequence[Sequence[Any]], *, final_status: int
+async def claimed(connection: Connection, ids: Sequence[Id], claimed_status: int) -> set[Id]:
+    """Which of these are claimed: to be asked after a claim whose commit was not confirmed."""
+    rows = await connection.fetch(CLAIMED, ids, claimed_status)
+    return {row["id"] for row in rows}
+
+
+async def unclaim(
+    connection: Connection, ids: Sequence[Id], claimed_status: int, status: int, shard: int
 ) -> None:
+    """Let these wait again, if a commit that was not confirmed claimed them: none was written."""
+    await connection.execute(UNCLAIM, ids, claimed_status, status, shard)
+
+
+async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
     """Write the present state of many messages. `columns` are arrays in the order of UPDATE.
 
-    A row that is final (from `final_status` on) goes back for nobody: another process may have had
-    the receipt, and this one not know of it.
+    No row goes back: what was taken to be written may be overtaken by a claim on another
+    connection, which it must not undo; and another process may have had the receipt.
     """
     ids = columns[0]
-    await connection.execute(UPDATE, *columns, min(ids), max(ids), final_status)
+    await connection.execute(UPDATE, *columns, min(ids), max(ids))
 
 
 async def fetch(pool: Pool, account_id: int, message_id: Id) -> asyncpg.Record | None:

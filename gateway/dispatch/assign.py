@@ -20,7 +20,7 @@ from gateway.dispatch.known import Known
 from gateway.dispatch.lobby import Taken
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.route import Router
-from gateway.dispatch.rows import assign_columns
+from gateway.dispatch.rows import SHARD, assign_columns
 from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.submit import EXPIRED, Submitter
 from gateway.dispatch.writer import Writer
@@ -59,6 +59,7 @@ class Assigner:
         self._clock = clock
         self._committed = committed
         self._anew: deque[Draft] = deque()
+        self._doubtful: set[Id] = set()  # of a batch whose commit was not confirmed
         self.assigned = 0
         self._wake = asyncio.Event()
         self.gather: Callable[[Draft], None] = self._nowhere
@@ -108,16 +109,28 @@ class Assigner:
                 if not taken:
                     continue
                 try:
-                    await self._assign(await own.get(), taken)
+                    connection = await own.get()
+                    await self._assign(connection, taken)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what has no sender goes on waiting", error)
                     own.drop()
+                    self._doubtful.update(draft.message.id for draft in taken)
                     self._anew.extendleft(reversed(taken))
                     await asyncio.sleep(RETRY_S)
+                else:
+                    await self._unlock(own, connection)
                 self._wake.set()
                 await asyncio.sleep(PAUSE_S)
         finally:
             own.drop()
+
+    async def _unlock(self, own: OwnConnection, connection: Connection) -> None:
+        """Let go of the block list. The batch is committed: a failure here is none of it."""
+        await asyncio.sleep(0)  # what was written this turn leaves at its end
+        try:
+            await recipient_rows.unlock(connection)
+        except DatabaseUnavailable:
+            own.drop()  # its locks go with it
 
     async def _sleep(self) -> None:
         due = HEAL_S if self._lobby else None
@@ -141,6 +154,7 @@ class Assigner:
         for draft in drafts:
             if draft.message.status.final:
                 self._router.awaited.end(draft)
+                self._doubtful.discard(draft.message.id)
         drafts = [draft for draft in drafts if not draft.message.status.final]
         if self._lobby and len(drafts) < BATCH:
             now = self._clock.wall()
@@ -163,15 +177,19 @@ class Assigner:
         self._admission.choose(drafts, known)
         try:
             async with connection.transaction():
+                if doubtful := self._doubtful.intersection(message.id for message in messages):
+                    # The commit may have claimed them; nothing of them was written.
+                    await message_rows.unclaim(
+                        connection, list(doubtful), Status.SENDING, Status.QUEUED, SHARD
+                    )
                 await self._admission.reserve(connection, drafts, known)
                 claimed = self._submitter.offer(messages)
                 ours = await message_rows.assign(connection, assign_columns(messages))
         except DatabaseUnavailable:
             self._take_back(drafts, claimed, known)
             raise
+        self._doubtful.difference_update(message.id for message in messages)
         self._pass_on(drafts, claimed, ours)
-        await asyncio.sleep(0)  # what was written this turn leaves at its end
-        await recipient_rows.unlock(connection)
 
     def _take_back(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
         self._submitter.withdraw(claimed)

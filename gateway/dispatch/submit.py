@@ -100,6 +100,7 @@ class Submitter:
         self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
+        self._doubtful: set[Id] = set()  # whose claim was not confirmed: committed, or not
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
         self._rests = 0  # settles ties in the heap
@@ -226,6 +227,7 @@ class Submitter:
                     ours = await self._claim(connection, released)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what waits goes on waiting", error)
+                    self._doubtful.update(message.id for message in released if message.waiting)
                     self._put_back(released)
                     own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
@@ -294,9 +296,11 @@ class Submitter:
         waiting = [message for message in released if message.waiting]
         claimed: set[Id] = set()
         if waiting:
-            claimed = await message_rows.claim(
-                connection, [message.id for message in waiting], Status.SENDING
-            )
+            ids = [message.id for message in waiting]
+            claimed = await message_rows.claim(connection, ids, Status.SENDING)
+            if self._doubtful and (doubtful := self._doubtful.intersection(ids)):
+                claimed |= await message_rows.claimed(connection, list(doubtful), Status.SENDING)
+                self._doubtful -= doubtful
         wall = self._clock.wall()
         ours = []
         for message in released:
@@ -457,6 +461,8 @@ class Submitter:
         self._let_go(message)
 
     def _let_go(self, message: Message) -> None:
+        if self._doubtful:
+            self._doubtful.discard(message.id)
         message.content = None
         self._pacer.done(message)
         self._released(message)

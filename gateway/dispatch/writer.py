@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from gateway.dispatch.message import Message, Status
+from gateway.dispatch.message import Message
 from gateway.dispatch.rows import moment, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from storage import messages as message_rows
@@ -219,7 +219,7 @@ class Batch:
             return  # only calls that follow earlier commits
         async with connection.transaction():
             if self.marked:
-                await message_rows.update(connection, self.columns, final_status=Status.DELIVERED)
+                await message_rows.update(connection, self.columns)
             if self.submissions:
                 await submission_rows.insert(connection, self.submissions)
             if self.receipts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
+from testing import WAIT_S
+
 from gateway.clock import SystemClock
 from gateway.webhooks.lanes import Lanes
 
@@ -39,7 +41,8 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
     lanes.line_up("host", "first")
     await begun.wait()
     running.cancel()
-    await asyncio.wait((running,))
+    _, pending = await asyncio.wait((running,), timeout=WAIT_S)
+    assert not pending
     assert running.cancelled()
     assert ending.is_set()
     assert lanes.line_up("host", "after")
