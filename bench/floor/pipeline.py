@@ -120,7 +120,7 @@ class Pipeline:
                 if not self._marked:  # else some of their messages are still to be written
                     deliveries, self._deliveries = self._deliveries, []
                 columns = update_columns(batch)
-                await rows.update(self._writing, columns, final_status=Status.DELIVERED)
+                await rows.update(self._writing, columns)
                 for message, status in zip(batch, columns[1], strict=True):
                     message.committed = status
                     if message.callback:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -87,6 +87,11 @@ class Spill:
     def __len__(self) -> int:
         """Messages that wait in rows only."""
         return sum(rest.count for rest in self._rests.values())
+
+    def queues(self) -> Iterator[tuple[int, int, int]]:
+        """Of every sender here: its id, messages that wait, and how many were read so far."""
+        for sender_id, rest in self._rests.items():
+            yield sender_id, rest.count, rest.added - rest.count
 
     def holds(self, sender_id: int) -> bool:
         """Whether something of this sender waits in rows only."""

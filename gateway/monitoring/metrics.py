@@ -132,6 +132,7 @@ class _Reader(Collector):
         family.add_metric(["gathering"], len(self._stages.gathering.waiting))
         family.add_metric(["lobby"], len(pipeline.router.lobby))
         family.add_metric(["choosing"], len(pipeline.assigner.anew))
+        family.add_metric(["rows"], len(pipeline.spill))
         family.add_metric(["resting"], sum(1 for _ in pipeline.submitter.resting))
         family.add_metric(["scheduled"], pipeline.scheduler.held.total())
         yield family

@@ -34,6 +34,7 @@ WHAT: Final = {
     Reason.IN_FLIGHT: "the message before, to the same recipient, has no answer",
     Reason.ASSIGNING: "no sender of the service has time for it",
     Reason.GATHERING: "its media or the lookup of its carrier do not come",
+    Reason.READING: "its row, which memory had no room for, is not read",
     Reason.LOST_WAKEUP: "nothing holds it up: a wake-up was lost",
 }
 
@@ -111,6 +112,7 @@ class Watch:
     def _sights(self, now: float) -> Iterator[Sight]:
         yield from self._queues(now)
         yield from self._stages()
+        yield from self._rows()
 
     def _queues(self, now: float) -> Iterator[Sight]:
         pipeline = self._pipeline
@@ -149,6 +151,16 @@ class Watch:
         if connector.room < head.segments:
             return Reason.NO_WINDOW
         return Reason.LOST_WAKEUP
+
+    def _rows(self) -> Iterator[Sight]:
+        """Queues of which memory holds nothing more: their next is to be read."""
+        pipeline = self._pipeline
+        reason = Reason.READING if pipeline.acceptor.available else Reason.DATABASE
+        for sender_id, count, read in pipeline.spill.queues():
+            if count and not pipeline.pacer.backlog(sender_id):
+                record = pipeline.directory.senders_by_id.get(sender_id)
+                group = Group(record.account_id if record else 0, "queues in rows", reason)
+                yield Sight(("rows", sender_id), group, read, count, "")
 
     def _stages(self) -> Iterator[Sight]:
         pipeline = self._pipeline

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     IN_FLIGHT = "in_flight"  # the one before it, to the same recipient, has no answer
     ASSIGNING = "assigning"  # no sender has time for it
     GATHERING = "gathering"  # media or a lookup, from outside
+    READING = "reading"  # its row, which memory had no room for
     LOST_WAKEUP = "lost_wakeup"  # nothing: it could go
 
 

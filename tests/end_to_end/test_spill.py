@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from pools import Pool
 from testing import Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
 
 from gateway.dispatch import lobby, spill
+from gateway.observe.watchdog import Reason
 
 NUMBER, OTHER = "+447700900201", "+447700900202"
 
@@ -180,3 +182,27 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     gateway.pipeline.pacer.rates_changed(gateway.pipeline.clock.monotonic())
     await until(lambda: len(texts(there)) == 120)
     assert texts(there) == [f"message {n}" for n in range(120)]
+
+
+async def test_the_watchdog_tells_of_rows_that_nobody_reads(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Away(start_gateway, start_smsc, watchdog={"every_s": 0.05, "stuck_s": 0.5})
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    await send(sdk, 100, From=sdk.numbers[0])
+    read = asyncio.Event()
+    page_in = gateway.pipeline.spill._page_in
+
+    async def reads_later(*arguments: Any) -> None:
+        await read.wait()
+        await page_in(*arguments)
+
+    monkeypatch.setattr(gateway.pipeline.spill, "_page_in", reads_later)
+    watchdog = gateway.inner.watch.watchdog
+    await away.come()
+    await until(lambda: Reason.READING in {group.reason for group in watchdog.episodes})
+    [one] = [one for group, one in watchdog.episodes.items() if group.reason is Reason.READING]
+    assert one.waiting == 80
+    read.set()
+    await until(lambda: len(gateway.pipeline.spill) == 0 and not watchdog.episodes)
