@@ -174,9 +174,7 @@ class Pipeline:
             self.submitter.resume,
         )
         self.submitter.leave_to(self.spill)
-        self.scheduler = Scheduler(
-            url, clock, self.assigner, self.writer, self.receipts.live, self.directory
-        )
+        self.scheduler = Scheduler(url, clock, self._requeue, self.receipts.live, self.directory)
         self.canceler = Canceler(
             pool,
             clock,

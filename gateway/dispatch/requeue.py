@@ -1,6 +1,6 @@
 """What waited in rows goes back to its queue, if its sender is still there.
 
-After a restart, and when a queue that memory did not hold whole comes to its rest.
+After a restart, when a time that was asked for has come, and when the next of a long queue is read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Requeue:
         return False
 
     def anew(self, draft: Draft) -> None:
-        """Its number left the pool while it waited: choose again (messaging-services §0.2)."""
+        """Choose its sender as if it had just come: its time has come, or its number left the pool
+        while it waited (messaging-services §0.2).
+        """
         self._assigner.admit((draft,))
 
     def destination(self, message: Message) -> Destination | None:

@@ -16,14 +16,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.clock import Clock
-from gateway.dispatch.assign import Assigner
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message, Status
+from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.rows import from_row
-from gateway.dispatch.states import Refused, advance
-from gateway.dispatch.writer import Writer
-from gateway.routing.destination import parse_destination
 from storage import schedule as schedule_rows
 from storage.ids import Id
 from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
@@ -35,7 +32,6 @@ HEAL_S: Final = 30.0  # what another process scheduled, or a changed wall clock,
 COUNT_EVERY_S: Final = 60.0  # the rows are counted anew: other processes count too
 RETRY_S: Final = 0.5
 BUSY_S: Final = 0.05  # while those on their way are written
-INVALID_DESTINATION: Final = 21211
 
 
 class Scheduler:
@@ -45,15 +41,13 @@ class Scheduler:
         self,
         url: str,
         clock: Clock,
-        assigner: Assigner,
-        writer: Writer,
+        requeue: Requeue,
         live: MutableMapping[Id, Message],
         directory: Directory,
     ) -> None:
         self._url = url
         self._clock = clock
-        self._assigner = assigner
-        self._writer = writer
+        self._requeue = requeue
         self._live = live
         self._directory = directory
         self._under_way: dict[Id, Message] = {}
@@ -133,13 +127,11 @@ class Scheduler:
             self._under_way[message.id] = message
             self.held[message.account_id] -= 1
             message.send_at = 0.0
-            destination = parse_destination(message.recipient)
-            if destination is None:  # accepted once, by rules that have changed
-                advance(message, Refused(INVALID_DESTINATION), self._clock.wall())
-                self._writer.mark(message)
+            destination = self._requeue.destination(message)
+            if destination is None:
                 continue
             draft = Draft.again(message, destination, self._directory, row["body"])
-            self._assigner.admit((draft,))
+            self._requeue.anew(draft)
 
 
 def _left(message: Message) -> bool:

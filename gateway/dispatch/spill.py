@@ -20,11 +20,12 @@ from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.message import Direction, Message, Status, created_at
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.route import Router
 from gateway.dispatch.rows import SHARD, from_row
 from gateway.dispatch.states import Refused, advance
+from gateway.dispatch.submit import EXPIRED
 from gateway.dispatch.writer import Writer
 from gateway.pacing.pacer import BATCH, Pacer
 from storage import messages as message_rows
@@ -40,7 +41,6 @@ MEMORY: Final = 150_000  # messages of all senders; about 2 KB each
 LEAST: Final = 50  # segments that a sender has in memory however many senders there are
 HEAL_S: Final = 1.0  # a lost wake-up costs this much; and how late an expiry is seen
 RETRY_S: Final = 0.5
-EXPIRED: Final = 30036
 SETTLING_S: Final = 5.0  # in which a reply that another stage stored has come to its queue
 
 
@@ -82,6 +82,7 @@ class Spill:
         self._never_submitted = never_submitted
         self._resume = resume
         self._rests: dict[int, _Rest] = {}  # by sender
+        self._expired_at = 0.0  # when the rows were last asked for what is too old
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -113,6 +114,7 @@ class Spill:
             if held < LEAST or (held < HIGH and len(self._pacer) < MEMORY):
                 return False
             rest = self._rests[sender_id] = _Rest()
+            self._wake.set()  # from now on there is something to look after
         rest.count += 1
         rest.added += 1
         message.spilled = True
@@ -162,7 +164,9 @@ class Spill:
                     for sender_id in list(self._rests):
                         if self._pacer.waiting(sender_id) < LOW:
                             await self._page_in(connection, sender_id)
-                    await self._expire(connection)
+                    if self._clock.monotonic() - self._expired_at >= HEAL_S:
+                        await self._expire(connection)
+                        self._expired_at = self._clock.monotonic()
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what waits in rows goes on waiting", error)
                     own.drop()
@@ -171,10 +175,8 @@ class Spill:
             own.drop()
 
     async def _sleep(self) -> None:
-        if not self._rests:
-            self._wake.clear()
         try:
-            async with asyncio.timeout(HEAL_S):
+            async with asyncio.timeout(HEAL_S if self._rests else None):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -187,28 +189,30 @@ class Spill:
         # What memory holds is among the rows: it waits, or is being claimed just now.
         most = PAGE + self._pacer.waiting(sender_id) + BATCH
         rows = await message_rows.waiting(connection, SHARD, sender_id, Status.QUEUED, most)
-        ready, whole_rest = [], len(rows) < most
+        ready, read, all_read = [], 0, len(rows) < most
         for row in rows:
             message = self._live.get(row["id"])
             if message is not None and not message.spilled:
                 continue
             if message is None and self._settling(row):
-                whole_rest = False
+                all_read = False
                 break  # what comes behind it must not pass it
+            read += 1
             rest.count = max(0, rest.count - 1)
             message = self._taken_up(row, message, rest)
             if message is not None:
                 ready.append(message)
-        if whole_rest and rest.added == added:
+        if all_read and rest.added == added:
             del self._rests[sender_id]
         self._resume(ready)
-        self._wake.set()  # a short page, or a sender that left its pool: look again
+        if read:  # a short page, or what has left its pool: there may be more to read
+            self._wake.set()
 
     def _settling(self, row: Row) -> bool:
         """Whether another stage has just stored it, and will bring it to its queue itself."""
         return (
             row["direction"] != Direction.OUTBOUND_API
-            and self._clock.wall() - from_row(row).created_at < SETTLING_S
+            and self._clock.wall() - created_at(row["id"]) < SETTLING_S
         )
 
     def _taken_up(self, row: Row, message: Message | None, rest: _Rest) -> Message | None:
@@ -231,8 +235,6 @@ class Spill:
 
     async def _expire(self, connection: Connection) -> None:
         """Fail what became too old in its row."""
-        if not self._rests:
-            return
         now = self._clock.wall()
         rows = await message_rows.overdue(
             connection, datetime.fromtimestamp(now, UTC), Status.QUEUED, PAGE
