@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
+from weakref import WeakSet
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.profile import Profile
@@ -188,6 +189,8 @@ class Pipeline:
             self._accepted,
         )
         self._health = Health(self.router.standing.set_healthy)
+        self._leaving: WeakSet[Message] = WeakSet()
+        """Those whose sender left its pool while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
@@ -334,17 +337,25 @@ class Pipeline:
             if (
                 message.status is not Status.QUEUED
                 or left.get(message.sender_id) != message.service_id
-                or not self.pacer.remove(message)
             ):
                 continue
-            self.router.release(message)
-            destination = parse_destination(message.recipient)
-            assert destination is not None, "it was routed once"
-            text = message.content.text if message.content is not None else message.text
-            draft = Draft(
-                message, destination, smart=text != message.text, prepared=True, weighed=True
-            )
-            self.assigner.admit((draft,))
+            if message.committed is not Status.QUEUED:  # its batch is being committed just now
+                self._leaving.add(message)
+            else:
+                self._choose_anew(message)
+
+    def _choose_anew(self, message: Message) -> None:
+        """Its sender left its service: unless it goes just now, it gets another."""
+        if message.spilled and message.service_id is not None:
+            self.spill.left_pool({message.sender_id: message.service_id})
+        if not self.pacer.remove(message):
+            return
+        self.router.release(message)
+        destination = parse_destination(message.recipient)
+        assert destination is not None, "it was routed once"
+        text = message.content.text if message.content is not None else message.text
+        draft = Draft(message, destination, smart=text != message.text, prepared=True, weighed=True)
+        self.assigner.admit((draft,))
 
     # Events of the connectors, passed on to the stage that they concern -------------------
 
@@ -418,6 +429,9 @@ class Pipeline:
 
     def _accepted(self, message: Message) -> None:
         self._committed(message)
+        if self._leaving and message in self._leaving:
+            self._leaving.discard(message)
+            self._choose_anew(message)
         if message.status is Status.SCHEDULED:
             self.scheduler.added(message)
         if message.status.final:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from pools import Pool
 from testing import GatewayUnderTest, Receiver, until
 
 from smpp.smsc import Smsc
+from storage import messages as message_rows
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -266,6 +268,39 @@ async def test_late_messages_are_taken_up_after_a_restart(start_gateway: Start, 
     for sid in sids[2:]:
         sent = await pool.sdk.reaches(sid, "delivered")
         assert (sent.from_, sent.num_segments) == (GB_OTHER, "1")
+
+
+@pytest.mark.parametrize("batch", ["insert", "assign"])
+async def test_a_number_that_leaves_while_its_message_is_committed_is_replaced(
+    batch: str, start_gateway: Start, smsc: Smsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen before, queued after: nobody would look at it again."""
+    gateway = await start_gateway(
+        smsc.port, default_rate_per_second=None, scheduling={"least_s": 0}
+    )
+    pool = await Pool.of(gateway, smsc)
+    slow = await pool.number(GB_NUMBER, SmsMps="0.01")
+    assert await pool.sender_of(GB_US) == GB_NUMBER  # its one token until the day after tomorrow
+    write = getattr(message_rows, batch)
+    changed = False
+
+    async def meanwhile(*arguments: Any) -> Any:
+        nonlocal changed
+        if not changed:
+            changed = True
+            await pool.number(GB_OTHER, SmsMps="1000")
+            await pool.sdk.call(pool.service.phone_numbers(slow).delete)
+        return await write(*arguments)
+
+    monkeypatch.setattr(message_rows, batch, meanwhile)
+    due = (
+        {"schedule_type": "fixed", "send_at": datetime.now(UTC) + timedelta(seconds=1)}
+        if batch == "assign"
+        else {}
+    )
+    message = await pool.sdk.send("late", "+447400900005", messaging_service_sid=pool.sid, **due)
+    assert (await pool.sdk.reaches(message.sid, "delivered")).from_ == GB_OTHER
+    assert changed
 
 
 async def test_a_change_elsewhere_leaves_a_pool_and_its_standings_alone(
