@@ -343,6 +343,7 @@ class Acceptor:
     def _undo(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
         self._submitter.withdraw(claimed)
         self._admission.take_back(drafts)
+        self._admission.refused(drafts)
         self._admission.forget(known)
 
     def _answer(self, units: list[Unit], error: Exception | None) -> None:

@@ -125,8 +125,12 @@ class Admission:
         """Undo the choice of senders."""
         for draft in drafts:
             self._router.release(draft.message)
-            self._router.awaited.end(draft)
             draft.message.unassign()
+
+    def refused(self, drafts: Sequence[Draft]) -> None:
+        """Nothing of these is stored: nobody waits for them."""
+        for draft in drafts:
+            self._router.awaited.end(draft)
 
     def forget(self, known: Known) -> None:
         """The batch was not committed: its mappings are none."""

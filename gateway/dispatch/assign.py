@@ -154,6 +154,7 @@ class Assigner:
         for draft in drafts:
             if draft.message.status.final:
                 self._router.awaited.end(draft)
+                self._lobby.placed(draft)
                 self._doubtful.discard(draft.message.id)
         drafts = [draft for draft in drafts if not draft.message.status.final]
         if self._lobby and len(drafts) < BATCH:
@@ -218,6 +219,7 @@ class Assigner:
         )
         for draft in drafts:
             self._router.awaited.end(draft)
+            self._lobby.placed(draft)
         self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
         for message in messages:

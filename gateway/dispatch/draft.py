@@ -24,6 +24,7 @@ class Draft:
     sender: SenderRecord | None = None  # of an explicit From, where we have it
     explicit: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
+    lobbied: bool = False  # it has waited in the lobby, and its place is not committed yet
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
     carrier: str = ""  # of the recipient, where it was looked up
     weighed: bool = False  # pumping and the day's limit were asked for

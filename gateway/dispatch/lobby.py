@@ -55,6 +55,8 @@ class Lobby:
         self._expiry: ExpiryWheel[Message] = ExpiryWheel()
         self._places: dict[int, Place] = {}  # by id() of the message
         self._deep: set[Place] = set()
+        # Whose mail has been here and has no place yet: what is later goes after it.
+        self._recipients: Counter[tuple[int, str]] = Counter()
         self._turn = 0
         self._left: Counter[Place] = Counter()
 
@@ -75,9 +77,11 @@ class Lobby:
         """Whether a new message waits here rather than at the sender that is best now."""
         if draft.its_turn:
             return False
-        place = _place(draft)
-        if place in self._queues:
+        message, place = draft.message, _place(draft)
+        if (message.account_id, message.recipient) in self._recipients:
             return True
+        if place in self._queues:
+            return place not in self._deep
         if self._wait(sender, draft) <= AHEAD_S:
             self._deep.discard(place)
             return False
@@ -100,6 +104,8 @@ class Lobby:
         self._segments[place] += message.segments
         self._places[id(message)] = place
         self._expiry.add(message)
+        draft.lobbied = True
+        self._recipients[message.account_id, message.recipient] += 1
 
     # Out ----------------------------------------------------------------------------------
 
@@ -153,17 +159,31 @@ class Lobby:
             return False
         self._leave(message)
         self._expiry.take(message)
+        self._forget(message)
         return True
+
+    def placed(self, draft: Draft) -> None:
+        """What was taken has its place, or has ended: it holds up no later one any more."""
+        if draft.lobbied:
+            draft.lobbied = False
+            self._forget(draft.message)
 
     def expire(self, now: float) -> Iterable[Message]:
         """Messages whose time has passed, taken out. Their status must move on."""
         for message in self._expiry.due(now):
             self._leave(message)
+            self._forget(message)
             yield message
 
     def next_expiry(self) -> float:
         """When `expire` may have something; infinity for never."""
         return self._expiry.next_time()
+
+    def _forget(self, message: Message) -> None:
+        key = (message.account_id, message.recipient)
+        self._recipients[key] -= 1
+        if not self._recipients[key]:
+            del self._recipients[key]
 
     def _leave(self, message: Message) -> None:
         place = self._places.pop(id(message))

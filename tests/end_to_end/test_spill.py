@@ -184,6 +184,40 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     assert texts(there) == [f"message {n}" for n in range(120)]
 
 
+async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is bounded while more comes than can be assigned, and nobody's order changes."""
+    monkeypatch.setattr(lobby, "DEEP", 10)
+    away = Away(start_gateway, start_smsc, default_rate_per_second=20)
+    gateway = await away.start()
+    pool = await pool_of(gateway, None)
+    await pool.number(NUMBER)
+    closed = asyncio.Event()
+    take = gateway.pipeline.assigner._take
+
+    def take_nothing() -> list[Any]:
+        return take() if closed.is_set() else []
+
+    monkeypatch.setattr(gateway.pipeline.assigner, "_take", take_nothing)
+    await send(pool.sdk, 120, MessagingServiceSid=pool.sid)
+    held = len(gateway.pipeline.router.lobby)
+    assert 10 <= held <= 20
+    first = f"+4479{119 - held:08d}"  # a recipient that has none in it, and one that has
+    again = {
+        draft.message.recipient
+        for q in gateway.pipeline.router.lobby._queues.values()
+        for draft in q
+    }
+    assert first not in again
+    for recipient in (first, min(again)):
+        await send(pool.sdk, 1, MessagingServiceSid=pool.sid, To=recipient, Body="again")
+    assert len(gateway.pipeline.router.lobby) == held + 1
+    closed.set()
+    gateway.pipeline.assigner.stir()
+    await until(lambda: not gateway.pipeline.router.lobby._recipients)
+
+
 async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
