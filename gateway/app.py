@@ -16,12 +16,15 @@ from typing import Any
 import uvicorn
 
 from gateway.api.app import FrontSettings, build_app
+from gateway.api.carriers import statuses
 from gateway.api.create_message import Creation, ScheduleRules
+from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
 from gateway.api.probes import Probes
 from gateway.api.resources import Deps
+from gateway.carriers.share import ALONE
 from gateway.clock import Clock, SystemClock
 from gateway.content import shortening
 from gateway.conversations.stage import Conversations
@@ -40,6 +43,7 @@ from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
 from gateway.monitoring.listener import ProbeListener
+from gateway.monitoring.merge import merged
 from gateway.monitoring.metrics import Exposition, Stages
 from gateway.monitoring.readiness import readiness
 from gateway.monitoring.watch import Watch
@@ -56,6 +60,8 @@ from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.signature import signed_url
+from gateway.workers.relay import Relay
+from gateway.workers.tenure import Place, Tenure, keys_of
 from storage import config as config_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import migrate
@@ -67,7 +73,7 @@ from storage.pool import (
     open_connection,
     open_pool,
 )
-from storage.safety import Danger, Unsafe, dangers
+from storage.safety import LOSES, Danger, Unsafe, dangers
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +85,7 @@ UNSAFE_DATABASE = 99003  # an alert of ours
 HTTP_DRAIN_S = 2.0
 DRAIN_S = 4.0
 POOL_CLOSES_S = 1.0
+OPENS_S = 2.0  # for the connection that accepts: the database was there a moment ago
 
 
 class _Server(uvicorn.Server):
@@ -98,8 +105,13 @@ class Gateway:
         *,
         clock: Clock | None = None,
         random: Random | None = None,
+        place: Place | None = None,
     ) -> None:
+        """`place`: as one of several workers; None: as the whole gateway."""
         self.settings = settings
+        self._place = place
+        self._share = place.share if place is not None else ALONE
+        self._relay: Relay | None = None
         self.stop = asyncio.Event()
         self.started = asyncio.Event()
         self._clock = clock or SystemClock()
@@ -120,10 +132,7 @@ class Gateway:
 
     async def run(self) -> None:
         """The whole life of the process. Raises what made it impossible to go on."""
-        listener = _listen(self.settings.host, self.settings.port)
-        self.port = listener.getsockname()[1]
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(listener.close)
             url = self.settings.database_url
             if url is None:
                 embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
@@ -132,12 +141,27 @@ class Gateway:
                 except EmbeddedPostgresError as error:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
+            tenure = await self._tenure(url, stack)
+            if self.stop.is_set():
+                return
+            listener = _listen(
+                self.settings.host, self.settings.port, shared=self._place is not None
+            )
+            stack.callback(listener.close)
+            self.port = listener.getsockname()[1]
             unsafe = await _prepare_database(url, self.settings.allow_unsafe)
             pool = await open_pool(url)
             stack.push_async_callback(_close, pool)
             await self._ensure_account(pool)
-            pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
-            self._warn_of(unsafe, pipeline.alerts)
+            pipeline = self.pipeline = Pipeline(
+                self.settings, url, pool, self._clock, self._random, self._share
+            )
+            run_id = f"{self._random.getrandbits(32):08x}"
+            if self._place is not None:
+                relay = self._relay = Relay(self._place.folder, self._share, pipeline, run_id)
+                pipeline.others = relay
+            if self._share.slot == 0:
+                self._warn_of(unsafe, pipeline.alerts)
             client = await stack.enter_async_context(self._webhook_client())
             if pipeline.journal.on:
                 client.called = partial(_note_call, pipeline.journal)
@@ -174,9 +198,12 @@ class Gateway:
                 self._clock,
                 handle=handlers.handle,
                 judge=self._judge(pipeline),
-                run_id=f"{self._random.getrandbits(32):08x}",
+                run_id=run_id,
             )
             pipeline.inbound = inbound.received
+            if tenure is not None:
+                tenure.changed = lambda held: pipeline.suspend(not held)
+                pipeline.start_stage("tenure", tenure.run())
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
@@ -198,6 +225,11 @@ class Gateway:
             )
             if self.settings.metrics.port is not None:
                 stack.push_async_callback(await self._listen_for_probes(probes))
+            with contextlib.suppress(TimeoutError):  # without it, every send is a 503
+                async with asyncio.timeout(OPENS_S):
+                    await pipeline.acceptor.opened.wait()
+            if self._relay is not None:
+                pipeline.start_stage("links", self._relay.links.run())
             await self._serve(pipeline, gathering, conversations, clicks, probes, posting, listener)
 
     async def _serve(
@@ -210,6 +242,8 @@ class Gateway:
         posting: asyncio.Task[None],
         listener: socket.socket,
     ) -> None:
+        relay = self._relay
+        elsewhere: Elsewhere = relay if relay is not None else Nowhere()
         creation = Creation(
             directory=pipeline.directory,
             acceptor=pipeline.acceptor,
@@ -218,6 +252,7 @@ class Gateway:
             clock=self._clock,
             legacy_21606=self.settings.legacy_21606,
             new_code=partial(new_code, self._random, shortening.LENGTH),
+            elsewhere=elsewhere,
             forecast=Forecast(pipeline.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=self.settings.scheduling.least_s,
@@ -231,12 +266,12 @@ class Gateway:
             pool=pipeline.pool,
             creation=creation,
             random=self._random,
-            refresh=pipeline.refresh,
+            refresh=relay.refresh if relay is not None else pipeline.refresh,
             default_carrier_id=self._default_carrier_id,
             fleet=pipeline.fleet,
             receipts=pipeline.receipts,
             journal=pipeline.journal,
-            replay=self._replay,
+            replay=relay.replay if relay is not None else self._replay,
             conversations=conversations,
             alerts=pipeline.alerts,
             clicks=clicks,
@@ -244,16 +279,20 @@ class Gateway:
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
-            cancel=pipeline.canceler.cancel,
+            cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
+            elsewhere=elsewhere,
         )
         front = FrontSettings(
             public_url=self.settings.public_url,
             base_domain=self.settings.base_domain,
             trust_forwarded=self.settings.trust_forwarded,
         )
+        app = build_app(deps, front, probes)
+        if relay is not None:
+            relay.serve(creation, app.inner, self._replay, self._exposition, self._carriers)
         server = _Server(
             uvicorn.Config(
-                build_app(deps, front, probes),
+                app,
                 http=fast_lane(creation, self._random, self.gate),
                 ws="none",
                 lifespan="off",
@@ -292,20 +331,35 @@ class Gateway:
     def _probes(self, stages: Stages) -> Probes:
         """What the process says of itself."""
         settings = self.settings.metrics
-        exposition = Exposition(stages, self._clock, settings.most_senders)
+        self._exposition = Exposition(stages, self._clock, settings.most_senders).render
         return Probes(
             readiness=lambda: readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set()),
             loop_lag=lambda: stages.watch.loop_lag,
-            exposition=exposition.render,
+            exposition=self._all_metrics,
             token=settings.token.get_secret_value() if settings.token is not None else None,
         )
+
+    async def _all_metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics of this process, or of all workers."""
+        text, kind = self._exposition(accept)
+        if self._relay is None:
+            return text, kind
+        others = await self._relay.metrics(accept)
+        return merged([(self._share.slot, text), *others]), kind
+
+    def _carriers(self) -> dict[str, dict[str, Any]]:
+        """How the carriers are in this worker, by SID."""
+        assert self.pipeline is not None
+        known = self.pipeline.directory.carriers.values()
+        return statuses(known, self.pipeline.fleet, self.pipeline.receipts)
 
     async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
         """Open the listener of the operator's machines; what closes it."""
         settings = self.settings.metrics
         listener = self.probe_listener = ProbeListener(probes)
         try:
-            await listener.start(settings.host, settings.port or 0)
+            shared = self._place is not None
+            await listener.start(settings.host, settings.port or 0, shared=shared)
         except OSError as error:
             raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
         return listener.stop
@@ -409,6 +463,7 @@ class Gateway:
             per_host=self.settings.webhooks.connections_per_host,
             retry_for_s=self.settings.webhooks.retry_for_s,
             conversation=conversation,
+            ours=lambda row: pipeline.ownership.mine(row["service_id"], row["sender_id"]),
         )
 
     def _guard(self) -> Guard:
@@ -473,6 +528,30 @@ class Gateway:
             if name in known:
                 return known[name].id
         raise ApiError(20001, "there is no carrier: add one to tandem.toml")
+
+    async def _tenure(self, url: str, stack: contextlib.AsyncExitStack) -> Tenure | None:
+        """The right to work with the database, once it is ours, or `stop` is set.
+
+        Raises ConfigurationError where the database can't be asked.
+        """
+        if "two_gateways" in self.settings.allow_unsafe:
+            log.warning("several gateways may work with this database: %s", LOSES["two_gateways"])
+            return None
+        name = f"tandem {self._random.getrandbits(32):08x}"
+        tenure = Tenure(url, name, keys_of(self._place))
+        stack.callback(tenure.close)
+        waiting = asyncio.create_task(tenure.wait(), name="standby")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        try:
+            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+        except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
+            raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
+        finally:
+            waiting.cancel()
+            stopping.cancel()
+        return tenure
 
     async def _ensure_account(self, pool: Pool) -> None:
         """The first account of a new database; its credentials go to the data folder."""
@@ -552,9 +631,10 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    """The API's socket; `shared` with the other workers, between which the kernel deals."""
     try:
-        listener = socket.create_server((host, port), backlog=2048, reuse_port=False)
+        listener = socket.create_server((host, port), backlog=2048, reuse_port=shared)
     except OSError as error:
         raise ConfigurationError(
             f"can't listen on {host}:{port}: {error.strerror or error} (set TANDEM_PORT to another)"

@@ -15,9 +15,12 @@ import uvloop
 
 from gateway import cli_bench, cli_ca, cli_carrier, cli_webhook, inbox
 from gateway.app import Gateway
+from gateway.carriers.share import Share
 from gateway.collector import tune_collector
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
+from gateway.workers.supervisor import Supervisor, beat
+from gateway.workers.tenure import Place
 from smpp.smsc import command as smsc_command
 from storage.migrate import SchemaError
 
@@ -38,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     serve = commands.add_parser("serve", help="run the gateway")
     serve.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
+    serve.add_argument(
+        "--workers", type=int, metavar="N", help="processes that are one gateway; default: 1"
+    )
+    # What the supervisor tells its workers.
+    serve.add_argument("--worker", type=_share, help=argparse.SUPPRESS)
+    serve.add_argument("--links", type=Path, help=argparse.SUPPRESS)
+    serve.add_argument("--heartbeat", type=int, help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)
 
     smsc = commands.add_parser("smsc", help="run the carrier simulator")
@@ -93,19 +103,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     try:
-        settings = load_settings(arguments.config)
+        chosen = {"workers": arguments.workers} if arguments.workers is not None else {}
+        settings = load_settings(arguments.config, **chosen)
         set_up_logging(settings.log.level, settings.log.form)
+        if arguments.worker is not None:
+            gateway = Gateway(settings, place=Place(arguments.worker, arguments.links))
+            return uvloop.run(_run_gateway(gateway, arguments.heartbeat))
+        if settings.workers > 1:
+            return asyncio.run(_supervise(Supervisor(settings, arguments.config)))
         return uvloop.run(_run_gateway(Gateway(settings)))
     except (ConfigurationError, SchemaError) as error:
         print(f"tandem serve: {error}", file=sys.stderr)
         return WRONG_USE
 
 
-async def _run_gateway(gateway: Gateway) -> int:
+async def _supervise(supervisor: Supervisor) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop.set)
+    return await supervisor.run()
+
+
+def _share(text: str) -> Share:
+    slot, _, workers = text.partition("/")
+    return Share(int(slot), int(workers))
+
+
+async def _run_gateway(gateway: Gateway, heartbeat: int | None = None) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, gateway.stop.set)
     tune_collector()
+    beating = asyncio.create_task(_beat(gateway, heartbeat)) if heartbeat is not None else None
     try:
         await gateway.run()
     except (ConfigurationError, SchemaError):
@@ -113,7 +142,15 @@ async def _run_gateway(gateway: Gateway) -> int:
     except Exception:
         log.exception("the gateway stops: one of its stages failed")
         return 1
+    finally:
+        if beating is not None:
+            beating.cancel()
     return 0
+
+
+async def _beat(gateway: Gateway, heartbeat: int) -> None:
+    await gateway.started.wait()
+    await beat(heartbeat)
 
 
 def _moment(text: str) -> datetime:

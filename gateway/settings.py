@@ -209,6 +209,9 @@ class Settings(BaseSettings):
         default={},
         description="E.164 numbers that never leave: 0 delivered, or the code they end in",
     )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="processes that are one gateway (docs/workers.md)"
+    )
     limits: LimitSettings = LimitSettings()
     scheduling: ScheduleSettings = ScheduleSettings()
     webhooks: WebhookSettings = WebhookSettings()

@@ -15,14 +15,15 @@ import asyncpg
 
 from storage.pool import Connection
 
-Danger = Literal["fsync", "full_page_writes", "synchronous_commit", "tmpfs"]
+Danger = Literal["fsync", "full_page_writes", "synchronous_commit", "tmpfs", "two_gateways"]
 DANGERS: Final[tuple[Danger, ...]] = get_args(Danger)
 
-# What each of the first three loses; `synchronous_commit` is safe from `local` upwards.
+# What each of them loses; `synchronous_commit` is safe from `local` upwards.
 LOSES: Final[dict[Danger, str]] = {
     "fsync": "fsync is off: a crash of the machine can lose or damage everything",
     "full_page_writes": "full_page_writes is off: a crash of the machine can damage the data",
     "synchronous_commit": "synchronous_commit is off: a crash loses what was just confirmed",
+    "two_gateways": "another gateway may work with it too: rates and order hold for each alone",
     "tmpfs": "the data folder is in memory ({}): a restart of the machine loses everything",
 }
 IN_MEMORY: Final = ("tmpfs", "ramfs")

@@ -13,6 +13,7 @@ _HELD = "waiting IS NOT NULL AND send_at IS NOT NULL AND status = $1"
 DUE = f"""
 SELECT * FROM messages
  WHERE {_HELD} AND send_at <= $2 AND id <> ALL ($3::uuid[])
+   AND ($5::int[] IS NULL OR service_id = ANY ($5))
  ORDER BY send_at, id LIMIT $4
 """
 
@@ -22,10 +23,16 @@ COUNTS = f"SELECT account_id, count(*) AS held FROM messages WHERE {_HELD} GROUP
 
 
 async def due(
-    connection: Connection, *, scheduled: int, until: datetime, without: Sequence[Id], most: int
+    connection: Connection,
+    *,
+    scheduled: int,
+    until: datetime,
+    without: Sequence[Id],
+    most: int,
+    services: Sequence[int] | None = None,
 ) -> list[Row]:
-    """Scheduled messages whose time has come, oldest first."""
-    return await connection.fetch(DUE, scheduled, until, without, most)
+    """Scheduled messages whose time has come, oldest first; of these services, None for all."""
+    return await connection.fetch(DUE, scheduled, until, without, most, services)
 
 
 async def next_time(connection: Connection, *, scheduled: int, after: datetime) -> datetime | None:

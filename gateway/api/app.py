@@ -44,7 +44,7 @@ class FrontSettings:
     trust_forwarded: bool
 
 
-def build_app(deps: Deps, front: FrontSettings, own: probes.Probes) -> ASGIApp:
+def build_app(deps: Deps, front: FrontSettings, own: probes.Probes) -> Front:
     """The application behind uvicorn."""
 
     async def deactivated(request: Request) -> Response:
@@ -91,6 +91,8 @@ class Front:
     """Finds the product, adds the headers that every API answer has (twilio-api §2.6)."""
 
     def __init__(self, app: ASGIApp, settings: FrontSettings, deps: Deps) -> None:
+        self.inner = app
+        """What is behind it, for requests whose product and origin are found already."""
         self._app = app
         self._settings = settings
         self._deps = deps

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from starlette.responses import Response
+
 from gateway.api.create_message import accept_error
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
@@ -61,6 +63,14 @@ async def drafts_of(
         if number % SLICE == 0:
             await asyncio.sleep(0)
     return batch
+
+
+async def relayed(
+    call: Call, shared: dict[str, list[str]], recipients: Sequence[tuple[str, str | None]]
+) -> Response | None:
+    """The answer of the worker whose the pool is; None where that is this one."""
+    to = [recipients[0][0]] if recipients else []
+    return await call.relayed(call.deps.elsewhere.place(call.account, Form({**shared, "To": to})))
 
 
 async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) -> None:

@@ -6,7 +6,8 @@ account may ask: carriers are the installation's, not a customer's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,13 +20,25 @@ from gateway.api.resources import Call, Deps, answer, change, gone
 from gateway.carriers.settings import CarrierSettings
 from gateway.dispatch.directory import Carrier
 from gateway.dispatch.fleet import CarrierUnusable, Fleet, changed_settings, stored_settings
+from gateway.dispatch.receipts import Receipts
 from storage import carriers as carrier_rows
 from storage import deliveries as delivery_rows
 from storage.pool import BadRow, Connection, UniqueViolation
 
 
-def render(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
-    """A carrier as it is configured and as it is."""
+async def render(carriers: Sequence[Carrier], call: Call) -> list[dict[str, Any]]:
+    """Carriers as they are configured and as they are, in all workers together."""
+    here = statuses(carriers, call.deps.fleet, call.deps.receipts)
+    others = await call.deps.elsewhere.carriers()
+    rows = []
+    for carrier in carriers:
+        sid = carrier.sid
+        everywhere = [here[sid], *(other[sid] for other in others if sid in other)]
+        rows.append({**_settings_of(carrier, call.deps, call.origin), "status": _sum(everywhere)})
+    return rows
+
+
+def _settings_of(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
     fleet = deps.fleet
     try:
         settings = fleet.settings_of(carrier)
@@ -40,16 +53,45 @@ def render(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
         "has_password": has_password,
         "date_created": iso8601(carrier.created_at),
         "date_updated": iso8601(carrier.updated_at),
-        "status": _status(carrier, deps),
         "url": f"{origin}/v1/Carriers/{carrier.sid}",
         "links": {"deliveries": f"{origin}/v1/Carriers/{carrier.sid}/Deliveries"},
     }
 
 
-def _status(carrier: Carrier, deps: Deps) -> dict[str, Any]:
-    fleet = deps.fleet
+def statuses(
+    carriers: Iterable[Carrier], fleet: Fleet, receipts: Receipts
+) -> dict[str, dict[str, Any]]:
+    """How the carriers are in this process, by SID."""
+    return {carrier.sid: _status(carrier, fleet, receipts) for carrier in carriers}
+
+
+def _sum(everywhere: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One status out of those of several workers, of which each has some of the binds."""
+    if len(everywhere) == 1:
+        return everywhere[0]
+    used = [one for one in everywhere if one["binds"]] or everywhere[:1]
+    rates = [one["rate_now"] for one in used]
+    receipts: Counter[str] = Counter()
+    for one in everywhere:
+        receipts.update(one["receipts"])
+    return {
+        "up": any(one["up"] for one in used),
+        "trouble": next((one["trouble"] for one in everywhere if one["trouble"]), None),
+        "rate_now": None if None in rates else sum(rates),
+        "rate_reason": next((one["rate_reason"] for one in used if one["rate_reason"]), None),
+        "receipt_ids": next((one["receipt_ids"] for one in everywhere if one["receipt_ids"]), None),
+        "receipts": dict(receipts),
+        "binds": sorted((bind for one in used for bind in one["binds"]), key=_number),
+    }
+
+
+def _number(bind: dict[str, Any]) -> int:
+    return int(bind["name"].rpartition("/")[2])
+
+
+def _status(carrier: Carrier, fleet: Fleet, receipts: Receipts) -> dict[str, Any]:
     connector = fleet.connectors.get(carrier.id)
-    spelling = deps.receipts.spelling[carrier.id]
+    spelling = receipts.spelling[carrier.id]
     form = spelling.pinned or spelling.learnt
     return {
         "up": connector is not None and connector.up,
@@ -57,7 +99,7 @@ def _status(carrier: Carrier, deps: Deps) -> dict[str, Any]:
         "rate_now": connector.rate_now if connector else None,
         "rate_reason": (connector.rate_reason or None) if connector else None,
         "receipt_ids": form.value if form is not None else None,
-        "receipts": dict(deps.receipts.counts_of(carrier.id)),
+        "receipts": dict(receipts.counts_of(carrier.id)),
         "binds": [bind._asdict() for bind in connector.binds()] if connector else [],
     }
 
@@ -68,7 +110,7 @@ async def list_(call: Call) -> Response:
     request = call.page
     rest = in_memory(carriers, request, lambda carrier: carrier.sid)
     page, token = cut(rest, request, lambda carrier: carrier.sid)
-    rows = [render(carrier, call.deps, call.origin) for carrier in page]
+    rows = await render(page, call)
     return answer(envelope_v1("carriers", rows, call.origin + call.path, request, token))
 
 
@@ -86,11 +128,11 @@ async def create(call: Call) -> Response:
         raise ApiError(20409, f"there is a carrier named {settings.name}") from None
     except BadRow as error:
         raise ApiError(20001, f"the carrier can't be stored: {error}") from None
-    return _answer(call, call.deps.directory.carriers[settings.name], 201)
+    return await _answer(call, call.deps.directory.carriers[settings.name], 201)
 
 
 async def fetch(call: Call) -> Response:
-    return _answer(call, _carrier(call))
+    return await _answer(call, _carrier(call))
 
 
 async def update(call: Call) -> Response:
@@ -116,7 +158,7 @@ async def update(call: Call) -> Response:
         )
     except BadRow as error:
         raise ApiError(20001, f"the carrier can't be stored: {error}") from None
-    return _answer(call, call.deps.directory.carriers[carrier.name])
+    return await _answer(call, call.deps.directory.carriers[carrier.name])
 
 
 async def delete(call: Call) -> Response:
@@ -199,5 +241,6 @@ def _sealed(fleet: Fleet, password: str) -> bytes | None:
     return fleet.seal.close(password)
 
 
-def _answer(call: Call, carrier: Carrier, status: int = 200) -> Response:
-    return answer(render(carrier, call.deps, call.origin), status)
+async def _answer(call: Call, carrier: Carrier, status: int = 200) -> Response:
+    [row] = await render([carrier], call)
+    return answer(row, status)

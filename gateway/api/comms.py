@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
-from gateway.api.bulk import accept, drafts_of
+from gateway.api.bulk import accept, drafts_of, relayed
 from gateway.api.crockford import id_of, text_of
 from gateway.api.errors import ApiError, meaning
 from gateway.api.idempotency import key_of
@@ -58,6 +58,9 @@ async def create(call: Call) -> Response:
             return _accepted(call, first["id"], replayed=True)
     shared = _shared(request)
     recipients = _recipients(request, _template(request))
+    elsewhere = await relayed(call, shared, recipients)
+    if elsewhere is not None:
+        return elsewhere
     batch = await drafts_of(call, shared, recipients)
     operation_id = call.deps.creation.next_id()
     send_at = batch.drafts[0].message.send_at if batch.drafts else 0.0

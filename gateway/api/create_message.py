@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
+from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
 from gateway.api.message_options import Options, read_options, read_time
@@ -75,6 +76,7 @@ class Creation:
     schedule: ScheduleRules
     forecast: Forecast
     new_code: Callable[[], str]  # of a short link
+    elsewhere: Elsewhere = field(default_factory=Nowhere)
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
@@ -175,11 +177,26 @@ class Creation:
         answer: Answer,
         idempotency: tuple[str, bytes] | None = None,
     ) -> None:
-        """Validate and accept; `answer` gets the 201 after the commit, or an error.
+        """Validate and accept, here or where its pool is; `answer` gets the 201 after the commit,
+        or an error.
 
         `idempotency` is the request's key with the digest of its parameters; a key that was used
         before is answered with REPEATED. Raises ApiError for what can be said at once.
         """
+        slot = self.elsewhere.place(account, form)
+        if slot is not None:
+            self.elsewhere.send(slot, account, form, answer, idempotency)
+        else:
+            self.submit_here(account, form, answer, idempotency)
+
+    def submit_here(
+        self,
+        account: Account,
+        form: Form,
+        answer: Answer,
+        idempotency: tuple[str, bytes] | None = None,
+    ) -> None:
+        """The same, in this process."""
         draft = self.draft(account, form)
         message = draft.message
         service = self.directory.services_by_id.get(message.service_id or 0)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.bulk import accept, drafts_of, text_list
+from gateway.api.bulk import accept, drafts_of, relayed, text_list
 from gateway.api.errors import ApiError
 from gateway.api.idempotency import key_of
 from gateway.api.resources import Call, answer
@@ -34,6 +34,9 @@ async def create(call: Call) -> Response:
     numbers = [_normal(to) for to, _ in recipients]
     if len(set(numbers)) != len(numbers):
         raise ApiError(DUPLICATE, "two recipients have the same To")
+    elsewhere = await relayed(call, shared, recipients)
+    if elsewhere is not None:
+        return elsewhere
     batch = await drafts_of(call, shared, recipients)
     if batch.drafts:
         await accept(call, batch.drafts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any, Final
@@ -47,7 +47,7 @@ class Probes:
 
     readiness: Callable[[], Readiness]
     loop_lag: Callable[[], float]
-    exposition: Callable[[str], tuple[bytes, str]]
+    exposition: Callable[[str], Awaitable[tuple[bytes, str]]]
     """Metrics in a form that the `Accept` header takes, and the name of that form."""
     token: str | None
     """Lets in who has no account's credentials; None: nobody."""
@@ -74,7 +74,7 @@ def routes(probes: Probes, directory: Directory | None) -> list[Route]:
             return PlainTextResponse(
                 f"{error.message}\n", status_code=error.status, headers=error.headers
             )
-        content, kind = probes.exposition(request.headers.get("accept", ""))
+        content, kind = await probes.exposition(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": kind})
 
     return [

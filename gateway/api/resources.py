@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from gateway.api.auth import acting_account, authenticate
 from gateway.api.create_message import Creation
+from gateway.api.elsewhere import RELAYED, Elsewhere
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.limits import Gate, Quota
@@ -54,6 +55,7 @@ class Deps:
     bulk_quota: Quota  # of consents and contacts
     alerts: Alerts
     clicks: Clicks
+    elsewhere: Elsewhere
     cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
 
 
@@ -123,6 +125,12 @@ class Call:
         """Raises ApiError 20403 for a Standard key."""
         if not self.credential.manages:
             raise ApiError(20403, "a Standard API key can't manage accounts, keys or the gateway")
+
+    async def relayed(self, slot: int | None) -> Response | None:
+        """The answer of the worker `slot`; None where that is this one. Raises ApiError."""
+        if slot is None or self.request.scope.get(RELAYED):
+            return None
+        return await self.deps.elsewhere.request(slot, self)
 
     def missing(self) -> ApiError:
         return not_found(self.path)

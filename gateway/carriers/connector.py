@@ -22,6 +22,7 @@ from gateway.carriers.binds import BindStatus, Sent, Wire, bind_configs, pdu_log
 from gateway.carriers.profile import Outgoing, Profile
 from gateway.carriers.results import submit_result
 from gateway.carriers.settings import CarrierSettings
+from gateway.carriers.share import ALONE, Share, own_part
 from gateway.clock import Clock
 from gateway.observe.measures import LATENCY_S, Histogram
 from smpp.esme import Bind, BindConfig, RefusalClass
@@ -93,7 +94,9 @@ class Connector(Generic[M]):
         log_pdus: bool = False,
         mask: bool = True,
         journal: Callable[[str, str, bytes], None] | None = None,
+        share: Share = ALONE,
     ) -> None:
+        """With a `share` of less than all: only the binds and the part of the rate that it has."""
         self.carrier_id = carrier_id
         self.settings = settings
         self.profile = Profile.of(settings)
@@ -111,15 +114,23 @@ class Connector(Generic[M]):
         self._log_pdus = log_pdus
         self._mask = mask
         self._journal = journal
-        self._aimd = Aimd(settings.rate_per_second, clock.monotonic())
+        self._share = share
+        configs, rate = self._own(settings)
+        self._aimd = Aimd(rate, clock.monotonic())
         self._spread = Spread()
         self._wires: dict[str, Wire[M]] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()  # the binds are to follow the settings
         self._climbing = asyncio.Event()
         self._retired = False
-        for config in bind_configs(settings):
+        for config in configs:
             self._add(config)
+
+    def _own(self, settings: CarrierSettings) -> tuple[list[BindConfig], float | None]:
+        """Our binds, and segments per second on them; None: no limit."""
+        configs, part = own_part(bind_configs(settings), self._share)
+        rate = settings.rate_per_second
+        return configs, rate * part if rate is not None and part else None
 
     @property
     def name(self) -> str:
@@ -144,7 +155,8 @@ class Connector(Generic[M]):
         """Follow these settings from now on; binds that differ are drained and replaced."""
         self.settings = settings
         self.profile = Profile.of(settings)
-        self._aimd.set_ceiling(settings.rate_per_second, self._clock.monotonic())
+        _, rate = self._own(settings)
+        self._aimd.set_ceiling(rate, self._clock.monotonic())
         self._outcomes.rate_changed(self.carrier_id, lowered=False)
         self._changed.set()
 
@@ -159,7 +171,8 @@ class Connector(Generic[M]):
 
     async def _replace_binds(self) -> None:
         """Close what is not wanted as it is; only then may what takes its place connect."""
-        wanted = {} if self._retired else {one.name: one for one in bind_configs(self.settings)}
+        configs, _ = self._own(self.settings)
+        wanted = {} if self._retired else {one.name: one for one in configs}
         old = [name for name, wire in self._wires.items() if wanted.get(name) != wire.bind.config]
         await asyncio.gather(*(self._wires[name].bind.close(REPLACE_DRAIN_S) for name in old))
         await asyncio.gather(*(self._runs.pop(name) for name in old if name in self._runs))

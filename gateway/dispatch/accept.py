@@ -20,6 +20,7 @@ from gateway.dispatch.assign import Assigner
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import Known
 from gateway.dispatch.message import Message, Status
+from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.rows import insert_row, moment
 from gateway.dispatch.submit import Submitter
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
@@ -93,7 +94,12 @@ class Acceptor:
         committed: Callable[[Message], None],
         remember: Callable[[Message], None],
         monotonic: Callable[[], float],
+        ownership: Ownership,
+        handed_over: Callable[[Draft], None],
     ) -> None:
+        """`handed_over` hears of each committed draft that is another worker's."""
+        self._ownership = ownership
+        self._handed_over = handed_over
         self._monotonic = monotonic
         self._url = url
         self._admission = admission
@@ -109,6 +115,8 @@ class Acceptor:
         self._doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
         self.backlog = 0
         self.available = False
+        self.opened = asyncio.Event()
+        """Set once the first connection was there."""
         self.accepted = 0
         self.flushes = Histogram(BATCHES)
         """Messages in each commit."""
@@ -186,6 +194,7 @@ class Acceptor:
                 continue
             connection.add_termination_listener(self._lost)
             self.available = True
+            self.opened.set()
             self._wake.set()
             return connection
 
@@ -273,10 +282,10 @@ class Acceptor:
                     for unit in units:
                         if unit.also is not None:
                             await unit.also(connection)
-                    claimed = self._submitter.offer(messages)
+                    claimed = self._submitter.offer(self._ours(messages))
                     await message_rows.insert(connection, map(insert_row, messages))
             else:
-                claimed = self._submitter.offer(messages)
+                claimed = self._submitter.offer(self._ours(messages))
                 # A COPY is a transaction of its own.
                 await message_rows.insert(connection, map(insert_row, messages))
         except _Repeats as repeats:
@@ -307,6 +316,12 @@ class Acceptor:
             raise
         self._pass_on(units, drafts, claimed)
 
+    def _ours(self, messages: list[Message]) -> list[Message]:
+        if self._ownership.alone:
+            return messages
+        mine = self._ownership.mine
+        return [one for one in messages if mine(one.service_id, one.sender_id)]
+
     def _links(self, drafts: list[Draft]) -> list[tuple[object, ...]]:
         """The rows of the short links in these messages."""
         rows: list[tuple[object, ...]] = []
@@ -329,6 +344,9 @@ class Acceptor:
         for message in messages:
             message.committed = message.status
         self._answer(units, None)
+        if not self._ownership.alone:
+            drafts = self._keep_ours(drafts)
+            messages = [draft.message for draft in drafts]
         ours = set(claimed)
         self._submitter.wait(
             message
@@ -339,6 +357,17 @@ class Acceptor:
         self._submitter.go(claimed)
         for message in messages:
             self._committed(message)
+
+    def _keep_ours(self, drafts: list[Draft]) -> list[Draft]:
+        """Hand over what is another's: of conversations, and of changes just being made."""
+        kept = []
+        for draft in drafts:
+            message = draft.message
+            if message.status.final or self._ownership.mine(message.service_id, message.sender_id):
+                kept.append(draft)
+            else:
+                self._handed_over(draft)
+        return kept
 
     def _undo(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
         self._submitter.withdraw(claimed)

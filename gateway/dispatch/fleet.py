@@ -16,9 +16,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.carriers.binds import bind_configs
 from gateway.carriers.connector import Connector, Outcomes
 from gateway.carriers.seal import Seal, SealBroken
 from gateway.carriers.settings import CarrierSettings
+from gateway.carriers.share import Share, submits
 from gateway.clock import Clock
 from gateway.dispatch.directory import Carrier
 from gateway.dispatch.message import Message
@@ -45,8 +47,12 @@ class Fleet:
         clock: Clock,
         random: Random,
         journal: Journal,
+        share: Share,
     ) -> None:
         self.connectors: dict[int, Connector[Message]] = {}
+        self.submitting: dict[int, int] = {}
+        """How many binds of each carrier submit, in all processes together."""
+        self._share = share
         self._known: dict[int, Carrier] = {}
         self.unusable: dict[int, str] = {}
         """Carriers that are not run, and why."""
@@ -98,7 +104,9 @@ class Fleet:
         self.unusable = {}
         for carrier in known.values():
             try:
-                self._follow(carrier.id, self.settings_of(carrier))
+                settings = self.settings_of(carrier)
+                self.submitting[carrier.id] = sum(map(submits, bind_configs(settings)))
+                self._follow(carrier.id, settings)
             except (CarrierUnusable, ValueError) as error:  # one must not stop the others
                 self.unusable[carrier.id] = str(error)
                 log.error("carrier %s is not changed: %s", carrier.name, error)
@@ -123,6 +131,7 @@ class Fleet:
                 log_pdus=self._settings.log.pdus,
                 mask=self._settings.log.mask,
                 journal=self._journal.pdu if self._journal.on else None,
+                share=self._share,
             )
         elif connector.settings != settings:
             log.info("carrier %s follows its new settings", settings.name)

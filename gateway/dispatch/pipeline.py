@@ -16,17 +16,21 @@ from weakref import WeakSet
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.profile import Profile
+from gateway.carriers.share import ALONE, Share
 from gateway.carriers.tlvs import shown
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.admission import Admission
+from gateway.dispatch.adopt import Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
+from gateway.dispatch.handoff import NoOthers, Others
 from gateway.dispatch.mappings import Mappings
 from gateway.dispatch.message import Direction, Flag, Message, Status, id_source
+from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.protection import DAY_S
 from gateway.dispatch.receipts import Answer, Receipts
@@ -55,6 +59,7 @@ from storage import facts as fact_rows
 from storage import media as media_rows
 from storage import protection as protection_rows
 from storage import short_links as link_rows
+from storage.ids import Id
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -106,12 +111,21 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: Settings, url: str, pool: Pool, clock: Clock, random: Random
+        self,
+        settings: Settings,
+        url: str,
+        pool: Pool,
+        clock: Clock,
+        random: Random,
+        share: Share = ALONE,
     ) -> None:
         self.settings = settings
         self.pool = pool
         self.clock = clock
         self.directory = Directory()
+        self.ownership = Ownership(share, self.directory)
+        self.others: Others = NoOthers()
+        """The other workers, where there are any."""
         self.next_id = id_source(clock.wall, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
@@ -121,8 +135,9 @@ class Pipeline:
             clock,
             keep_s=settings.journal.keep_hours * 3600.0,
             most_octets=settings.journal.most_mb * 1024 * 1024,
+            writer=share.slot,
         )
-        self.fleet = Fleet(settings, self, clock, random, self.journal)
+        self.fleet = Fleet(settings, self, clock, random, self.journal, share)
         self.connectors = self.fleet.connectors
         self.router = Router(
             self.directory,
@@ -160,6 +175,8 @@ class Pipeline:
             self._arrived,
             self._remember,
             clock.monotonic,
+            self.ownership,
+            self._hand_over,
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
         self.spill = Spill(
@@ -175,7 +192,9 @@ class Pipeline:
             self.submitter.resume,
         )
         self.submitter.leave_to(self.spill)
-        self.scheduler = Scheduler(url, clock, self._requeue, self.receipts.live, self.directory)
+        self.scheduler = Scheduler(
+            url, clock, self._requeue, self.receipts.live, self.directory, self.ownership
+        )
         self.canceler = Canceler(
             pool,
             clock,
@@ -192,7 +211,22 @@ class Pipeline:
         self._leaving: WeakSet[Message] = WeakSet()
         """Those whose sender left its pool while their batch was being committed."""
         self._config_rang = asyncio.Event()
-        self._owed = OwedSweep(self.receipts, clock, lambda message: self.owe_callbacks(message))
+        self._owed = OwedSweep(
+            self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
+        )
+        self._recovery = Recovery(
+            self.router,
+            self.submitter,
+            self.spill,
+            self._requeue,
+            self.writer,
+            self.receipts,
+            clock,
+            lambda message: self.owe_callbacks(message),
+            self._ambiguous_policy,
+            self.ownership,
+        )
+        self.adoption = Adoption(url, self._recovery)
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
         """Messages by service (0: none), of those that sent last."""
         self.ended: Tally[tuple[int, Status]] = Tally(MOST_TALLIED)
@@ -213,20 +247,7 @@ class Pipeline:
         self.submitter.connect(self.connectors)
         reading = await open_connection(self._url)
         try:
-            recovered = await Recovery(
-                self.router,
-                self.submitter,
-                self.spill,
-                self._requeue,
-                self.writer,
-                self.receipts,
-                self.clock,
-                lambda message: self.owe_callbacks(message),
-                {
-                    carrier_id: connector.settings.ambiguous
-                    for carrier_id, connector in self.connectors.items()
-                },
-            ).run(reading)
+            recovered = await self._recovery.run(reading)
         finally:
             await reading.close()
         self._start_task("writer", self.writer.run())
@@ -243,6 +264,7 @@ class Pipeline:
         self._start_task("mappings", self.mappings.run())
         self._start_task("configuration", self._stay_fresh())
         self._start_task("partitions", self._make_partitions())
+        self._start_task("adoption", self.adoption.run())
         self._start_task("carriers", self.fleet.run())
         return recovered
 
@@ -298,6 +320,9 @@ class Pipeline:
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
+        if self.ownership.follow(self.fleet.submitting) and self._tasks:
+            self.adoption.look()
+        self._let_go_of_others()
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
 
@@ -357,6 +382,56 @@ class Pipeline:
         draft = Draft(message, destination, smart=text != message.text, prepared=True, weighed=True)
         self.assigner.admit((draft,))
 
+    # Several workers ----------------------------------------------------------------------
+
+    def _hand_over(self, draft: Draft) -> None:
+        """Committed here, and another worker's."""
+        message = draft.message
+        self.accepted_by.add(message.service_id or 0)
+        self.router.awaited.end(draft)
+        self.router.release(message)
+        self.receipts.live.pop(message.id, None)
+        if message.status is not Status.SCHEDULED:  # its scheduler reads the row by itself
+            slot = self.ownership.of(message.service_id, message.sender_id)
+            self.others.take_up(slot, [message.id])
+
+    def _let_go_of_others(self) -> None:
+        """After a change of the configuration: what waits here and is another's now."""
+        if self.ownership.alone:
+            return
+        mine, gone = self.ownership.mine, []
+        for message in list(self.receipts.live.values()):
+            if (
+                message.status in (Status.ACCEPTED, Status.QUEUED)
+                and message.committed is message.status
+                and message.waiting
+                and not mine(message.service_id, message.sender_id)
+            ):
+                gone.append(message)
+        by_slot: dict[int, list[Id]] = {}
+        for message in gone:
+            if message.spilled or self.pacer.remove(message):
+                self.router.release(message)
+            elif not self.assigner.withdraw(message):
+                continue  # it is on its way already
+            self.spill.forget(message.sender_id)
+            self.receipts.live.pop(message.id, None)
+            slot = self.ownership.of(message.service_id, message.sender_id)
+            by_slot.setdefault(slot, []).append(message.id)
+        for slot, ids in by_slot.items():
+            log.info("%d messages that wait are worker %d's now", len(ids), slot)
+            self.others.take_up(slot, ids)
+
+    def suspend(self, suspended: bool) -> None:
+        """Give nothing out, or go on with it."""
+        self.submitter.suspended = suspended
+        if not suspended:
+            self.submitter.room_changed()
+
+    def _ambiguous_policy(self, carrier_id: int) -> str:
+        connector = self.connectors.get(carrier_id)
+        return connector.settings.ambiguous if connector is not None else "resubmit"
+
     # Events of the connectors, passed on to the stage that they concern -------------------
 
     def answered(
@@ -394,6 +469,20 @@ class Pipeline:
         delivery: DeliverSm,
         answer: Callable[[DeliverSm, int], object],
     ) -> None:
+        slot = self.ownership.of_address(delivery.destination.value)
+        if slot != self.ownership.share.slot:
+            self.others.deliver(slot, carrier, connection, delivery, answer)
+        else:
+            self.take_in(carrier, connection, delivery, answer)
+
+    def take_in(
+        self,
+        carrier: int,
+        connection: str,
+        delivery: DeliverSm,
+        answer: Callable[[DeliverSm, int], object],
+    ) -> None:
+        """A delivery for a number of this process."""
         if delivery.is_receipt:
             self.receipts.received(carrier, delivery, answer)
         else:

@@ -9,13 +9,14 @@ Segments whose answer was recorded are not sent again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.carriers.results import TIMEOUT
 from gateway.clock import Clock
-from gateway.dispatch.message import Direction, Message, Status
+from gateway.dispatch.message import Direction, Message, Status, created_at
+from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.route import Router
@@ -27,13 +28,14 @@ from gateway.dispatch.writer import Writer
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id, id_from_bytes
-from storage.pool import Connection, Pool
+from storage.pool import Connection, Pool, Row
 
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
 NOTHING = id_from_bytes(bytes(16))
 RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
+SETTLING_S: Final = 5.0  # in which what another stage of this process stored is in memory
 
 
 @dataclass(slots=True)
@@ -58,8 +60,11 @@ class Recovery:
         receipts: Receipts,
         clock: Clock,
         owe_callbacks: Callable[[Message], None],
-        ambiguous_policy: Mapping[int, str],
+        ambiguous_policy: Callable[[int], str],
+        ownership: Ownership,
     ) -> None:
+        """`ambiguous_policy` is asked with the carrier's id."""
+        self._ownership = ownership
         self._router = router
         self._submitter = submitter
         self._spill = spill
@@ -71,8 +76,53 @@ class Recovery:
         self._ambiguous_policy = ambiguous_policy
 
     async def run(self, connection: Connection) -> Recovered:
-        """Take everything up again; before the first new message is accepted."""
+        """Take everything of ours up again; before the first new message is accepted."""
         recovered = Recovered()
+        async for rows in self._unfinished(connection):
+            await self._take_up(connection, rows, recovered)
+        if recovered != Recovered():
+            log.info(
+                "taken up again: %d waiting, %d ambiguous, %d with callbacks owed",
+                recovered.waiting,
+                recovered.ambiguous,
+                recovered.owed_callbacks,
+            )
+        return recovered
+
+    async def take_up_named(self, connection: Connection, ids: Sequence[Id]) -> int:
+        """Take up those of these rows that wait, while we run. How many."""
+        rows = await message_rows.by_ids(connection, ids)
+        return await self._adopt(connection, [row for row in rows if self._is_ours(row)])
+
+    async def take_up_waiting(self, connection: Connection) -> int:
+        """Take up whatever waits, is ours, and is not in memory, while we run. How many."""
+        taken = 0
+        async for rows in self._unfinished(connection):
+            settled = self._clock.wall() - SETTLING_S
+            taken += await self._adopt(
+                connection,
+                [
+                    row
+                    for row in rows
+                    if row["direction"] == Direction.OUTBOUND_API or created_at(row["id"]) < settled
+                ],
+            )
+        return taken
+
+    async def _adopt(self, connection: Connection, rows: list[Row]) -> int:
+        new = [
+            row
+            for row in rows
+            if row["waiting"] is not None
+            and row["status"] != Status.SCHEDULED
+            and row["id"] not in self._receipts.live
+        ]
+        recovered = Recovered()
+        await self._take_up(connection, new, recovered)
+        return len(new)
+
+    async def _unfinished(self, connection: Connection) -> AsyncIterator[list[Row]]:
+        """All that is not finished and ours, in order of acceptance, page by page."""
         after = NOTHING
         since = id_at(self._clock.wall() - RECENT_S)
         while True:
@@ -85,18 +135,13 @@ class Recovery:
                 scheduled_status=Status.SCHEDULED,
                 most=PAGE,
             )
-            await self._take_up(connection, rows, recovered)
+            yield [row for row in rows if self._is_ours(row)]
             if len(rows) < PAGE:
                 break
             after = rows[-1]["id"]
-        if recovered != Recovered():
-            log.info(
-                "taken up again: %d waiting, %d ambiguous, %d with callbacks owed",
-                recovered.waiting,
-                recovered.ambiguous,
-                recovered.owed_callbacks,
-            )
-        return recovered
+
+    def _is_ours(self, row: Row) -> bool:
+        return self._ownership.mine(row["service_id"], row["sender_id"])
 
     async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
         kept = [row for row in rows if not self._spill.leaves(row)]
@@ -137,7 +182,7 @@ class Recovery:
                 self._writer.mark(message)
                 return False
             recovered.ambiguous += 1
-            if self._ambiguous_policy.get(message.carrier_id) == "give_up":
+            if self._ambiguous_policy(message.carrier_id) == "give_up":
                 return self._requeue.fail(message, TIMEOUT)
             advance(message, AnswerLost(), wall)
             self._writer.mark(message)
@@ -150,8 +195,13 @@ class OwedSweep:
     """Reads rows that owe status callbacks, a page at a time and round and round."""
 
     def __init__(
-        self, receipts: Receipts, clock: Clock, owe_callbacks: Callable[[Message], None]
+        self,
+        receipts: Receipts,
+        clock: Clock,
+        owe_callbacks: Callable[[Message], None],
+        ownership: Ownership,
     ) -> None:
+        self._ownership = ownership
         self._receipts = receipts
         self._clock = clock
         self._owe_callbacks = owe_callbacks
@@ -167,6 +217,8 @@ class OwedSweep:
             most=PAGE,
         )
         for row in rows:
+            if not self._ownership.mine(row["service_id"], row["sender_id"]):
+                continue
             message = self._receipts.live.get(row["id"])
             if message is None:
                 message = self._receipts.live[row["id"]] = from_row(row)

@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message, Status
+from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.rows import from_row
 from storage import schedule as schedule_rows
@@ -44,7 +45,9 @@ class Scheduler:
         requeue: Requeue,
         live: MutableMapping[Id, Message],
         directory: Directory,
+        ownership: Ownership,
     ) -> None:
+        self._ownership = ownership
         self._url = url
         self._clock = clock
         self._requeue = requeue
@@ -106,6 +109,7 @@ class Scheduler:
                 until=datetime.fromtimestamp(now, UTC),
                 without=list(self._under_way),
                 most=room,
+                services=None if self._ownership.alone else self._ownership.services,
             )
             self._let_in(rows)
         if self._under_way:

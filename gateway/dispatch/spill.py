@@ -153,6 +153,10 @@ class Spill:
                 rest.left.add(service_id)
                 self._wake.set()
 
+    def forget(self, sender_id: int) -> None:
+        """The sender is another worker's now, with all its rows."""
+        self._rests.pop(sender_id, None)
+
     async def run(self) -> None:
         """Until cancelled."""
         own = OwnConnection(self._url, message_rows.tune_for_batches)
@@ -184,7 +188,9 @@ class Spill:
 
     async def _page_in(self, connection: Connection, sender_id: int) -> None:
         """Read on, behind what memory holds."""
-        rest = self._rests[sender_id]
+        rest = self._rests.get(sender_id)
+        if rest is None:  # forgotten while another's rows were read
+            return
         added = rest.added
         # What memory holds is among the rows: it waits, or is being claimed just now.
         most = PAGE + self._pacer.waiting(sender_id) + BATCH
@@ -203,7 +209,7 @@ class Spill:
             if message is not None:
                 ready.append(message)
         if all_read and rest.added == added:
-            del self._rests[sender_id]
+            self._rests.pop(sender_id, None)
         self._resume(ready)
         if read:  # a short page, or what has left its pool: there may be more to read
             self._wake.set()

@@ -100,6 +100,8 @@ class Submitter:
         self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
+        self.suspended = False
+        """Whether nothing is given out: this process has lost its right to do so."""
         self._doubtful: set[Id] = set()  # whose claim was not confirmed: committed, or not
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
@@ -127,7 +129,7 @@ class Submitter:
         it with `go` after the commit, or `withdraw` when there was none; the rest of the
         batch is handed to `wait` after the commit, in order.
         """
-        if self._writer.full:
+        if self._writer.full or self.suspended:
             return []
         now, wall = self._clock.monotonic(), self._clock.wall()
         claimed = []
@@ -201,8 +203,9 @@ class Submitter:
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is claimed now: the database is away, or behind with what to write."""
-        return self._writer.full or self._resume_at > self._clock.monotonic()
+        """Whether nothing is claimed now: the database is away or another's, or it is behind."""
+        behind = self._writer.full or self._resume_at > self._clock.monotonic()
+        return behind or self.suspended
 
     @property
     def resting(self) -> Iterator[Message]:
@@ -250,6 +253,8 @@ class Submitter:
         if self._resting:
             due = min(due, self._resting[0][0])
         due = max(due, self._resume_at)
+        if self.suspended:
+            due = now + HEAL_S
         if self._wake.is_set() and now >= self._resume_at:
             self._wake.clear()
             return
@@ -276,6 +281,8 @@ class Submitter:
                 self._pacer.put_back(message)
         for message in self._pacer.expire(now):
             self._fail(message, EXPIRED)
+        if self.suspended:
+            return []
         released = []
         for message in self._pacer.release(now, self._room, CLAIM_BOUND):
             if message.status.final:  # a receipt settled it while it waited to go again

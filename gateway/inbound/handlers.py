@@ -32,7 +32,7 @@ from gateway.observe.alerts import Alerts
 from gateway.webhooks.lanes import Lanes
 from storage import inbound as inbound_rows
 from storage.ids import Id, id_from_bytes
-from storage.pool import Connection, DatabaseUnavailable, Pool
+from storage.pool import Connection, DatabaseUnavailable, Pool, Row
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,13 @@ class Handlers:
         per_host: int,
         retry_for_s: float,
         conversation: Converse,
+        ours: Callable[[Row], bool] = lambda row: True,
     ) -> None:
         """`conversation` takes a message into its conversation, made if the service wants that
         (the flag), and says whether it belongs there; it may be called again for one that it has.
+        `ours` says of a stored message whether this process handles it.
         """
+        self._ours = ours
         self._runner = runner
         self._replies = replies
         self._directory = directory
@@ -232,7 +235,7 @@ class Handlers:
         try:
             rows = await inbound_rows.unhandled(self._pool, after=self._after, most=PAGE)
             for row in rows:
-                if row["id"] not in self._ended:
+                if row["id"] not in self._ended and self._ours(row):
                     self.handle(from_row(row))
         finally:
             self._ended = None

@@ -25,14 +25,15 @@ class ProbeListener:
         self._server: asyncio.Server | None = None
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError when the port can't be had."""
+    async def start(self, host: str, port: int, *, shared: bool = False) -> None:
+        """Listen; `shared` with the other workers. Raises OSError when the port can't be had."""
         config = Config(self._app, lifespan="off", access_log=False, log_config=None, ws="none")
         config.load()
         self._server = await asyncio.get_running_loop().create_server(
             lambda: HttpToolsProtocol(config=config, server_state=self._state, app_state={}),
             host,
             port,
+            reuse_port=shared or None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -17,6 +17,8 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     carriers = {}
     for connector in pipeline.connectors.values():
         binds = connector.binds()
+        if not binds and not pipeline.ownership.alone:
+            continue  # another worker has them
         carriers[connector.name] = {
             "up": connector.up,
             "binds_up": sum(one.bound for one in binds),
@@ -43,7 +45,8 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     ]
     return Readiness(
         ready=database and not stopping,
-        sends=any(carrier["up"] for carrier in carriers.values()),
+        sends=any(carrier["up"] for carrier in carriers.values())
+        or (not carriers and not pipeline.ownership.alone),
         reasons=tuple(dict.fromkeys(reasons)),
         database=database,
         carriers=carriers,

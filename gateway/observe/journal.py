@@ -56,7 +56,10 @@ class Journal:
         keep_s: float,
         most_octets: int,
         file_octets: int = FILE_OCTETS,
+        writer: int = 0,
     ) -> None:
+        """`writer` tells the files of several processes with one folder apart."""
+        self._writer = writer
         self._folder = folder
         self._clock = clock
         self._keep_s = keep_s
@@ -115,7 +118,7 @@ class Journal:
     def _append(self, folder: Path, data: bytes) -> None:
         if self._file is None or self._size >= self._file_octets:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = folder / f"{int(self._clock.wall() * 1000):015d}.journal"
+            self._file = folder / f"{int(self._clock.wall() * 1000):015d}-{self._writer}.journal"
             self._size = 0
         # Texts and numbers stand in it: nobody else's to read.
         handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -148,9 +151,10 @@ class Journal:
         if self._folder is None:
             return []
         await asyncio.to_thread(self.flush)
-        return await asyncio.to_thread(
+        found = await asyncio.to_thread(
             self._find, self._folder, tuple(needles), since, until, wanted
         )
+        return sorted(found, key=lambda entry: entry.at)  # those of several processes
 
     def _find(
         self,
@@ -193,11 +197,15 @@ class Journal:
 
 def _between(files: list[Path], since: float, until: float) -> Iterator[Path]:
     """Files that may hold entries of the time: one's name is the moment of its first."""
-    for index, file in enumerate(files):
-        begins = int(file.stem) / 1000 - FLUSH_S
-        ends = int(files[index + 1].stem) / 1000 if index + 1 < len(files) else float("inf")
-        if begins - FLUSH_S <= until and ends >= since:
-            yield file
+    following: dict[str, float] = {}  # by writer: when its next file begins
+    found = []
+    for file in reversed(files):
+        began, _, writer = file.stem.partition("-")
+        begins = int(began) / 1000
+        if begins - 2 * FLUSH_S <= until and following.get(writer, float("inf")) >= since:
+            found.append(file)
+        following[writer] = begins
+    yield from reversed(found)
 
 
 def _scan(

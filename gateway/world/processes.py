@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+
+from gateway.children import end_with_parent
 
 STOP_S = 10.0
 LINE_LIMIT = 256 * 1024  # octets; what is longer comes in pieces
 CHUNK = 64 * 1024
-PR_SET_PDEATHSIG: Final = 1
 
 Line = Callable[[str], None]
-
-# Loaded before any fork: a child between fork and exec should load nothing.
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
@@ -60,7 +56,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
-            preexec_fn=_end_with_parent(),
+            preexec_fn=end_with_parent(),
         )
         self._reader = asyncio.create_task(self._read(), name=f"{self.name} output")
 
@@ -116,17 +112,3 @@ class Child:
         text = line.decode(errors="replace")
         self.last_line = text or self.last_line
         self._on_line(text)
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes its program; None where the kernel can't do it."""
-    libc, parent = _libc, os.getpid()
-    if libc is None:
-        return None
-
-    def before_exec() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return before_exec

@@ -1,0 +1,1 @@
+"""Several processes as one gateway: who does what, and how they speak with each other."""
