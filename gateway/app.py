@@ -46,6 +46,7 @@ from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.opt_out.scope import network_could
+from gateway.restore import remind_of_held
 from gateway.settings import ConfigurationError, Settings
 from gateway.takeover.authority import Authority, AuthorityError
 from gateway.takeover.listeners import Listeners
@@ -138,6 +139,7 @@ class Gateway:
             await self._ensure_account(pool)
             pipeline = self.pipeline = Pipeline(self.settings, url, pool, self._clock, self._random)
             self._warn_of(unsafe, pipeline.alerts)
+            await remind_of_held(pool, pipeline.alerts)
             client = await stack.enter_async_context(self._webhook_client())
             if pipeline.journal.on:
                 client.called = partial(_note_call, pipeline.journal)
