@@ -151,7 +151,11 @@ async def _hold(connection: Connection, options: argparse.Namespace, settings: S
             "say --as-of TIME, the moment of the backup (or list, release, close)"
         )
     done = await restore.hold(
-        connection, as_of=options.as_of, now=datetime.now(UTC), random=SystemRandom()
+        connection,
+        as_of=options.as_of,
+        now=datetime.now(UTC),
+        random=SystemRandom(),
+        leaves_s=restore.LEAVES_S,
     )
     if done.before is not None:
         print(

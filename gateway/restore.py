@@ -87,7 +87,7 @@ async def hold(
     as_of: datetime,
     now: datetime,
     random: Random,
-    leaves_s: float = LEAVES_S,
+    leaves_s: float,
 ) -> Hold:
     """Hold what may have been sent since `as_of`, the moment of the backup.
 

@@ -237,7 +237,7 @@ async def test_a_second_hold_holds_nothing_twice_and_says_so(
     await restore.release(connection, Selection((first.sid,)))
     kept = await everything(connection)
     for as_of in (AS_OF, AS_OF - SECOND):
-        done = await restore.hold(connection, as_of=as_of, now=NOW, random=CHANCE)
+        done = await restore.hold(connection, as_of=as_of, now=NOW, random=CHANCE, leaves_s=0.0)
         assert done.before is not None
         assert (done.counts, done.before["as_of"], done.before["messages"]) == ({}, AS_OF, 1)
     assert await everything(connection) == kept
@@ -348,7 +348,7 @@ async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_
         await hold(connection)
     assert await everything(connection) == kept
     await other.close()
-    done = await restore.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE)
+    done = await restore.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE, leaves_s=WAIT_S)
     assert sum(done.counts.values()) == 1
 
 
