@@ -258,6 +258,9 @@ async def test_nothing_that_left_after_the_backup_leaves_again(
     await turn(sdk, restored)
     await sdk.reaches((await sdk.send("fresh")).sid, "delivered")
     assert texts(smsc) == ["fresh", "message 0", "message 1"]
+    # The journal is no part of the database: it still knows what left.
+    pdus = (await explained(sdk, sids[0]))["pdus"]
+    assert pdus[0]["summary"].startswith("submit_sm ")
     assert "closed 2 messages" in await run("close", "--before", now(), url=url)
     assert {(await sdk.fetch(sid)).status for sid in sids} == {"failed"}
     await restored.stop()
