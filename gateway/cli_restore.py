@@ -94,13 +94,14 @@ def _selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--before", type=moment, metavar=TIME, help="what was accepted before")
 
 
-Ask = Callable[[Connection, argparse.Namespace, Settings], Awaitable[int]]
+Ask = Callable[[Connection, argparse.Namespace, Settings], Awaitable[list[str]]]
+"""Does what was asked; the lines to print, once the database is let go."""
 
 
 def _run(command: Ask) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
         try:
-            return asyncio.run(_with_database(command, options, load_settings(options.config)))
+            lines = asyncio.run(_with_database(command, options, load_settings(options.config)))
         except (
             ConfigurationError,
             EmbeddedPostgresError,
@@ -108,14 +109,20 @@ def _run(command: Ask) -> Callable[[argparse.Namespace], int]:
             restore.Refused,
         ) as error:
             print(f"tandem restore: {error}", file=sys.stderr)
+            return WRONG_USE
         except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
             print(f"tandem restore: the database can't be asked: {error}", file=sys.stderr)
-        return WRONG_USE
+            return WRONG_USE
+        for line in lines:
+            print(line)
+        return 0
 
     return run
 
 
-async def _with_database(command: Ask, options: argparse.Namespace, settings: Settings) -> int:
+async def _with_database(
+    command: Ask, options: argparse.Namespace, settings: Settings
+) -> list[str]:
     async with _database(settings) as connection:
         return await command(connection, options, settings)
 
@@ -145,7 +152,9 @@ async def _database(settings: Settings) -> AsyncIterator[Connection]:
 # The commands --------------------------------------------------------------------------------
 
 
-async def _hold(connection: Connection, options: argparse.Namespace, settings: Settings) -> int:
+async def _hold(
+    connection: Connection, options: argparse.Namespace, settings: Settings
+) -> list[str]:
     if options.as_of is None:
         raise restore.Refused(
             "say --as-of TIME, the moment of the backup (or list, release, close)"
@@ -158,50 +167,48 @@ async def _hold(connection: Connection, options: argparse.Namespace, settings: S
         leaves_s=restore.LEAVES_S,
     )
     if done.before is not None:
-        print(
-            f"held before, at {shown(done.before['held_at'])} as of"
-            f" {shown(done.before['as_of'])}: {done.before['messages']} messages still are."
-            " Nothing more was held"
-        )
-        return 0
-    print(f"held as of {shown(options.as_of)}: {_counted(done.counts)}")
+        as_of, at = shown(done.before["as_of"]), shown(done.before["held_at"])
+        still = _messages(done.before["messages"])
+        return [f"held before, at {at} as of {as_of}; held now: {still}. Nothing more was held"]
+    lines = [f"held as of {shown(options.as_of)}: {_counted(done.counts)}"]
     if done.scheduled:
-        print(f"not held, their time has not come: {done.scheduled} scheduled")
-    print("the gateway may be started: what is held leaves only by `tandem restore release`")
-    return 0
+        lines.append(f"not held, their time has not come: {done.scheduled} scheduled")
+    return [
+        *lines,
+        "the gateway may be started: what is held leaves only by `tandem restore release`",
+    ]
 
 
-async def _list(connection: Connection, options: argparse.Namespace, settings: Settings) -> int:
+async def _list(
+    connection: Connection, options: argparse.Namespace, settings: Settings
+) -> list[str]:
     rows = await restore.held(connection, options.account)
     entries = [_entry(row, mask=settings.log.mask) for row in rows]
     counts = Counter(Status(row["status"]) for row in rows)
     if options.format == "json":
         by_status = {status.shown: number for status, number in sorted(counts.items())}
-        print(json.dumps({"held": entries, "counts": by_status}, indent=2))
-        return 0
-    if entries:
-        for line in _table(entries):
-            print(line)
-    print(_counted(counts))
-    return 0
+        return [json.dumps({"held": entries, "counts": by_status}, indent=2)]
+    return [*(_table(entries) if entries else ()), _counted(counts)]
 
 
-async def _release(connection: Connection, options: argparse.Namespace, settings: Settings) -> int:
+async def _release(
+    connection: Connection, options: argparse.Namespace, settings: Settings
+) -> list[str]:
     released = await restore.release(connection, _selected(options))
-    print(f"released {_messages(released)}, marked as possible duplicates")
-    if released:
-        print("a gateway that runs takes them up at its next start")
-    return 0
+    lines = [f"released {_messages(released)}, marked as possible duplicates"]
+    return [*lines, "a gateway that runs takes them up at its next start"] if released else lines
 
 
-async def _close(connection: Connection, options: argparse.Namespace, settings: Settings) -> int:
+async def _close(
+    connection: Connection, options: argparse.Namespace, settings: Settings
+) -> list[str]:
     closed = await restore.close(
         connection, _selected(options), now=datetime.now(UTC), random=SystemRandom()
     )
-    print(f"closed {_messages(closed)}: failed, 30410")
+    lines = [f"closed {_messages(closed)}: failed, 30410"]
     if closed:
-        print("a gateway that runs posts their callbacks at its next start")
-    return 0
+        lines.append("a gateway that runs posts their callbacks at its next start")
+    return lines
 
 
 def _selected(options: argparse.Namespace) -> restore.Selection:
