@@ -50,6 +50,7 @@ from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.opt_out.scope import network_could
+from gateway.restore import remind_of_held
 from gateway.settings import ConfigurationError, Settings
 from gateway.takeover.authority import Authority, AuthorityError
 from gateway.takeover.listeners import Listeners
@@ -162,6 +163,7 @@ class Gateway:
                 pipeline.others = relay
             if self._share.slot == 0:
                 self._warn_of(unsafe, pipeline.alerts)
+                await remind_of_held(pool, pipeline.alerts)
             client = await stack.enter_async_context(self._webhook_client())
             if pipeline.journal.on:
                 client.called = partial(_note_call, pipeline.journal)
@@ -201,9 +203,8 @@ class Gateway:
                 run_id=run_id,
             )
             pipeline.inbound = inbound.received
-            if tenure is not None:
-                tenure.changed = lambda held: pipeline.suspend(not held)
-                pipeline.start_stage("tenure", tenure.run())
+            tenure.changed = lambda held: pipeline.suspend(not held)
+            pipeline.start_stage("tenure", tenure.run())
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
@@ -529,16 +530,16 @@ class Gateway:
                 return known[name].id
         raise ApiError(20001, "there is no carrier: add one to tandem.toml")
 
-    async def _tenure(self, url: str, stack: contextlib.AsyncExitStack) -> Tenure | None:
+    async def _tenure(self, url: str, stack: contextlib.AsyncExitStack) -> Tenure:
         """The right to work with the database, once it is ours, or `stop` is set.
 
         Raises ConfigurationError where the database can't be asked.
         """
-        if "two_gateways" in self.settings.allow_unsafe:
+        shared = "two_gateways" in self.settings.allow_unsafe
+        if shared:
             log.warning("several gateways may work with this database: %s", LOSES["two_gateways"])
-            return None
         name = f"tandem {self._random.getrandbits(32):08x}"
-        tenure = Tenure(url, name, keys_of(self._place))
+        tenure = Tenure(url, name, keys_of(self._place), shared=shared)
         stack.callback(tenure.close)
         waiting = asyncio.create_task(tenure.wait(), name="standby")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")

@@ -8,15 +8,15 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
 
-from gateway import cli_bench, cli_ca, cli_carrier, cli_webhook, inbox
+from gateway import cli_bench, cli_ca, cli_carrier, cli_restore, cli_webhook, inbox
 from gateway.app import Gateway
 from gateway.carriers.share import Share
 from gateway.collector import tune_collector
+from gateway.moments import moment
 from gateway.observe.logs import set_up_logging
 from gateway.settings import ConfigurationError, load_settings
 from gateway.workers.supervisor import Supervisor, beat
@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     carrier = commands.add_parser("carrier", help="show, change and test carriers")
     cli_carrier.arguments(carrier)
 
+    restore = commands.add_parser("restore", help="what may be sent twice after a restore")
+    cli_restore.arguments(restore)
+
     authority = commands.add_parser("ca", help="the certificates for apps that stay as they are")
     cli_ca.arguments(authority)
 
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     reconcile.add_argument(
         "--since",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="only messages accepted since, as 2026-11-24T21:00:00Z; when the simulator started",
     )
@@ -151,12 +154,6 @@ async def _run_gateway(gateway: Gateway, heartbeat: int | None = None) -> int:
 async def _beat(gateway: Gateway, heartbeat: int) -> None:
     await gateway.started.wait()
     await beat(heartbeat)
-
-
-def _moment(text: str) -> datetime:
-    """A time with its zone; UTC without one. Raises ValueError, which argparse words."""
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _reconcile(arguments: argparse.Namespace) -> int:

@@ -51,7 +51,8 @@ def _body(data: bytes, command: int, mask: bool) -> str:
 
 
 def _message(message: DeliverSm | SubmitSm, mask: bool) -> str:
-    line = f" {_number(message.source.value, mask)} -> {_number(message.destination.value, mask)}"
+    source, destination = message.source.value, message.destination.value
+    line = f" {shown_number(source, mask)} -> {shown_number(destination, mask)}"
     if isinstance(message, DeliverSm) and message.is_receipt:
         receipt = parse_receipt(message)
         if receipt is None:
@@ -71,7 +72,8 @@ def _tlvs(tlvs: tuple[tuple[int, bytes], ...]) -> str:
     return " tlvs=" + ",".join(v.tlv_name(tag) for tag, _ in tlvs)
 
 
-def _number(value: str, mask: bool) -> str:
+def shown_number(value: str, mask: bool) -> str:
+    """An address as a log shows it: `+44163296****`, or whole."""
     shown = f"+{value}" if value.isdigit() and len(value) > 6 else value
     if mask and len(shown) > 6:
         return f"{shown[:-4]}****"

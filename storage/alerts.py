@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.pool import Pool, Row
+from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
     "sid",
@@ -49,7 +49,12 @@ FORGET = "DELETE FROM alerts WHERE at < $1"
 async def insert(pool: Pool, rows: Iterable[Sequence[Any]]) -> None:
     """Write `rows` in the order of COLUMNS."""
     async with pool.acquire() as connection:
-        await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
+        await write(connection, rows)
+
+
+async def write(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """The same, in the caller's transaction."""
+    await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
 
 
 async def fetch(pool: Pool, account_id: int, sid: str, *, operator: bool) -> Row | None:

@@ -84,9 +84,15 @@ _OWES = """
                       + (sent_at IS NOT NULL)::int + (done_at IS NOT NULL)::int)
 """
 
-# Three parts, each by its own index: what waits, of whatever age; what is recent and was claimed
+# What was accepted long ago, and was held after a restore from a backup until recently.
+_HELD_UNTIL = """
+id IN (SELECT message_id FROM held_messages WHERE ended_at > {since})
+AND coalesce(send_at <= {since}, true)
+"""
+
+# Four parts, each by its own index: what waits, of whatever age; what is recent and was claimed
 # without a recorded answer, or owes a status callback; and that of what was scheduled earlier and
-# let in recently. What is still scheduled is the scheduler's.
+# let in recently, or held until recently. What is still scheduled is the scheduler's.
 UNFINISHED = f"""
 SELECT * FROM (
     SELECT * FROM messages WHERE waiting IS NOT NULL AND status <> $6 AND id > $1
@@ -98,6 +104,10 @@ SELECT * FROM (
     SELECT * FROM messages
      WHERE waiting IS NULL AND id > $1 AND id <= $2 AND send_at > $7
        AND (status = $4 OR {_OWES})
+    UNION ALL
+    SELECT * FROM messages
+     WHERE waiting IS NULL AND id > $1 AND id <= $2 AND {_HELD_UNTIL.format(since="$7")}
+       AND (status = $4 OR {_OWES})
 ) AS unfinished
  ORDER BY id
  LIMIT $5
@@ -108,6 +118,9 @@ SELECT * FROM (
     SELECT * FROM messages WHERE id > $1 AND id > $2 AND direction <> $3 AND {_OWES}
     UNION ALL
     SELECT * FROM messages WHERE id > $1 AND id <= $2 AND send_at > $5 AND {_OWES}
+    UNION ALL
+    SELECT * FROM messages
+     WHERE id > $1 AND id <= $2 AND {_HELD_UNTIL.format(since="$5")} AND {_OWES}
 ) AS owing
  ORDER BY id
  LIMIT $4

@@ -36,6 +36,14 @@ def migrations() -> list[Migration]:
     return found
 
 
+async def version(connection: Connection) -> int | None:
+    """The schema's version; None for a database that has none of ours."""
+    if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
+        return None
+    current: int | None = await connection.fetchval("SELECT max(version) FROM schema_version")
+    return current
+
+
 async def migrate(connection: Connection) -> int:
     """Bring the schema up to this code's version and return it.
 

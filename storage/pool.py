@@ -53,11 +53,18 @@ UniqueViolation = asyncpg.UniqueViolationError
 # The schema is older than the code: nothing was migrated yet.
 SchemaMissing = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
+APPLICATION = "tandem"  # what our sessions are called in pg_stat_activity
+
 
 async def open_pool(url: str, *, most: int = 8) -> Pool:
     """A pool of at most `most` connections for everything that is not hot."""
     return await asyncpg.create_pool(
-        url, min_size=1, max_size=most, init=prepare_connection, command_timeout=30
+        url,
+        min_size=1,
+        max_size=most,
+        init=prepare_connection,
+        command_timeout=30,
+        server_settings={"application_name": APPLICATION},
     )
 
 
@@ -68,7 +75,9 @@ async def open_connection(url: str) -> Connection:
     after a failure must not die of an answer nobody thought of.
     """
     try:
-        connection = await asyncpg.connect(url, command_timeout=30)
+        connection = await asyncpg.connect(
+            url, command_timeout=30, server_settings={"application_name": APPLICATION}
+        )
     except asyncpg.PostgresError as error:
         raise ConnectionError(str(error)) from error
     await prepare_connection(connection)

@@ -22,6 +22,9 @@ NOTICE_SILENCE: Final = (
 )
 NAME: Final = "SELECT set_config('application_name', $1, false)"
 TRY: Final = "SELECT key, pg_try_advisory_lock($1, key) AS ours FROM unnest($2::int[]) AS key"
+TRY_SHARED: Final = """
+SELECT key, pg_try_advisory_lock_shared($1, key) AS ours FROM unnest($2::int[]) AS key
+"""
 FREE: Final = "SELECT pg_advisory_unlock_all()"
 HOLDERS: Final = """
 SELECT l.objid::int AS key, l.pid, a.application_name AS name,
@@ -57,13 +60,18 @@ async def open_session(url: str, name: str) -> Connection:
     return connection
 
 
-async def take(connection: Connection, keys: Sequence[int]) -> bool:
-    """Take these locks, all or none of them."""
-    rows = await connection.fetch(TRY, LOCK_CLASS, list(keys))
+async def take(connection: Connection, keys: Sequence[int], *, shared: bool = False) -> bool:
+    """Take these locks, all or none of them; `shared` with others who take them so."""
+    rows = await connection.fetch(TRY_SHARED if shared else TRY, LOCK_CLASS, list(keys))
     if all(row["ours"] for row in rows):
         return True
     await connection.execute(FREE)
     return False
+
+
+async def give_back(connection: Connection) -> None:
+    """Let go of all the locks of the session."""
+    await connection.execute(FREE)
 
 
 async def holders(connection: Connection) -> list[Holder]:

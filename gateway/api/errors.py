@@ -67,6 +67,7 @@ MEANINGS = {
     99001: "messages wait that could go",
     99002: "messages that waited go again",
     99003: "the database may lose what it has confirmed",
+    99004: "messages are held after a restore from a backup",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

@@ -58,6 +58,7 @@ from storage import deactivations, idempotency, partitions
 from storage import facts as fact_rows
 from storage import media as media_rows
 from storage import protection as protection_rows
+from storage import restore as restore_rows
 from storage import short_links as link_rows
 from storage.ids import Id
 from storage.pool import (
@@ -604,6 +605,7 @@ class Pipeline:
 
     async def _listen(self, connection: Connection) -> None:
         await config_rows.listen(connection, self._config_rang.set)
+        await restore_rows.listen(connection, self.adoption.look)
 
     async def sweep_callbacks(self) -> bool:
         """Owe again what rows owe and memory let go of; whether there may be more."""

@@ -113,9 +113,10 @@ class Recovery:
         new = [
             row
             for row in rows
-            if row["waiting"] is not None
+            if row["id"] not in self._receipts.live
             and row["status"] != Status.SCHEDULED
-            and row["id"] not in self._receipts.live
+            # What ended may owe its callbacks: an operator closed it.
+            and (row["waiting"] is not None or Status(row["status"]).final)
         ]
         recovered = Recovered()
         await self._take_up(connection, new, recovered)

@@ -128,7 +128,7 @@ class Alerts:
         if self._queue.full():
             self.dropped += 1
             return
-        sid = f"NO{self._random.getrandbits(128):032x}"
+        sid = new_sid(self._random)
         at = self._clock.wall()
         self._queue.put_nowait(
             Alert(sid, at, code, level, text, resource, account_id, service, exchange)
@@ -141,7 +141,7 @@ class Alerts:
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                await alert_rows.insert(self._pool, map(_row, batch))
+                await alert_rows.insert(self._pool, map(row_of, batch))
                 await self._forget()
             except DatabaseUnavailable as error:
                 log.warning("%d alerts were only logged: %s", len(batch), error)
@@ -158,7 +158,11 @@ class Alerts:
             await alert_rows.forget(self._pool, at - KEEP)
 
 
-def _row(alert: Alert) -> tuple[Any, ...]:
+def new_sid(random: Random) -> str:
+    return f"NO{random.getrandbits(128):032x}"
+
+
+def row_of(alert: Alert) -> tuple[Any, ...]:
     """In the order of `storage.alerts.COLUMNS`."""
     exchange = alert.exchange
     return (

@@ -126,9 +126,11 @@ class Supervisor:
                 except EmbeddedPostgresError as error:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
-            tenure = Tenure(url, f"tandem {self._random.getrandbits(32):08x}", keys_of(None)[:1])
+            shared = "two_gateways" in self._settings.allow_unsafe
+            name = f"tandem {self._random.getrandbits(32):08x}"
+            tenure = Tenure(url, name, keys_of(None)[:1], shared=shared)
             stack.callback(tenure.close)
-            if "two_gateways" not in self._settings.allow_unsafe and not await self._begin(tenure):
+            if not await self._begin(tenure):
                 return 0
             placeholder, port = self._port()
             stack.callback(placeholder.close)
@@ -214,9 +216,7 @@ class Supervisor:
 
     async def _hold(self, tenure: Tenure) -> None:
         """Keep the right to the database. Raises TakenOver."""
-        if tenure.held:
-            await tenure.run()
-        await asyncio.Event().wait()
+        await tenure.run()
 
     async def _fill(self, worker: _Worker, folder: Path, environment: dict[str, str]) -> int:
         """Keep one place filled until `stop`; the exit status of the last process there."""

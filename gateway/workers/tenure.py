@@ -49,7 +49,9 @@ class TakenOver(Exception):
 class Tenure:
     """Holds the locks of `keys`; `held` says whether it does, and `changed` hears when not."""
 
-    def __init__(self, url: str, name: str, keys: Sequence[int]) -> None:
+    def __init__(self, url: str, name: str, keys: Sequence[int], *, shared: bool = False) -> None:
+        """`shared`: with others who say so too, which only excludes those who don't."""
+        self._shared = shared
         self._url = url
         self._name = name
         self._keys = keys
@@ -109,7 +111,7 @@ class Tenure:
             self._connection.add_termination_listener(lambda _: self._gone.set())
         connection = self._connection
         try:
-            while not await tenure.take(connection, self._keys):
+            while not await tenure.take(connection, self._keys, shared=self._shared):
                 others = await tenure.holders(connection)
                 ours = [one for one in others if one.name == self._name]
                 for former in ours:  # broken, and the server does not know
