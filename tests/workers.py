@@ -17,6 +17,7 @@ class WorkersProcess(GatewayProcess):
         self, database_url: str, smsc_port: int, folder: Path, workers: int = 2, **changes: Any
     ) -> None:
         self.workers = workers
+        self.database_url = database_url
         given = {"carriers": (carrier(smsc_port, binds=workers),), **changes}
         super().__init__(database_url, smsc_port, folder, free_port(), workers=workers, **given)
 
