@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from storage.pool import Connection, open_connection
 
-LOCK_CLASS: Final = 7401
+LOCK_CLASS: Final = 7410  # of locks that sessions hold; others are used by transactions
 GATEWAY: Final = 0  # the lock of the gateway as a whole; a worker's is 1 and its slot
 SILENCE_S: Final = 5.0  # after which the server gives up a peer that is not there any more
 

@@ -35,6 +35,8 @@ NUMBERS = ("+447700900101", "+447700900102")
 WAIT_S = 30.0
 ALLOWED = ("fsync", "full_page_writes")  # what the suite's own server is without (conftest)
 
+BOTH = (*ALLOWED, "two_gateways")
+
 T = TypeVar("T")
 
 
@@ -78,6 +80,7 @@ class GatewayUnderTest:
     def __init__(
         self, database_url: str, smsc_port: int, folder: Path, changes: Mapping[str, Any]
     ) -> None:
+        changes = {"allow_unsafe": BOTH, **changes}  # some tests have two in one database
         self.inner = _Gateway(Settings(**settings_of(database_url, smsc_port, folder, changes)))
         self.database_url = database_url
         self._task: asyncio.Task[None] | None = None
@@ -85,7 +88,9 @@ class GatewayUnderTest:
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.inner.run())
         started = asyncio.create_task(self.inner.started.wait())
-        await asyncio.wait((self._task, started), return_when=asyncio.FIRST_COMPLETED)
+        both = (self._task, started)
+        done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_S)
+        assert done, "it does not start: does another have the database?"
         if self._task.done():
             started.cancel()
             self._task.result()

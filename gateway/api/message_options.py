@@ -38,7 +38,7 @@ NAMES: Final = frozenset(
         "TrafficType",
     }
 )
-NO_FLAGS: Final = Flag(0)
+NO_FLAGS: Final = 0
 MOST_TAGS, LONGEST_TAG_NAME, LONGEST_TAG = 10, 128, 256
 MOST_ACTIONS, LONGEST_VALUE = 10, 1_000
 PRICE: Final = re.compile(r"^[0-9]{1,9}(\.[0-9]{1,9})?$")
@@ -49,7 +49,7 @@ ATTEMPT: Final = re.compile(r"^[0-9]{1,4}$")
 class Options:
     """What was asked for. `kept` is stored with the message, by API field name."""
 
-    flags: Flag = NO_FLAGS
+    flags: int = NO_FLAGS  # of Flag
     kept: dict[str, Any] | None = None
     application_sid: str | None = None
     schedule_type: str | None = None
@@ -112,8 +112,8 @@ def _templates(form: Form) -> None:
         raise ApiError(21654)
 
 
-def _retention(form: Form) -> Flag:
-    flags = Flag(0)
+def _retention(form: Form) -> int:
+    flags = NO_FLAGS
     for name, forget, flag, code in (
         ("ContentRetention", "discard", Flag.FORGET_TEXT, 30029),
         ("AddressRetention", "obfuscate", Flag.FORGET_RECIPIENT, 30030),

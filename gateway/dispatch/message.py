@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from enum import IntEnum, IntFlag
-from typing import Any
+from enum import IntEnum
+from typing import Any, Final
 
 from gateway.content.encoding import Content, Encoding
 from gateway.pacing.rates import DestinationClass
@@ -59,32 +59,32 @@ class Direction(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-class Flag(IntFlag):
-    """Bits of the `flags` column."""
+class Flag:
+    """Bits of the `flags` column. Plain numbers: an enumeration's are joined in Python."""
 
-    POSSIBLE_DUPLICATE = 1  # sent again after an answer was lost (design §3.3)
-    MEDIA = 2  # the SID starts with MM
-    DESPITE_OPT_OUT = 4  # the one confirmation of a STOP: it passes the block list (§7.4)
-    FORGET_TEXT = 8  # ContentRetention=discard; cleared when it is done
-    FORGET_RECIPIENT = 16  # AddressRetention=obfuscate; cleared when it is done
-    PROVIDE_FEEDBACK = 32
-    AWAITS_MEDIA = 64  # its media are not fetched yet
-    CONVERTED = 128  # its media go as links in its text, as an SMS (§8.2)
-    CONVERSATION = 256  # sent for a message of a conversation, which keeps receipts of it
+    POSSIBLE_DUPLICATE: Final = 1  # sent again after an answer was lost (design §3.3)
+    MEDIA: Final = 2  # the SID starts with MM
+    DESPITE_OPT_OUT: Final = 4  # the one confirmation of a STOP: it passes the block list (§7.4)
+    FORGET_TEXT: Final = 8  # ContentRetention=discard; cleared when it is done
+    FORGET_RECIPIENT: Final = 16  # AddressRetention=obfuscate; cleared when it is done
+    PROVIDE_FEEDBACK: Final = 32
+    AWAITS_MEDIA: Final = 64  # its media are not fetched yet
+    CONVERTED: Final = 128  # its media go as links in its text, as an SMS (§8.2)
+    CONVERSATION: Final = 256  # sent for a message of a conversation, which keeps receipts of it
 
 
 _MMS = Flag.MEDIA | Flag.CONVERTED
 
 
-class Trouble(IntFlag):
-    """Why a submission was not answered as hoped."""
+class Trouble:
+    """Why a submission was not answered as hoped: bits, plain numbers like those of Flag."""
 
-    NONE = 0
-    LOST = 1  # bytes written, and the connection ended without an answer (design §3.3)
-    TIMED_OUT = 16  # the same, on a connection that lives
-    UNSENT = 2  # never written
-    CONGESTED = 4  # the carrier is sent too much
-    BUSY = 8  # there is no room for this recipient's message just now
+    NONE: Final = 0
+    LOST: Final = 1  # bytes written, and the connection ended without an answer (design §3.3)
+    TIMED_OUT: Final = 16  # the same, on a connection that lives
+    UNSENT: Final = 2  # never written
+    CONGESTED: Final = 4  # the carrier is sent too much
+    BUSY: Final = 8  # there is no room for this recipient's message just now
 
 
 class Message:

@@ -360,10 +360,9 @@ class Pipeline:
         self.mappings.sweep_soon()
         self.spill.left_pool(left)
         for message in list(self.receipts.live.values()):
-            if (
-                message.status is not Status.QUEUED
-                or left.get(message.sender_id) != message.service_id
-            ):
+            if message.status is not Status.QUEUED or message.service_id is None:
+                continue  # a plain From stays with its number, whatever pool that is in
+            if left.get(message.sender_id) != message.service_id:
                 continue
             if message.committed is not Status.QUEUED:  # its batch is being committed just now
                 self._leaving.add(message)

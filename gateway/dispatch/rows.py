@@ -37,7 +37,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.status,
         message.encoding if segments else None,
         segments,  # of a sender's carrier: 0 until one is chosen
-        int(message.flags),
+        message.flags,
         message.priority,
         message.reference or None,
         message.error_code or None,
@@ -71,7 +71,7 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [message.error_code or None for message in messages],
         [message.callbacks_done for message in messages],
         [SHARD if message.waiting else None for message in messages],
-        [int(message.flags) for message in messages],  # an IntFlag looks like an array
+        [message.flags for message in messages],
         [moment(message.sent_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.done_date for message in messages],
@@ -99,7 +99,7 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [moment(message.queued_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.rule if message.rule >= 0 else None for message in messages],
-        [int(message.flags) for message in messages],
+        [message.flags for message in messages],
         texts,
         [
             message.submitted_body if text is not None and text != message.submitted_body else None

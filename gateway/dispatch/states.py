@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import IntFlag
+from typing import Final
 
 from gateway.dispatch.message import Flag, Message, Status
 
 
-class Effect(IntFlag):
-    IGNORED = 0
-    PERSIST = 1  # the row changed: write it
-    CLOSED = 2  # final: the pipeline may let go of it
+class Effect:
+    """Bits, plain numbers like those of Flag."""
+
+    IGNORED: Final = 0
+    PERSIST: Final = 1  # the row changed: write it
+    CLOSED: Final = 2  # final: the pipeline may let go of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ ignored: Counter[tuple[Status, str]] = Counter()
 """Events that found their message elsewhere, by (status, event): shown as a metric."""
 
 
-def advance(message: Message, event: Event, now: float) -> Effect:
+def advance(message: Message, event: Event, now: float) -> int:
     """Move `message` by `event` at the time `now` (seconds since 1970)."""
     before = message.status
     move = (before, type(event))

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from types import TracebackType
 from typing import Final
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -14,6 +15,8 @@ import aiohttp
 from yarl import URL
 
 from gateway.webhooks.cookies import Cookies, Pair
+from gateway.webhooks.express import Express, Place, Reply, place_of
+from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
 from gateway.webhooks.overrides import (
     CLIENT_ERROR,
@@ -67,6 +70,7 @@ class Hook:
     pair: Pair = ("", "")  # whose cookies
     overridable: bool = True  # the URL's fragment counts
     json: bytes | None = None  # sent in place of the parameters, which are none
+    status_only: bool = False  # of its answer nobody reads more: it may go the short way
 
     @property
     def target(self) -> str:
@@ -117,6 +121,7 @@ class WebhookClient(WithSession):
         self._timeout_s = timeout_s
         self.called: Callable[[Hook, Answer, float], object] | None = None
         """Hears of every call: what was asked, what came back, seconds that it took."""
+        self._express = Express(guard, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     def _make(self) -> aiohttp.ClientSession:
@@ -132,11 +137,25 @@ class WebhookClient(WithSession):
             auto_decompress=True,
         )
 
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._express.close()
+        await super().__aexit__(kind, error, trace)
+
     async def call(self, hook: Hook) -> Answer:
         """Tell the app. Never raises for what the other side does: the answer says it.
 
         All attempts and redirects share one budget of time.
         """
+        place = place_of(hook.url) if hook.status_only else None
+        if place is not None and self._express.knows(place.server):
+            quick = await self._post(hook, place)
+            if quick is not None:
+                return quick
         overrides = overrides_of(hook.url) if hook.overridable else DEFAULT
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -148,7 +167,25 @@ class WebhookClient(WithSession):
                 break
         if self.called is not None:
             self.called(hook, answer, clock() - began)
+        if place is not None and answer.ok and answer.url == hook.url:
+            self._express.plain(place.server)
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
+
+    async def _post(self, hook: Hook, place: Place) -> Answer | None:
+        """Tell a server that is known to be plain; None: by the ordinary way, after all."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        headers = f"X-Twilio-Signature: {sign(hook.auth_token, hook.url, hook.parameters)}\r\n"
+        if hook.idempotency_token:
+            headers += f"I-Twilio-Idempotency-Token: {hook.idempotency_token}\r\n"
+        body = form_of(hook.parameters)
+        reply = await self._express.post(place, headers.encode(), body.encode(), self._timeout_s)
+        if reply is None:
+            return None
+        answer = _answer_of(hook, reply, headers)
+        if self.called is not None:
+            self.called(hook, answer, clock() - began)
+        return answer
 
     async def _attempt(self, hook: Hook, overrides: Overrides, budget_s: float) -> Answer:
         timeout = aiohttp.ClientTimeout(
@@ -251,6 +288,27 @@ class WebhookClient(WithSession):
                     continue
                 return await _answer(response, sent, str(url) if hops else hook.url)
         return _failed(TOO_MANY_REDIRECTS, f"more than {MOST_REDIRECTS} redirects")
+
+
+def _answer_of(hook: Hook, reply: Reply, headers: str) -> Answer:
+    status = reply.status
+    if 200 <= status < 300:
+        return Answer(status, url=hook.url)
+    if not status:
+        return _failed(TOO_SLOW, "no answer in time")
+    pairs = [line.split(": ", 1) for line in headers.split("\r\n") if line]
+    return Answer(
+        status,
+        reply.body,
+        reply.content_type,
+        error_code=NOT_OK,
+        reason=f"HTTP {status}",
+        headers=reply.headers,
+        url=hook.url,
+        truncated=reply.truncated,
+        failure=SERVER_ERROR if status >= 500 else CLIENT_ERROR,
+        sent=tuple((name, value) for name, value in pairs),
+    )
 
 
 async def _answer(

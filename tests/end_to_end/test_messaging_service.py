@@ -249,6 +249,31 @@ async def test_what_waits_for_a_removed_number_leaves_from_another(
         assert receiver.statuses[sid] == ["queued", "sent", "delivered"]
 
 
+async def test_what_has_a_plain_from_stays_with_its_number_whoever_leaves_a_pool(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    member = await pool.number(GB_NUMBER, SmsMps="0.01")
+    alone = await pool.sdk.call(
+        pool.sdk.client.incoming_phone_numbers.create, phone_number=GB_OTHER
+    )
+    assert alone.sid != member
+    waiting = {
+        number: [
+            (await pool.sdk.send(f"{n}", f"+44740090000{n}", from_=number)).sid for n in range(3)
+        ]
+        for number in (GB_NUMBER, GB_OTHER)
+    }
+    await pool.sdk.call(pool.service.phone_numbers(member).delete)
+    await pool.sdk.send("later", "+447400900009", from_=GB_OTHER)
+    for number, sids in waiting.items():
+        for sid in sids:
+            message = await pool.sdk.fetch(sid)
+            assert message.from_ == number
+            assert message.status in ("queued", "sent", "delivered")
+
+
 async def test_late_messages_are_taken_up_after_a_restart(start_gateway: Start, smsc: Smsc) -> None:
     gateway = await start_gateway(smsc.port, default_rate_per_second=None)
     pool = await Pool.of(gateway, smsc)

@@ -115,7 +115,7 @@ async def test_a_worker_that_dies_is_followed_in_time_and_loses_nothing(
     )
     connection = await asyncpg.connect(gateway.database_url)
     marked = await connection.fetchval(
-        "SELECT count(*) FROM messages WHERE flags & $1 <> 0", int(Flag.POSSIBLE_DUPLICATE)
+        "SELECT count(*) FROM messages WHERE flags & $1 <> 0", Flag.POSSIBLE_DUPLICATE
     )
     await connection.close()
     assert doubled <= marked

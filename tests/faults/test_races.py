@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 import asyncpg
 import pytest
-from testing import ALLOWED, NUMBERS, GatewayProcess, Sdk, basic, free_port, sdk_client, until
+from testing import BOTH, NUMBERS, GatewayProcess, Sdk, basic, free_port, sdk_client, until
 
 from gateway.dispatch.message import Status
 from gateway.opt_out.keywords import default_entries
@@ -42,8 +42,8 @@ async def pair(database_url: str, carrier: Smsc, tmp_path: Path) -> AsyncIterato
         for number, port in enumerate(ports):
             folder = tmp_path / str(number)
             folder.mkdir()
-            both = (*ALLOWED, "two_gateways")  # what holds is the database's doing alone
-            process = GatewayProcess(database_url, carrier.port, folder, port, allow_unsafe=both)
+            # What holds is the database's doing alone.
+            process = GatewayProcess(database_url, carrier.port, folder, port, allow_unsafe=BOTH)
             await process.start()
             stack.push_async_callback(process.kill)
         await until(lambda: len(carrier.carriers[0].connections) == 2)
