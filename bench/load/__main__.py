@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.load import scale, table
+from bench.load import scale, table, workers
 from bench.load.measure import Run, at_rate, carry
 from bench.load.rows import (
     CARRYING,
@@ -31,6 +31,7 @@ from bench.load.rows import (
     NAMES,
     QUICK,
     SINGLE,
+    WORKERS,
     Rounds,
     scale_targets,
     targets,
@@ -90,7 +91,13 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     if wanted & {MEMORY, GROWTH}:
         async with Stage(parsed.folder) as stage:
             scaled = await stage.guard(_scaled(parsed, stage, growth=GROWTH in wanted))
-    found = targets(results) + worker_targets(wanted)
+    pair: Rounds = {}
+    if WORKERS in wanted:
+        async with Stage(parsed.folder) as stage:
+            random = Random(parsed.seed)
+            pair = await stage.guard(workers.measure(stage, parsed.rounds, parsed.count, random))
+    gain = workers.gain(*pair.values()) if pair else None
+    found = targets(results) + worker_targets(wanted, gain)
     if scaled is not None:
         heavy, full = scaled.size.queued >= PROMISED.queued, scaled.size == PROMISED
         found += scale_targets(
@@ -117,7 +124,7 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
         "options": {"rounds": parsed.rounds, "count": parsed.count, "seconds": parsed.seconds},
         "rows": {
             row: {side: [run.document() for run in runs] for side, runs in rounds.items()}
-            for row, rounds in results.items()
+            for row, rounds in (*results.items(), *([(WORKERS, pair)] if pair else []))
         },
         "scale": scaled.document() if scaled is not None else None,
         "targets": [

@@ -143,8 +143,8 @@ def scale_targets(
     return found
 
 
-def worker_targets(wanted: set[str]) -> list[Target]:
-    """Two workers against one: its place in the table, until there are workers."""
+def worker_targets(wanted: set[str], gain: float | None) -> list[Target]:
+    """Two workers against one."""
     if WORKERS not in wanted:
         return []
-    return [Target(WORKERS, "carried, two / one", None, 1.6, at_most=False)]
+    return [Target(WORKERS, "two / one, by CPU", gain, 1.6, at_most=False)]

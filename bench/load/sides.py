@@ -64,8 +64,12 @@ def loud(line: str) -> None:
 class Tandem:
     """`tandem serve`, with the defaults of the product but for the rates of its numbers."""
 
-    def __init__(self, stage: Stage, name: str = "tandem") -> None:
+    def __init__(
+        self, stage: Stage, name: str = "tandem", *, carrier: str = "tandem", binds: int = 1
+    ) -> None:
         self.name = name
+        self._carrier = carrier
+        self._binds = binds
         self.base_url = ""
         self.account_sid = "AC" + secrets.token_hex(16)
         self.token = secrets.token_hex(16)
@@ -79,9 +83,10 @@ class Tandem:
         carrier = {
             "name": "simulator",
             "hosts": [f"{HOST}:{stage.smsc_port}"],
-            "system_id": "tandem",
+            "system_id": self._carrier,
             "password": PASSWORD,
             "window": WINDOW,
+            "binds": self._binds,
         }
         self.database_url = self.database_url or await stage.database(f"bench_{self.name}")
         environment = {
@@ -101,7 +106,7 @@ class Tandem:
         self.pid = child.pid
         self.base_url = f"http://{HOST}:{port}"
         await stage.until_answers(f"{self.base_url}/readyz", child)
-        await bound(stage, "tandem")
+        await bound(stage, self._carrier, self._binds)
         async with self.session() as session:
             await self._register(session, NUMBER)
             self.service_sid = await self.pool(session, "bench", pool)
@@ -323,10 +328,10 @@ async def listening(port: int) -> None:
                 return
 
 
-async def bound(stage: Stage, carrier: str) -> None:
+async def bound(stage: Stage, carrier: str, binds: int = 1) -> None:
     try:
         async with asyncio.timeout(READY_S):
-            while await stage.binds(carrier) == 0:  # noqa: ASYNC110 - asked of another process
+            while await stage.binds(carrier) < binds:  # noqa: ASYNC110 - asked of another process
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         raise BenchError(f"{carrier} has no bind to the simulator") from None

@@ -29,7 +29,8 @@ READY_S: Final = 60.0
 POLL_S: Final = 0.02
 # The simulator goes by the recipient: one prefix gets no receipts, the other gets one each.
 SILENT, RECEIPTED = "4479", "4478"
-CARRIERS: Final = ("tandem", "floor", "kannel")  # a login each, so that no receipt goes astray
+# A login each, so that no receipt goes astray.
+CARRIERS: Final = ("tandem", "floor", "kannel", "workers1", "workers2")
 SCENARIO: Final = """
 ledger_limit = 1000
 {carriers}

@@ -49,8 +49,10 @@ REPEATED: Final = 20409  # an idempotency key that was used before
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
-# The body of a 201 and what its queue says, or an error.
-Answer: TypeAlias = Callable[[dict[str, Any] | None, ApiError | None, Outlook | None], object]
+# The body of a 201 (octets where another worker made it) and what its queue says, or an error.
+Answer: TypeAlias = Callable[
+    [dict[str, Any] | bytes | None, ApiError | None, Outlook | None], object
+]
 
 
 @dataclass(frozen=True, slots=True)

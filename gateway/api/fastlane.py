@@ -354,12 +354,15 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
 
         def _serve(self, request: FastRequest) -> None:
             def answer(
-                body: dict[str, Any] | None, error: ApiError | None, outlook: Outlook | None
+                body: dict[str, Any] | bytes | None,
+                error: ApiError | None,
+                outlook: Outlook | None,
             ) -> None:
                 if error is not None:
                     self._respond_error(request, error)
                 else:
-                    self._respond(request, 201, orjson.dumps(body), _outlook_lines(outlook))
+                    text = body if isinstance(body, bytes) else orjson.dumps(body)
+                    self._respond(request, 201, text, _outlook_lines(outlook))
 
             try:
                 directory = creation.directory

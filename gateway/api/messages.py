@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 from gateway.api import wire
@@ -54,12 +55,16 @@ async def _accepted(call: Call, key: str | None) -> Response:
     digest = digest_of(call.form) if key is not None else b""
     outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-    def done(body: dict[str, Any] | None, error: ApiError | None, outlook: Outlook | None) -> None:
+    def done(
+        body: dict[str, Any] | bytes | None, error: ApiError | None, outlook: Outlook | None
+    ) -> None:
         if outcome.done():
             return
         if error is not None:
             outcome.set_exception(error)
         else:
+            if isinstance(body, bytes):
+                body = orjson.loads(body)
             response = answer(body, 201)
             if outlook is not None:
                 response.headers["X-Queue-Ahead"] = str(outlook.ahead)

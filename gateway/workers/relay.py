@@ -11,6 +11,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,8 +49,17 @@ STATUS: Final = struct.Struct(">I")
 VERSION: Final = struct.Struct(">Q")
 LENGTH: Final = struct.Struct(">I")
 ID_OCTETS: Final = 16
+MADE: Final = struct.Struct(">Bqd")  # what became of a send, and its outlook
 # Of a request, what its answer depends on.
 KEPT_SCOPE: Final = ("method", "path", "scheme", "tandem.origin", "tandem.path")
+
+
+class Made(IntEnum):
+    """What became of a send."""
+
+    ERROR = 0
+    PLAIN = 1
+    WITH_OUTLOOK = 2
 
 
 class Relay:
@@ -134,13 +144,13 @@ class Relay:
             if isinstance(reply, Failure):
                 answer(None, _error(reply), None)
                 return
-            content = orjson.loads(reply)
-            if (error := content.get("error")) is not None:
-                code, text, status, headers = error
-                answer(None, ApiError(code, text, status=status, headers=headers), None)
-                return
-            outlook = content["outlook"]
-            answer(content["body"], None, Outlook(*outlook) if outlook is not None else None)
+            kind, ahead, at = MADE.unpack_from(reply)
+            text = reply[MADE.size :]
+            if kind == Made.ERROR:
+                code, meaning, status, headers = orjson.loads(text)
+                answer(None, ApiError(code, meaning, status=status, headers=headers), None)
+            else:
+                answer(text, None, Outlook(ahead, at) if kind == Made.WITH_OUTLOOK else None)
 
         key, digest = idempotency if idempotency is not None else (None, b"")
         payload = orjson.dumps(
@@ -152,15 +162,15 @@ class Relay:
         version, account_id, values, key, digest = orjson.loads(payload)
 
         def answer(
-            body: dict[str, Any] | None, error: ApiError | None, outlook: Outlook | None
+            body: dict[str, Any] | bytes | None, error: ApiError | None, outlook: Outlook | None
         ) -> None:
             if error is not None:
-                content: dict[str, Any] = {
-                    "error": (error.code, error.message, error.status, error.headers)
-                }
+                what = (error.code, error.message, error.status, error.headers)
+                reply(MADE.pack(Made.ERROR, 0, 0.0) + orjson.dumps(what))
+            elif outlook is None:
+                reply(MADE.pack(Made.PLAIN, 0, 0.0) + orjson.dumps(body))
             else:
-                content = {"body": body, "outlook": tuple(outlook) if outlook is not None else None}
-            reply(orjson.dumps(content))
+                reply(MADE.pack(Made.WITH_OUTLOOK, *outlook) + orjson.dumps(body))
 
         if version > self._directory.version:
             self._after_refresh(
