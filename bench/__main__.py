@@ -1,7 +1,8 @@
 """`make bench`: every benchmark in turn; each prints its table.
 
 `python -m bench NAME …` runs some of the micro ones by name; `python -m bench load …` the table of
-the gateway against its floor and Kannel, with options of its own (`--help`).
+the gateway against its floor and Kannel, `python -m bench soak …` ten minutes at seven tenths of
+the maximum; both with options of their own (`--help`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ MICRO = (
     *("encode", "select_sender", "idle_senders", "webhook_client"),
     *("smpp_codec", "smpp_session", "smpp_smsc"),
 )
-LOAD = "load"
+LOAD, SOAK = "load", "soak"
 
 
 def main() -> int:
@@ -21,6 +22,8 @@ def main() -> int:
     wanted = sys.argv[1:] or [*MICRO, LOAD]
     if wanted[0] == LOAD:
         return _run("bench.load", *wanted[1:])
+    if wanted[0] == SOAK:
+        return _run("bench.load.soak", *wanted[1:])
     unknown = [name for name in wanted if name not in (*MICRO, LOAD)]
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are {', '.join((*MICRO, LOAD))}")

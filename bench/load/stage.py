@@ -32,7 +32,7 @@ SILENT, RECEIPTED = "4479", "4478"
 # A login each, so that no receipt goes astray.
 CARRIERS: Final = ("tandem", "floor", "kannel", "workers1", "workers2")
 SCENARIO: Final = """
-ledger_limit = 1000
+ledger_limit = {ledger_limit}
 {carriers}
 """
 CARRIER: Final = """
@@ -64,7 +64,8 @@ def free_port() -> int:
 class Stage:
     """An async context: up on entry; on exit everything it started has ended."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ledger_limit: int = 1_000) -> None:
+        self._ledger_limit = ledger_limit
         folder.mkdir(parents=True, exist_ok=True)
         self._parent = folder
         self._stack = contextlib.AsyncExitStack()
@@ -122,7 +123,7 @@ class Stage:
         carriers = "".join(
             CARRIER.format(name=name, silent=SILENT, receipted=RECEIPTED) for name in CARRIERS
         )
-        scenario.write_text(SCENARIO.format(carriers=carriers))
+        scenario.write_text(SCENARIO.format(carriers=carriers, ledger_limit=self._ledger_limit))
         arguments = ["smsc", "--port", "0", "--control-port", "0", "--scenario", str(scenario)]
         said: list[str] = []
         port = await self.child_says(

@@ -41,7 +41,7 @@ from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
-RECENT = 200_000  # submissions remembered in memory, at most
+RECENT = 100_000  # submissions remembered in memory, at most; about 1 KB each
 MOST_HELD = 10_000  # receipts waiting for their response; beyond it the SMSC is to come back
 HOLD_S = 60.0  # how long a receipt waits for its response
 LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
