@@ -203,6 +203,7 @@ class Gateway:
                 run_id=run_id,
             )
             pipeline.inbound = inbound.received
+            pipeline.connection_over = inbound.lost
             tenure.changed = lambda held: pipeline.suspend(not held)
             pipeline.start_stage("tenure", tenure.run())
             pipeline.start_stage("inbound", inbound.run())

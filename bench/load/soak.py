@@ -2,7 +2,8 @@
 
 Finds what the gateway carries at its best, with receipts and callbacks; then sends at a share of
 that as callers who know nothing of each other do. Every half minute: memory, what waits, CPU per
-message. At the end every accepted message must be in the carrier's ledger once, and every callback told.
+message. At the end every accepted message must be in the carrier's ledger once, and every callback
+told.
 """
 
 from __future__ import annotations

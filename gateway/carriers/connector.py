@@ -64,6 +64,9 @@ class Outcomes(Protocol[M_contra]):
     def rate_changed(self, carrier: int, lowered: bool) -> None:
         """The carrier's present rate is another; `lowered`: it is to be given a rest, too."""
 
+    def connection_lost(self, connection: str) -> None:
+        """This connection of a bind is over: what it delivered and had no answer comes again."""
+
     def refused(self, carrier: int, reason: str) -> None:
         """A bind was refused for what only the operator can put right."""
 
@@ -294,6 +297,7 @@ class Connector(Generic[M]):
             len(unanswered),
             extra={"bind": bind.name},
         )
+        self._outcomes.connection_lost(f"{bind.name}#{bind.connections}")
         wire = self._wires[bind.name]
         wire.down(reason)
         never_written = [sent for _, sent in wire.overflow]

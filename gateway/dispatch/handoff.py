@@ -28,11 +28,17 @@ class Others(Protocol):
     ) -> None:
         """A delivery for a number of that worker's; answered when it has been committed there."""
 
+    def lost(self, connection: str) -> None:
+        """This connection of ours to a carrier is over: tell whoever had deliveries of it."""
+
 
 class NoOthers:
     """This process does everything."""
 
     def take_up(self, slot: int, ids: Sequence[Id]) -> None:
+        raise AssertionError("nothing is another's")
+
+    def lost(self, connection: str) -> None:
         raise AssertionError("nothing is another's")
 
     def deliver(

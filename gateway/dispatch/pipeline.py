@@ -131,6 +131,8 @@ class Pipeline:
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
+        self.connection_over: Callable[[str], None] = lambda connection: None
+        """Hears of connections to carriers that are over, in any worker."""
         self.journal = Journal(
             settings.data_dir / "journal" if settings.journal.keep_hours else None,
             clock,
@@ -457,6 +459,11 @@ class Pipeline:
 
     def rate_changed(self, carrier: int, lowered: bool) -> None:
         self.submitter.rate_changed(carrier, lowered)
+
+    def connection_lost(self, connection: str) -> None:
+        self.connection_over(connection)
+        if not self.ownership.alone:
+            self.others.lost(connection)
 
     def refused(self, carrier: int, reason: str) -> None:
         name = self.connectors[carrier].name

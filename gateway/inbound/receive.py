@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import Counter, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -48,6 +48,7 @@ JOIN_FOR_S = 60.0
 AGAIN = timedelta(minutes=10)  # how long an SMSC may send a delivery again
 KEEP = timedelta(days=30)  # deliveries that nobody could use
 FORGET_EVERY_S = 60.0
+CONNECTIONS_KEPT = 10_000  # that have ended; more than can end within AGAIN
 RETRY_S = 0.5
 SEGMENT_MISSING = 30009
 UNKNOWN_NUMBER = 21601
@@ -120,6 +121,7 @@ class Inbound:
             lambda: Reassembler(timeout_s=self.join_for_s)
         )
         self._connections: dict[str, str] = {}  # bind → its newest connection
+        self._over: OrderedDict[str, None] = OrderedDict()  # connections that have ended
         self._wake = asyncio.Event()
         self._forget_at = 0.0
         self._batch = BATCH
@@ -148,6 +150,12 @@ class Inbound:
         part = split_header(delivery).part or SINGLE
         self._waiting.append(Incoming(carrier_id, connection, delivery, answer, part, digest))
         self._wake.set()
+
+    def lost(self, connection: str) -> None:
+        """This connection is over: what comes again by any other is a repetition."""
+        self._over[f"{self._run_id}:{connection}"] = None
+        if len(self._over) > CONNECTIONS_KEPT:
+            self._over.popitem(last=False)
 
     async def run(self) -> None:
         """Store what comes; until cancelled."""
@@ -331,8 +339,10 @@ class Inbound:
         return False
 
     def _is_gone(self, connection: str) -> bool:
-        """Whether that connection has ended: its bind has a newer one, or it is another run's."""
-        return self._connections.get(_bind_of(connection)) != connection
+        """Whether that connection has ended: we saw it, its bind has a newer one, or it is another
+        run's.
+        """
+        return connection in self._over or self._connections.get(_bind_of(connection)) != connection
 
     def _number(self, address: Address) -> SenderRecord | None:
         """The number of ours that was written to."""

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     REFRESH = 7  # the configuration changed
     CARRIERS = 8  # how the binds are
     METRICS = 9
+    LOST = 11  # a connection to a carrier is over
 
 
 class Failure(Enum):

@@ -84,6 +84,7 @@ class Relay:
             Kind.CANCEL: self._on_cancel,
             Kind.REPLAY: self._on_replay,
             Kind.REFRESH: self._on_refresh,
+            Kind.LOST: self._on_lost,
             Kind.CARRIERS: lambda _, reply: reply(orjson.dumps(self._carriers())),
             Kind.METRICS: lambda accept, reply: reply(self._metrics(accept.decode())[0]),
         }
@@ -292,6 +293,16 @@ class Relay:
         self._pipeline.take_in(
             carrier, connection, delivery, lambda _, status: reply(STATUS.pack(status))
         )
+
+    def lost(self, connection: str) -> None:
+        """See `gateway.dispatch.handoff`. Who is away starts anew, and knows that by itself."""
+        name = f"{self._run_id}.{connection}".encode()
+        for slot in self.links.others:
+            self.links.ask(slot, Kind.LOST, name, _ignored, patient=False)
+
+    def _on_lost(self, payload: bytes, reply: Reply) -> None:
+        self._pipeline.connection_over(payload.decode())
+        reply(b"")
 
     # Rows ---------------------------------------------------------------------------------
 

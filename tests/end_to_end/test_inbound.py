@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from testing import NUMBERS, GatewayProcess, GatewayUnderTest, Sdk, carrier, free_port
+from testing import NUMBERS, GatewayProcess, GatewayUnderTest, Sdk, carrier, free_port, until
 
 from smpp import vocabulary as v
 from smpp.codec import encode, encode_deliver
 from smpp.concat import udh8
-from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.pdu import Address, DeliverSm, Pdu, SubmitSm
 from smpp.smsc import Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -124,6 +124,32 @@ async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
         await process.stop()
     finally:
         await smsc.stop()
+
+
+@pytest.mark.parametrize(("ended", "stored"), [(True, 1), (False, 2)])
+async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_ended(
+    start_gateway: Start, smsc: Smsc, ended: bool, stored: int
+) -> None:
+    """A bind breaks before its answer is read: the carrier sends it by the next one at once."""
+    gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
+    sdk = await gateway.sdk()
+    inbound, answers = gateway.inner.inbound, []
+    [carrier_id] = gateway.pipeline.connectors
+    delivery = DeliverSm(
+        Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), b"the same word"
+    )
+
+    async def comes(connection: str) -> None:
+        wanted = len(answers) + 1
+        inbound.received(carrier_id, connection, delivery, lambda *answer: answers.append(answer))
+        await until(lambda: len(answers) == wanted)
+
+    await comes("simulator/1#1")
+    if ended:
+        inbound.lost("simulator/1#1")
+    await comes("simulator/2#1")
+    assert len(await received(sdk, stored)) == stored
+    assert [status for _, status in answers] == [v.ESME_ROK, v.ESME_ROK]
 
 
 class OddCarrier:
