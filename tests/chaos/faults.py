@@ -6,17 +6,28 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
+import psutil
+from testing import until
 
 from .victim import STEPS
 from .world import World
 
-Fault = Callable[[World], Awaitable[None]]
+
+class Fault(NamedTuple):
+    """What is done to a world, and of how many processes its gateway is."""
+
+    strike: Callable[[World], Awaitable[None]]
+    workers: int = 1
+
 
 PASSES_S: Final = 20.0  # a step that is armed is passed by then
 STOP_S: Final = 10.0  # a graceful end takes at most so long
+TAKE_OVER_S: Final = 5.0  # from the end of a gateway to the work of the one that stood by
+FOLLOWED_S: Final = 10.0  # a worker that is killed, or silent, has its successor by then
+STANDBY: Final = "standing by"
 
 
 async def _kill(world: World, step: str) -> None:
@@ -79,12 +90,40 @@ async def _refuse_connections(world: World) -> None:
     world.wire.refuses = False
 
 
-async def _slow_database(world: World) -> None:
-    """Each answer of the database comes 200 ms late, as from a disk that is busy."""
+async def _slow_answers(world: World) -> None:
+    """Each answer of the database comes 200 ms late, as from a network or server that is busy."""
     world.fault_at = time.time()
     world.wire.delay_s = 0.2
     await asyncio.sleep(3.0)
     world.wire.delay_s = 0.0
+
+
+async def _slow_commits(world: World) -> None:
+    """Each transaction that wrote messages takes 200 ms more to commit, its locks held.
+
+    A deferred trigger is the last thing in a commit, before the flush: what a slow fsync looks
+    like to everybody but the disk. (`commit_delay` ends at 100 ms, and only waits in the session
+    that leads a group.) It is the first row of a statement that waits, not each.
+    """
+    connection = await asyncpg.connect(world.url)
+    await connection.execute("""
+        CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF current_setting('chaos.slept', true) IS DISTINCT FROM txid_current()::text THEN
+                PERFORM set_config('chaos.slept', txid_current()::text, true);
+                PERFORM pg_sleep(0.2);
+            END IF;
+            RETURN NULL;
+        END $$
+    """)
+    world.fault_at = time.time()
+    await connection.execute(
+        "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT OR UPDATE ON messages"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()"
+    )
+    await asyncio.sleep(4.0)
+    await connection.execute("DROP TRIGGER slow_commit ON messages")
+    await connection.close()
 
 
 async def _full_disk(world: World) -> None:
@@ -134,25 +173,86 @@ async def _receiver_down(world: World) -> None:
 
 
 async def _two_gateways(world: World) -> None:
-    """A second gateway on the same database, as in a rolling upgrade; the first stays."""
-    other = world.another()
-    world.others.append(other)
+    """A second gateway on the same database and port stands by; SIGKILL to the first.
+
+    Started again, that one stands by in its turn.
+    """
+    first, second = world.gateway, world.another()
+    await second.start()  # what answers is the first
+    await until(lambda: STANDBY in second.log)
+    if STANDBY in first.log:
+        world.problems.append("the first stood by already")
+    world.most_pause_s = TAKE_OVER_S
     world.fault_at = time.time()
-    await other.start(patience_s=60.0)
+    begun = time.monotonic()
+    await first.kill()
+    await second.ready()
+    if (took := time.monotonic() - begun) > TAKE_OVER_S:
+        world.problems.append(f"the second answered after {took:.1f} s")
+    await until(lambda: STANDBY in first.log)
+
+
+async def _kill_worker(world: World) -> None:
+    """SIGKILL to one of them."""
+    slot = world.random.randrange(world.workers)
+    before = world.gateway.pid(slot)
+    world.fault_at = time.time()
+    world.most_pause_s = FOLLOWED_S
+    world.gateway.kill_worker(slot)
+    await _followed(world, slot, before)
+
+
+async def _freeze_worker(world: World) -> None:
+    """SIGSTOP to one of them: it is there, holds its connections, and does nothing."""
+    slot = world.random.randrange(world.workers)
+    before = world.gateway.pid(slot)
+    world.fault_at = time.time()
+    world.most_pause_s = FOLLOWED_S
+    world.gateway.freeze_worker(slot)
+    await _followed(world, slot, before)
+
+
+async def _followed(world: World, slot: int, before: int) -> None:
+    def is_there() -> bool:
+        try:
+            return world.gateway.pid(slot) != before
+        except LookupError:
+            return False
+
+    await until(is_there)
+    if world.deaths:
+        world.problems.append("the supervisor died, too")
+
+
+async def _kill_supervisor(world: World) -> None:
+    """SIGKILL to the supervisor: its workers end with it, and it is started again."""
+    workers = [world.gateway.pid(slot) for slot in range(world.workers)]
+    world.fault_at = time.time()
+    await world.gateway.kill()
+    await until(lambda: not any(map(psutil.pid_exists, workers)))
 
 
 FAULTS: Final[dict[str, Fault]] = {
-    **{f"kill -9 {step}": partial(_kill, step=step) for step in STEPS if step != "during recovery"},
-    "kill -9 during recovery": _kill_in_recovery,
-    "SIGTERM under load": _terminate,
-    "Postgres killed, all its processes": _kill_database,
-    "Postgres restarted": _restart_database,
-    "Postgres refuses connections": _refuse_connections,
-    "Postgres answers 200 ms late": _slow_database,
-    "Postgres says its disk is full": _full_disk,
-    "SMSC disconnects mid-window": _disconnect,
-    "SMSC half-open": _half_open,
-    "SMSC stalls": _stall,
-    "callback receiver down": _receiver_down,
-    "two gateways on one database": _two_gateways,
+    **{
+        f"kill -9 {step}": Fault(partial(_kill, step=step))
+        for step in STEPS
+        if step != "during recovery"
+    },
+    "kill -9 during recovery": Fault(_kill_in_recovery),
+    "SIGTERM under load": Fault(_terminate),
+    "SIGTERM under load, two workers": Fault(_terminate, workers=2),
+    "one worker of two killed": Fault(_kill_worker, workers=2),
+    "one worker of two frozen": Fault(_freeze_worker, workers=2),
+    "the supervisor killed": Fault(_kill_supervisor, workers=2),
+    "two gateways on one database": Fault(_two_gateways),
+    "Postgres killed, all its processes": Fault(_kill_database),
+    "Postgres restarted": Fault(_restart_database),
+    "Postgres refuses connections": Fault(_refuse_connections),
+    "Postgres answers 200 ms late": Fault(_slow_answers),
+    "Postgres commits slowly": Fault(_slow_commits),
+    "Postgres says its disk is full": Fault(_full_disk),
+    "SMSC disconnects mid-window": Fault(_disconnect),
+    "SMSC half-open": Fault(_half_open),
+    "SMSC stalls": Fault(_stall),
+    "callback receiver down": Fault(_receiver_down),
 }

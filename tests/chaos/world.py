@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 import asyncpg
-from testing import GatewayProcess, Receiver, Sdk, basic, carrier, free_port, until
+from testing import Receiver, Sdk, basic, carrier, free_port, until
+from workers import WorkersProcess
 
 from gateway.dispatch.message import Direction, Status
 from gateway.reconcile import Verdict, compare, read_ledger
@@ -25,10 +26,11 @@ from storage import messages as message_rows
 from storage.ids import id_from_bytes
 
 from .database import Server, Wire
-from .victim import VARIABLE
+from .victim import CLOCK, OFFSET, VARIABLE
 
 TESTS: Final = Path(__file__).parents[1]
 NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
+SERVICES: Final = 2  # each with every other number: with two workers, each has one
 RULE: Final = Rule(answer_after_s=0.02, receipt_after_s=0.05)  # so that windows are never empty
 WORKERS: Final = 16
 CHATS: Final = 5  # recipients that are written to again and again, in order
@@ -41,17 +43,29 @@ PAUSE_S: Final = 0.05  # after an answer that says no
 QUIET_S: Final = 90.0
 NOTHING: Final = id_from_bytes(bytes(16))
 FINAL: Final = frozenset({"delivered", "undelivered", "failed"})
+OPTED_OUT: Final = 21610
+UNKNOWN: Final = 502  # a worker died with the request
 GONE: Final = "gone"
 
 
-class Victim(GatewayProcess):
-    """A gateway with a step at which it dies."""
+class Victim(WorkersProcess):
+    """A gateway with a step at which it dies, and a clock that can be set."""
 
     module = "chaos.victim"
 
-    def __init__(self, *arguments: Any, **changes: Any) -> None:
-        super().__init__(*arguments, **changes)
+    def __init__(
+        self, database_url: str, smsc_port: int, folder: Path, workers: int, **changes: Any
+    ) -> None:
+        super().__init__(database_url, smsc_port, folder, workers, **changes)
+        self._clock = folder / "clock"
+        self.set_clock(0.0)
         self._environment["PYTHONPATH"] = str(TESTS)
+        self._environment[CLOCK] = str(self._clock)
+
+    def set_clock(self, offset_s: float) -> None:
+        """Its wall clock is so far from ours from now on, and after a restart, too."""
+        with self._clock.open("wb" if not self._clock.exists() else "r+b") as file:
+            file.write(OFFSET.pack(offset_s))
 
     def arm(self, step: str, at: int) -> None:
         """The next start dies there, once."""
@@ -104,7 +118,16 @@ class Outcome:
 class World:
     """Everything but the database server, which rounds share."""
 
-    def __init__(self, server: Server, database: str, folder: Path, seed: int, count: int) -> None:
+    def __init__(
+        self,
+        server: Server,
+        database: str,
+        folder: Path,
+        seed: int,
+        count: int,
+        workers: int = 1,
+    ) -> None:
+        self.workers = workers
         self.server = server
         self.wire = Wire(server.socket)
         self.random = random.Random(seed)
@@ -128,16 +151,20 @@ class World:
             seed=seed,
         )
         self.gateway: Victim
-        self.others: list[Victim] = []
+        self.gateways: list[Victim] = []
+        """It, and those that stand by."""
         self._database = database
         self._keeping: asyncio.Task[None] | None = None
         self._stack = contextlib.AsyncExitStack()
-        self._sdk: Sdk
+        self._sdks: list[Sdk] = []
+        self._port = free_port()
         self.deaths = 0
         self.leaves_no_doubt = False
         """Whether the fault is none: nothing may be sent twice, not even marked."""
         self.problems: list[str] = []
         """What a fault found by itself."""
+        self.most_pause_s = float("inf")
+        """The longest pause that the fault may make."""
 
     @property
     def url(self) -> str:
@@ -158,20 +185,21 @@ class World:
             self._keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
-        for one in (self.gateway, *self.others):
+        for one in self.gateways:
             with contextlib.suppress(ProcessLookupError):
                 await one.kill()
         await self._stack.aclose()
 
     def another(self) -> Victim:
-        """A gateway on this database, not started."""
-        folder = self.folder / f"gateway-{len(self.others)}"
-        folder.mkdir(exist_ok=True)
-        return Victim(
+        """A gateway on this database and this port, not started."""
+        folder = self.folder / f"gateway-{len(self.gateways)}"
+        folder.mkdir()
+        one = Victim(
             self.url,
             self.smsc.port,
             folder,
-            free_port(),
+            self.workers,
+            port=self._port,
             default_rate_per_second=150,
             allow_unsafe=(),
             journal={"keep_hours": 0},
@@ -186,12 +214,16 @@ class World:
                 ),
             ),
         )
+        self.gateways.append(one)
+        return one
 
     async def start(self) -> None:
         """Start the gateway, and again whenever it dies."""
         await self.gateway.start(patience_s=60.0)
         self._keeping = asyncio.create_task(self._keep())
-        self._sdk = await Sdk.provisioned(self.gateway.base_url, NUMBERS)
+        for n in range(SERVICES):
+            sdk = await Sdk.provisioned(self.gateway.base_url, NUMBERS[n::SERVICES])
+            self._sdks.append(sdk)
 
     async def _keep(self) -> None:
         while True:
@@ -233,22 +265,25 @@ class World:
     async def _worker(self, session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
         for number in numbers:
             body = f"plain {number} " + "x" * (200 if number % 10 == 0 else 0)
-            await self._send(session, f"+4479{number:08d}", body)
+            await self._send(session, f"+4479{number:08d}", body, service=number % SERVICES)
 
     async def _chat(self, session: aiohttp.ClientSession, chat: int) -> None:
         for turn in range(CHAT_LENGTH):
             await self._send(
-                session, f"+44780000000{chat}", f"chat {chat} {turn:03d}", NUMBERS[chat % 4]
+                session,
+                f"+44780000000{chat}",
+                f"chat {chat} {turn:03d}",
+                sender=NUMBERS[chat % len(NUMBERS)],
             )
             await asyncio.sleep(self.random.uniform(0.0, 0.02))  # faster than the carrier answers
 
     async def _leaver(self, session: aiohttp.ClientSession, leaver: int) -> None:
         """Somebody who is written to, says STOP, and is still written to."""
-        recipient = f"+44760000000{leaver}"
+        recipient, service = f"+44760000000{leaver}", leaver % SERVICES
         for turn in range(12):
-            await self._send(session, recipient, f"leaver {leaver} {turn}")
+            await self._send(session, recipient, f"leaver {leaver} {turn}", service=service)
             if turn == 4 + leaver % 3:
-                self.smsc.carrier().mobile_originated(recipient, NUMBERS[0], "STOP")
+                self.smsc.carrier().mobile_originated(recipient, NUMBERS[service], "STOP")
             await asyncio.sleep(0.1)
 
     async def _inbound(self) -> None:
@@ -261,26 +296,33 @@ class World:
         text = f"mo {len(self.inbound)}"
         self.inbound.append(text)
         self.smsc.carrier().mobile_originated(
-            f"+4475000000{len(self.inbound):02d}", NUMBERS[1], text
+            f"+4475000000{len(self.inbound):02d}", NUMBERS[len(self.inbound) % len(NUMBERS)], text
         )
 
     async def _send(
-        self, session: aiohttp.ClientSession, to: str, body: str, sender: str = ""
-    ) -> None:
+        self,
+        session: aiohttp.ClientSession,
+        to: str,
+        body: str,
+        *,
+        sender: str = "",
+        service: int = 0,
+        **more: str,
+    ) -> str:
         """One message, until there is an answer that is no *later*; one without answer is let be:
-        it may be stored, and to send it again would be the app's own doubling.
+        it may be stored, and to send it again would be the app's own doubling. Its SID, or "".
         """
-        form = {"To": to, "Body": body, "StatusCallback": self.receiver.url}
-        form |= {"From": sender} if sender else {"MessagingServiceSid": self._sdk.service_sid}
+        sdk = self._sdks[service]
+        form = {"To": to, "Body": body, "StatusCallback": self.receiver.url, **more}
+        form |= {"From": sender} if sender else {"MessagingServiceSid": sdk.service_sid}
         while True:
             try:
                 async with session.post(
-                    f"{self._sdk.base_url}/2010-04-01/Accounts/{self._sdk.account_sid}"
-                    "/Messages.json",
+                    f"{sdk.base_url}/2010-04-01/Accounts/{sdk.account_sid}/Messages.json",
                     data=urlencode(form),
                     headers={
                         "Content-Type": "application/x-www-form-urlencoded",
-                        "Authorization": basic(self._sdk.account_sid, self._sdk.auth_token),
+                        "Authorization": basic(sdk.account_sid, sdk.auth_token),
                     },
                 ) as response:
                     answer = await response.json()
@@ -288,16 +330,19 @@ class World:
                 await asyncio.sleep(PAUSE_S)
                 continue
             except (aiohttp.ClientError, OSError, TimeoutError):
-                return
+                return ""
             if response.status == 201:
                 self.sids.append(answer["sid"])
                 if answer["status"] != "accepted":
                     self.begun_queued.add(answer["sid"])
-                return
+                return str(answer["sid"])
             if response.status in (429, 503):
                 await asyncio.sleep(PAUSE_S)
                 continue
-            return  # 21610: it has opted out
+            known = response.status != UNKNOWN or self.workers == 1
+            if known and answer.get("code") != OPTED_OUT:
+                self.problems.append(f"answered with {response.status}: {answer}")
+            return ""
 
     # The ledgers ------------------------------------------------------------------------------
 
@@ -385,14 +430,15 @@ class World:
         return wrong
 
     def _pause(self, entries: list[dict[str, Any]]) -> float:
-        """Seconds in which nothing was carried, from the fault on."""
-        times = sorted(entry["time"] for entry in entries)
-        pauses = [
-            after - before
-            for before, after in pairwise(times)
-            if after > self.fault_at and before < self.fault_at + BEGINS_S
-        ]
-        return max(pauses, default=0.0)
+        """Seconds in which nothing of a service was carried, from the fault on."""
+        longest = 0.0
+        for numbers in (NUMBERS[n::SERVICES] for n in range(SERVICES)):
+            sources = {number.lstrip("+") for number in numbers}
+            times = sorted(entry["time"] for entry in entries if entry["source"] in sources)
+            for before, after in pairwise(times):
+                if after > self.fault_at and before < self.fault_at + BEGINS_S:
+                    longest = max(longest, after - before)
+        return longest
 
     def _opted_out(self, entries: list[dict[str, Any]]) -> int:
         """Messages that left after the answer to their recipient's STOP."""
