@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -12,8 +14,10 @@ import asyncpg
 import psutil
 from testing import until
 
+from gateway.dispatch.message import Status
+
 from .victim import STEPS
-from .world import World
+from .world import RATE, Ledgers, World
 
 
 class Fault(NamedTuple):
@@ -28,6 +32,14 @@ STOP_S: Final = 10.0  # a graceful end takes at most so long
 TAKE_OVER_S: Final = 5.0  # from the end of a gateway to the work of the one that stood by
 FOLLOWED_S: Final = 10.0  # a worker that is killed, or silent, has its successor by then
 STANDBY: Final = "standing by"
+HOUR_S: Final = 3_600.0  # that the clock jumps
+BRIEF_S: Final = 600  # a validity that ends within that
+LONG_S: Final = 7_200  # and one that does not
+SCHEDULED_S: Final = 1_800.0
+EXPIRED: Final = 30036
+REREAD_S: Final = 6.0  # a deadline that the clock passed in a jump is seen by then
+PACED_S: Final = 2.0
+BURST_S: Final = 1.1  # a bucket holds a second's tokens; a tenth is for clocks that differ
 
 
 async def _kill(world: World, step: str) -> None:
@@ -232,6 +244,77 @@ async def _kill_supervisor(world: World) -> None:
     await until(lambda: not any(map(psutil.pid_exists, workers)))
 
 
+async def _jump(world: World, by_s: float) -> None:
+    """The wall clock is set, with messages waiting whose validity ends before and after that.
+
+    A deadline is a moment of the wall clock, so an hour forward ends what had less than that to
+    live and still waited, and lets a scheduled message go; an hour back ends nothing. Pacing does
+    not look at the wall clock at all (docs/reliability.md).
+    """
+    due = datetime.now(UTC) + timedelta(seconds=SCHEDULED_S)
+    [scheduled] = await world.conversation(
+        "scheduled", range(1), SendAt=due.isoformat(), ScheduleType="fixed"
+    )
+    brief, long = await asyncio.gather(
+        world.conversation("brief", range(60), ValidityPeriod=str(BRIEF_S)),
+        world.conversation("long", range(60), service=1, ValidityPeriod=str(LONG_S)),
+    )
+    world.fault_at = time.time()
+    world.gateway.set_clock(by_s)
+    after = await world.conversation("after", range(20), ValidityPeriod=str(BRIEF_S))
+    if by_s < 0:
+        await world.cancel(scheduled)
+
+    def check(ledgers: Ledgers) -> None:
+        ends = Counter(ledgers.ends[sid] for sid in brief)
+        expired = ends.pop((int(Status.FAILED), EXPIRED), 0)
+        sent = ends.pop((int(Status.DELIVERED), 0), 0)
+        world.remarks.append(f"of {len(brief)} that wait with {BRIEF_S} s left, {expired} expired")
+        if ends or bool(expired) != (by_s > 0) or not sent:
+            world.problems.append(f"brief ones: {sent} sent, {expired} expired, {dict(ends)}")
+        wanted = {sid: (int(Status.DELIVERED), 0) for sid in (*long, *after, scheduled)}
+        if by_s < 0:
+            wanted[scheduled] = (int(Status.CANCELED), 0)
+        for sid, end in wanted.items():
+            if ledgers.ends[sid] != end:
+                world.problems.append(f"{sid} ended with {ledgers.ends[sid]}, not {end}")
+        late = [
+            entry["time"] - world.fault_at
+            for entry in ledgers.carried
+            if entry["text"].startswith("chat brief")
+            and entry["time"] > world.fault_at + REREAD_S
+            and by_s > 0
+        ]
+        if late:
+            world.problems.append(f"{len(late)} left up to {max(late):.1f} s after they ended")
+        paced = Counter(
+            entry["source"]
+            for entry in ledgers.carried
+            if world.fault_at <= entry["time"] < world.fault_at + PACED_S
+        )
+        for source, segments in paced.items():
+            if segments > RATE * (PACED_S + BURST_S):
+                world.problems.append(f"{source}: {segments} segments in {PACED_S:.0f} s")
+
+    world.checks.append(check)
+
+
+async def _jump_back_and_die(world: World) -> None:
+    """The clock an hour back, then SIGKILL, and once more: the ids of what waits are of the future.
+
+    A conversation goes on over all of it.
+    """
+    await world.conversation("back", range(100))
+    world.gateway.set_clock(-HOUR_S)
+    world.fault_at = time.time()
+    for begin in (100, 140):
+        before = world.deaths
+        await world.gateway.kill()
+        await until(lambda before=before: world.deaths > before)  # type: ignore[misc]
+        await world.gateway.ready()
+        await world.conversation("back", range(begin, begin + 40))
+
+
 FAULTS: Final[dict[str, Fault]] = {
     **{
         f"kill -9 {step}": Fault(partial(_kill, step=step))
@@ -255,4 +338,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "SMSC half-open": Fault(_half_open),
     "SMSC stalls": Fault(_stall),
     "callback receiver down": Fault(_receiver_down),
+    "the clock jumps an hour forward": Fault(partial(_jump, by_s=HOUR_S)),
+    "the clock jumps an hour back": Fault(partial(_jump, by_s=-HOUR_S)),
+    "the clock jumps an hour back, then two kill -9": Fault(_jump_back_and_die),
 }

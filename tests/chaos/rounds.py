@@ -59,6 +59,7 @@ async def _fault_under_load(world: World, fault: str) -> Outcome:
         await FAULTS[fault].strike(world)
     outcome = await world.settle()
     outcome.notes += world.problems
+    outcome.remarks += world.remarks
     if outcome.pause_s > world.most_pause_s:
         outcome.notes.append(f"a pause of {outcome.pause_s:.1f} s, over {world.most_pause_s:.0f}")
     if world.leaves_no_doubt and outcome.marked:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import json
 import random
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
@@ -32,6 +33,7 @@ TESTS: Final = Path(__file__).parents[1]
 NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
 SERVICES: Final = 2  # each with every other number: with two workers, each has one
 RULE: Final = Rule(answer_after_s=0.02, receipt_after_s=0.05)  # so that windows are never empty
+RATE: Final = 150  # segments per second and number
 WORKERS: Final = 16
 CHATS: Final = 5  # recipients that are written to again and again, in order
 CHAT_LENGTH: Final = 30
@@ -75,6 +77,15 @@ class Victim(WorkersProcess):
         self._environment.pop(VARIABLE, None)
 
 
+class Ledgers(NamedTuple):
+    """What a round left behind, for a fault's own check."""
+
+    carried: list[dict[str, Any]]
+    """What the carrier saw."""
+    ends: dict[str, tuple[int, int]]
+    """The status and the error code of each message, by SID."""
+
+
 @dataclass
 class Outcome:
     """What a round ended with."""
@@ -96,6 +107,9 @@ class Outcome:
     pause_s: float = 0.0
     """The longest pause of what the carrier took, of those that the fault began."""
     notes: list[str] = field(default_factory=list)
+    """What is wrong."""
+    remarks: list[str] = field(default_factory=list)
+    """What is worth knowing."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -163,6 +177,9 @@ class World:
         """Whether the fault is none: nothing may be sent twice, not even marked."""
         self.problems: list[str] = []
         """What a fault found by itself."""
+        self.remarks: list[str] = []
+        self.checks: list[Callable[[Ledgers], None]] = []
+        """What a fault wants to look at when all is at rest."""
         self.most_pause_s = float("inf")
         """The longest pause that the fault may make."""
 
@@ -200,7 +217,7 @@ class World:
             folder,
             self.workers,
             port=self._port,
-            default_rate_per_second=150,
+            default_rate_per_second=RATE,
             allow_unsafe=(),
             journal={"keep_hours": 0},
             carriers=(
@@ -299,6 +316,27 @@ class World:
             f"+4475000000{len(self.inbound):02d}", NUMBERS[len(self.inbound) % len(NUMBERS)], text
         )
 
+    async def conversation(
+        self, name: str, turns: range, *, service: int = 0, **more: str
+    ) -> list[str]:
+        """Write to one recipient, as fast as we are answered; the SIDs.
+
+        The carrier is slower: what is written waits. Its order is checked as that of the chats.
+        """
+        recipient = f"+447810{zlib.crc32(name.encode()) % 1_000_000:06d}"
+        async with aiohttp.ClientSession() as session:
+            return [
+                await self._send(
+                    session, recipient, f"chat {name} {turn:03d}", service=service, **more
+                )
+                for turn in turns
+            ]
+
+    async def cancel(self, sid: str) -> None:
+        """Cancel a scheduled message."""
+        sdk = self._sdks[0]
+        await sdk.call(sdk.client.messages(sid).update, status="canceled")
+
     async def _send(
         self,
         session: aiohttp.ClientSession,
@@ -353,13 +391,11 @@ class World:
         connection = await asyncpg.connect(self.url)
         try:
             rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=NOTHING)
-            statuses = {
-                row["sid"]: row["status"]
-                for row in await connection.fetch(
-                    "SELECT CASE WHEN flags & 2 = 2 THEN 'MM' ELSE 'SM' END"
-                    " || replace(id::text, '-', '') AS sid, status FROM messages"
-                )
-            }
+            ends = await connection.fetch(
+                "SELECT CASE WHEN flags & 2 = 2 THEN 'MM' ELSE 'SM' END"
+                " || replace(id::text, '-', '') AS sid, status, error_code AS error FROM messages"
+            )
+            statuses = {row["sid"]: row["status"] for row in ends}
             inbound = await connection.fetch(
                 "SELECT body FROM messages WHERE direction = $1",
                 int(Direction.INBOUND),
@@ -367,6 +403,8 @@ class World:
         finally:
             await connection.close()
         entries = [json.loads(line) for line in self.smsc.ledger.lines()]
+        for check in self.checks:
+            check(Ledgers(entries, {row["sid"]: (row["status"], row["error"]) for row in ends}))
         verdict = compare(rows, read_ledger(self.smsc.ledger.lines()))
         self._count(outcome, verdict, statuses)
         outcome.disordered = self._disordered(entries)
