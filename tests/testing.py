@@ -173,7 +173,8 @@ class GatewayProcess:
 
     @property
     def log(self) -> str:
-        return (self._folder / "gateway.log").read_text()
+        file = self._folder / "gateway.log"
+        return file.read_text() if file.exists() else ""
 
 
 def _plain(value: Any) -> Any:

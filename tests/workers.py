@@ -24,6 +24,7 @@ class WorkersProcess(GatewayProcess):
         **changes: Any,
     ) -> None:
         self.workers = workers
+        self.database_url = database_url
         given = {"carriers": (carrier(smsc_port, binds=workers),), **changes}
         super().__init__(
             database_url, smsc_port, folder, port or free_port(), workers=workers, **given

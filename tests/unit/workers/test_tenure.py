@@ -1,0 +1,128 @@
+"""The right to a database, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.carriers.share import Share
+from gateway.workers.tenure import Place, TakenOver, Tenure, keys_of
+from storage import tenure
+from storage.pool import Connection, open_connection
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[Connection]:
+    connection = await open_connection(database_url)
+    yield connection
+    await connection.close()
+
+
+async def has(one: Tenure) -> bool:
+    """Whether it gets the right at once."""
+    waiting = asyncio.create_task(one.wait())
+    await asyncio.wait((waiting,), timeout=0.3)
+    waiting.cancel()
+    return one.held
+
+
+async def end_holder(server: Connection) -> None:
+    """As an administrator, or a server that restarts, does."""
+    [holder, *_] = await tenure.holders(server)
+    await tenure.end_session(server, holder.pid)
+
+
+async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
+    first, second = (Tenure(database_url, f"tandem {n}", keys_of(None)) for n in range(2))
+    await first.wait()
+    assert not await has(second)
+    waiting = asyncio.create_task(second.wait())
+    first.close()
+    await asyncio.wait_for(waiting, 5)
+    assert second.held
+    second.close()
+
+
+async def test_a_gateway_excludes_its_like_and_the_first_of_workers(
+    database_url: str, tmp_path: object
+) -> None:
+    whole = Tenure(database_url, "tandem whole", keys_of(None))
+    await whole.wait()
+    supervisor = Tenure(database_url, "tandem supervisor", keys_of(None)[:1])
+    [zero, one] = (
+        Tenure(database_url, f"tandem w{n}", keys_of(Place(Share(n, 2), tmp_path)))  # type: ignore[arg-type]
+        for n in range(2)
+    )
+    assert not await has(supervisor)
+    assert not await has(zero)
+    whole.close()
+    for each in (supervisor, zero, one):
+        assert await has(each)
+    for each in (supervisor, zero, one):
+        each.close()
+
+
+async def test_those_who_share_exclude_only_those_who_do_not(database_url: str) -> None:
+    shared = [Tenure(database_url, f"tandem {n}", keys_of(None), shared=True) for n in range(2)]
+    for one in shared:
+        assert await has(one)
+    whole = Tenure(database_url, "tandem whole", keys_of(None))
+    assert not await has(whole)
+    for one in (*shared, whole):
+        one.close()
+
+
+async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile(
+    database_url: str, server: Connection
+) -> None:
+    one = Tenure(database_url, "tandem 1", keys_of(None))
+    await one.wait()
+    heard: list[bool] = []
+    again = asyncio.Event()
+
+    def changed(held: bool) -> None:
+        heard.append(held)
+        if held:
+            again.set()
+
+    one.changed = changed
+    keeping = asyncio.create_task(one.run())
+    await asyncio.sleep(0)
+    await end_holder(server)
+    await asyncio.wait_for(again.wait(), 10)
+    assert heard == [False, True]
+    keeping.cancel()
+    one.close()
+
+
+async def test_who_finds_another_there_ends(database_url: str, server: Connection) -> None:
+    first, second = (Tenure(database_url, f"tandem {n}", keys_of(None)) for n in range(2))
+    await first.wait()
+
+    def lost(held: bool) -> None:
+        """The other is faster: it takes the locks before ours are asked for again."""
+        assert not held
+        taken.set()
+
+    taken = asyncio.Event()
+    first.changed = lost
+    await end_holder(server)
+    await asyncio.wait_for(second.wait(), 5)
+    with pytest.raises(TakenOver, match="tandem 1"):
+        await asyncio.wait_for(first.run(), 10)
+    assert taken.is_set()
+    second.close()
+
+
+async def test_a_former_session_of_ours_is_ended(database_url: str, server: Connection) -> None:
+    """Its connection broke, and the server does not know: it holds our own lock against us."""
+    ghost = await tenure.open_session(database_url, "tandem 1")
+    assert await tenure.take(ghost, keys_of(None))
+    one = Tenure(database_url, "tandem 1", keys_of(None))
+    await asyncio.wait_for(one.wait(), 5)
+    [holder, *_] = await tenure.holders(server)
+    assert holder.name == "tandem 1"
+    one.close()
+    ghost.terminate()
