@@ -207,7 +207,7 @@ class Links:
     def end(self) -> None:
         """This worker stops, and most likely all of them: nothing waits for one to come any more.
 
-        Else a client would wait for its 503, and a carrier for its answer, as long as the stop takes.
+        Else a client would wait for its 503, and a carrier for its answer, until the stop ends.
         """
         self._ending = True
         self._let_go()
