@@ -255,6 +255,7 @@ async def _jump(world: World, by_s: float) -> None:
     [scheduled] = await world.conversation(
         "scheduled", range(1), SendAt=due.isoformat(), ScheduleType="fixed"
     )
+    world.aside.add(scheduled)
     brief, long = await asyncio.gather(
         world.conversation("brief", range(60), ValidityPeriod=str(BRIEF_S)),
         world.conversation("long", range(60), service=1, ValidityPeriod=str(LONG_S)),

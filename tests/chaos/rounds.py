@@ -60,6 +60,8 @@ async def _fault_under_load(world: World, fault: str) -> Outcome:
     outcome = await world.settle()
     outcome.notes += world.problems
     outcome.remarks += world.remarks
+    if world.unanswered:
+        outcome.remarks.append(f"{world.unanswered} requests ended without an answer")
     if outcome.pause_s > world.most_pause_s:
         outcome.notes.append(f"a pause of {outcome.pause_s:.1f} s, over {world.most_pause_s:.0f}")
     if world.leaves_no_doubt and outcome.marked:
