@@ -409,6 +409,8 @@ class World:
         finally:
             await connection.close()
         entries = [json.loads(line) for line in self.smsc.ledger.lines()]
+        if self.workers > 1 and not self._divided(entries):
+            self.problems.append("the workers did not divide the services between them")
         for check in self.checks:
             check(
                 Ledgers(entries, {row["sid"]: (row["status"], row["error"] or 0) for row in ends})
@@ -475,6 +477,20 @@ class World:
             last = list(dict.fromkeys(reversed(texts)))[::-1]
             wrong += sum(a > b for order in (first, last) for a, b in pairwise(order))
         return wrong
+
+    def _divided(self, entries: list[dict[str, Any]]) -> bool:
+        """Whether each service left by binds of its own, up to the fault."""
+        binds: list[set[str]] = []
+        for n in range(SERVICES):
+            sources = {number.lstrip("+") for number in NUMBERS[n::SERVICES]}
+            binds.append(
+                {
+                    entry["bind"]
+                    for entry in entries
+                    if entry["source"] in sources and entry["time"] < self.fault_at
+                }
+            )
+        return all(binds) and not set.intersection(*binds)
 
     def _pause(self, entries: list[dict[str, Any]]) -> float:
         """Seconds in which nothing of a service was carried, from the fault on."""
