@@ -294,4 +294,4 @@ class IdSource:
     def follow(self, id: Id) -> None:
         """All that is made from now on comes after this one."""
         self._last = max(self._last, int.from_bytes(id.bytes[:8], "big"))
-        self._at = max(self._at, created_at(id))
+        self._at = max(self.now(), created_at(id))

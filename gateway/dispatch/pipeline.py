@@ -250,6 +250,7 @@ class Pipeline:
             newest = await message_rows.newest(connection, most)
         if newest is not None:  # a clock that was set back meanwhile must not change the order
             self.next_id.follow(newest)
+            self.router.begin_references(self.next_id.now())
         await self.fleet.adopt_file(self.pool)
         await self.refresh()
         await self.mappings.count()

@@ -35,6 +35,8 @@ STANDBY: Final = "standing by"
 HOUR_S: Final = 3_600.0  # that the clock jumps
 BRIEF_S: Final = 600  # a validity that ends within that
 LONG_S: Final = 7_200  # and one that does not
+WAITING: Final = 20  # of each
+STALL_S: Final = 2.0
 SCHEDULED_S: Final = 1_800.0
 EXPIRED: Final = 30036
 REREAD_S: Final = 6.0  # a deadline that the clock passed in a jump is seen by then
@@ -256,9 +258,11 @@ async def _jump(world: World, by_s: float) -> None:
         "scheduled", range(1), SendAt=due.isoformat(), ScheduleType="fixed"
     )
     world.aside.add(scheduled)
+    for bind in list(world.smsc.carrier().connections):
+        bind.stall(STALL_S)  # so that all but the first of each wait
     brief, long = await asyncio.gather(
-        world.conversation("brief", range(60), ValidityPeriod=str(BRIEF_S)),
-        world.conversation("long", range(60), service=1, ValidityPeriod=str(LONG_S)),
+        world.conversation("brief", range(WAITING), ValidityPeriod=str(BRIEF_S)),
+        world.conversation("long", range(WAITING), service=1, ValidityPeriod=str(LONG_S)),
     )
     world.fault_at = time.time()
     world.gateway.set_clock(by_s)

@@ -192,5 +192,6 @@ def test_a_source_goes_on_after_what_another_one_made() -> None:
     source.follow(before[-1])
     ids = before + [source() for _ in range(100)]
     assert ids == sorted(ids)
+    assert created_at(ids[100]) == pytest.approx(created_at(ids[99]), abs=0.01)
     clocks.now += 20
     assert source.age(ids[-1]) == pytest.approx(10, abs=0.1)
