@@ -320,6 +320,8 @@ class Gateway:
             done, _ = await asyncio.wait(
                 (serving, failing, stopping, posting), return_when=asyncio.FIRST_COMPLETED
             )
+            if relay is not None:
+                relay.links.end()
             if listeners is not None:
                 await listeners.stop()
             server.should_exit = True

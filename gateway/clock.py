@@ -14,6 +14,26 @@ class Clock(Protocol):
         """Seconds since 1970 (UTC): what is stored and shown, deadlines that outlive a process."""
 
 
+class Deadlines:
+    """Moments of the wall clock on a line of seconds that is easy to compare with.
+
+    The line is the monotonic clock's until somebody sets the wall clock: a deadline then comes so
+    much sooner or later (design §8).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._begins = clock.wall() - clock.monotonic()
+
+    def of(self, wall: float) -> float:
+        """Where a moment is on the line."""
+        return wall - self._begins
+
+    def ahead(self) -> float:
+        """How much the line's now is ahead of the monotonic clock's: what the clock was set by."""
+        return self._clock.wall() - self._clock.monotonic() - self._begins
+
+
 class SystemClock:
     """The machine's clocks."""
 

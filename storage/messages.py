@@ -152,6 +152,8 @@ SELECT * FROM messages WHERE waiting = $1 AND sender_id = $2 AND status = $3
  ORDER BY priority, id LIMIT $4
 """
 
+NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
+
 OVERDUE = """
 SELECT * FROM messages WHERE waiting IS NOT NULL AND expires_at <= $1 AND status = $2
  ORDER BY expires_at LIMIT $3
@@ -185,6 +187,12 @@ async def claim(connection: Connection, ids: Sequence[Id], claimed_status: int) 
     """Take waiting messages for submission; return those that were really ours to take."""
     rows = await connection.fetch(CLAIM, ids, claimed_status, min(ids), max(ids))
     return {row["id"] for row in rows}
+
+
+async def newest(connection: Connection, before: Id) -> Id | None:
+    """The highest id of those below `before`; None without any."""
+    found: Id | None = await connection.fetchval(NEWEST, before)
+    return found
 
 
 async def claimed(connection: Connection, ids: Sequence[Id], claimed_status: int) -> set[Id]:

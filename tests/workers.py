@@ -14,12 +14,21 @@ class WorkersProcess(GatewayProcess):
     """`tandem serve` with several workers, on one carrier with as many binds."""
 
     def __init__(
-        self, database_url: str, smsc_port: int, folder: Path, workers: int = 2, **changes: Any
+        self,
+        database_url: str,
+        smsc_port: int,
+        folder: Path,
+        workers: int = 2,
+        *,
+        port: int | None = None,
+        **changes: Any,
     ) -> None:
         self.workers = workers
         self.database_url = database_url
         given = {"carriers": (carrier(smsc_port, binds=workers),), **changes}
-        super().__init__(database_url, smsc_port, folder, free_port(), workers=workers, **given)
+        super().__init__(
+            database_url, smsc_port, folder, port or free_port(), workers=workers, **given
+        )
 
     def pid(self, slot: int) -> int:
         """Of the process that has this place now. Raises LookupError while there is none."""

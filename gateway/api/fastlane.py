@@ -50,6 +50,7 @@ HEAD_LIMIT: Final = 64 * 1024  # octets: the URL, and each header with its ": " 
 WIRE_LIMIT: Final = 1024 * 1024  # octets of one request with its framing (chunks, trailers)
 ARRIVAL_S: Final = 30.0  # a request must be there, from its first octet (or the connect) on
 LINGER_S: Final = 1.0  # after a refusal: for the client to read it before the connection goes
+LAST_S: Final = 0.2  # when the server stops: for the request that a client was just sending
 
 
 class Stage(IntEnum):
@@ -134,6 +135,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._refusal: Refusal | None = None
             self._refused = False
             self._deadline: asyncio.TimerHandle | None = None
+            self._ending = False
 
         # The connection ------------------------------------------------------------------
 
@@ -144,6 +146,23 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
             super().connection_lost(exc)
+
+        def shutdown(self) -> None:
+            """The server stops: what is under way is answered, and one request more.
+
+            A client that sends just now has not seen yet that we close, and could not tell
+            whether its message was taken. So an idle connection stays a moment longer.
+            """
+            self._ending = True
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.keep_alive = False
+            else:
+                self.loop.call_later(LAST_S, self._end_idle)
+
+        def _end_idle(self) -> None:
+            answered = self.cycle is None or self.cycle.response_complete
+            if answered and self._stage is Stage.NONE and not self.transport.is_closing():
+                self.transport.close()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:  # nobody reads it any more
@@ -300,6 +319,8 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             else:
                 self._fast = request
                 self.cycle = request  # type: ignore[assignment]
+            if self._ending:
+                self.cycle.keep_alive = False
             self._stage = Stage.BODY
 
         def on_body(self, body: bytes) -> None:

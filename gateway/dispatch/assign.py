@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.clock import Clock
+from gateway.clock import Clock, Deadlines
 from gateway.dispatch.admission import Admission
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import Known
@@ -57,6 +57,7 @@ class Assigner:
         self._submitter = submitter
         self._writer = writer
         self._clock = clock
+        self._deadlines = Deadlines(clock)
         self._committed = committed
         self._anew: deque[Draft] = deque()
         self._doubtful: set[Id] = set()  # of a batch whose commit was not confirmed
@@ -70,9 +71,8 @@ class Assigner:
 
     def hold(self, drafts: Iterable[Draft]) -> None:
         """These are committed and wait for a sender."""
-        now, wall = self._clock.monotonic(), self._clock.wall()
         for draft in drafts:
-            draft.message.expires_at = now + (draft.message.valid_until - wall)
+            draft.message.expires_at = self._deadlines.of(draft.message.valid_until)
             if self._router.awaits(draft):
                 self.gather(draft)
                 continue
@@ -143,7 +143,7 @@ class Assigner:
 
     def _expire(self) -> None:
         wall = self._clock.wall()
-        for message in self._lobby.expire(self._clock.monotonic()):
+        for message in self._lobby.expire(self._clock.monotonic() + self._deadlines.ahead()):
             if advance(message, Refused(EXPIRED), wall):
                 message.content = None
                 self._writer.mark(message)

@@ -202,7 +202,7 @@ class Message:
         self.content: Content | None = None  # dropped once every segment is answered
         self.encoding = Encoding.GSM7
         self.segments = 0
-        self.expires_at = 0.0  # `valid_until` on the monotonic clock, while it waits
+        self.expires_at = 0.0  # `valid_until` on the line of deadlines, while it waits
         self.destination_class = DestinationClass.INTERNATIONAL
         self.price: Decimal | None = None  # what it costs if it is sent
         self.error_code = 0
@@ -254,16 +254,44 @@ def created_at(id: Id) -> float:
     return int.from_bytes(id.bytes[:6], "big") / 1000
 
 
-def id_source(wall: Callable[[], float], random_bits: Callable[[int], int]) -> Callable[[], Id]:
-    """A function that makes ids: 48 bits of milliseconds, 16 of sequence, 64 of chance.
+class IdSource:
+    """Makes ids: 48 bits of milliseconds, 16 of sequence, 64 of chance.
 
-    Ids of one source rise strictly, even when the clock steps back.
+    They are the order of acceptance, so they rise strictly, over restarts, too: a source goes on
+    `after` what is stored. When the wall clock was set back, their time goes on at half the speed
+    until it is true again, so that how old something is can still be told by it.
     """
-    last = 0
 
-    def next_id() -> Id:
-        nonlocal last
-        last = max(int(wall() * 1000) << 16, last + 1)
-        return id_from_bytes(((last << 64) | random_bits(64)).to_bytes(16, "big"))
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        random_bits: Callable[[int], int],
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._random_bits = random_bits
+        self._last = 0
+        self._at = 0.0
+        self._seen_at = 0.0
 
-    return next_id
+    def __call__(self) -> Id:
+        self._last = max(int(self.now() * 1000) << 16, self._last + 1)
+        octets = ((self._last << 64) | self._random_bits(64)).to_bytes(16, "big")
+        return id_from_bytes(octets)
+
+    def now(self) -> float:
+        """The time that an id made now bears (wall clock)."""
+        monotonic = self._monotonic()
+        self._at = max(self._wall(), self._at + (monotonic - self._seen_at) / 2)
+        self._seen_at = monotonic
+        return self._at
+
+    def age(self, id: Id) -> float:
+        """Seconds since this id was made, by this process or one before it."""
+        return self.now() - created_at(id)
+
+    def follow(self, id: Id) -> None:
+        """All that is made from now on comes after this one."""
+        self._last = max(self._last, int.from_bytes(id.bytes[:8], "big"))
+        self._at = max(self.now(), created_at(id))

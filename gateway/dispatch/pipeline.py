@@ -29,7 +29,7 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.handoff import NoOthers, Others
 from gateway.dispatch.mappings import Mappings
-from gateway.dispatch.message import Direction, Flag, Message, Status, id_source
+from gateway.dispatch.message import Direction, Flag, IdSource, Message, Status
 from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.protection import DAY_S
@@ -57,6 +57,7 @@ from storage import config as config_rows
 from storage import deactivations, idempotency, partitions
 from storage import facts as fact_rows
 from storage import media as media_rows
+from storage import messages as message_rows
 from storage import protection as protection_rows
 from storage import restore as restore_rows
 from storage import short_links as link_rows
@@ -76,6 +77,7 @@ GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
+MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
 DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 20003  # "authentication": what the carrier says of us
 
@@ -127,7 +129,7 @@ class Pipeline:
         self.ownership = Ownership(share, self.directory)
         self.others: Others = NoOthers()
         """The other workers, where there are any."""
-        self.next_id = id_source(clock.wall, random.getrandbits)
+        self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
@@ -193,6 +195,7 @@ class Pipeline:
             clock,
             self.mappings.unused,
             self.submitter.resume,
+            self.next_id,
         )
         self.submitter.leave_to(self.spill)
         self.scheduler = Scheduler(
@@ -228,6 +231,7 @@ class Pipeline:
             lambda message: self.owe_callbacks(message),
             self._ambiguous_policy,
             self.ownership,
+            self.next_id,
         )
         self.adoption = Adoption(url, self._recovery)
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
@@ -244,6 +248,11 @@ class Pipeline:
         """Load the configuration, take up what a former run left, open every stage."""
         async with self.pool.acquire() as connection:
             await partitions.ensure_partitions(connection, self._today())
+            most = id_at(self.clock.wall() + MOST_AHEAD_S)
+            newest = await message_rows.newest(connection, most)
+        if newest is not None:  # a clock that was set back meanwhile must not change the order
+            self.next_id.follow(newest)
+            self.router.begin_references(self.next_id.now())
         await self.fleet.adopt_file(self.pool)
         await self.refresh()
         await self.mappings.count()

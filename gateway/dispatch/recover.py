@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway.carriers.results import TIMEOUT
 from gateway.clock import Clock
-from gateway.dispatch.message import Direction, Message, Status, created_at
+from gateway.dispatch.message import Direction, IdSource, Message, Status
 from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.requeue import Requeue
@@ -62,9 +62,11 @@ class Recovery:
         owe_callbacks: Callable[[Message], None],
         ambiguous_policy: Callable[[int], str],
         ownership: Ownership,
+        ids: IdSource,
     ) -> None:
         """`ambiguous_policy` is asked with the carrier's id."""
         self._ownership = ownership
+        self._ids = ids
         self._router = router
         self._submitter = submitter
         self._spill = spill
@@ -98,13 +100,13 @@ class Recovery:
         """Take up whatever waits, is ours, and is not in memory, while we run. How many."""
         taken = 0
         async for rows in self._unfinished(connection):
-            settled = self._clock.wall() - SETTLING_S
             taken += await self._adopt(
                 connection,
                 [
                     row
                     for row in rows
-                    if row["direction"] == Direction.OUTBOUND_API or created_at(row["id"]) < settled
+                    if row["direction"] == Direction.OUTBOUND_API
+                    or self._ids.age(row["id"]) > SETTLING_S
                 ],
             )
         return taken

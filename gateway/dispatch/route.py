@@ -70,7 +70,8 @@ class Router:
         self._rate_for_all = rate_per_second
         self._generic_ids = frozenset(one.upper() for one in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
-        self._next_reference = int(clock.wall() * REFERENCES_PER_S) & 0xFFFF
+        self._next_reference = 0
+        self.begin_references(clock.wall())
         self.protection = Protection(directory, clock)
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
@@ -78,6 +79,10 @@ class Router:
         self.standing = Standing(self._rate)
         self._alone: dict[int, Pool] = {}  # by sender
         self.lobby = Lobby(self.standing, self._rate)
+
+    def begin_references(self, at: float) -> None:
+        """Begin with those of a moment, which is no earlier than any of a former run's."""
+        self._next_reference = int(at * REFERENCES_PER_S) & 0xFFFF
 
     def route(self, draft: Draft, known: Known | None = None) -> None:
         """Choose sender and encoding; a message that nobody can carry becomes `failed`.

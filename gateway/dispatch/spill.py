@@ -20,7 +20,7 @@ from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Direction, Message, Status, created_at
+from gateway.dispatch.message import Direction, IdSource, Message, Status
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.route import Router
 from gateway.dispatch.rows import SHARD, from_row
@@ -70,7 +70,9 @@ class Spill:
         clock: Clock,
         never_submitted: Callable[[Message], None],
         resume: Callable[[Iterable[Message]], None],
+        ids: IdSource,
     ) -> None:
+        self._ids = ids
         self._url = url
         self._pacer = pacer
         self._live = live
@@ -216,10 +218,7 @@ class Spill:
 
     def _settling(self, row: Row) -> bool:
         """Whether another stage has just stored it, and will bring it to its queue itself."""
-        return (
-            row["direction"] != Direction.OUTBOUND_API
-            and self._clock.wall() - created_at(row["id"]) < SETTLING_S
-        )
+        return row["direction"] != Direction.OUTBOUND_API and self._ids.age(row["id"]) < SETTLING_S
 
     def _taken_up(self, row: Row, message: Message | None, rest: _Rest) -> Message | None:
         """In memory again; None where it does not go back to this queue."""

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from gateway.carriers.connector import Connector
 from gateway.carriers.results import TIMEOUT, submit_result
-from gateway.clock import Clock
+from gateway.clock import Clock, Deadlines
 from gateway.dispatch.admission import ask_blocks
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.known import OPTED_OUT
@@ -96,6 +96,7 @@ class Submitter:
         self._writer = writer
         self._receipts = receipts
         self._clock = clock
+        self._deadlines = Deadlines(clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
         self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
@@ -138,7 +139,7 @@ class Submitter:
             if message.status is not Status.QUEUED:
                 continue
             sender_id = message.sender_id
-            message.expires_at = now + (message.valid_until - wall)
+            message.expires_at = self._deadlines.of(message.valid_until)
             if (
                 sender_id in passed_over
                 or self._spill.holds(sender_id)
@@ -163,9 +164,9 @@ class Submitter:
 
     def resume(self, messages: Iterable[Message]) -> None:
         """These wait for their turn in memory."""
-        now, wall = self._clock.monotonic(), self._clock.wall()
+        now = self._clock.monotonic()
         for message in messages:
-            message.expires_at = now + (message.valid_until - wall)
+            message.expires_at = self._deadlines.of(message.valid_until)
             self._pacer.enqueue(message.sender_id, message, now)
         self._wake.set()
 
@@ -279,7 +280,7 @@ class Submitter:
                 self._let_go(message)
             else:
                 self._pacer.put_back(message)
-        for message in self._pacer.expire(now):
+        for message in self._pacer.expire(now, self._deadlines.ahead()):
             self._fail(message, EXPIRED)
         if self.suspended:
             return []

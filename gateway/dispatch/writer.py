@@ -18,7 +18,6 @@ from gateway.dispatch.rows import moment, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.ids import Id
 from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,9 @@ class Writer:
         self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}
         self._submissions: list[Submission] = []
-        self._receipts: list[tuple[Id, int, int]] = []
+        # The messages themselves: until the rows tell of a part's receipt, only the message in
+        # memory knows of it, and whoever matches the next part's must find that one.
+        self._receipts: list[tuple[Message, int, int]] = []
         self._after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -74,7 +75,7 @@ class Writer:
 
     def receipt(self, message: Message, segment: int, state: int) -> None:
         """The receipt of one of several segments, which alone does not settle the message."""
-        self._receipts.append((message.id, segment, state))
+        self._receipts.append((message, segment, state))
         self._stir()
 
     def after_commit(self, call: Callable[..., object], *arguments: Any) -> None:
@@ -177,7 +178,7 @@ class Batch:
         self,
         marked: list[Message],
         submissions: list[Submission],
-        receipts: list[tuple[Id, int, int]],
+        receipts: list[tuple[Message, int, int]],
         after: list[tuple[Callable[..., object], tuple[Any, ...]]],
     ) -> None:
         self.marked = marked
@@ -201,7 +202,8 @@ class Batch:
 
     def __repr__(self) -> str:
         sids = [message.sid for message in self.marked]
-        return f"batch of {sids or self.submissions or self.receipts}"
+        parts = [(message.sid, segment) for message, segment, _ in self.receipts]
+        return f"batch of {sids or self.submissions or parts}"
 
     def pieces(self) -> Iterator[Batch]:
         """The same, one message, submission or receipt at a time."""
@@ -223,4 +225,7 @@ class Batch:
             if self.submissions:
                 await submission_rows.insert(connection, self.submissions)
             if self.receipts:
-                await submission_rows.mark_receipts(connection, self.receipts)
+                await submission_rows.mark_receipts(
+                    connection,
+                    [(message.id, segment, state) for message, segment, state in self.receipts],
+                )

@@ -125,6 +125,7 @@ class Pacer(Generic[Q]):
         self._flights: dict[int, _Flight] = {}  # by id() of the message
         self._expiry: ExpiryWheel[Q] = ExpiryWheel()
         self._expired: list[Q] = []
+        self._ahead = 0.0  # of the clock of deadlines, when last asked
         self._order = 0
         self._now = 0.0
         self._more = False  # something may go as soon as anyone asks
@@ -264,9 +265,14 @@ class Pacer(Generic[Q]):
         self._tidy(sender)
         return True
 
-    def expire(self, now: float) -> list[Q]:
-        """Messages whose time has passed, taken out. In flight ones are not touched."""
-        now = self._at_least(now)
+    def expire(self, now: float, ahead: float = 0.0) -> list[Q]:
+        """Messages whose time has passed, taken out. In flight ones are not touched.
+
+        `ahead`: seconds that the clock of `expires_at` is ahead of `now`, which it only is once
+        somebody has set the wall clock. It holds until the next call.
+        """
+        self._ahead = ahead
+        now = self._at_least(now) + ahead
         if self._expiry.next_time() <= now:
             for item in self._expiry.due(now):
                 sender = self._senders[item.sender_id]
@@ -287,7 +293,7 @@ class Pacer(Generic[Q]):
         """
         if self._more or self._expired:
             return self._now
-        expiry = self._expiry.next_time()
+        expiry = self._expiry.next_time() - self._ahead
         time = self._heap[0][0] if self._heap else math.inf
         if expiry < time:
             time = expiry
@@ -532,7 +538,7 @@ class Pacer(Generic[Q]):
         """The line's next message that has not expired; expired ones go aside on the way."""
         while (head := line.head()) is not None:
             fifo, item = head
-            if item.expires_at > now:
+            if item.expires_at > now + self._ahead:
                 return head
             line.pop(fifo, 0)
             self._expired.append(self._no_longer_waiting(item))

@@ -44,7 +44,7 @@ class Queued(Protocol):
     @property
     def recipient(self) -> str: ...
     @property
-    def expires_at(self) -> float: ...  # on the pacer's clock
+    def expires_at(self) -> float: ...  # on the clock of deadlines
     @property
     def carrier_id(self) -> int: ...
     @property

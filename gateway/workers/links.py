@@ -178,6 +178,7 @@ class Links:
         self._asking: dict[int, _Asking] = {}
         self._serving: set[_Serving] = set()
         self._waiting: dict[int, deque[_Question]] = {slot: deque() for slot in self.others}
+        self._ending = False
 
     @property
     def others(self) -> list[int]:
@@ -196,13 +197,21 @@ class Links:
                 link.ask(kind, payload, answered)
             return
         waiting = self._waiting[slot]
-        if not patient or len(waiting) >= BOUND:
+        if not patient or self._ending or len(waiting) >= BOUND:
             answered(Failure.AWAY)
             return
         loop = asyncio.get_running_loop()
         if not waiting:
             loop.call_later(WAIT_S, self._give_up, slot)
         waiting.append(_Question(loop.time() + WAIT_S, kind, payload, answered))
+
+    def end(self) -> None:
+        """This worker stops, and most likely all of them: nothing waits for one to come any more.
+
+        Else a client would wait for its 503, and a carrier for its answer, until the stop ends.
+        """
+        self._ending = True
+        self._let_go()
 
     async def question(
         self, slot: int, kind: Kind, payload: bytes = b"", *, patient: bool = True
@@ -219,6 +228,12 @@ class Links:
         if isinstance(reply, Failure):
             raise Unanswered(reply)
         return reply
+
+    def _let_go(self) -> None:
+        """Whatever waits for a worker is told that there is none."""
+        for waiting in self._waiting.values():
+            while waiting:
+                waiting.popleft().answered(Failure.AWAY)
 
     def _give_up(self, slot: int) -> None:
         """What has waited long enough for a worker that does not come."""
@@ -241,9 +256,7 @@ class Links:
                     tasks.create_task(self._keep(slot), name=f"link to worker {slot}")
         finally:
             server.close()
-            for waiting in self._waiting.values():
-                while waiting:
-                    waiting.popleft().answered(Failure.AWAY)
+            self._let_go()
             for one in list(self._serving):
                 if one.transport is not None:
                     one.transport.close()

@@ -34,7 +34,7 @@ async def main(rounds: int, seed: int, only: str) -> int:
             )
             if not outcome.clean:
                 print(f"        {outcome.counts}", flush=True)
-            for note in outcome.notes:
+            for note in outcome.notes + outcome.remarks:
                 print(f"        {note}", flush=True)
     print("\n" + table(outcomes))
     wrong = [one for one in outcomes if not one.clean]

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
+import psutil
+from testing import until
+
+from gateway.dispatch.message import Status
 
 from .victim import STEPS
-from .world import World
+from .world import RATE, Ledgers, World
 
-Fault = Callable[[World], Awaitable[None]]
+
+class Fault(NamedTuple):
+    """What is done to a world, and of how many processes its gateway is."""
+
+    strike: Callable[[World], Awaitable[None]]
+    workers: int = 1
+
 
 PASSES_S: Final = 20.0  # a step that is armed is passed by then
 STOP_S: Final = 10.0  # a graceful end takes at most so long
+TAKE_OVER_S: Final = 5.0  # from the end of a gateway to the work of the one that stood by
+FOLLOWED_S: Final = 10.0  # a worker that is killed, or silent, has its successor by then
+STANDBY: Final = "standing by"
+HOUR_S: Final = 3_600.0  # that the clock jumps
+BRIEF_S: Final = 600  # a validity that ends within that
+LONG_S: Final = 7_200  # and one that does not
+WAITING: Final = 20  # of each
+STALL_S: Final = 2.0
+SCHEDULED_S: Final = 1_800.0
+EXPIRED: Final = 30036
+REREAD_S: Final = 6.0  # a deadline that the clock passed in a jump is seen by then
+PACED_S: Final = 2.0
+BURST_S: Final = 1.1  # a bucket holds a second's tokens; a tenth is for clocks that differ
 
 
 async def _kill(world: World, step: str) -> None:
@@ -79,12 +104,40 @@ async def _refuse_connections(world: World) -> None:
     world.wire.refuses = False
 
 
-async def _slow_database(world: World) -> None:
-    """Each answer of the database comes 200 ms late, as from a disk that is busy."""
+async def _slow_answers(world: World) -> None:
+    """Each answer of the database comes 200 ms late, as from a network or server that is busy."""
     world.fault_at = time.time()
     world.wire.delay_s = 0.2
     await asyncio.sleep(3.0)
     world.wire.delay_s = 0.0
+
+
+async def _slow_commits(world: World) -> None:
+    """Each transaction that wrote messages takes 200 ms more to commit, its locks held.
+
+    A deferred trigger is the last thing in a commit, before the flush: what a slow fsync looks
+    like to everybody but the disk. (`commit_delay` ends at 100 ms, and only waits in the session
+    that leads a group.) It is the first row of a statement that waits, not each.
+    """
+    connection = await asyncpg.connect(world.url)
+    await connection.execute("""
+        CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF current_setting('chaos.slept', true) IS DISTINCT FROM txid_current()::text THEN
+                PERFORM set_config('chaos.slept', txid_current()::text, true);
+                PERFORM pg_sleep(0.2);
+            END IF;
+            RETURN NULL;
+        END $$
+    """)
+    world.fault_at = time.time()
+    await connection.execute(
+        "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT OR UPDATE ON messages"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()"
+    )
+    await asyncio.sleep(4.0)
+    await connection.execute("DROP TRIGGER slow_commit ON messages")
+    await connection.close()
 
 
 async def _full_disk(world: World) -> None:
@@ -134,25 +187,163 @@ async def _receiver_down(world: World) -> None:
 
 
 async def _two_gateways(world: World) -> None:
-    """A second gateway on the same database, as in a rolling upgrade; the first stays."""
-    other = world.another()
-    world.others.append(other)
+    """A second gateway on the same database and port stands by; SIGKILL to the first.
+
+    Started again, that one stands by in its turn.
+    """
+    first, second = world.gateway, world.another()
+    await second.start()  # what answers is the first
+    await until(lambda: STANDBY in second.log)
+    if STANDBY in first.log:
+        world.problems.append("the first stood by already")
+    world.most_pause_s = TAKE_OVER_S
     world.fault_at = time.time()
-    await other.start(patience_s=60.0)
+    begun = time.monotonic()
+    await first.kill()
+    await second.ready()
+    if (took := time.monotonic() - begun) > TAKE_OVER_S:
+        world.problems.append(f"the second answered after {took:.1f} s")
+    await until(lambda: STANDBY in first.log)
+
+
+async def _kill_worker(world: World) -> None:
+    """SIGKILL to one of them."""
+    slot = world.random.randrange(world.workers)
+    before = world.gateway.pid(slot)
+    world.fault_at = time.time()
+    world.most_pause_s = FOLLOWED_S
+    world.gateway.kill_worker(slot)
+    await _followed(world, slot, before)
+
+
+async def _freeze_worker(world: World) -> None:
+    """SIGSTOP to one of them: it is there, holds its connections, and does nothing."""
+    slot = world.random.randrange(world.workers)
+    before = world.gateway.pid(slot)
+    world.fault_at = time.time()
+    world.most_pause_s = FOLLOWED_S
+    world.gateway.freeze_worker(slot)
+    await _followed(world, slot, before)
+
+
+async def _followed(world: World, slot: int, before: int) -> None:
+    def is_there() -> bool:
+        try:
+            return world.gateway.pid(slot) != before
+        except LookupError:
+            return False
+
+    await until(is_there)
+    if world.deaths:
+        world.problems.append("the supervisor died, too")
+
+
+async def _kill_supervisor(world: World) -> None:
+    """SIGKILL to the supervisor: its workers end with it, and it is started again."""
+    workers = [world.gateway.pid(slot) for slot in range(world.workers)]
+    world.fault_at = time.time()
+    await world.gateway.kill()
+    await until(lambda: not any(map(psutil.pid_exists, workers)))
+
+
+async def _jump(world: World, by_s: float) -> None:
+    """The wall clock is set, with messages waiting whose validity ends before and after that.
+
+    A deadline is a moment of the wall clock, so an hour forward ends what had less than that to
+    live and still waited, and lets a scheduled message go; an hour back ends nothing. Pacing does
+    not look at the wall clock at all (docs/reliability.md).
+    """
+    due = datetime.now(UTC) + timedelta(seconds=SCHEDULED_S)
+    [scheduled] = await world.conversation(
+        "scheduled", range(1), SendAt=due.isoformat(), ScheduleType="fixed"
+    )
+    world.aside.add(scheduled)
+    for bind in list(world.smsc.carrier().connections):
+        bind.stall(STALL_S)  # so that all but the first of each wait
+    brief, long = await asyncio.gather(
+        world.conversation("brief", range(WAITING), ValidityPeriod=str(BRIEF_S)),
+        world.conversation("long", range(WAITING), service=1, ValidityPeriod=str(LONG_S)),
+    )
+    world.fault_at = time.time()
+    world.gateway.set_clock(by_s)
+    after = await world.conversation("after", range(20), ValidityPeriod=str(BRIEF_S))
+    if by_s < 0:
+        await world.cancel(scheduled)
+
+    def check(ledgers: Ledgers) -> None:
+        ends = Counter(ledgers.ends[sid] for sid in brief)
+        expired = ends.pop((int(Status.FAILED), EXPIRED), 0)
+        sent = ends.pop((int(Status.DELIVERED), 0), 0)
+        world.remarks.append(f"of {len(brief)} that wait with {BRIEF_S} s left, {expired} expired")
+        if ends or bool(expired) != (by_s > 0) or not sent:
+            world.problems.append(f"brief ones: {sent} sent, {expired} expired, {dict(ends)}")
+        wanted = {sid: (int(Status.DELIVERED), 0) for sid in (*long, *after, scheduled)}
+        if by_s < 0:
+            wanted[scheduled] = (int(Status.CANCELED), 0)
+        for sid, end in wanted.items():
+            if ledgers.ends[sid] != end:
+                world.problems.append(f"{sid} ended with {ledgers.ends[sid]}, not {end}")
+        late = [
+            entry["time"] - world.fault_at
+            for entry in ledgers.carried
+            if entry["text"].startswith("chat brief")
+            and entry["time"] > world.fault_at + REREAD_S
+            and by_s > 0
+        ]
+        if late:
+            world.problems.append(f"{len(late)} left up to {max(late):.1f} s after they ended")
+        paced = Counter(
+            entry["source"]
+            for entry in ledgers.carried
+            if world.fault_at <= entry["time"] < world.fault_at + PACED_S
+        )
+        for source, segments in paced.items():
+            if segments > RATE * (PACED_S + BURST_S):
+                world.problems.append(f"{source}: {segments} segments in {PACED_S:.0f} s")
+
+    world.checks.append(check)
+
+
+async def _jump_back_and_die(world: World) -> None:
+    """The clock an hour back, then SIGKILL, and once more: the ids of what waits are of the future.
+
+    A conversation goes on over all of it.
+    """
+    await world.conversation("back", range(100))
+    world.gateway.set_clock(-HOUR_S)
+    world.fault_at = time.time()
+    for begin in (100, 140):
+        before = world.deaths
+        await world.gateway.kill()
+        await until(lambda before=before: world.deaths > before)  # type: ignore[misc]
+        await world.gateway.ready()
+        await world.conversation("back", range(begin, begin + 40))
 
 
 FAULTS: Final[dict[str, Fault]] = {
-    **{f"kill -9 {step}": partial(_kill, step=step) for step in STEPS if step != "during recovery"},
-    "kill -9 during recovery": _kill_in_recovery,
-    "SIGTERM under load": _terminate,
-    "Postgres killed, all its processes": _kill_database,
-    "Postgres restarted": _restart_database,
-    "Postgres refuses connections": _refuse_connections,
-    "Postgres answers 200 ms late": _slow_database,
-    "Postgres says its disk is full": _full_disk,
-    "SMSC disconnects mid-window": _disconnect,
-    "SMSC half-open": _half_open,
-    "SMSC stalls": _stall,
-    "callback receiver down": _receiver_down,
-    "two gateways on one database": _two_gateways,
+    **{
+        f"kill -9 {step}": Fault(partial(_kill, step=step))
+        for step in STEPS
+        if step != "during recovery"
+    },
+    "kill -9 during recovery": Fault(_kill_in_recovery),
+    "SIGTERM under load": Fault(_terminate),
+    "SIGTERM under load, two workers": Fault(_terminate, workers=2),
+    "one worker of two killed": Fault(_kill_worker, workers=2),
+    "one worker of two frozen": Fault(_freeze_worker, workers=2),
+    "the supervisor killed": Fault(_kill_supervisor, workers=2),
+    "two gateways on one database": Fault(_two_gateways),
+    "Postgres killed, all its processes": Fault(_kill_database),
+    "Postgres restarted": Fault(_restart_database),
+    "Postgres refuses connections": Fault(_refuse_connections),
+    "Postgres answers 200 ms late": Fault(_slow_answers),
+    "Postgres commits slowly": Fault(_slow_commits),
+    "Postgres says its disk is full": Fault(_full_disk),
+    "SMSC disconnects mid-window": Fault(_disconnect),
+    "SMSC half-open": Fault(_half_open),
+    "SMSC stalls": Fault(_stall),
+    "callback receiver down": Fault(_receiver_down),
+    "the clock jumps an hour forward": Fault(partial(_jump, by_s=HOUR_S)),
+    "the clock jumps an hour back": Fault(partial(_jump, by_s=-HOUR_S)),
+    "the clock jumps an hour back, then two kill -9": Fault(_jump_back_and_die),
 }

@@ -40,7 +40,7 @@ async def play(one: Server, fault: str, seed: int, *, count: int = COUNT) -> Out
     await connection.execute(f'CREATE DATABASE "{name}"')
     await connection.close()
     with tempfile.TemporaryDirectory(prefix="tandem-chaos-") as folder:
-        async with World(one, name, Path(folder), seed, count) as world:
+        async with World(one, name, Path(folder), seed, count, FAULTS[fault].workers) as world:
             await world.start()
             outcome = await _fault_under_load(world, fault)
             outcome.fault, outcome.seed = fault, seed
@@ -56,9 +56,14 @@ async def _fault_under_load(world: World, fault: str) -> Outcome:
         begin = int(world.count * world.random.uniform(0.1, 0.4))
         while len(world.sids) < begin and not loading.done():
             await asyncio.sleep(0.005)
-        await FAULTS[fault](world)
+        await FAULTS[fault].strike(world)
     outcome = await world.settle()
     outcome.notes += world.problems
+    outcome.remarks += world.remarks
+    if world.unanswered:
+        outcome.remarks.append(f"{world.unanswered} requests ended without an answer")
+    if outcome.pause_s > world.most_pause_s:
+        outcome.notes.append(f"a pause of {outcome.pause_s:.1f} s, over {world.most_pause_s:.0f}")
     if world.leaves_no_doubt and outcome.marked:
         outcome.notes.append(f"{outcome.marked} messages were left in doubt")
     return outcome

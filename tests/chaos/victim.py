@@ -1,5 +1,7 @@
 """A gateway that ends itself with SIGKILL at a named step: `python -m chaos.victim serve`.
 
+Its wall clock is the machine's and what the file `CHAOS_CLOCK` says, which may change at any time.
+
 `CHAOS_STEP=name:n` kills it when the step is passed for the n-th time. The steps are put around the
 gateway's own methods here, so that the gateway itself knows nothing of them; one whose method is
 gone fails at the start.
@@ -9,14 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import mmap
 import os
 import signal
+import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from gateway import cli
 from gateway.carriers.connector import Connector
+from gateway.clock import SystemClock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.recover import Recovery
@@ -27,6 +33,8 @@ from gateway.webhooks.callbacks import Callbacks
 from storage import messages as message_rows
 
 VARIABLE: Final = "CHAOS_STEP"
+CLOCK: Final = "CHAOS_CLOCK"
+OFFSET: Final = struct.Struct("d")  # seconds
 BEFORE, AFTER, WRITTEN = "before", "after", "written"
 
 # Step → where it is, and on which side of that. The number is how often it is passed in a round
@@ -93,7 +101,21 @@ def arm(step: str, at: int) -> None:
     setattr(owner, name, around_coroutine if asyncio.iscoroutinefunction(method) else around)
 
 
+def follow(path: str) -> None:
+    """Let the wall clock be as far from the machine's as this file says, at each reading."""
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), OFFSET.size, prot=mmap.PROT_READ)
+
+    def wall() -> float:
+        offset: float = OFFSET.unpack_from(mapped)[0]
+        return time.time() + offset
+
+    SystemClock.wall = staticmethod(wall)  # type: ignore[assignment]
+
+
 if __name__ == "__main__":
+    if clock := os.environ.get(CLOCK, ""):
+        follow(clock)
     if wanted := os.environ.pop(VARIABLE, ""):
         given, _, number = wanted.rpartition(":")
         arm(given, int(number))

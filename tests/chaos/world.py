@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import json
 import random
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
 import asyncpg
-from testing import GatewayProcess, Receiver, Sdk, basic, carrier, free_port, until
+from testing import Receiver, Sdk, basic, carrier, free_port, until
+from workers import WorkersProcess
 
 from gateway.dispatch.message import Direction, Status
 from gateway.reconcile import Verdict, compare, read_ledger
@@ -25,11 +27,14 @@ from storage import messages as message_rows
 from storage.ids import id_from_bytes
 
 from .database import Server, Wire
-from .victim import VARIABLE
+from .victim import CLOCK, OFFSET, VARIABLE
 
 TESTS: Final = Path(__file__).parents[1]
 NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
+SERVICES: Final = 2  # each with every other number: with two workers, each has one
 RULE: Final = Rule(answer_after_s=0.02, receipt_after_s=0.05)  # so that windows are never empty
+LATER: Final = "chat scheduled"  # how a text begins that is not to leave with the load
+RATE: Final = 150  # segments per second and number
 WORKERS: Final = 16
 CHATS: Final = 5  # recipients that are written to again and again, in order
 CHAT_LENGTH: Final = 30
@@ -41,17 +46,29 @@ PAUSE_S: Final = 0.05  # after an answer that says no
 QUIET_S: Final = 90.0
 NOTHING: Final = id_from_bytes(bytes(16))
 FINAL: Final = frozenset({"delivered", "undelivered", "failed"})
+OPTED_OUT: Final = 21610
+UNKNOWN: Final = 502  # a worker died with the request
 GONE: Final = "gone"
 
 
-class Victim(GatewayProcess):
-    """A gateway with a step at which it dies."""
+class Victim(WorkersProcess):
+    """A gateway with a step at which it dies, and a clock that can be set."""
 
     module = "chaos.victim"
 
-    def __init__(self, *arguments: Any, **changes: Any) -> None:
-        super().__init__(*arguments, **changes)
+    def __init__(
+        self, database_url: str, smsc_port: int, folder: Path, workers: int, **changes: Any
+    ) -> None:
+        super().__init__(database_url, smsc_port, folder, workers, **changes)
+        self._clock = folder / "clock"
+        self.set_clock(0.0)
         self._environment["PYTHONPATH"] = str(TESTS)
+        self._environment[CLOCK] = str(self._clock)
+
+    def set_clock(self, offset_s: float) -> None:
+        """Its wall clock is so far from ours from now on, and after a restart, too."""
+        with self._clock.open("wb" if not self._clock.exists() else "r+b") as file:
+            file.write(OFFSET.pack(offset_s))
 
     def arm(self, step: str, at: int) -> None:
         """The next start dies there, once."""
@@ -59,6 +76,15 @@ class Victim(GatewayProcess):
 
     def disarm(self) -> None:
         self._environment.pop(VARIABLE, None)
+
+
+class Ledgers(NamedTuple):
+    """What a round left behind, for a fault's own check."""
+
+    carried: list[dict[str, Any]]
+    """What the carrier saw."""
+    ends: dict[str, tuple[int, int]]
+    """The status and the error code of each message, by SID."""
 
 
 @dataclass
@@ -82,6 +108,9 @@ class Outcome:
     pause_s: float = 0.0
     """The longest pause of what the carrier took, of those that the fault began."""
     notes: list[str] = field(default_factory=list)
+    """What is wrong."""
+    remarks: list[str] = field(default_factory=list)
+    """What is worth knowing."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,7 +133,16 @@ class Outcome:
 class World:
     """Everything but the database server, which rounds share."""
 
-    def __init__(self, server: Server, database: str, folder: Path, seed: int, count: int) -> None:
+    def __init__(
+        self,
+        server: Server,
+        database: str,
+        folder: Path,
+        seed: int,
+        count: int,
+        workers: int = 1,
+    ) -> None:
+        self.workers = workers
         self.server = server
         self.wire = Wire(server.socket)
         self.random = random.Random(seed)
@@ -128,16 +166,27 @@ class World:
             seed=seed,
         )
         self.gateway: Victim
-        self.others: list[Victim] = []
+        self.gateways: list[Victim] = []
+        """It, and those that stand by."""
         self._database = database
         self._keeping: asyncio.Task[None] | None = None
         self._stack = contextlib.AsyncExitStack()
-        self._sdk: Sdk
+        self._sdks: list[Sdk] = []
+        self._port = free_port()
         self.deaths = 0
         self.leaves_no_doubt = False
         """Whether the fault is none: nothing may be sent twice, not even marked."""
         self.problems: list[str] = []
         """What a fault found by itself."""
+        self.aside: set[str] = set()
+        """SIDs that a fault looks after itself: of these there need be no end, and no callbacks."""
+        self.unanswered = 0
+        """Requests that ended without an answer."""
+        self.remarks: list[str] = []
+        self.checks: list[Callable[[Ledgers], None]] = []
+        """What a fault wants to look at when all is at rest."""
+        self.most_pause_s = float("inf")
+        """The longest pause that the fault may make."""
 
     @property
     def url(self) -> str:
@@ -158,21 +207,22 @@ class World:
             self._keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
-        for one in (self.gateway, *self.others):
+        for one in self.gateways:
             with contextlib.suppress(ProcessLookupError):
                 await one.kill()
         await self._stack.aclose()
 
     def another(self) -> Victim:
-        """A gateway on this database, not started."""
-        folder = self.folder / f"gateway-{len(self.others)}"
-        folder.mkdir(exist_ok=True)
-        return Victim(
+        """A gateway on this database and this port, not started."""
+        folder = self.folder / f"gateway-{len(self.gateways)}"
+        folder.mkdir()
+        one = Victim(
             self.url,
             self.smsc.port,
             folder,
-            free_port(),
-            default_rate_per_second=150,
+            self.workers,
+            port=self._port,
+            default_rate_per_second=RATE,
             allow_unsafe=(),
             journal={"keep_hours": 0},
             carriers=(
@@ -186,12 +236,16 @@ class World:
                 ),
             ),
         )
+        self.gateways.append(one)
+        return one
 
     async def start(self) -> None:
         """Start the gateway, and again whenever it dies."""
         await self.gateway.start(patience_s=60.0)
         self._keeping = asyncio.create_task(self._keep())
-        self._sdk = await Sdk.provisioned(self.gateway.base_url, NUMBERS)
+        for n in range(SERVICES):
+            sdk = await Sdk.provisioned(self.gateway.base_url, NUMBERS[n::SERVICES])
+            self._sdks.append(sdk)
 
     async def _keep(self) -> None:
         while True:
@@ -233,22 +287,25 @@ class World:
     async def _worker(self, session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
         for number in numbers:
             body = f"plain {number} " + "x" * (200 if number % 10 == 0 else 0)
-            await self._send(session, f"+4479{number:08d}", body)
+            await self._send(session, f"+4479{number:08d}", body, service=number % SERVICES)
 
     async def _chat(self, session: aiohttp.ClientSession, chat: int) -> None:
         for turn in range(CHAT_LENGTH):
             await self._send(
-                session, f"+44780000000{chat}", f"chat {chat} {turn:03d}", NUMBERS[chat % 4]
+                session,
+                f"+44780000000{chat}",
+                f"chat {chat} {turn:03d}",
+                sender=NUMBERS[chat % len(NUMBERS)],
             )
             await asyncio.sleep(self.random.uniform(0.0, 0.02))  # faster than the carrier answers
 
     async def _leaver(self, session: aiohttp.ClientSession, leaver: int) -> None:
         """Somebody who is written to, says STOP, and is still written to."""
-        recipient = f"+44760000000{leaver}"
+        recipient, service = f"+44760000000{leaver}", leaver % SERVICES
         for turn in range(12):
-            await self._send(session, recipient, f"leaver {leaver} {turn}")
+            await self._send(session, recipient, f"leaver {leaver} {turn}", service=service)
             if turn == 4 + leaver % 3:
-                self.smsc.carrier().mobile_originated(recipient, NUMBERS[0], "STOP")
+                self.smsc.carrier().mobile_originated(recipient, NUMBERS[service], "STOP")
             await asyncio.sleep(0.1)
 
     async def _inbound(self) -> None:
@@ -261,26 +318,54 @@ class World:
         text = f"mo {len(self.inbound)}"
         self.inbound.append(text)
         self.smsc.carrier().mobile_originated(
-            f"+4475000000{len(self.inbound):02d}", NUMBERS[1], text
+            f"+4475000000{len(self.inbound):02d}", NUMBERS[len(self.inbound) % len(NUMBERS)], text
         )
 
-    async def _send(
-        self, session: aiohttp.ClientSession, to: str, body: str, sender: str = ""
-    ) -> None:
-        """One message, until there is an answer that is no *later*; one without answer is let be:
-        it may be stored, and to send it again would be the app's own doubling.
+    async def conversation(
+        self, name: str, turns: range, *, service: int = 0, **more: str
+    ) -> list[str]:
+        """Write to one recipient, as fast as we are answered; the SIDs.
+
+        The carrier is slower: what is written waits. Its order is checked as that of the chats.
         """
-        form = {"To": to, "Body": body, "StatusCallback": self.receiver.url}
-        form |= {"From": sender} if sender else {"MessagingServiceSid": self._sdk.service_sid}
+        recipient = f"+447810{zlib.crc32(name.encode()) % 1_000_000:06d}"
+        async with aiohttp.ClientSession() as session:
+            return [
+                await self._send(
+                    session, recipient, f"chat {name} {turn:03d}", service=service, **more
+                )
+                for turn in turns
+            ]
+
+    async def cancel(self, sid: str) -> None:
+        """Cancel a scheduled message."""
+        sdk = self._sdks[0]
+        await sdk.call(sdk.client.messages(sid).update, status="canceled")
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        to: str,
+        body: str,
+        *,
+        sender: str = "",
+        service: int = 0,
+        **more: str,
+    ) -> str:
+        """One message, until there is an answer that is no *later*; one without answer is let be:
+        it may be stored, and to send it again would be the app's own doubling. Its SID, or "".
+        """
+        sdk = self._sdks[service]
+        form = {"To": to, "Body": body, "StatusCallback": self.receiver.url, **more}
+        form |= {"From": sender} if sender else {"MessagingServiceSid": sdk.service_sid}
         while True:
             try:
                 async with session.post(
-                    f"{self._sdk.base_url}/2010-04-01/Accounts/{self._sdk.account_sid}"
-                    "/Messages.json",
+                    f"{sdk.base_url}/2010-04-01/Accounts/{sdk.account_sid}/Messages.json",
                     data=urlencode(form),
                     headers={
                         "Content-Type": "application/x-www-form-urlencoded",
-                        "Authorization": basic(self._sdk.account_sid, self._sdk.auth_token),
+                        "Authorization": basic(sdk.account_sid, sdk.auth_token),
                     },
                 ) as response:
                     answer = await response.json()
@@ -288,16 +373,20 @@ class World:
                 await asyncio.sleep(PAUSE_S)
                 continue
             except (aiohttp.ClientError, OSError, TimeoutError):
-                return
+                self.unanswered += 1
+                return ""
             if response.status == 201:
                 self.sids.append(answer["sid"])
                 if answer["status"] != "accepted":
                     self.begun_queued.add(answer["sid"])
-                return
+                return str(answer["sid"])
             if response.status in (429, 503):
                 await asyncio.sleep(PAUSE_S)
                 continue
-            return  # 21610: it has opted out
+            known = response.status != UNKNOWN or self.workers == 1
+            if known and answer.get("code") != OPTED_OUT:
+                self.problems.append(f"answered with {response.status}: {answer}")
+            return ""
 
     # The ledgers ------------------------------------------------------------------------------
 
@@ -308,13 +397,11 @@ class World:
         connection = await asyncpg.connect(self.url)
         try:
             rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=NOTHING)
-            statuses = {
-                row["sid"]: row["status"]
-                for row in await connection.fetch(
-                    "SELECT CASE WHEN flags & 2 = 2 THEN 'MM' ELSE 'SM' END"
-                    " || replace(id::text, '-', '') AS sid, status FROM messages"
-                )
-            }
+            ends = await connection.fetch(
+                "SELECT CASE WHEN flags & 2 = 2 THEN 'MM' ELSE 'SM' END"
+                " || replace(id::text, '-', '') AS sid, status, error_code AS error FROM messages"
+            )
+            statuses = {row["sid"]: row["status"] for row in ends}
             inbound = await connection.fetch(
                 "SELECT body FROM messages WHERE direction = $1",
                 int(Direction.INBOUND),
@@ -322,6 +409,12 @@ class World:
         finally:
             await connection.close()
         entries = [json.loads(line) for line in self.smsc.ledger.lines()]
+        if self.workers > 1 and not self._divided(entries):
+            self.problems.append("the workers did not divide the services between them")
+        for check in self.checks:
+            check(
+                Ledgers(entries, {row["sid"]: (row["status"], row["error"] or 0) for row in ends})
+            )
         verdict = compare(rows, read_ledger(self.smsc.ledger.lines()))
         self._count(outcome, verdict, statuses)
         outcome.disordered = self._disordered(entries)
@@ -354,7 +447,8 @@ class World:
         if waiting:
             return False
         told = self.receiver.statuses
-        return all(not FINAL.isdisjoint(told[sid]) for sid in self.sids) and all(
+        sids = [sid for sid in self.sids if sid not in self.aside]
+        return all(not FINAL.isdisjoint(told[sid]) for sid in sids) and all(
             entry.answered is not None for entry in self.smsc.ledger.inbound
         )
 
@@ -384,15 +478,34 @@ class World:
             wrong += sum(a > b for order in (first, last) for a, b in pairwise(order))
         return wrong
 
+    def _divided(self, entries: list[dict[str, Any]]) -> bool:
+        """Whether each service left by binds of its own, up to the fault."""
+        binds: list[set[str]] = []
+        for n in range(SERVICES):
+            sources = {number.lstrip("+") for number in NUMBERS[n::SERVICES]}
+            binds.append(
+                {
+                    entry["bind"]
+                    for entry in entries
+                    if entry["source"] in sources and entry["time"] < self.fault_at
+                }
+            )
+        return all(binds) and not set.intersection(*binds)
+
     def _pause(self, entries: list[dict[str, Any]]) -> float:
-        """Seconds in which nothing was carried, from the fault on."""
-        times = sorted(entry["time"] for entry in entries)
-        pauses = [
-            after - before
-            for before, after in pairwise(times)
-            if after > self.fault_at and before < self.fault_at + BEGINS_S
-        ]
-        return max(pauses, default=0.0)
+        """Seconds in which nothing of a service was carried, from the fault on."""
+        longest = 0.0
+        for numbers in (NUMBERS[n::SERVICES] for n in range(SERVICES)):
+            sources = {number.lstrip("+") for number in numbers}
+            times = sorted(
+                entry["time"]
+                for entry in entries
+                if entry["source"] in sources and not entry["text"].startswith(LATER)
+            )
+            for before, after in pairwise(times):
+                if after > self.fault_at and before < self.fault_at + BEGINS_S:
+                    longest = max(longest, after - before)
+        return longest
 
     def _opted_out(self, entries: list[dict[str, Any]]) -> int:
         """Messages that left after the answer to their recipient's STOP."""
@@ -410,6 +523,8 @@ class World:
     def _bad_callbacks(self, outcome: Outcome, statuses: dict[str, int]) -> int:
         bad = 0
         for sid in self.sids:
+            if sid in self.aside:
+                continue
             told = list(dict.fromkeys(self.receiver.statuses[sid]))
             final = Status(statuses[sid]).shown if sid in statuses else GONE
             wanted = ["sent", "delivered"] if final == "delivered" else [final]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from testing import (
     until,
 )
 
+from gateway.dispatch.message import Status
+from smpp.pdu import Address, DeliverSm
 from smpp.receipt import Form
 from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
 
@@ -221,3 +224,39 @@ async def test_a_carriers_parameters_are_kept_and_told_by_its_list(
         assert not [name for name in last if name == "SmppTlv.network_error_code"]
         assert not [name for name in receiver.forms[0] if name.startswith("SmppTlv.")]
         assert receiver.bad_signatures == 0
+
+
+async def test_parts_receipted_one_after_the_other_after_a_restart_make_a_whole(
+    start_gateway: Start, database_url: str
+) -> None:
+    """The second comes while the first is being written, and nothing else holds the message."""
+    async with simulated(Rule(receipt_copies=0)) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        sid = (await sdk.send("x" * 200, from_=NUMBERS[0])).sid
+        await sdk.reaches(sid, "sent")
+        await gateway.stop()
+        gateway = await start_gateway(smsc.port)
+        receipts = gateway.pipeline.receipts
+        assert not receipts.live
+        connection = await asyncpg.connect(database_url)
+        answers: list[int] = []
+        async with connection.transaction():  # which the write of a receipt must wait for
+            rows = await connection.fetch("SELECT * FROM submissions ORDER BY segment FOR UPDATE")
+            for number, row in enumerate(rows, 1):
+                text = f"id:{row['carrier_message_id']} stat:DELIVRD err:000 text:"
+                receipt = DeliverSm(
+                    Address(1, 1, "441632960675"),
+                    Address(1, 1, NUMBERS[0].lstrip("+")),
+                    text.encode(),
+                    esm_class=0x04,
+                )
+                receipts.received(
+                    row["carrier_id"], receipt, lambda _, status: answers.append(status)
+                )
+                await until(lambda number=number: receipts.counts["matched"] == number)  # type: ignore[misc]
+                gc.collect()
+        await until(lambda: len(answers) == 2)
+        status = await connection.fetchval("SELECT status FROM messages")
+        assert Status(status) is Status.DELIVERED
+        await connection.close()

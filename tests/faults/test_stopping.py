@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
-from testing import Client50, GatewayProcess, Receiver, Sdk, free_port, until
+from testing import (
+    TO,
+    Client50,
+    GatewayProcess,
+    GatewayUnderTest,
+    Receiver,
+    Sdk,
+    basic,
+    free_port,
+    until,
+)
 
+from gateway.api import fastlane
+from gateway.app import HTTP_DRAIN_S
 from smpp.smsc import CarrierScenario, Rule, Smsc
 
 STOP_S = 10.0  # the promise (docs/reliability.md)
@@ -63,3 +77,78 @@ async def test_with_a_carrier_that_went_deaf(database_url: str, smsc: Smsc, tmp_
     await process.start()
     assert (await sdk.reaches(sid, "delivered")).error_code is None
     await process.stop()
+
+
+class RawClient:
+    """One connection that is kept alive, as an app's."""
+
+    def __init__(self, sdk: Sdk) -> None:
+        self._sdk = sdk
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> RawClient:
+        place = urlsplit(self._sdk.base_url)
+        self._reader, self._writer = await asyncio.open_connection(place.hostname, place.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def send(self) -> None:
+        sdk = self._sdk
+        body = urlencode({"To": TO, "MessagingServiceSid": sdk.service_sid, "Body": "hello"})
+        self._writer.write(
+            f"POST /2010-04-01/Accounts/{sdk.account_sid}/Messages.json HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: {basic(sdk.account_sid, sdk.auth_token)}\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+
+    async def answer(self) -> tuple[int, str]:
+        """The status, and what becomes of the connection."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        [length] = re.findall(r"content-length: (\d+)", head)
+        await self._reader.readexactly(int(length))
+        return int(head.split()[1]), "".join(re.findall(r"\r\nconnection: (\w+)", head))
+
+    async def ends(self) -> bool:
+        return await self._reader.read() == b""
+
+
+async def stopping(gateway: GatewayUnderTest) -> None:
+    """Return when it has closed its port and spoken to its connections."""
+    gateway.inner.stop.set()
+    place = urlsplit(gateway.base_url)
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(place.hostname, place.port)
+        except ConnectionError:  # refused, or reset in the queue of the port
+            return
+        writer.close()
+        await asyncio.sleep(0)
+
+
+async def test_a_client_that_sends_just_as_the_port_closes_has_its_answer(
+    gateway: GatewayUnderTest, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastlane, "LAST_S", STOP_S)
+    async with RawClient(sdk) as client:
+        client.send()
+        assert await client.answer() == (201, "")
+        await stopping(gateway)
+        client.send()
+        assert await client.answer() == (201, "close")
+        assert await client.ends()
+
+
+async def test_a_client_that_sends_nothing_holds_up_no_stop(
+    gateway: GatewayUnderTest, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastlane, "LAST_S", 0.01)
+    async with RawClient(sdk) as idle:
+        idle.send()
+        assert await idle.answer() == (201, "")
+        await stopping(gateway)
+        async with asyncio.timeout(HTTP_DRAIN_S):
+            assert await idle.ends()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch.message import Flag, Status, id_source
+from gateway.dispatch.message import Flag, IdSource, Status
 from gateway.reconcile import Submit, compare, read_ledger, their_state
 
-next_id = id_source(lambda: 1_700_000_000.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
 
 
 def row(status: Status, reference: int = 1, flags: int = 0, error_code: int = 0) -> dict[str, Any]:

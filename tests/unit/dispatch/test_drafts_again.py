@@ -6,10 +6,10 @@ from random import Random
 
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Flag, Message, id_source
+from gateway.dispatch.message import Flag, IdSource, Message
 from gateway.routing.destination import parse_destination
 
-next_id = id_source(lambda: 1_700_000_000.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
 LINKS = {"links": ["https://a/1234567", "https://a/abcdefG"]}
 
 

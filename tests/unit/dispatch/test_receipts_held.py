@@ -10,7 +10,7 @@ import pytest
 
 from gateway.carriers.profile import Profile
 from gateway.content.encoding import encode
-from gateway.dispatch.message import Message, Status, id_source
+from gateway.dispatch.message import IdSource, Message, Status
 from gateway.dispatch.receipts import Held, Receipts
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
@@ -18,7 +18,7 @@ from smpp.pdu import Address, DeliverSm
 from smpp.receipt import parse_receipt
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC).timestamp()
-next_id = id_source(lambda: NOW - 60, Random(1).getrandbits)
+next_id = IdSource(lambda: NOW - 60, lambda: 0.0, Random(1).getrandbits)
 
 
 class StandingClock:

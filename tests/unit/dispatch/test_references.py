@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.dispatch.directory import Directory
-from gateway.dispatch.message import Message, id_source
+from gateway.dispatch.message import IdSource, Message
 from gateway.dispatch.route import Router
 
 
@@ -27,7 +27,7 @@ class At:
 def given(wall: float, count: int, segments: int) -> list[int]:
     """The references that a run which begins at `wall` gives to one pair's first messages."""
     router = Router(Directory(), At(wall))
-    next_id = id_source(lambda: wall, lambda bits: 0)
+    next_id = IdSource(lambda: wall, lambda: 0.0, lambda bits: 0)
     references = []
     for _ in range(count):
         message = Message(next_id(), 1, "+447900000000", "text")

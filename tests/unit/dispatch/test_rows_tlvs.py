@@ -7,14 +7,14 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatch.message import Message, id_source
+from gateway.dispatch.message import IdSource, Message
 from gateway.dispatch.rows import insert_row
 from smpp.codec import decode_tlvs
 from smpp.pdu import Tlvs
 from storage.messages import COLUMNS
 
 TLVS = st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=255)), max_size=16).map(tuple)
-next_id = id_source(lambda: 1_700_000_000.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
 
 
 def column(tlvs: Tlvs) -> bytes | None:

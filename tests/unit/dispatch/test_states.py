@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from gateway.content.encoding import encode
-from gateway.dispatch.message import Flag, Message, Status, created_at, id_source
+from gateway.dispatch.message import Flag, IdSource, Message, Status, created_at
 from gateway.dispatch.states import (
     MOVES,
     AnswerLost,
@@ -36,7 +36,7 @@ EVENTS: tuple[Event, ...] = (
     AnswerLost(),
     Canceled(),
 )
-next_id = id_source(lambda: 1_700_000_000.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
 
 
 def message(status: Status = Status.ACCEPTED, *, service_id: int | None = 1) -> Message:
@@ -139,9 +139,59 @@ def test_nothing_is_owed_before_its_commit() -> None:
 
 def test_ids_rise_strictly_even_when_the_clock_steps_back() -> None:
     times = iter([100.0, 100.0, 99.0, 50.0, 101.0])
-    source = id_source(lambda: next(times), Random(7).getrandbits)
+    source = IdSource(lambda: next(times), lambda: 0.0, Random(7).getrandbits)
     ids = [source() for _ in range(5)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 5
     assert created_at(ids[0]) == 100.0
     assert created_at(ids[-1]) == 101.0
+
+
+class Clocks:
+    """A wall clock that can be set, and one that cannot."""
+
+    def __init__(self) -> None:
+        self.now, self.offset = 1_000.0, 1_000_000.0
+
+    def source(self) -> IdSource:
+        return IdSource(lambda: self.now + self.offset, lambda: self.now, Random(7).getrandbits)
+
+
+def test_an_age_is_true_while_nobody_sets_the_clock_and_after_it_was_set_forward() -> None:
+    clocks = Clocks()
+    source = clocks.source()
+    one = source()
+    clocks.now += 7
+    assert source.age(one) == pytest.approx(7, abs=0.01)
+    clocks.offset += 3_600
+    two = source()
+    clocks.now += 5
+    assert source.age(two) == pytest.approx(5, abs=0.01)
+
+
+def test_after_the_clock_was_set_back_ids_still_age_and_become_true_again() -> None:
+    clocks = Clocks()
+    source = clocks.source()
+    source()
+    clocks.offset -= 3_600
+    one = source()
+    clocks.now += 10
+    assert source.age(one) == pytest.approx(5, abs=0.01)
+    assert source() > one
+    clocks.now += 7_200
+    assert created_at(source()) == pytest.approx(clocks.now + clocks.offset, abs=0.01)
+
+
+def test_a_source_goes_on_after_what_another_one_made() -> None:
+    clocks = Clocks()
+    former = clocks.source()
+    before = [former() for _ in range(100)]
+    clocks.offset -= 3_600
+    clocks.now += 1
+    source = clocks.source()
+    source.follow(before[-1])
+    ids = before + [source() for _ in range(100)]
+    assert ids == sorted(ids)
+    assert created_at(ids[100]) == pytest.approx(created_at(ids[99]), abs=0.01)
+    clocks.now += 20
+    assert source.age(ids[-1]) == pytest.approx(10, abs=0.1)

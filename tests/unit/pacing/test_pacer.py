@@ -201,6 +201,30 @@ def test_an_expired_message_never_goes_and_is_reported() -> None:
     assert pacer.expire(3.0) == []
 
 
+def test_what_the_clock_of_deadlines_was_set_past_never_goes() -> None:
+    items = [Mail(number=n, expires_at=at) for n, at in enumerate((600.0, 7_200.0))]
+    pacer = pacer_with(*items, rates=Rates(0.0))
+    assert pacer.release(0.0, plenty) == []
+    assert pacer.expire(1.0) == []
+    assert numbers(pacer.expire(2.0, 3_600.0)) == [0]
+    assert pacer.next_time() == 3_600.0, "the other one's, on the clock of pacing"
+
+
+def test_a_clock_of_deadlines_that_was_set_back_ends_nothing_early_nor_for_ever() -> None:
+    pacer = pacer_with(*mails(1, expires_at=600.0), rates=Rates(0.0))
+    assert pacer.release(0.0, plenty) == []
+    assert pacer.expire(4_199.0, -3_600.0) == []
+    assert pacer.next_time() == 4_200.0
+    assert numbers(pacer.expire(4_200.0, -3_600.0)) == [0]
+
+
+def test_a_head_that_the_clock_was_set_past_is_not_released() -> None:
+    pacer = pacer_with(*mails(1, expires_at=600.0))
+    assert pacer.expire(1.0, 598.0) == []
+    assert pacer.release(3.0, plenty) == []
+    assert numbers(pacer.expire(3.0, 598.0)) == [0]
+
+
 def test_an_expired_owner_lets_the_next_to_its_recipient_go() -> None:
     blocker = mails(1)
     first, second = Mail(number=1, expires_at=0.5), Mail(number=2)

@@ -107,3 +107,22 @@ async def test_more_than_its_bound_is_asked_of_nobody(
         for reply in held:
             reply(b"at last")
         assert await asyncio.gather(*waiting) == [b"at last"] * 3
+
+
+async def test_one_that_stops_waits_for_nobody(made: Made) -> None:
+    async with running(made(0, {})) as zero:
+        waiting = asyncio.create_task(zero.question(1, Kind.SEND, b"before"))
+        await asyncio.sleep(0)
+        zero.end()
+        for question in (waiting, zero.question(1, Kind.SEND, b"after")):
+            async with asyncio.timeout(links.WAIT_S / 2):
+                with pytest.raises(Unanswered) as caught:
+                    await question
+            assert caught.value.failure is Failure.AWAY
+
+
+async def test_one_that_stops_still_gets_the_replies_of_those_that_are_there(made: Made) -> None:
+    async with running(made(0, {})) as zero, running(made(1, {Kind.SEND: echo})):
+        assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
+        zero.end()
+        assert await zero.question(1, Kind.SEND, b"cd") == b"dc"
