@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.create_message import accept_error
+from gateway.api.addresses import read_destination
+from gateway.api.create_message import Shared, Text, accept_error, read_who
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.resources import Call
@@ -46,13 +47,22 @@ async def drafts_of(
     call: Call, shared: dict[str, list[str]], recipients: Iterable[tuple[str, str | None]]
 ) -> Batch:
     """Validate (to, body) pairs with the parameters that all share. Raises ApiError."""
-    creation, batch = call.deps.creation, Batch()
-    for number, (to, body) in enumerate(recipients, start=1):
-        values = {**shared, "To": [to]}
-        if body is not None:
-            values["Body"] = [body]
+    creation, account, batch = call.deps.creation, call.account, Batch()
+    who = read_who(Form(shared))
+    checked: Shared | None = None  # with the first recipient that has a text
+    text: Text | None = None  # that of all who bring none of their own
+    for number, (to, own) in enumerate(recipients, start=1):
         try:
-            draft = creation.draft(call.account, Form(values))
+            if own is not None:
+                said = creation.text(account, Form({**shared, "Body": [own]}))
+            else:
+                said = text = text or creation.text(account, Form(shared))
+            if not to:
+                raise ApiError(21604)
+            destination = read_destination(to, who.sender)
+            if checked is None:
+                checked = creation.shared(account, Form(shared), who, said)
+            draft = creation.addressed(checked, to, destination, said.body)
         except ApiError as error:
             if error.code not in RECIPIENTS_OWN:
                 raise

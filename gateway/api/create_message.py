@@ -7,9 +7,9 @@ it, so they cannot differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
 from gateway.api.elsewhere import Elsewhere, Nowhere
@@ -65,6 +65,37 @@ class ScheduleRules:
     held: Callable[[int], int]  # of an account, now
 
 
+class Who(NamedTuple):
+    """`From` and `MessagingServiceSid`, as they came."""
+
+    sender: str | None
+    service: str | None
+
+
+class Text(NamedTuple):
+    """What is said."""
+
+    body: str
+    media: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A checked request without its recipient."""
+
+    account: Account
+    sender: str | None  # `From` as it came
+    explicit: str | None  # … and as senders are filed
+    service: Service | None
+    options: Options
+    smart: bool | None
+    callback: str | None
+    send_at: float
+    valid_until: float
+    tlvs: list[tuple[str, int, bytes]]
+    media: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Creation:
     """What creating a message needs of the process."""
@@ -85,21 +116,26 @@ class Creation:
         recipient_text = form.get("To")
         if not recipient_text:
             raise ApiError(21604)
-        sender_text = form.get("From")
-        service_text = form.get("MessagingServiceSid")
-        if sender_text and SERVICE_SID.match(sender_text) and not service_text:
-            sender_text, service_text = None, sender_text
-        if not sender_text and not service_text:
-            raise ApiError(21603)
+        who = read_who(form)
+        text = self.text(account, form)
+        destination = read_destination(recipient_text, who.sender)
+        shared = self.shared(account, form, who, text)
+        return self.addressed(shared, recipient_text, destination, text.body)
+
+    def text(self, account: Account, form: Form) -> Text:
+        """Body and media of a form, or of the template that it names. Raises ApiError."""
         if content_sid := form.get("ContentSid"):
-            body, media = self._said(account, content_sid, form)
-        else:
-            body, media = read_body(form), read_media(form)
-        destination = read_destination(recipient_text, sender_text)
-        if sender_text and not is_sender(sender_text):
+            return Text(*self._said(account, content_sid, form))
+        return Text(read_body(form), read_media(form))
+
+    def shared(self, account: Account, form: Form, who: Who, text: Text) -> Shared:
+        """All of a form that is not its recipient's: the same for every one of a bulk send.
+
+        Raises ApiError.
+        """
+        if who.sender and not is_sender(who.sender):
             raise ApiError(21212)
-        channel = check_channels(recipient_text, sender_text)
-        if service_text and not SERVICE_SID.match(service_text):
+        if who.service and not SERVICE_SID.match(who.service):
             raise ApiError(21705)
         callback = form.get("StatusCallback")
         if callback:
@@ -107,31 +143,52 @@ class Creation:
         validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
         smart = form.flag("SmartEncoded")
         options = read_options(form)
-        if media:
-            options = options.with_media(media, smart)
-
+        if text.media:
+            options = options.with_media(text.media, smart)
         service: Service | None = None
-        if service_text:
-            service = self.directory.services.get("MG" + service_text[2:].lower())
+        if who.service:
+            service = self.directory.services.get("MG" + who.service[2:].lower())
             if service is None or service.account_id != account.id:
                 raise ApiError(21701)
             if service.pool.empty and not options.scheduled:
                 raise ApiError(21704, status=400)
         now = self.clock.wall()
         send_at = self._send_at(options, account, service, now) if options.scheduled else 0.0
-        long_body: str | None = None
-        links: list[Link] = []
-        if options.shorten_urls:
-            long_body = body
-            body, links = self._shortened(body, service)
         if options.application_sid is not None:
             application = self.directory.application(account.id, options.application_sid)
             if application is None:
                 raise ApiError(21420)
             callback = callback or application.status_callback
+        if validity is None:
+            validity = service.validity_s if service is not None else VALIDITY_S[1]
+        return Shared(
+            account,
+            who.sender,
+            normal_sender(who.sender) if who.sender else None,
+            service,
+            options,
+            smart,
+            callback or (service.status_callback if service is not None else None),
+            send_at,
+            (send_at or now) + validity,
+            tlv_parameters(form),
+            bool(text.media),
+        )
+
+    def addressed(
+        self, shared: Shared, recipient_text: str, destination: Destination, body: str
+    ) -> Draft:
+        """A message to one recipient. Raises ApiError for what is wrong with just that."""
+        account, service, options = shared.account, shared.service, shared.options
+        explicit = shared.explicit
+        channel = check_channels(recipient_text, shared.sender)
+        long_body: str | None = None
+        links: list[Link] = []
+        if options.shorten_urls:
+            long_body = body
+            body, links = self._shortened(body, service)
         if channel:  # nothing carries another channel yet
             raise ApiError(21703 if service is not None else 63007)
-        explicit = normal_sender(sender_text) if sender_text else None
         if explicit == destination.e164:
             raise ApiError(21266)
         record: SenderRecord | None = None
@@ -140,32 +197,28 @@ class Creation:
         if service is None:
             assert record is not None
             self._check_route(destination, record, mms=bool(options.flags & Flag.MEDIA))
-
         awaited = self.router.awaited
-        if awaited.full and (media or awaited.ahead_of(account.id, destination.e164)):
+        if awaited.full and (shared.media or awaited.ahead_of(account.id, destination.e164)):
             raise accept_error(Overloaded())
-
-        if validity is None:
-            validity = service.validity_s if service is not None else VALIDITY_S[1]
         message = Message(
             self.next_id(),
             account.id,
             destination.e164,
             body,
             service_id=service.id if service is not None else None,
-            callback_url=callback or (service.status_callback if service is not None else None),
-            valid_until=(send_at or now) + validity,
+            callback_url=shared.callback,
+            valid_until=shared.valid_until,
             flags=options.flags,
-            send_at=send_at,
+            send_at=shared.send_at,
             extras=_extras(options, explicit),
-            tlvs=self._tlvs(form, service, record),
+            tlvs=self._tlvs(shared.tlvs, service, record) if shared.tlvs else (),
         )
         return Draft(
             message,
             destination,
             sender=record,
             explicit=explicit,
-            smart=smart,
+            smart=shared.smart,
             links=links,
             link_domain=service.link_domain.domain_name if service and service.link_domain else "",
             long_body=long_body,
@@ -286,15 +339,17 @@ class Creation:
             raise ApiError(21606 if self.legacy_21606 else 21661)
         return record
 
-    def _tlvs(self, form: Form, service: Service | None, record: SenderRecord | None) -> Tlvs:
+    def _tlvs(
+        self,
+        given: Sequence[tuple[str, int, bytes]],
+        service: Service | None,
+        record: SenderRecord | None,
+    ) -> Tlvs:
         """SMPP parameters of this message (an extension): `SmppTlv.0x1400`, `DltEntityId`.
 
         Each must be on the list of a carrier that could take the message; a carrier is given
         only those on its own list.
         """
-        given = tlv_parameters(form)
-        if not given:
-            return ()
         senders = [record.sender] if record is not None else service.pool.senders if service else ()
         allowed: set[int] = set()
         for carrier_id in {sender.carrier_id for sender in senders}:
@@ -330,6 +385,16 @@ class Creation:
         elif code == UNREACHABLE and record.sender.kind is SenderKind.ALPHA:
             code = 21657
         raise ApiError(code)
+
+
+def read_who(form: Form) -> Who:
+    """From whom. A service may stand in `From`. Raises ApiError 21603."""
+    sender, service = form.get("From"), form.get("MessagingServiceSid")
+    if sender and SERVICE_SID.match(sender) and not service:
+        sender, service = None, sender
+    if not sender and not service:
+        raise ApiError(21603)
+    return Who(sender, service)
 
 
 def read_body(form: Form) -> str:
