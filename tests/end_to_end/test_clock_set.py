@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
-from conftest import StartGateway
-from testing import ACCOUNT_SID, AUTH_TOKEN, TO, Sdk, sdk_client
+from testing import ACCOUNT_SID, AUTH_TOKEN, TO, GatewayUnderTest, Sdk, sdk_client
 
 from gateway.clock import SystemClock
 from smpp.smsc import Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 HOUR_S = 3_600.0
 
@@ -41,7 +43,7 @@ async def queued(sdk: Sdk, validity_s: int) -> str:
     [(HOUR_S, (600, 3_590), (3_700, 36_000)), (-HOUR_S, (), (600, 36_000))],
 )
 async def test_what_waits_ends_when_the_clock_is_set_past_its_deadline_and_only_then(
-    start_gateway: StartGateway,
+    start_gateway: Start,
     smsc: Smsc,
     clock: WallClock,
     set_by_s: float,
@@ -60,7 +62,7 @@ async def test_what_waits_ends_when_the_clock_is_set_past_its_deadline_and_only_
 
 
 async def test_what_is_accepted_after_a_start_comes_behind_whatever_the_clock_says(
-    start_gateway: StartGateway, smsc: Smsc, clock: WallClock
+    start_gateway: Start, smsc: Smsc, clock: WallClock
 ) -> None:
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
@@ -79,7 +81,7 @@ async def test_what_is_accepted_after_a_start_comes_behind_whatever_the_clock_sa
 
 
 async def test_a_clock_that_was_wrong_by_more_than_a_day_is_not_followed(
-    start_gateway: StartGateway, smsc: Smsc, clock: WallClock
+    start_gateway: Start, smsc: Smsc, clock: WallClock
 ) -> None:
     clock.offset_s = 30 * 86_400.0
     gateway = await start_gateway(smsc.port)
