@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -38,6 +38,7 @@ RATE: Final = 150  # segments per second and number
 WORKERS: Final = 16
 CHATS: Final = 5  # recipients that are written to again and again, in order
 CHAT_LENGTH: Final = 30
+BURST: Final = 8
 LEAVERS: Final = 5  # recipients that opt out in the middle
 WRITERS: Final = 10  # of inbound messages
 INBOUND_S: Final = 0.004  # per message that is sent: as long as those are
@@ -336,6 +337,14 @@ class World:
                 )
                 for turn in turns
             ]
+
+    async def bursts(self, until: asyncio.Event) -> None:
+        """Write to one recipient, some at once and again: all but the first must wait."""
+        numbers = count()
+        async with aiohttp.ClientSession() as session:
+            while not until.is_set():
+                some = [f"burst {next(numbers)}" for _ in range(BURST)]
+                await asyncio.gather(*(self._send(session, "+447820000000", one) for one in some))
 
     async def cancel(self, sid: str) -> None:
         """Cancel a scheduled message."""
