@@ -544,17 +544,10 @@ class Gateway:
         name = f"tandem {self._random.getrandbits(32):08x}"
         tenure = Tenure(url, name, keys_of(self._place), shared=shared)
         stack.callback(tenure.close)
-        waiting = asyncio.create_task(tenure.wait(), name="standby")
-        stopping = asyncio.create_task(self.stop.wait(), name="stop")
         try:
-            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                waiting.result()
+            await tenure.wait_unless(self.stop)
         except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
             raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
-        finally:
-            waiting.cancel()
-            stopping.cancel()
         return tenure
 
     async def _ensure_account(self, pool: Pool) -> None:

@@ -130,8 +130,11 @@ class Supervisor:
             name = f"tandem {self._random.getrandbits(32):08x}"
             tenure = Tenure(url, name, keys_of(None)[:1], shared=shared)
             stack.callback(tenure.close)
-            if not await self._begin(tenure):
-                return 0
+            try:
+                if not await tenure.wait_unless(self.stop):
+                    return 0
+            except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
+                raise ConfigurationError(f"the database can't be reached: {error}") from error
             placeholder, port = self._port()
             stack.callback(placeholder.close)
             environment = {
@@ -140,21 +143,6 @@ class Supervisor:
                 "TANDEM_PORT": str(port),
             }
             return await self._keep(folder, environment, tenure)
-
-    async def _begin(self, tenure: Tenure) -> bool:
-        """Get the right to the database; False when we are to stop before that."""
-        waiting = asyncio.create_task(tenure.wait())
-        stopping = asyncio.create_task(self.stop.wait())
-        try:
-            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                waiting.result()
-        except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
-            raise ConfigurationError(f"the database can't be reached: {error}") from error
-        finally:
-            waiting.cancel()
-            stopping.cancel()
-        return not self.stop.is_set()
 
     def _port(self) -> tuple[socket.socket, int]:
         """The port that the workers share, kept without listening. Raises ConfigurationError."""

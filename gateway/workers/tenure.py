@@ -82,6 +82,19 @@ class Tenure:
             except DatabaseUnavailable as error:
                 log.warning("standing by without the database: %s", error)
 
+    async def wait_unless(self, stop: asyncio.Event) -> bool:
+        """The same, and True; False when `stop` is set first. Raises as `wait`."""
+        waiting = asyncio.create_task(self.wait(), name="standby")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+        finally:
+            waiting.cancel()
+            stopping.cancel()
+        return not stop.is_set()
+
     async def run(self) -> None:
         """Keep it, until cancelled. Raises TakenOver."""
         while True:
