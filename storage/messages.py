@@ -63,6 +63,16 @@ UPDATE messages AS m
  WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12 AND u.status >= m.status
 """
 
+# Both in one statement, which is a transaction of its own: three round trips fewer than apart.
+UPDATE_AND_SUBMIT = f"""
+WITH submitted AS (
+    INSERT INTO submissions (carrier_id, carrier_message_id, message_id, segment, receipt, at)
+    SELECT * FROM unnest($13::int[], $14::text[], $15::uuid[], $16::smallint[], $17::smallint[],
+                         $18::timestamptz[])
+)
+{UPDATE}
+"""
+
 # Only what still waits can be claimed: the claim is what makes a message go once.
 CLAIM = """
 UPDATE messages SET status = $2, waiting = NULL
@@ -216,6 +226,17 @@ async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> No
     """
     ids = columns[0]
     await connection.execute(UPDATE, *columns, min(ids), max(ids))
+
+
+async def update_and_submit(
+    connection: Connection,
+    columns: Sequence[Sequence[Any]],
+    submissions: Sequence[Sequence[Any]],
+) -> None:
+    """`update`, and new rows of `submissions` (in the order of its COLUMNS); both, or neither."""
+    ids = columns[0]
+    named = zip(*submissions, strict=True)
+    await connection.execute(UPDATE_AND_SUBMIT, *columns, min(ids), max(ids), *map(list, named))
 
 
 async def fetch(pool: Pool, account_id: int, message_id: Id) -> asyncpg.Record | None:

@@ -219,6 +219,14 @@ class Batch:
     async def write(self, connection: Connection) -> None:
         if not (self.marked or self.submissions or self.receipts):
             return  # only calls that follow earlier commits
+        if self.receipts or not self.marked:
+            await self._write_all(connection)
+        elif self.submissions:
+            await message_rows.update_and_submit(connection, self.columns, self.submissions)
+        else:
+            await message_rows.update(connection, self.columns)
+
+    async def _write_all(self, connection: Connection) -> None:
         async with connection.transaction():
             if self.marked:
                 await message_rows.update(connection, self.columns)
