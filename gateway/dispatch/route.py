@@ -228,7 +228,7 @@ class Router:
             known.made(key, sender.id, message.id)
             self.standing.mapped(sender.id)
         elif mapped:
-            known.used(key, sender.id)
+            known.used(key, sender.id, service.pool.settings.sticky_ttl_s)
         return sender
 
     def preview(self, draft: Draft) -> Choice:
