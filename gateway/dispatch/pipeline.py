@@ -37,7 +37,7 @@ from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.retention import keep_forgetting
-from gateway.dispatch.route import Router
+from gateway.dispatch.route import SENDER_GONE, Router
 from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.spill import Spill
 from gateway.dispatch.submit import MOST_TALLIED, Submitter
@@ -210,7 +210,7 @@ class Pipeline:
         )
         self._health = Health(self.router.standing.set_healthy)
         self._leaving: WeakSet[Message] = WeakSet()
-        """Those whose sender left its pool while their batch was being committed."""
+        """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
@@ -347,7 +347,11 @@ class Pipeline:
             self.submitter.moved(waiting, moved)
 
     def _follow_left_pools(self, before: Mapping[int, SenderRecord]) -> None:
-        """What waits for a sender that left its service is chosen anew (§0.2)."""
+        """What waits for a sender that left its service is chosen anew (§0.2).
+
+        What waits for one that was deleted, and named it itself, fails: its address may be
+        another account's by now.
+        """
         now = self.directory.senders_by_id
         left = {
             id: record.service_id
@@ -355,22 +359,35 @@ class Pipeline:
             if record.service_id is not None
             and (id not in now or now[id].service_id != record.service_id)
         }
-        if not left:
+        gone = before.keys() - now.keys()
+        if left:
+            self.mappings.sweep_soon()
+            self.spill.left_pool(left)
+        if not left and not gone:
             return
-        self.mappings.sweep_soon()
-        self.spill.left_pool(left)
         for message in list(self.receipts.live.values()):
-            if message.status is not Status.QUEUED or message.service_id is None:
-                continue  # a plain From stays with its number, whatever pool that is in
-            if left.get(message.sender_id) != message.service_id:
+            if message.status is not Status.QUEUED:
+                continue
+            if message.sender_id not in gone and (
+                # A plain From stays with its number, whatever pool that is in.
+                message.service_id is None or left.get(message.sender_id) != message.service_id
+            ):
                 continue
             if message.committed is not Status.QUEUED:  # its batch is being committed just now
                 self._leaving.add(message)
             else:
-                self._choose_anew(message)
+                self._lost_sender(message)
+        for sender_id in gone:  # the rest of its queue, in rows
+            self.spill.released(sender_id)
+
+    def _lost_sender(self, message: Message) -> None:
+        """Its sender is gone: unless it goes just now, it gets another, or fails."""
+        if message.service_id is not None:
+            self._choose_anew(message)
+        else:
+            self.submitter.give_up(message, SENDER_GONE)
 
     def _choose_anew(self, message: Message) -> None:
-        """Its sender left its service: unless it goes just now, it gets another."""
         if message.spilled and message.service_id is not None:
             self.spill.left_pool({message.sender_id: message.service_id})
         if not self.pacer.remove(message):
@@ -520,7 +537,7 @@ class Pipeline:
         self._committed(message)
         if self._leaving and message in self._leaving:
             self._leaving.discard(message)
-            self._choose_anew(message)
+            self._lost_sender(message)
         if message.status is Status.SCHEDULED:
             self.scheduler.added(message)
         if message.status.final:

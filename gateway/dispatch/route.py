@@ -34,6 +34,7 @@ from gateway.routing.standing import Standing
 
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
 NO_SERVICE = 21701
+SENDER_GONE = 21711  # the From was deleted
 NO_MMS_THERE = 30011  # the recipient's carrier takes none
 COUNTRY_CLOSED = 21408
 GENERIC_ID = 30042
@@ -99,7 +100,9 @@ class Router:
         else:
             assert draft.sender is not None, "without a service there is a From"
             sender = draft.sender.sender
-            if self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
+            if sender.id not in self._directory.senders_by_id:  # deleted since the request
+                sender = self._refuse(message, SENDER_GONE, now)
+            elif self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
                 sender = self._refuse(message, OPTED_OUT, now)
         if sender is not None:
             self.assign(message, sender, draft.destination)
@@ -342,7 +345,7 @@ class Router:
         record = self._directory.senders_by_id.get(sender_id)
         country = COUNTRY_OF_CLASS.get(destination_class, "")
         if record is None:
-            return 1.0  # it was deleted with mail waiting: slow, until that mail is re-selected
+            return 1.0  # it was deleted while the carrier held mail up, which may still go
         media = destination_class is DestinationClass.MEDIA
         return self.rate_of(record.sender, country, media=media)
 
