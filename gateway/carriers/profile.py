@@ -344,12 +344,13 @@ class Profile:
 
 def _cut_for_16_bits(content: Content) -> Content:
     """Cut anew, for a header of seven octets; national tables keep the 8-bit reference."""
-    if content.encoding is Encoding.UCS2:
-        return content._replace(parts=split_units(content.text, PART_UNITS_16))
     if content.single or content.locking:
         return content
-    septets = encode_gsm7(content.text)
-    return content._replace(parts=split_septets(septets, part=PART_SEPTETS_16))
+    if content.encoding is Encoding.UCS2:
+        parts = split_units(content.text, PART_UNITS_16)
+    else:
+        parts = split_septets(encode_gsm7(content.text), part=PART_SEPTETS_16)
+    return content._replace(parts=parts, counted=len(content.parts))
 
 
 def _encodes(text: str, charset: str) -> bool:

@@ -14,7 +14,7 @@ from gateway.dispatch.directory import Directory, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
-from gateway.dispatch.message import Flag, Message
+from gateway.dispatch.message import Flag, Message, unbilled
 from gateway.dispatch.protection import Protection
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
@@ -293,7 +293,7 @@ class Router:
         self._fit(message)
         message.destination_class = destination_class(destination.country, message.as_mms)
         message.price = self._directory.facts.prices.price(
-            destination.country, sender.kind, message.segments, mms=message.as_mms
+            destination.country, sender.kind, message.billed_segments, mms=message.as_mms
         )
         if not message.reference:
             message.reference = self._reference(message)
@@ -301,12 +301,15 @@ class Router:
 
     def _fit(self, message: Message) -> None:
         """Encode in the way of the carrier where that differs: parts may be fewer or more."""
+        message.flags &= ~Flag.UNBILLED
         profile = self.profile(message.carrier_id)
         if profile is None or message.content is None or message.as_mms:
             return
         content = message.content = profile.fit(message.content)
         message.encoding = content.encoding
         message.segments = len(content.parts)
+        if content.counted:
+            message.flags |= unbilled(len(content.parts) - content.counted)
         # After a change of the carrier's settings, what was answered may be parts of another cut.
         message.answered &= message.all_segments
 

@@ -359,3 +359,31 @@ async def test_a_messages_own_tlvs_survive_a_kill(
     [row] = taken(smsc)
     assert bytes.fromhex(row["tlvs"]["0x1401"]).decode() == DLT["DltTemplateId"]
     assert await process.stop() == 0
+
+
+# Counting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "counted", "leaving"), [("a" * 305, "2", 3), ("ж" * 133, "2", 3), ("a" * 459, "3", 4)]
+)
+async def test_segments_are_counted_by_the_same_figures_at_every_carrier(
+    start_gateway: StartGateway, start_smsc: StartSmsc, text: str, counted: str, leaving: int
+) -> None:
+    """messaging-services §4.2: 153 and 67, even where a 16-bit reference leaves room for less."""
+    smsc = await start_smsc()
+    ways = carrier(smsc.port, concatenation="udh16")
+    gateway = await start_gateway(smsc.port, carriers=(ways,))
+    sdk = await gateway.sdk()
+    table = "country,direction,sender_type,content,price\n,outbound,,sms,0.01\n"
+    status, _ = await sdk.operate(
+        "PUT", "/tandem/v1/Tables/prices", data=table, headers={"Content-Type": "text/csv"}
+    )
+    assert status == 200
+    plain = await sdk.send(text, from_=NUMBERS[0])
+    assert plain.num_segments == counted
+    pooled = await sdk.send(text, messaging_service_sid=sdk.service_sid)
+    for sid in (plain.sid, pooled.sid):
+        final = await sdk.reaches(sid, "delivered")
+        assert (final.num_segments, final.price) == (counted, f"-0.0{counted}000")
+    assert len(taken(smsc)) == 2 * leaving
