@@ -45,7 +45,7 @@ from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
 from gateway.routing.tables import read_facts
@@ -95,11 +95,11 @@ class Limits:
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return self._router.rate_towards(sender_id, destination_class)
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return None
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        return self._router.quotas.shared(sender_id, destination_class)
 
-    def account(self, account_id: int) -> float | None:
-        return None
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        return self._router.quotas.account(account_id)
 
     def carrier(self, carrier_id: int) -> float | None:
         connector = self._connectors.get(carrier_id)
@@ -146,6 +146,7 @@ class Pipeline:
             self._profile,
             rate_per_second=settings.default_rate_per_second,
             generic_ids=settings.generic_sender_ids,
+            workers=share.workers,
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)

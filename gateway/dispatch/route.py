@@ -16,6 +16,7 @@ from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
 from gateway.dispatch.message import Flag, Message, unbilled
 from gateway.dispatch.protection import Protection
+from gateway.dispatch.quotas import Quotas
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
@@ -63,6 +64,7 @@ class Router:
         *,
         rate_per_second: float | None = None,
         generic_ids: Iterable[str] = (),
+        workers: int = 1,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -76,6 +78,7 @@ class Router:
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
         self.awaited = Awaited()
+        self.quotas = Quotas(directory, workers)
         self.standing = Standing(self._rate)
         self._alone: dict[int, Pool] = {}  # by sender
         self.lobby = Lobby(self.standing, self._rate)
@@ -88,13 +91,14 @@ class Router:
         message, now = draft.message, self._clock.wall()
         known = known if known is not None else Known(wall=now)
         draft.prepared = True
+        fresh = not draft.weighed  # else it has its place, and is only chosen anew
         service = self._directory.services_by_id.get(message.service_id or 0)
         against = self.settle_media(draft) or self.protection.stops(draft)
         self.prepare(draft)
         if against:
             sender = self._refuse(message, against, now)
         elif service is not None:
-            sender = self._choose(draft, service, known, now)
+            sender = self._choose(draft, service, known, now, fresh)
         elif message.service_id is not None:  # it was deleted while the message waited
             sender = self._refuse(message, NO_SERVICE, now)
         else:
@@ -201,7 +205,9 @@ class Router:
         message.encoding = message.content.encoding
         message.segments = len(message.content.parts)
 
-    def _choose(self, draft: Draft, service: Service, known: Known, now: float) -> Sender | None:
+    def _choose(
+        self, draft: Draft, service: Service, known: Known, now: float, fresh: bool
+    ) -> Sender | None:
         """The sender out of a pool, with what that means for the recipient's mapping."""
         message, key = draft.message, draft.key
         if draft.explicit is not None:
@@ -221,6 +227,8 @@ class Router:
             return self._refuse(message, OPTED_OUT, now)
         if sender.kind is SenderKind.ALPHA and sender.address.upper() in self._generic_ids:
             return self._refuse(message, GENERIC_ID, now)
+        if fresh and self.crowded(sender.id, draft.destination.country):
+            return self._refuse(message, QUEUES_FULL, now)
         mapped = mapping is not None and mapping.sender_id == sender.id
         if not mapped and draft.explicit is None and self.lobby.wants(draft, sender):
             alike = len(service.pool.of(sender.kind, sender.country, False))
@@ -254,8 +262,18 @@ class Router:
             now,
         )
 
+    def crowded(self, sender_id: int, country: str) -> bool:
+        """Whether its account, or its campaign there, has as much waiting as it may (§6.4)."""
+        return any(
+            one.backlog + self.lobby.waiting(one.accounts, one.place) >= one.limit
+            for one in self.standing.together(sender_id)
+            if one.place is None or one.place[1] == country
+        )
+
     def reach(self, destination: Destination, sender: Sender, needs: Needs) -> Choice:
-        """What the selector says to a From without a service."""
+        """What the selector, and then the queues, say to a From without a service."""
+        if self.crowded(sender.id, destination.country):
+            return Choice(None, QUEUES_FULL)
         return select(
             destination,
             needs,
@@ -332,8 +350,9 @@ class Router:
         services = self._directory.services.values()
         self.standing.keep_only({group for service in services for group in service.pool.groups()})
         for record in self._directory.senders.values():
-            rate = self.rate_of(record.sender, record.sender.country)
+            rate = self.rate_towards(record.sender.id, destination_class(record.sender.country))
             self.standing.set_limit(record.sender.id, queue_limit(rate))
+        self.standing.set_together(self.quotas.together())
         self.standing.rates_changed()
 
     def rate_of(self, sender: Sender, destination_country: str, *, media: bool = False) -> float:
@@ -350,6 +369,10 @@ class Router:
         if record is None:
             return 1.0  # it was deleted while the carrier held mail up, which may still go
         media = destination_class is DestinationClass.MEDIA
+        if destination_class is DestinationClass.US and not record.sender.rate:
+            campaign = self.quotas.campaign_rate(record)
+            if campaign is not None:
+                return campaign
         return self.rate_of(record.sender, country, media=media)
 
     def _rate(self, sender_id: int, destination: Destination) -> float:

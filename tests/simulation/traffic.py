@@ -23,7 +23,7 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway.content.encoding import encode
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
@@ -125,8 +125,8 @@ class World:
         country = destination_class.name if isinstance(destination_class, DestinationClass) else ""
         return default_rate(sender.kind, sender.country, country).per_second
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return None
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        return ()
 
     def account(self, account_id: int) -> float | None:
         return None
