@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from gateway.carriers.profile import Profile
+from gateway.carriers.references import joined
 from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
 from gateway.dispatch.awaited import Awaited
@@ -379,7 +380,10 @@ class Router:
         return self.rate_towards(sender_id, destination_class(destination.country))
 
     def _reference(self, message: Message) -> int:
-        """The next concatenation reference: counted per pair where parts must be joined."""
+        """Both references of a message, in one number (see `references`).
+
+        One count for all messages; where parts must be joined, one for each pair as well.
+        """
         self._next_reference = self._next_reference % 0xFFFF + 1
         if message.segments == 1:
             return self._next_reference
@@ -388,4 +392,4 @@ class Router:
         self._references[key] = reference
         if len(self._references) > REFERENCES:
             self._references.popitem(last=False)
-        return reference
+        return joined(reference, self._next_reference)

@@ -20,10 +20,13 @@ from testing import (
     until,
 )
 
-from gateway.dispatch.message import Status
+from gateway.dispatch.message import Direction, Status
+from gateway.dispatch.recover import id_at
+from gateway.reconcile import compare, read_ledger
 from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, Rule, Smsc
 from smpp.smsc.scenario import changed
+from storage import messages as message_rows
 
 CERTIFICATES = Path(__file__).parents[1] / "unit" / "smpp" / "certificates"
 StartGateway = Callable[..., Awaitable[GatewayUnderTest]]
@@ -359,6 +362,24 @@ async def test_a_messages_own_tlvs_survive_a_kill(
     [row] = taken(smsc)
     assert bytes.fromhex(row["tlvs"]["0x1401"]).decode() == DLT["DltTemplateId"]
     assert await process.stop() == 0
+
+
+async def test_the_ledgers_agree_on_short_and_long_messages_to_one_recipient(
+    start_gateway: StartGateway, start_smsc: StartSmsc
+) -> None:
+    """One that bears a reference another has borne would be taken for it."""
+    smsc = await start_smsc()
+    gateway = await start_gateway(smsc.port)
+    sdk = await gateway.sdk()
+    texts = ("short", "long " * 40, "short", "short", "long " * 40, "short", "long " * 40)
+    for sid in [(await sdk.send(text, from_=NUMBERS[0])).sid for text in texts]:
+        await sdk.reaches(sid, "delivered")
+    async with gateway.pipeline.pool.acquire() as connection:
+        rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=id_at(0))
+    verdict = compare(rows, read_ledger(smsc.ledger.lines()))
+    assert verdict.clean, verdict.table()
+    parts = [row["reference"] for row in taken(smsc) if row["segment"] == 1 and row["total"] > 1]
+    assert parts == [(parts[0] + n) % 256 for n in range(3)]  # §4.3: a counter per pair
 
 
 # Counting ----------------------------------------------------------------------------------
