@@ -19,8 +19,8 @@ class ForbiddenTarget(OSError):
     """The URL's host is, or resolves to, an address that webhooks may not reach."""
 
 
-# An IPv6 address in these stands for an IPv4 one: its last four octets. The first is what translators
-# (NAT64) use, the second is no longer in use and still understood by some.
+# An IPv6 address in these stands for an IPv4 one: its last four octets. The first is what
+# translators (NAT64) use, the second is no longer in use and still understood by some.
 _LAST_OCTETS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 # Translators within a network: private by definition (RFC 8215), whatever is in it.
 _LOCAL_TRANSLATORS = ipaddress.ip_network("64:ff9b:1::/48")
@@ -31,8 +31,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 def stands_for(ip: Address) -> list[Address]:
     """The addresses that a packet to `ip` may end at: itself, and IPv4 ones inside it.
 
-    Mapped, translated (NAT64), 6to4, Teredo: by any of them a host in the operator's own network can
-    be written as an address that looks public.
+    Mapped, translated (NAT64), 6to4, Teredo: by any of them a host in the operator's own network
+    can be written as an address that looks public.
     """
     if isinstance(ip, ipaddress.IPv4Address):
         return [ip]
