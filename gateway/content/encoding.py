@@ -17,6 +17,8 @@ from gateway.content.smart import smarten
 from smpp.alphabet import AlphabetError, encode_gsm7
 
 BODY_LIMIT: Final = 1600  # UTF-16 code units of the submitted text; beyond: error 21617
+# What was put into a text since may make it longer (§3), up to what 255 parts hold in any encoding.
+SENT_LIMIT: Final = 16_000
 
 
 class Encoding(IntEnum):
