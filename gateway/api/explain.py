@@ -80,6 +80,8 @@ async def dry_run(call: Call) -> Response:
     draft = creation.draft(call.account, call.form)
     message = draft.message
     router = creation.router
+    if router.lookup is not None and router.asks_carrier(draft):  # as the send would
+        draft.carrier = await router.lookup.carrier(message.recipient)
     against = router.settle_media(draft)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
@@ -102,7 +104,7 @@ async def dry_run(call: Call) -> Response:
             "error_code": code or None,
             "error_message": meaning(code) if code else None,
             "destination": _destination(draft.destination),
-            "carrier": _carrier(call, draft.destination),
+            "carrier": draft.carrier or _carrier(call, draft.destination),
             "media": _media_of(message),
             "opted_out": blocked,
             "sender": _explanation(explanation, mapping, call),
@@ -180,6 +182,7 @@ async def _sender(
     )
     message.segments = max(1, row["segments"])
     draft = Draft(message, destination, explicit=explicit)
+    call.deps.creation.router.asks_carrier(draft)  # what a lookup said, while it is remembered
     again = _explained(call, destination, message, service, mapping, draft)
     return found | {"now": _explanation(again, mapping, call)}
 

@@ -53,6 +53,9 @@ class Lookup(Protocol):
     def known(self, e164: str) -> str | None:
         """The carrier, empty when nobody knows it; None when it must be asked for."""
 
+    async def carrier(self, e164: str) -> str:
+        """The same, asked for if need be."""
+
 
 class Router:
     """Asks the selector with the standing of all senders; fills in the message."""

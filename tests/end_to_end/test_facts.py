@@ -85,7 +85,20 @@ async def test_the_carrier_is_looked_up_once_and_a_lookup_that_hangs_is_an_unkno
     await pool.short_code("60070", "GB")
     await pool.number(LONG)
     await make_old(pool)
+    dry = f"/2010-04-01/Accounts/{pool.sdk.account_sid}/Messages/DryRun.json"
+    form = {"To": GB, "MessagingServiceSid": pool.sid, "Body": "x"}
+    for _ in range(2):  # it asks as the send does
+        _, body = await pool.sdk.operate("POST", dry, data=form)
+        assert (body["carrier"], body["sender"]["address"]) == ("Old", LONG)
+    assert len(hooks.at("/dip")) == 1
     assert [await pool.sender_of(GB) for _ in range(2)] == [LONG, LONG]
+    assert len(hooks.at("/dip")) == 1
+    [last, *_] = await pool.sdk.call(pool.sdk.client.messages.list)
+    explain = dry.replace("DryRun", f"{last.sid}/Explain")
+    now = (await pool.sdk.operate("GET", explain))[1]["sender"]["now"]
+    assert now["address"] == LONG
+    reasons = {one["address"]: one["reason"] for one in now["candidates"]}
+    assert "carrier" in reasons["60070"]
     assert len(hooks.at("/dip")) == 1
     assert await pool.sender_of("+447500123456") == "60070"
     assert len(hooks.at("/dip")) == 2
