@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 
+from gateway.carriers.references import message_reference
 from gateway.carriers.results import TIMEOUT, receipt_result, submit_result
 from gateway.dispatch.message import Direction, Flag, Status
 from gateway.dispatch.recover import id_at
@@ -138,7 +139,8 @@ def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) 
         seen[submit.source, submit.destination, submit.reference].append(submit)
     for row in rows:
         status = Status(row["status"])
-        key = ((row["sender"] or "").lstrip("+"), row["recipient"].lstrip("+"), row["reference"])
+        reference = message_reference(row["reference"] or 0)
+        key = ((row["sender"] or "").lstrip("+"), row["recipient"].lstrip("+"), reference)
         group = seen.pop(key, [])
         ours, theirs = _our_state(status), their_state(group)
         if status is Status.FAILED and theirs == NOTHING:

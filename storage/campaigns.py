@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.pool import Pool, Row
+from storage.pool import Connection, Pool, Row
 
 INSERT = """
 INSERT INTO campaigns (sid, account_id, service_id, fields) VALUES ($1, $2, $3, $4) RETURNING *
@@ -13,7 +13,7 @@ INSERT INTO campaigns (sid, account_id, service_id, fields) VALUES ($1, $2, $3, 
 OF_SERVICE = "SELECT * FROM campaigns WHERE service_id = $1"
 
 UPDATE = """
-UPDATE campaigns SET fields = $2, updated_at = now() WHERE service_id = $1 RETURNING *
+UPDATE campaigns SET fields = $2, updated_at = now() WHERE service_id = $1
 """
 
 DELETE = "DELETE FROM campaigns WHERE service_id = $1 AND sid = $2"
@@ -32,12 +32,9 @@ async def of_service(pool: Pool, service_id: int) -> Row | None:
     return await pool.fetchrow(OF_SERVICE, service_id)
 
 
-async def update(pool: Pool, service_id: int, fields: dict[str, Any]) -> Row:
-    row = await pool.fetchrow(UPDATE, service_id, fields)
-    assert row is not None
-    return row
+async def update(connection: Connection, service_id: int, fields: dict[str, Any]) -> None:
+    await connection.execute(UPDATE, service_id, fields)
 
 
-async def delete(pool: Pool, service_id: int, sid: str) -> bool:
-    """Whether there was one."""
-    return await pool.execute(DELETE, service_id, sid) == "DELETE 1"
+async def delete(connection: Connection, service_id: int, sid: str) -> None:
+    await connection.execute(DELETE, service_id, sid)

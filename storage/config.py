@@ -40,6 +40,7 @@ class Picture:
     safe_list: list[asyncpg.Record]
     templates: list[asyncpg.Record]
     link_domains: list[asyncpg.Record]
+    campaign_rates: list[asyncpg.Record]
     fact_revision: str  # of the operator's tables, whose content is read apart
 
 
@@ -63,6 +64,10 @@ async def load(pool: Pool) -> Picture:
             registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
             templates=await connection.fetch("SELECT * FROM content_templates ORDER BY id"),
             link_domains=await connection.fetch("SELECT * FROM link_domains ORDER BY id"),
+            campaign_rates=await connection.fetch(
+                "SELECT service_id, (fields->>'mps')::double precision AS rate FROM campaigns"
+                " WHERE fields->>'mps' IS NOT NULL"
+            ),
             safe_list=await connection.fetch("SELECT * FROM safe_list ORDER BY id"),
             fact_revision=await connection.fetchval(
                 "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 from dataclasses import dataclass
 
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 from gateway.pacing.rates import DestinationClass
 from gateway.routing.destination import Destination
 from gateway.routing.standing import Standing
@@ -34,11 +34,11 @@ class Limits:
     def sender(self, sender_id: int, destination_class: object) -> float:
         return 10.0
 
-    def campaign(self, sender_id: int) -> None:
-        return None
+    def shared(self, sender_id: int, destination_class: object) -> tuple[Shared, ...]:
+        return ()
 
-    def account(self, account_id: int) -> None:
-        return None
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        return ()
 
     def carrier(self, carrier_id: int) -> None:
         return None

@@ -12,7 +12,10 @@ from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import API_VERSION, rfc2822_of
 from gateway.api.resources import Call, answer, change
+from gateway.api.sender_fields import rate
 from gateway.dispatch.directory import Account, Directory
+from gateway.dispatch.quotas import mms_rate
+from gateway.routing.pool import SenderKind
 from storage import config as config_rows
 
 NAME_LIMIT = 64
@@ -20,6 +23,11 @@ MOST_DAILY = 2_000_000_000
 STATUSES = ("active", "suspended", "closed")
 BALANCE = re.compile(r"^-?[0-9]{1,12}(\.[0-9]{1,5})?$")
 CURRENCY = re.compile(r"^[A-Z]{3}$")
+RATES = {
+    "MessagesPerSecond": "messages_per_second",
+    "MmsPerSecond": "mms_per_second",
+    "TollFreeMmsPerSecond": "toll_free_mms_per_second",
+}
 SUBRESOURCES = {
     "applications": "Applications",
     "available_phone_numbers": "AvailablePhoneNumbers",
@@ -44,6 +52,9 @@ def render(account: Account, directory: Directory) -> dict[str, Any]:
         "debugger_url": account.debugger_url,
         "pumping_protection": account.pumping_protection,
         "daily_messages": account.daily_messages,
+        "messages_per_second": account.messages_per_second,
+        "mms_per_second": mms_rate(owner, SenderKind.LONG_CODE),
+        "toll_free_mms_per_second": mms_rate(owner, SenderKind.TOLL_FREE),
         "date_created": rfc2822_of(account.created_at),
         "date_updated": rfc2822_of(account.updated_at),
         "uri": f"{uri}.json",
@@ -117,7 +128,7 @@ async def update(call: Call) -> Response:
         values["status"] = status
     if (debugger_url := call.form.url("DebuggerUrl", 21402)) is not None:
         values["debugger_url"] = debugger_url or None
-    values |= _billing(call) | _protection(call)
+    values |= _billing(call) | _protection(call) | _rates(call, account)
     if values:
         await change(call.deps, lambda c: config_rows.update_account(c, account.id, values))
     return answer(render(call.deps.directory.accounts[account.sid], call.deps.directory))
@@ -161,6 +172,21 @@ def _protection(call: Call) -> dict[str, Any]:
         given = call.form.get("DailyMessages")
         most = call.form.integer("DailyMessages", 0, MOST_DAILY, code=20001) if given else None
         values["daily_messages"] = most
+    return values
+
+
+def _rates(call: Call, account: Account) -> dict[str, Any]:
+    """What the account and its subaccounts may send together (§6.2), the operator's to set.
+
+    An empty value goes back to the default: no limit, or the 50 and 25 MMS of all numbers.
+    """
+    values: dict[str, Any] = {}
+    for parameter, column in RATES.items():
+        if parameter in call.form:
+            call.operator_only("rates are set by the operator")
+            if account.owner_id is not None and parameter != "MessagesPerSecond":
+                raise ApiError(20001, f"{parameter} is of a parent account with its subaccounts")
+            values[column] = rate(call.form, parameter)
     return values
 
 

@@ -14,7 +14,7 @@ from gateway.routing.destination import Destination, country_of, parse_destinati
 
 SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
 LONGEST_SHORT_CODE_TO: Final = 6  # as To, more digits are a number without its plus
-PREFIX: Final = re.compile(r"^([a-z]{3,16}):(.*)$", re.DOTALL)
+PREFIX: Final = re.compile(r"^(whatsapp|rcs):")
 
 
 def channel_of(text: str) -> str:
@@ -34,6 +34,8 @@ def read_destination(text: str, sender: str | None) -> Destination:
         number = text[len(channel) + 1 :]
     elif SHORT_CODE.match(text) and len(text) <= LONGEST_SHORT_CODE_TO:
         raise ApiError(21265)
+    if ":" in number:  # a URI (`tel:`, `sms:`) is no number here, though libraries read it as one
+        raise ApiError(21211, f"The 'To' number {text[:40]} is not a valid phone number.")
     destination = parse_destination(number)
     if destination is None and sender is not None and sender[:1] == "+":
         destination = parse_destination(number, country_of(sender) or None)

@@ -1,7 +1,8 @@
 """`/v1/Services/{MG}/Compliance/Usa2p`: the A2P campaign of a service, as a stored record.
 
 Nothing is registered with the carriers' registry from here: `campaign_status` stays `PENDING` until
-the operator writes what came of it elsewhere.
+the operator writes what came of it elsewhere. With it comes the rate that the carriers give the
+campaign: the numbers of the service share it towards the US.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import envelope_v1
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
+from gateway.api.resources import Call, answer, change, gone
+from gateway.api.sender_fields import rate
 from gateway.api.services import service_of
 from gateway.dispatch.directory import Service
 from storage import campaigns as campaign_rows
@@ -82,25 +84,29 @@ async def fetch(call: Call) -> Response:
 
 
 async def update(call: Call) -> Response:
-    """Also the operator's `CampaignStatus` and `CampaignId` (an extension): what came of it."""
+    """Also the operator's `CampaignStatus`, `CampaignId` and `CampaignMps` (extensions): what came
+    of it. `CampaignMps` is segments per second; empty: none, each number has its own.
+    """
     service, form = service_of(call), call.form
     fields = {**(await _row(call, service))["fields"], **_fields(form)}
     status, name = form.get("CampaignStatus"), form.get("CampaignId")
-    if status is not None or name is not None:
-        if call.account.owner_id is not None:
-            raise ApiError(20403)
+    if status is not None or name is not None or "CampaignMps" in form:
+        call.operator_only("what came of a registration is the operator's to say")
         if status is not None and status not in STATUSES:
             raise ApiError(20001, f"CampaignStatus must be one of {', '.join(STATUSES)}")
         fields |= {"campaign_status": status or fields["campaign_status"]}
         fields |= {"campaign_id": name[:64]} if name else {}
-    row = await campaign_rows.update(call.deps.pool, service.id, fields)
+        if "CampaignMps" in form:
+            fields["mps"] = rate(form, "CampaignMps")
+    await change(call.deps, lambda c: campaign_rows.update(c, service.id, fields))
+    row = await _row(call, service)
     return answer(_render(call, service, row))
 
 
 async def delete(call: Call) -> Response:
     service = service_of(call)
     row = await _row(call, service)
-    await campaign_rows.delete(call.deps.pool, service.id, row["sid"])
+    await change(call.deps, lambda c: campaign_rows.delete(c, service.id, row["sid"]))
     return gone()
 
 
@@ -141,7 +147,7 @@ def _render(call: Call, service: Service, row: Row) -> dict[str, Any]:
         *(field for field, *_ in TEXTS.values()),
         *(field for field, *_ in LISTS.values()),
         *FLAGS.values(),
-        *("campaign_status", "campaign_id"),
+        *("campaign_status", "campaign_id", "mps"),
     ]
     return {
         "sid": row["sid"],

@@ -171,7 +171,8 @@ OPERATIONS: Final = (
         f"{_API}/Accounts/{{target}}.json",
         _all(
             State.DONE,
-            "FriendlyName Status Balance Currency DebuggerUrl PumpingProtection DailyMessages",
+            "FriendlyName Status Balance Currency DebuggerUrl PumpingProtection DailyMessages"
+            " MessagesPerSecond MmsPerSecond TollFreeMmsPerSecond",
         ),
         "api.accounts().update",
     ),
@@ -306,8 +307,12 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_SERVICE}/Compliance/Usa2p/{{sid}}",
-        {**_CAMPAIGN, **_all(State.STORED, "CampaignStatus CampaignId")},
-        note="CampaignStatus and CampaignId are the operator's",
+        {
+            **_CAMPAIGN,
+            **_all(State.STORED, "CampaignStatus CampaignId"),
+            **_all(State.DONE, "CampaignMps"),
+        },
+        note="CampaignStatus, CampaignId and CampaignMps are the operator's",
     ),
     Operation("DELETE", f"{_SERVICE}/Compliance/Usa2p/{{sid}}"),
     Operation("GET", _SERVICE),

@@ -20,7 +20,7 @@ from gateway.api.render import created_message
 from gateway.api.template_variables import read_variables
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
-from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.content.encoding import BODY_LIMIT, SENT_LIMIT, body_units
 from gateway.content.shortening import Link, shorten
 from gateway.content.templates import TemplateError, say
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
@@ -294,7 +294,7 @@ class Creation:
         if service.link_domain is None:
             raise ApiError(30106)
         text, links = shorten(body, service.link_domain.base, self.new_code)
-        if body_units(text) > BODY_LIMIT:  # a link may become longer than it was
+        if body_units(text) > SENT_LIMIT:  # a link may become longer than it was
             raise ApiError(21617)
         return text, links
 

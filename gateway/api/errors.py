@@ -68,6 +68,7 @@ MEANINGS = {
     99002: "messages that waited go again",
     99003: "the database may lose what it has confirmed",
     99004: "messages are held after a restore from a backup",
+    99005: "a service has several toll-free numbers",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

@@ -15,7 +15,7 @@ from gateway.api.errors import meaning
 from gateway.api.messages import id_of_path
 from gateway.api.render import iso8601_ms, sid_of_row
 from gateway.api.resources import Call, answer
-from gateway.content.encoding import Content, Encoding, encode
+from gateway.content.encoding import Content, Encoding, encode, whole
 from gateway.content.smart import replacements
 from gateway.dispatch.directory import Service
 from gateway.dispatch.draft import Draft
@@ -62,7 +62,7 @@ async def fetch(call: Call) -> Response:
             "possible_duplicate": bool(row["flags"] & Flag.POSSIBLE_DUPLICATE),
             "destination": _destination(destination),
             "sender": await _sender(call, row, service, destination, explicit),
-            "encoding": _encoding(submitted, row["body"], row["segments"]),
+            "encoding": _encoding(submitted, _content(call, row), row["segments"]),
             "media": _media(row),
             "route": _route(call, row["carrier_id"]),
             "timeline": _timeline(row),
@@ -80,6 +80,8 @@ async def dry_run(call: Call) -> Response:
     draft = creation.draft(call.account, call.form)
     message = draft.message
     router = creation.router
+    if router.lookup is not None and router.asks_carrier(draft):  # as the send would
+        draft.carrier = await router.lookup.carrier(message.recipient)
     against = router.settle_media(draft)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
@@ -102,11 +104,11 @@ async def dry_run(call: Call) -> Response:
             "error_code": code or None,
             "error_message": meaning(code) if code else None,
             "destination": _destination(draft.destination),
-            "carrier": _carrier(call, draft.destination),
+            "carrier": draft.carrier or _carrier(call, draft.destination),
             "media": _media_of(message),
             "opted_out": blocked,
             "sender": _explanation(explanation, mapping, call),
-            "encoding": _encoding(message.submitted_body, content.text, content.segments),
+            "encoding": _encoding(message.submitted_body, content, content.segments),
             "route": _route(call, chosen.carrier_id if chosen is not None else None),
             "wait": {
                 "segments_ahead": int(backlog),
@@ -180,6 +182,7 @@ async def _sender(
     )
     message.segments = max(1, row["segments"])
     draft = Draft(message, destination, explicit=explicit)
+    call.deps.creation.router.asks_carrier(draft)  # what a lookup said, while it is remembered
     again = _explained(call, destination, message, service, mapping, draft)
     return found | {"now": _explanation(again, mapping, call)}
 
@@ -272,14 +275,25 @@ def _destination(destination: Destination | None) -> dict[str, Any] | None:
     }
 
 
-def _encoding(submitted: str, sent: str, segments: int) -> dict[str, Any]:
+def _content(call: Call, row: Row) -> Content:
+    """The text of a message as its carrier takes it, by the carrier's settings of now."""
+    if row["flags"] & (Flag.MEDIA | Flag.CONVERTED) == Flag.MEDIA:
+        return whole(row["body"])
+    content = encode(row["body"])
+    profile = call.deps.creation.router.profile(row["carrier_id"] or 0)
+    return profile.fit(content) if profile is not None else content
+
+
+def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]:
     """Why the text has its encoding and its count of segments (messaging-services §3, §4)."""
-    content: Content = encode(sent)
+    sent = content.text
     gsm7 = is_gsm7(sent)
     table = replacements()
     replaced = sorted({one for one in submitted if ord(one) in table}) if sent != submitted else []
     return {
         "encoding": ENCODINGS[content.encoding],
+        # Of 3GPP TS 23.038, where the carrier passes them on.
+        "national_tables": {"locking": content.locking or None, "single": content.single or None},
         "segments": segments or content.segments,
         "octets_of_segments": [len(part) for part in content.parts],
         "smart_encoding": {

@@ -27,6 +27,7 @@ from storage.pool import UniqueViolation
 
 # What the size of a pool counts (21714).
 COUNTED: Final = (SenderKind.LONG_CODE, SenderKind.TOLL_FREE, SenderKind.SHORT_CODE)
+SEVERAL_TOLL_FREE: Final = 99005  # an alert of ours
 CHANNEL_NAMES: Final = {SenderKind.WHATSAPP: "WhatsApp", SenderKind.RCS: "RCS"}
 
 
@@ -68,6 +69,8 @@ class Members(ABC):
             raise ApiError(
                 21714, f"a service holds at most {call.deps.pool_limit} numbers and short codes"
             ) from None
+        if record.sender.kind is SenderKind.TOLL_FREE:
+            _warn_of_toll_free(call, service)
         return self._answer(call, service, record.sid, 201)
 
     async def list_(self, call: Call) -> Response:
@@ -132,6 +135,21 @@ class Members(ABC):
     def _answer(self, call: Call, service: Service, sid: str, status: int = 200) -> Response:
         record = call.deps.directory.senders[sid]
         return answer(self._render(call, record, service), status)
+
+
+def _warn_of_toll_free(call: Call, service: Service) -> None:
+    """Several toll-free numbers in a pool are allowed; carriers may block them for it (§0.2)."""
+    pool = call.deps.directory.services_by_id[service.id].pool
+    count = sum(one.kind is SenderKind.TOLL_FREE for one in pool.senders)
+    if count > 1:
+        call.deps.alerts.alert(
+            SEVERAL_TOLL_FREE,
+            f"{service.friendly_name} has {count} toll-free numbers: carriers may take that for"
+            " evasion, and block them",
+            resource=service.sid,
+            account_id=call.account.id,
+            service=service.sid,
+        )
 
 
 class PhoneNumbers(Members):

@@ -8,7 +8,14 @@ from typing import Any
 
 from gateway.api.errors import meaning
 from gateway.dispatch.directory import Directory
-from gateway.dispatch.message import Direction, Flag, Message, Status, created_at
+from gateway.dispatch.message import (
+    Direction,
+    Flag,
+    Message,
+    Status,
+    billed_segments,
+    created_at,
+)
 from storage.pool import Row
 
 API_VERSION = "2010-04-01"
@@ -80,7 +87,7 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
     through_service = message.service_id is not None
     return {
         "body": message.submitted_body,
-        "num_segments": "0" if through_service else str(message.segments),
+        "num_segments": "0" if through_service else str(message.billed_segments),
         "direction": message.direction.shown,
         "from": None if through_service else message.sender,
         "date_updated": date,
@@ -143,7 +150,7 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
     unrouted = status in (Status.ACCEPTED, Status.SCHEDULED)
     return {
         "body": row["submitted_body"] if unrouted and row["submitted_body"] else row["body"],
-        "num_segments": str(row["segments"]),
+        "num_segments": str(billed_segments(row["segments"], row["flags"])),
         "direction": Direction(row["direction"]).shown,
         "from": row["sender"],
         "date_updated": rfc2822(updated),

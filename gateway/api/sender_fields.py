@@ -33,9 +33,9 @@ def carrier_id(call: Call) -> int:
     return carrier.id
 
 
-def rate(form: Form) -> float | None:
-    """Segments per second; an empty value goes back to the default of the sender's kind."""
-    text = form.get("SmsMps")
+def rate(form: Form, name: str = "SmsMps") -> float | None:
+    """Segments per second; an empty value goes back to the default. Raises ApiError 20001."""
+    text = form.get(name)
     if not text:
         return None
     try:
@@ -43,7 +43,7 @@ def rate(form: Form) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value <= HIGHEST_RATE:
-        raise ApiError(20001, f"SmsMps must be above 0 and at most {HIGHEST_RATE:.0f}")
+        raise ApiError(20001, f"{name} must be above 0 and at most {HIGHEST_RATE:.0f}")
     return value
 
 

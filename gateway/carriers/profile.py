@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self
 
+from gateway.carriers.references import concatenation_reference, message_reference
 from gateway.carriers.results import Codes
 from gateway.carriers.settings import CarrierSettings
 from gateway.carriers.tlvs import PRESETS, parse_tag, parse_value
@@ -215,7 +216,7 @@ class Profile:
                 tlvs=tlvs,
             )
             return [] if message.answered else [(submit, 1)]
-        wanted = self.receipt_parts(segments)
+        wanted, reference = self.receipt_parts(segments), concatenation_reference(message.reference)
         if segments > 1 and self.concatenation == "payload":
             whole = content._replace(parts=(b"".join(content.parts),))
             parts = [(0, whole.parts[0], (1 << segments) - 1)]
@@ -227,7 +228,7 @@ class Profile:
             ]
         submits = []
         for index, payload, mask in parts:
-            header, more = self._header(content, message.reference, segments, index)
+            header, more = self._header(content, reference, segments, index)
             octets, data_coding = self._coded(payload, content, len(header))
             octets = header + octets
             registered = self.registered_delivery
@@ -338,18 +339,22 @@ class Profile:
             tlvs = (*(one for one in tlvs if one[0] not in given), *own)
         if not self.user_message_reference:
             return tlvs
-        reference = (USER_MESSAGE_REFERENCE, (message.reference & 0xFFFF).to_bytes(2, "big"))
+        reference = (
+            USER_MESSAGE_REFERENCE,
+            message_reference(message.reference).to_bytes(2, "big"),
+        )
         return (*tlvs, reference) if tlvs else (reference,)
 
 
 def _cut_for_16_bits(content: Content) -> Content:
     """Cut anew, for a header of seven octets; national tables keep the 8-bit reference."""
-    if content.encoding is Encoding.UCS2:
-        return content._replace(parts=split_units(content.text, PART_UNITS_16))
     if content.single or content.locking:
         return content
-    septets = encode_gsm7(content.text)
-    return content._replace(parts=split_septets(septets, part=PART_SEPTETS_16))
+    if content.encoding is Encoding.UCS2:
+        parts = split_units(content.text, PART_UNITS_16)
+    else:
+        parts = split_septets(encode_gsm7(content.text), part=PART_SEPTETS_16)
+    return content._replace(parts=parts, counted=len(content.parts))
 
 
 def _encodes(text: str, charset: str) -> bool:

@@ -17,6 +17,8 @@ from gateway.content.smart import smarten
 from smpp.alphabet import AlphabetError, encode_gsm7
 
 BODY_LIMIT: Final = 1600  # UTF-16 code units of the submitted text; beyond: error 21617
+# What was put into a text since may make it longer (§3), up to what 255 parts hold in any encoding.
+SENT_LIMIT: Final = 16_000
 
 
 class Encoding(IntEnum):
@@ -39,11 +41,17 @@ class Content(NamedTuple):
     parts: tuple[bytes, ...]
     locking: int = 0
     single: int = 0
+    counted: int = 0  # parts with an 8-bit reference, where it was cut for another
 
     @property
     def segments(self) -> int:
-        """How many segments are sent, paced and billed."""
+        """How many segments are sent and paced."""
         return len(self.parts)
+
+    @property
+    def billed(self) -> int:
+        """How many segments are shown and billed, whatever a carrier makes of it (§4.2)."""
+        return self.counted or len(self.parts)
 
 
 def encode(text: str, *, smart: bool = False, national_tables: Sequence[int] = ()) -> Content:

@@ -32,9 +32,10 @@ def _beyond_help() -> re.Pattern[str]:
 def smarten(text: str) -> str:
     """`text` with every replaceable character replaced, or as it is.
 
-    As it is when it already is GSM-7 and when replacing would not make it so. One pass,
+    As it is when it already is GSM-7, when replacing would not make it so, and when nothing would
+    be left: a text of zero-width characters only goes as it was submitted. One pass,
     code point by code point, without normalisation: a decomposed accent stays UCS-2.
     """
     if is_gsm7(text) or _beyond_help().search(text):
         return text
-    return text.translate(replacements())
+    return text.translate(replacements()) or text

@@ -31,6 +31,11 @@ def parse(lines: Iterable[str]) -> list[dict[str, str]]:
     return list(csv.DictReader(_chain(header, table)))
 
 
+def columns(lines: Iterable[str]) -> list[str]:
+    """The names in the header of CSV lines."""
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")).fieldnames or ())
+
+
 def _chain(header: str, table: Iterable[str]) -> Iterable[str]:
     yield header
     yield from table

@@ -40,6 +40,9 @@ class Account:
     closed_countries: frozenset[str]
     pumping_protection: bool
     daily_messages: int | None  # most of a day; None: no limit
+    messages_per_second: float | None  # segments of SMS, with its subaccounts; None: no limit
+    mms_per_second: float | None  # of its long codes; None: the default
+    toll_free_mms_per_second: float | None
 
     def knows(self, secret: str) -> bool:
         """Whether `secret` is one of this account's auth tokens; takes the same time for any."""
@@ -248,6 +251,8 @@ class Directory:
     alphanumerics: dict[tuple[int, str], list[SenderRecord]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
+    campaign_rates: dict[int, float] = field(default_factory=dict)
+    """Segments per second towards the US of a service's campaign, where the operator set it."""
     facts: CarrierFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
     templates: dict[str, Template] = field(default_factory=dict)  # by SID
@@ -325,6 +330,7 @@ class Directory:
         self.safe_numbers = {}
         for row in picture.safe_list:
             self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
+        self.campaign_rates = {row["service_id"]: row["rate"] for row in picture.campaign_rates}
         self.version = picture.version
 
     def application(self, account_id: int, sid: str) -> Application | None:

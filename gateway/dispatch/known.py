@@ -20,7 +20,10 @@ from storage.pool import Row
 from storage.recipients import Reservation
 
 OPTED_OUT = 21610
-TOUCH_S = 86_400.0  # the last use of a mapping is stored to the day
+# How exactly the last use of a mapping is stored: to the day, or to a hundredth of the time after
+# which it is void, if that is finer. Each step of it costs one more row written.
+TOUCH_S = 86_400.0
+TOUCHES = 100
 
 
 @dataclass(slots=True)
@@ -43,10 +46,15 @@ class Known:
         blocks = self.blocks.get(recipient)
         return blocks is not None and any((channel, scope) in blocks for scope in scopes)
 
-    def used(self, key: MappingKey, sender_id: int) -> None:
-        """A message goes by the mapping that is there."""
-        mapping = self.mappings[key]
-        if key in self.fresh or key in self.single or self.wall - mapping.last_used > TOUCH_S:
+    def used(self, key: MappingKey, sender_id: int, ttl_s: float) -> None:
+        """A message goes by the mapping that is there, which is void when unused for `ttl_s`."""
+        unnoted = self.wall - self.mappings[key].last_used
+        if (
+            key in self.fresh
+            or key in self.single
+            or unnoted > TOUCH_S
+            or unnoted * TOUCHES > ttl_s
+        ):
             self.reservations[key] = Reservation(*key, sender_id, None)
             self.single.discard(key)
 

@@ -11,7 +11,7 @@ No I/O: `gateway.dispatch.assign` takes from here and writes.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gateway.dispatch.draft import Draft
@@ -52,6 +52,7 @@ class Lobby:
         self._rate = rate
         self._queues: dict[Place, deque[Draft]] = {}
         self._segments: Counter[Place] = Counter()
+        self._of_account: Counter[int] = Counter()  # segments
         self._expiry: ExpiryWheel[Message] = ExpiryWheel()
         self._places: dict[int, Place] = {}  # by id() of the message
         self._deep: set[Place] = set()
@@ -66,6 +67,12 @@ class Lobby:
     def segments(self, service_id: int) -> int:
         """Segments of a service that wait here."""
         return sum(n for place, n in self._segments.items() if place[0] == service_id)
+
+    def waiting(self, accounts: Sequence[int], place: tuple[int, str] | None) -> int:
+        """Segments that wait here of some accounts, or of one service for one country."""
+        if place is not None:
+            return sum(n for one, n in self._segments.items() if one[:2] == place)
+        return sum(self._of_account[account_id] for account_id in accounts)
 
     def ahead(self, draft: Draft) -> int:
         """Segments that wait here in front of a new message."""
@@ -102,6 +109,7 @@ class Lobby:
         if len(queue) >= (DEEP if len(self) < DEEP_IN_ALL else DEEP_AT_LEAST):
             self._deep.add(place)
         self._segments[place] += message.segments
+        self._of_account[message.account_id] += message.segments
         self._places[id(message)] = place
         self._expiry.add(message)
         draft.lobbied = True
@@ -187,6 +195,7 @@ class Lobby:
 
     def _leave(self, message: Message) -> None:
         place = self._places.pop(id(message))
+        self._of_account[message.account_id] -= message.segments
         self._segments[place] -= message.segments
         if not self._segments[place]:
             del self._segments[place]

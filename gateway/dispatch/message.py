@@ -59,6 +59,9 @@ class Direction(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
+UNBILLED_SHIFT: Final = 16
+
+
 class Flag:
     """Bits of the `flags` column. Plain numbers: an enumeration's are joined in Python."""
 
@@ -71,6 +74,8 @@ class Flag:
     AWAITS_MEDIA: Final = 64  # its media are not fetched yet
     CONVERTED: Final = 128  # its media go as links in its text, as an SMS (§8.2)
     CONVERSATION: Final = 256  # sent for a message of a conversation, which keeps receipts of it
+    # Four bits that hold a number: parts that leave beyond those that count (`billed_segments`).
+    UNBILLED: Final = 15 << UNBILLED_SHIFT
 
 
 _MMS = Flag.MEDIA | Flag.CONVERTED
@@ -240,6 +245,11 @@ class Message:
         return ("MM" if self.flags & Flag.MEDIA else "SM") + self.id.hex
 
     @property
+    def billed_segments(self) -> int:
+        """As shown, and as paid for: by 153 or 67 a part, whatever the carrier's parts (§4.2)."""
+        return billed_segments(self.segments, self.flags)
+
+    @property
     def all_segments(self) -> int:
         """The bit mask in which every segment is set."""
         return (1 << self.segments) - 1
@@ -247,6 +257,16 @@ class Message:
     @property
     def created_at(self) -> float:
         return created_at(self.id)
+
+
+def billed_segments(segments: int, flags: int) -> int:
+    """Of a message or its row."""
+    return segments - ((flags & Flag.UNBILLED) >> UNBILLED_SHIFT)
+
+
+def unbilled(parts: int) -> int:
+    """The bits of `flags` that say so."""
+    return min(max(parts, 0) << UNBILLED_SHIFT, Flag.UNBILLED)
 
 
 def created_at(id: Id) -> float:

@@ -37,7 +37,7 @@ from gateway.dispatch.receipts import Answer, Receipts
 from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.retention import keep_forgetting
-from gateway.dispatch.route import Router
+from gateway.dispatch.route import SENDER_GONE, Router
 from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.spill import Spill
 from gateway.dispatch.submit import MOST_TALLIED, Submitter
@@ -45,7 +45,7 @@ from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
 from gateway.routing.tables import read_facts
@@ -97,11 +97,11 @@ class Limits:
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return self._router.rate_towards(sender_id, destination_class)
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return None
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        return self._router.quotas.shared(sender_id, destination_class)
 
-    def account(self, account_id: int) -> float | None:
-        return None
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        return self._router.quotas.account(account_id)
 
     def carrier(self, carrier_id: int) -> float | None:
         connector = self._connectors.get(carrier_id)
@@ -150,6 +150,7 @@ class Pipeline:
             self._profile,
             rate_per_second=settings.default_rate_per_second,
             generic_ids=settings.generic_sender_ids,
+            workers=share.workers,
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
@@ -215,7 +216,7 @@ class Pipeline:
         )
         self._health = Health(self.router.standing.set_healthy)
         self._leaving: WeakSet[Message] = WeakSet()
-        """Those whose sender left its pool while their batch was being committed."""
+        """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
@@ -358,7 +359,11 @@ class Pipeline:
             self.submitter.moved(waiting, moved)
 
     def _follow_left_pools(self, before: Mapping[int, SenderRecord]) -> None:
-        """What waits for a sender that left its service is chosen anew (§0.2)."""
+        """What waits for a sender that left its service is chosen anew (§0.2).
+
+        What waits for one that was deleted, and named it itself, fails: its address may be
+        another account's by now.
+        """
         now = self.directory.senders_by_id
         left = {
             id: record.service_id
@@ -366,22 +371,35 @@ class Pipeline:
             if record.service_id is not None
             and (id not in now or now[id].service_id != record.service_id)
         }
-        if not left:
+        gone = before.keys() - now.keys()
+        if left:
+            self.mappings.sweep_soon()
+            self.spill.left_pool(left)
+        if not left and not gone:
             return
-        self.mappings.sweep_soon()
-        self.spill.left_pool(left)
         for message in list(self.receipts.live.values()):
-            if message.status is not Status.QUEUED or message.service_id is None:
-                continue  # a plain From stays with its number, whatever pool that is in
-            if left.get(message.sender_id) != message.service_id:
+            if message.status is not Status.QUEUED:
+                continue
+            if message.sender_id not in gone and (
+                # A plain From stays with its number, whatever pool that is in.
+                message.service_id is None or left.get(message.sender_id) != message.service_id
+            ):
                 continue
             if message.committed is not Status.QUEUED:  # its batch is being committed just now
                 self._leaving.add(message)
             else:
-                self._choose_anew(message)
+                self._lost_sender(message)
+        for sender_id in gone:  # the rest of its queue, in rows
+            self.spill.released(sender_id)
+
+    def _lost_sender(self, message: Message) -> None:
+        """Its sender is gone: unless it goes just now, it gets another, or fails."""
+        if message.service_id is not None:
+            self._choose_anew(message)
+        else:
+            self.submitter.give_up(message, SENDER_GONE)
 
     def _choose_anew(self, message: Message) -> None:
-        """Its sender left its service: unless it goes just now, it gets another."""
         if message.spilled and message.service_id is not None:
             self.spill.left_pool({message.sender_id: message.service_id})
         if not self.pacer.remove(message):
@@ -536,7 +554,7 @@ class Pipeline:
         self._committed(message)
         if self._leaving and message in self._leaving:
             self._leaving.discard(message)
-            self._choose_anew(message)
+            self._lost_sender(message)
         if message.status is Status.SCHEDULED:
             self.scheduler.added(message)
         if message.status.final:

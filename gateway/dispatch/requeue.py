@@ -10,12 +10,11 @@ from gateway.dispatch.assign import Assigner
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Message, Status
-from gateway.dispatch.route import Router
+from gateway.dispatch.route import SENDER_GONE, Router
 from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.writer import Writer
 from gateway.routing.destination import Destination, parse_destination
 
-SENDER_GONE = 21711
 INVALID_DESTINATION = 21211
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from gateway.carriers.profile import Profile
+from gateway.carriers.references import joined
 from gateway.clock import Clock
 from gateway.content.encoding import encode, whole
 from gateway.dispatch.awaited import Awaited
@@ -14,8 +15,9 @@ from gateway.dispatch.directory import Directory, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.known import OPTED_OUT, Known, scopes
 from gateway.dispatch.lobby import Lobby
-from gateway.dispatch.message import Flag, Message
+from gateway.dispatch.message import Flag, Message, unbilled
 from gateway.dispatch.protection import Protection
+from gateway.dispatch.quotas import Quotas
 from gateway.dispatch.states import Queued, Refused, Undeliverable, advance
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
 from gateway.routing.destination import Destination
@@ -34,6 +36,7 @@ from gateway.routing.standing import Standing
 
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
 NO_SERVICE = 21701
+SENDER_GONE = 21711  # the From was deleted
 NO_MMS_THERE = 30011  # the recipient's carrier takes none
 COUNTRY_CLOSED = 21408
 GENERIC_ID = 30042
@@ -50,6 +53,9 @@ class Lookup(Protocol):
     def known(self, e164: str) -> str | None:
         """The carrier, empty when nobody knows it; None when it must be asked for."""
 
+    async def carrier(self, e164: str) -> str:
+        """The same, asked for if need be."""
+
 
 class Router:
     """Asks the selector with the standing of all senders; fills in the message."""
@@ -62,6 +68,7 @@ class Router:
         *,
         rate_per_second: float | None = None,
         generic_ids: Iterable[str] = (),
+        workers: int = 1,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -76,6 +83,7 @@ class Router:
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
         self.awaited = Awaited()
+        self.quotas = Quotas(directory, workers)
         self.standing = Standing(self._rate)
         self._alone: dict[int, Pool] = {}  # by sender
         self.lobby = Lobby(self.standing, self._rate)
@@ -92,19 +100,22 @@ class Router:
         message, now = draft.message, self._clock.wall()
         known = known if known is not None else Known(wall=now)
         draft.prepared = True
+        fresh = not draft.weighed  # else it has its place, and is only chosen anew
         service = self._directory.services_by_id.get(message.service_id or 0)
         against = self.settle_media(draft) or self.protection.stops(draft)
         self.prepare(draft)
         if against:
             sender = self._refuse(message, against, now)
         elif service is not None:
-            sender = self._choose(draft, service, known, now)
+            sender = self._choose(draft, service, known, now, fresh)
         elif message.service_id is not None:  # it was deleted while the message waited
             sender = self._refuse(message, NO_SERVICE, now)
         else:
             assert draft.sender is not None, "without a service there is a From"
             sender = draft.sender.sender
-            if self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
+            if sender.id not in self._directory.senders_by_id:  # deleted since the request
+                sender = self._refuse(message, SENDER_GONE, now)
+            elif self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
                 sender = self._refuse(message, OPTED_OUT, now)
         if sender is not None:
             self.assign(message, sender, draft.destination)
@@ -203,7 +214,9 @@ class Router:
         message.encoding = message.content.encoding
         message.segments = len(message.content.parts)
 
-    def _choose(self, draft: Draft, service: Service, known: Known, now: float) -> Sender | None:
+    def _choose(
+        self, draft: Draft, service: Service, known: Known, now: float, fresh: bool
+    ) -> Sender | None:
         """The sender out of a pool, with what that means for the recipient's mapping."""
         message, key = draft.message, draft.key
         if draft.explicit is not None:
@@ -223,6 +236,8 @@ class Router:
             return self._refuse(message, OPTED_OUT, now)
         if sender.kind is SenderKind.ALPHA and sender.address.upper() in self._generic_ids:
             return self._refuse(message, GENERIC_ID, now)
+        if fresh and self.crowded(sender.id, draft.destination.country):
+            return self._refuse(message, QUEUES_FULL, now)
         mapped = mapping is not None and mapping.sender_id == sender.id
         if not mapped and draft.explicit is None and self.lobby.wants(draft, sender):
             alike = len(service.pool.of(sender.kind, sender.country, False))
@@ -233,7 +248,7 @@ class Router:
             known.made(key, sender.id, message.id)
             self.standing.mapped(sender.id)
         elif mapped:
-            known.used(key, sender.id)
+            known.used(key, sender.id, service.pool.settings.sticky_ttl_s)
         return sender
 
     def preview(self, draft: Draft) -> Choice:
@@ -256,8 +271,18 @@ class Router:
             now,
         )
 
+    def crowded(self, sender_id: int, country: str) -> bool:
+        """Whether its account, or its campaign there, has as much waiting as it may (§6.4)."""
+        return any(
+            one.backlog + self.lobby.waiting(one.accounts, one.place) >= one.limit
+            for one in self.standing.together(sender_id)
+            if one.place is None or one.place[1] == country
+        )
+
     def reach(self, destination: Destination, sender: Sender, needs: Needs) -> Choice:
-        """What the selector says to a From without a service."""
+        """What the selector, and then the queues, say to a From without a service."""
+        if self.crowded(sender.id, destination.country):
+            return Choice(None, QUEUES_FULL)
         return select(
             destination,
             needs,
@@ -295,7 +320,7 @@ class Router:
         self._fit(message)
         message.destination_class = destination_class(destination.country, message.as_mms)
         message.price = self._directory.facts.prices.price(
-            destination.country, sender.kind, message.segments, mms=message.as_mms
+            destination.country, sender.kind, message.billed_segments, mms=message.as_mms
         )
         if not message.reference:
             message.reference = self._reference(message)
@@ -303,12 +328,15 @@ class Router:
 
     def _fit(self, message: Message) -> None:
         """Encode in the way of the carrier where that differs: parts may be fewer or more."""
+        message.flags &= ~Flag.UNBILLED
         profile = self.profile(message.carrier_id)
         if profile is None or message.content is None or message.as_mms:
             return
         content = message.content = profile.fit(message.content)
         message.encoding = content.encoding
         message.segments = len(content.parts)
+        if content.counted:
+            message.flags |= unbilled(len(content.parts) - content.counted)
         # After a change of the carrier's settings, what was answered may be parts of another cut.
         message.answered &= message.all_segments
 
@@ -331,8 +359,9 @@ class Router:
         services = self._directory.services.values()
         self.standing.keep_only({group for service in services for group in service.pool.groups()})
         for record in self._directory.senders.values():
-            rate = self.rate_of(record.sender, record.sender.country)
+            rate = self.rate_towards(record.sender.id, destination_class(record.sender.country))
             self.standing.set_limit(record.sender.id, queue_limit(rate))
+        self.standing.set_together(self.quotas.together())
         self.standing.rates_changed()
 
     def rate_of(self, sender: Sender, destination_country: str, *, media: bool = False) -> float:
@@ -347,15 +376,22 @@ class Router:
         record = self._directory.senders_by_id.get(sender_id)
         country = COUNTRY_OF_CLASS.get(destination_class, "")
         if record is None:
-            return 1.0  # it was deleted with mail waiting: slow, until that mail is re-selected
+            return 1.0  # it was deleted while the carrier held mail up, which may still go
         media = destination_class is DestinationClass.MEDIA
+        if destination_class is DestinationClass.US and not record.sender.rate:
+            campaign = self.quotas.campaign_rate(record)
+            if campaign is not None:
+                return campaign
         return self.rate_of(record.sender, country, media=media)
 
     def _rate(self, sender_id: int, destination: Destination) -> float:
         return self.rate_towards(sender_id, destination_class(destination.country))
 
     def _reference(self, message: Message) -> int:
-        """The next concatenation reference: counted per pair where parts must be joined."""
+        """Both references of a message, in one number (see `references`).
+
+        One count for all messages; where parts must be joined, one for each pair as well.
+        """
         self._next_reference = self._next_reference % 0xFFFF + 1
         if message.segments == 1:
             return self._next_reference
@@ -364,4 +400,4 @@ class Router:
         self._references[key] = reference
         if len(self._references) > REFERENCES:
             self._references.popitem(last=False)
-        return reference
+        return joined(reference, self._next_reference)

@@ -404,6 +404,11 @@ class Submitter:
                 message.carrier_id = carrier_id
         self._wake.set()
 
+    def give_up(self, message: Message, code: int) -> None:
+        """What waits in its queue fails there; what is under way goes on."""
+        if self._pacer.remove(message):
+            self._fail(message, code)
+
     def room_changed(self) -> None:
         self._wake.set()
 

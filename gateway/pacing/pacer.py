@@ -4,7 +4,7 @@ One pacer schedules all senders of a worker; it starts no task and sets no timer
 the time, and answers.
 
 A message goes when everything it needs is there *in one step*: the tokens of its sender
-towards its destination class, of its campaign and account, of its connector, and room in the
+towards its destination class, of its campaign and accounts, of its connector, and room in the
 connector's window. Tokens of all segments are taken at once, and nothing is taken when one
 thing is missing.
 
@@ -23,15 +23,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from enum import Enum
 from heapq import heapify, heappop, heappush
+from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.pacing.bucket import TokenBucket
 from gateway.pacing.expiry import ExpiryWheel
 from gateway.pacing.fair import FairQueue
-from gateway.pacing.queues import BEFORE_ALL, Fifo, Line, Queued, SenderQueue
+from gateway.pacing.queues import BEFORE_ALL, Fifo, Gate, Line, Queued, SenderQueue
 
 Q = TypeVar("Q", bound=Queued)
 
@@ -40,12 +41,24 @@ _NO_LIMIT: Final = 1e9  # for a gate that was lifted while lines waited at it
 BATCH: Final = 500  # messages per release: what is claimed must be written in one turn
 
 
+class Shared(NamedTuple):
+    """A bucket that many senders share: who names the same key shares it, at the same rate."""
+
+    key: Hashable
+    rate: float
+
+
 class Limits(Protocol):
-    """Rates in segments per second; None means no limit of that kind."""
+    """Rates in segments per second.
+
+    Besides a sender's own there are those that its lines share (a campaign towards one country,
+    all numbers of a kind for media) and those of an account (its own, its parent's): none, one or
+    several. A carrier's may be None, for no limit.
+    """
 
     def sender(self, sender_id: int, destination_class: Hashable) -> float: ...
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None: ...
-    def account(self, account_id: int) -> float | None: ...
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]: ...
+    def account(self, account_id: int) -> tuple[Shared, ...]: ...
     def carrier(self, carrier_id: int) -> float | None: ...
 
 
@@ -67,17 +80,6 @@ class Waits(NamedTuple, Generic[Q]):
     waiting: int  # segments, of the whole sender
     head: Q | None
     held: Held
-
-
-class _Gate:
-    """A bucket that many lines share, with those that wait for it."""
-
-    __slots__ = ("armed", "bucket", "lines")
-
-    def __init__(self, bucket: TokenBucket) -> None:
-        self.bucket = bucket
-        self.lines: deque[Line] = deque()
-        self.armed = False  # stands in the heap
 
 
 class _Carrier:
@@ -118,10 +120,10 @@ class Pacer(Generic[Q]):
         self._limits = limits
         self._senders: dict[int, SenderQueue] = {}
         self._carriers: dict[int, _Carrier] = {}
-        self._campaigns: dict[Hashable, _Gate] = {}
-        self._accounts: dict[int, _Gate | None] = {}
+        self._shared: dict[Hashable, Gate] = {}
+        self._accounts: dict[int, tuple[Gate, ...]] = {}
         # When to look at a line's own bucket, a gate or a carrier again. The number settles ties.
-        self._heap: list[tuple[float, int, Line | _Gate | _Carrier]] = []
+        self._heap: list[tuple[float, int, Line | Gate | _Carrier]] = []
         self._flights: dict[int, _Flight] = {}  # by id() of the message
         self._expiry: ExpiryWheel[Q] = ExpiryWheel()
         self._expired: list[Q] = []
@@ -142,7 +144,7 @@ class Pacer(Generic[Q]):
         self._at_least(now)
         sender = self._senders.get(sender_id)
         if sender is None:
-            sender = self._senders[sender_id] = self._new_sender(sender_id)
+            sender = self._senders[sender_id] = SenderQueue(sender_id)
         line = self._line(sender, item.destination_class)
         fifo = line.fifo(item)
         sender.waiting += item.segments
@@ -212,7 +214,7 @@ class Pacer(Generic[Q]):
         now = self._at_least(now)
         sender = self._senders.get(item.sender_id)
         if sender is None:
-            sender = self._senders[item.sender_id] = self._new_sender(item.sender_id)
+            sender = self._senders[item.sender_id] = SenderQueue(item.sender_id)
         carrier = self._carrier(item.carrier_id)
         line = self._line(sender, item.destination_class)
         segments = item.segments
@@ -347,12 +349,18 @@ class Pacer(Generic[Q]):
     def rates_changed(self, now: float) -> None:
         """Read all limits again; what was taken stays taken."""
         now = self._at_least(now)
+        before, self._shared = self._shared, {}
         for sender in self._senders.values():
             for destination_class, line in sender.lines.items():
                 line.bucket.set_rate(self._limits.sender(sender.id, destination_class), now)
-            sender.campaign = self._campaign(sender.id)
-        for account_id, gate in self._accounts.items():
-            self._accounts[account_id] = self._renewed(gate, self._limits.account(account_id))
+                shared = self._limits.shared(sender.id, destination_class)
+                line.gates = self._gates_of(shared, before) if shared else ()
+        for account_id in self._accounts:
+            shared = self._limits.account(account_id)
+            self._accounts[account_id] = self._gates_of(shared, before) if shared else ()
+        for key, gate in before.items():
+            if key not in self._shared:  # lifted; whoever waits there is let go
+                gate.bucket.set_rate(_NO_LIMIT, now)
         for carrier in self._carriers.values():
             self._renew_carrier(carrier, now)
         # Times in the heap may be too late now: look at everything at once.
@@ -387,33 +395,22 @@ class Pacer(Generic[Q]):
         else:
             carrier.bucket.set_rate(rate, now)
 
-    def _new_sender(self, sender_id: int) -> SenderQueue:
-        return SenderQueue(sender_id, self._campaign(sender_id))
-
-    def _campaign(self, sender_id: int) -> Hashable | None:
-        campaign = self._limits.campaign(sender_id)
-        if campaign is None:
-            return None
-        key, rate = campaign
-        gate = self._renewed(self._campaigns.get(key), rate)
-        if gate is not None:
-            self._campaigns[key] = gate
-        return key
-
-    def _renewed(self, gate: _Gate | None, rate: float | None) -> _Gate | None:
-        """A gate with its present rate; one that others wait at stays, if only to let them go."""
-        if gate is None:
-            return None if rate is None else _Gate(TokenBucket(rate, self._now))
-        gate.bucket.set_rate(rate if rate is not None else _NO_LIMIT, self._now)
-        return gate
-
-    def _account(self, account_id: int) -> _Gate | None:
-        try:
-            return self._accounts[account_id]
-        except KeyError:
-            gate = self._renewed(None, self._limits.account(account_id))
-            self._accounts[account_id] = gate
-            return gate
+    def _gates_of(
+        self, shared: tuple[Shared, ...], before: Mapping[Hashable, Gate] = MappingProxyType({})
+    ) -> tuple[Gate, ...]:
+        """The gates of these buckets, made if need be; those of `before` keep their level."""
+        gates = []
+        for key, rate in shared:
+            gate = self._shared.get(key)
+            if gate is None:
+                gate = before.get(key)
+                if gate is None:
+                    gate = Gate(TokenBucket(rate, self._now))
+                else:
+                    gate.bucket.set_rate(rate, self._now)
+                self._shared[key] = gate
+            gates.append(gate)
+        return tuple(gates)
 
     def _carrier(self, carrier_id: int) -> _Carrier:
         carrier = self._carriers.get(carrier_id)
@@ -428,16 +425,21 @@ class Pacer(Generic[Q]):
         if line is None:
             rate = self._limits.sender(sender.id, destination_class)
             line = sender.lines[destination_class] = Line(sender, TokenBucket(rate, self._now))
+            shared = self._limits.shared(sender.id, destination_class)
+            if shared:
+                line.gates = self._gates_of(shared)
         return line
 
-    def _gates(self, line: Line, item: Queued) -> tuple[_Gate, ...]:
+    def _gates(self, line: Line, item: Queued) -> tuple[Gate, ...]:
         """The shared buckets `item` needs besides its line's and its carrier's; mostly none."""
-        account = self._account(item.account_id)
-        campaign = line.sender.campaign
-        if campaign is None:
-            return () if account is None else (account,)
-        gate = self._campaigns[campaign]
-        return (gate,) if account is None else (gate, account)
+        account = self._accounts.get(item.account_id)
+        if account is None:
+            account = self._gates_of(self._limits.account(item.account_id))
+            self._accounts[item.account_id] = account
+        gates = line.gates
+        if not gates:
+            return account
+        return gates + account if account else gates
 
     def _activate(self, line: Line) -> None:
         """Something was added to `line`: see that it waits somewhere."""
@@ -452,7 +454,7 @@ class Pacer(Generic[Q]):
     def _ring(self, line: Line, item: Queued) -> None:
         self._carrier(item.carrier_id).ring.add((item.account_id, item.service_id), line)
 
-    def _at(self, time: float, thing: Line | _Gate | _Carrier) -> None:
+    def _at(self, time: float, thing: Line | Gate | _Carrier) -> None:
         self._order += 1
         heappush(self._heap, (time, self._order, thing))
 
@@ -464,7 +466,7 @@ class Pacer(Generic[Q]):
                 self._to_ring(thing)
                 continue
             thing.armed = False
-            if isinstance(thing, _Gate):
+            if isinstance(thing, Gate):
                 self._open(thing, now)
 
     def _to_ring(self, line: Line) -> None:
@@ -474,7 +476,7 @@ class Pacer(Generic[Q]):
         else:
             self._ring(line, head[1])
 
-    def _open(self, gate: _Gate, now: float) -> None:
+    def _open(self, gate: Gate, now: float) -> None:
         """Let pass as many lines as the bucket has tokens for."""
         tokens = gate.bucket.level(now)
         promised = 0.0
@@ -490,7 +492,7 @@ class Pacer(Generic[Q]):
             promised += wanted
             self._to_ring(gate.lines.popleft())
 
-    def _arm(self, thing: _Gate | _Carrier, at: float) -> None:
+    def _arm(self, thing: Gate | _Carrier, at: float) -> None:
         if not thing.armed:
             thing.armed = True
             self._at(at, thing)
@@ -546,7 +548,7 @@ class Pacer(Generic[Q]):
             self._next_of_chain(line.sender, item.recipient)
         return None
 
-    def _granted(self, line: Line, gates: tuple[_Gate, ...], segments: int, now: float) -> bool:
+    def _granted(self, line: Line, gates: tuple[Gate, ...], segments: int, now: float) -> bool:
         """Whether the line's own bucket and those of `gates` let its head go.
 
         If not, the line is put where it waits for the first that does not.
@@ -566,7 +568,7 @@ class Pacer(Generic[Q]):
     def _take(
         self,
         line: Line,
-        gates: tuple[_Gate, ...],
+        gates: tuple[Gate, ...],
         carrier: _Carrier,
         segments: int,
         now: float,

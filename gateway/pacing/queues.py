@@ -154,14 +154,26 @@ def _next_segments(flow: Flow) -> float:
     return head[1].segments if head is not None else 0
 
 
+class Gate:
+    """A bucket that many lines share, with those that wait for it."""
+
+    __slots__ = ("armed", "bucket", "lines")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self.bucket = bucket
+        self.lines: deque[Line] = deque()
+        self.armed = False  # stands in the heap
+
+
 class Line:
     """A sender towards one destination class."""
 
-    __slots__ = ("_crowd", "_flows", "bucket", "left", "not_before", "placed", "sender")
+    __slots__ = ("_crowd", "_flows", "bucket", "gates", "left", "not_before", "placed", "sender")
 
     def __init__(self, sender: SenderQueue, bucket: TokenBucket) -> None:
         self.sender = sender
         self.bucket = bucket
+        self.gates: tuple[Gate, ...] = ()  # what it shares with other lines; mostly nothing
         self.not_before = float("-inf")  # a throttled head holds the whole line until then
         self.placed = False  # in a carrier's ring, or waiting at a gate
         self.left = 0  # messages that are done, or withdrawn
@@ -217,11 +229,10 @@ Follower = tuple[Line, int, Queued]  # line, position in its fifo, message
 class SenderQueue:
     """All that is kept of one sender; a few hundred bytes when idle."""
 
-    __slots__ = ("campaign", "flying", "id", "lines", "recipients", "waiting")
+    __slots__ = ("flying", "id", "lines", "recipients", "waiting")
 
-    def __init__(self, sender_id: int, campaign: Hashable | None) -> None:
+    def __init__(self, sender_id: int) -> None:
         self.id = sender_id
-        self.campaign = campaign
         self.waiting = 0  # segments in lines and chains
         self.flying = 0  # segments released and not yet done
         self.lines: dict[Hashable, Line] = {}

@@ -15,6 +15,9 @@ from gateway import data
 QUEUE_S: Final = 36_000  # ten hours of segments; more is refused with 21611 or 30001
 WHATSAPP_QUEUE_S: Final = 14_400
 
+# MMS per second that all an account's numbers of a kind have together (§6.2).
+_ACCOUNT_MMS: Final = {"LONG_CODE": 50.0, "TOLL_FREE": 25.0}
+
 _US_AND_CANADA: Final = frozenset({"US", "CA"})
 
 
@@ -84,6 +87,11 @@ def default_rate(
     """
     rows = _defaults()[_sender_type(kind.name, sender_country, destination_country, media)]
     return rows[0]  # rows of one sender type differ in basis only
+
+
+def account_mms_rate(kind: IntEnum) -> float | None:
+    """MMS per second of all numbers of a kind, of one parent account; None: no limit."""
+    return _ACCOUNT_MMS.get(kind.name)
 
 
 def queue_limit(per_second: float, *, whatsapp: bool = False) -> int:

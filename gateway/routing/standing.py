@@ -19,7 +19,7 @@ asked one candidate at a time. `Standing` is the one that stays fast.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -98,10 +98,31 @@ def expected_wait(backlog: float, rate: float) -> float:
     return backlog / rate if rate > 0 else float("inf")
 
 
+class Together:
+    """Senders whose queues have one limit together: an account's, a campaign's (§6.4).
+
+    What has no sender yet counts for it too: that of `accounts`, or of `place` (a service and a
+    country).
+    """
+
+    __slots__ = ("accounts", "backlog", "limit", "place")
+
+    def __init__(
+        self,
+        limit: float,
+        accounts: tuple[int, ...] = (),
+        place: tuple[int, str] | None = None,
+    ) -> None:
+        self.limit = limit
+        self.accounts = accounts
+        self.place = place
+        self.backlog = 0
+
+
 class _Stand:
     """One sender's figures."""
 
-    __slots__ = ("backlog", "healthy", "last_used", "limit", "mappings", "orders")
+    __slots__ = ("backlog", "healthy", "last_used", "limit", "mappings", "orders", "together")
 
     def __init__(self) -> None:
         self.backlog = 0
@@ -110,6 +131,7 @@ class _Stand:
         self.limit = float("inf")
         self.healthy = True
         self.orders: list[_Order] = []
+        self.together: tuple[Together, ...] = ()
 
     def moved_forward(self, sender_id: int) -> None:
         for order in self.orders:
@@ -182,6 +204,7 @@ class Standing:
         self._stands: dict[int, _Stand] = {}
         self._down: set[int] = set()
         self._orders: dict[tuple[int, Hashable, bool, bool], _Order] = {}
+        self._with_others: set[int] = set()  # senders that are `Together` with others
 
     def _stand(self, sender_id: int) -> _Stand:
         stand = self._stands.get(sender_id)
@@ -195,12 +218,17 @@ class Standing:
         """A message was given to the sender: queued, or straight into flight."""
         stand = self._stand(sender_id)
         stand.backlog += segments
+        for one in stand.together:
+            one.backlog += segments
         stand.last_used = max(stand.last_used, now)
 
     def settled(self, sender_id: int, segments: int) -> None:
         """A message left the sender's queue for good: answered, failed or canceled."""
         stand = self._stand(sender_id)
-        stand.backlog = max(0, stand.backlog - segments)
+        segments = min(segments, stand.backlog)
+        stand.backlog -= segments
+        for one in stand.together:
+            one.backlog -= segments
         stand.moved_forward(sender_id)
 
     def mapped(self, sender_id: int, change: int = 1) -> None:
@@ -227,6 +255,18 @@ class Standing:
         stand = self._stand(sender_id)
         stand.limit = segments
         stand.moved_forward(sender_id)
+
+    def set_together(self, limits: Iterable[tuple[Together, Iterable[int]]]) -> None:
+        """All limits that senders have together, with the senders of each."""
+        for sender_id in self._with_others:
+            self._stand(sender_id).together = ()
+        self._with_others.clear()
+        for one, sender_ids in limits:
+            for sender_id in sender_ids:
+                stand = self._stand(sender_id)
+                stand.together += (one,)
+                one.backlog += stand.backlog
+                self._with_others.add(sender_id)
 
     def set_healthy(self, sender_id: int, healthy: bool) -> None:
         """Whether enough of the sender's last messages were delivered."""
@@ -279,6 +319,10 @@ class Standing:
     def limit(self, sender_id: int) -> float:
         """The backlog, in segments, at which the sender is full; infinity for none."""
         return self._stand(sender_id).limit
+
+    def together(self, sender_id: int) -> tuple[Together, ...]:
+        """The limits that the sender has together with others."""
+        return self._stand(sender_id).together
 
     def full(self, sender_id: int) -> bool:
         stand = self._stand(sender_id)

@@ -24,6 +24,7 @@ class Table(NamedTuple):
     """What the CSV of a table holds: its columns, and the check of one row."""
 
     columns: tuple[str, ...]
+    key: tuple[str, ...]  # those of them that no two rows have in common
     check: Callable[[Row], str]  # what is wrong, or ""
     packaged: str = ""  # the file that stands where the operator has none
 
@@ -72,29 +73,48 @@ def _price(row: Row) -> str:
 
 
 TABLES: Final[Mapping[str, Table]] = {
-    "carriers_by_prefix": Table(("prefix", "carrier"), _prefix),
-    "carrier_support": Table(("country", "carrier", "short_codes", "mms"), _support),
-    "mms_countries": Table(("country",), _country),
-    "alpha_sender_countries": Table(
-        ("iso", "alpha_supported", "preregistration"), _alpha, "alpha_sender_countries.csv"
+    "carriers_by_prefix": Table(("prefix", "carrier"), ("prefix",), _prefix),
+    "carrier_support": Table(
+        ("country", "carrier", "short_codes", "mms"), ("country", "carrier"), _support
     ),
-    "prices": Table(("country", "direction", "sender_type", "content", "price"), _price),
+    "mms_countries": Table(("country",), ("country",), _country),
+    "alpha_sender_countries": Table(
+        ("iso", "alpha_supported", "preregistration"),
+        ("iso",),
+        _alpha,
+        "alpha_sender_countries.csv",
+    ),
+    "prices": Table(
+        ("country", "direction", "sender_type", "content", "price"),
+        ("country", "direction", "sender_type", "content"),
+        _price,
+    ),
 }
 
 
 def read(name: str, content: str) -> list[dict[str, str]]:
-    """The rows of a table. Raises ValueError, naming the row that is wrong."""
+    """The rows of a table. Raises ValueError, naming what is missing, or the row that is wrong."""
     table = TABLES[name]
+    lines = content.splitlines()
     try:
-        rows = data.parse(content.splitlines())
+        named, rows = data.columns(lines), data.parse(lines)
     except csv.Error as error:
         raise ValueError(f"not CSV: {error}") from None
+    for column in table.columns:
+        if column not in named:
+            raise ValueError(f"no column {column} in the header")
+    seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(rows, start=1):
         missing = [column for column in table.columns if row.get(column) is None]
         if missing:
             raise ValueError(f"row {number}: no column {missing[0]}")
         if problem := table.check(row):
             raise ValueError(f"row {number}: {problem}")
+        key = tuple(row[column] for column in table.key)
+        if key in seen:
+            what = ", ".join(f"{column} {row[column][:20]}" for column in table.key if row[column])
+            raise ValueError(f"row {number}: {what or 'the same'} was there before")
+        seen.add(key)
     return rows
 
 

@@ -19,6 +19,35 @@ class ForbiddenTarget(OSError):
     """The URL's host is, or resolves to, an address that webhooks may not reach."""
 
 
+# An IPv6 address in these stands for an IPv4 one: its last four octets. The first is what
+# translators (NAT64) use, the second is no longer in use and still understood by some.
+_LAST_OCTETS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+# Translators within a network: private by definition (RFC 8215), whatever is in it.
+_LOCAL_TRANSLATORS = ipaddress.ip_network("64:ff9b:1::/48")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def stands_for(ip: Address) -> list[Address]:
+    """The addresses that a packet to `ip` may end at: itself, and IPv4 ones inside it.
+
+    Mapped, translated (NAT64), 6to4, Teredo: by any of them a host in the operator's own network
+    can be written as an address that looks public.
+    """
+    if isinstance(ip, ipaddress.IPv4Address):
+        return [ip]
+    if ip.ipv4_mapped is not None:
+        return [ip.ipv4_mapped]
+    found: list[Address] = [ip]
+    if any(ip in network for network in _LAST_OCTETS):
+        found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    if ip.sixtofour is not None:
+        found.append(ip.sixtofour)
+    if ip.teredo is not None:
+        found.extend(ip.teredo)  # its server and its client
+    return found
+
+
 class Guard:
     """Public addresses pass; others only where the operator allowed them."""
 
@@ -29,11 +58,12 @@ class Guard:
     def permits(self, address: str) -> bool:
         """Whether a numeric address may be called."""
         ip = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)
-        ip = mapped or ip
-        if self._allow_private or any(ip in network for network in self._networks):
+        if self._allow_private or self._listed(ip):
             return True
-        return ip.is_global and not ip.is_multicast
+        return all(self._listed(one) or _public(one) for one in stands_for(ip))
+
+    def _listed(self, ip: Address) -> bool:
+        return any(ip in network for network in self._networks)
 
     def check_host(self, host: str) -> None:
         """Refuse a numeric host at once (a client resolves only names).
@@ -46,6 +76,12 @@ class Guard:
             return  # a name: the resolver checks what it stands for
         if not allowed:
             raise ForbiddenTarget(f"{host} is not a public address")
+
+
+def _public(ip: Address) -> bool:
+    if ip in _LOCAL_TRANSLATORS:
+        return False
+    return ip.is_global and not ip.is_multicast
 
 
 class GuardedResolver(AbstractResolver):

@@ -77,6 +77,10 @@ REFUSED: list[tuple[str, dict[str, Any], int, int]] = [
     ("To is too long", {"To": "+1234567890123456"}, 400, 21211),
     ("To is a short code", {"To": "12345"}, 400, 21265),
     ("To is of another channel", {"To": f"whatsapp:{TO}"}, 400, 21703),
+    ("To is a URI", {"To": f"tel:{TO}"}, 400, 21211),
+    ("To is a URI in a channel", {"To": f"whatsapp:tel:{TO}"}, 400, 21211),
+    ("To is of no channel that there is", {"To": f"telegram:{TO}"}, 400, 21211),
+    ("From is a URI", {"From": f"tel:{NUMBERS[0]}"}, 400, 21212),
     ("To is no number of its channel", {"To": "whatsapp:me"}, 400, 21211),
     (
         "a channel without a service",

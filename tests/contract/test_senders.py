@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-from testing import TO, GatewayUnderTest, Sdk, sdk_client
+from pools import Pool
+from testing import TO, GatewayUnderTest, Sdk, sdk_client, until
 
 from smpp.smsc import Smsc
 
@@ -231,3 +233,23 @@ async def test_an_explicit_short_code_reaches_its_own_country_only(
     create = sdk.client.messages.create
     await sdk.refused(code, 400, create, to="+12125550123", from_="60070", body="x")
     assert (await sdk.call(create, to=TO, from_="60070", body="x")).from_ == "60070"
+
+
+async def test_a_second_toll_free_number_in_a_pool_is_taken_with_an_alert(
+    gateway: GatewayUnderTest, smsc: Smsc
+) -> None:
+    """messaging-services §0.2."""
+    pool = await Pool.of(gateway, smsc)
+
+    async def alerts() -> list[Any]:
+        await until(lambda: gateway.pipeline.alerts._queue.empty())
+        found = await pool.sdk.call(pool.sdk.client.monitor.v1.alerts.list)
+        return [one for one in found if one.error_code == "99005"]
+
+    await pool.number("+12125550155")
+    await pool.number("+18885550123")
+    assert await alerts() == []
+    await pool.number("+18335550123")
+    while not (found := await alerts()):
+        pass
+    assert (found[0].resource_sid, found[0].log_level) == (pool.sid, "warning")

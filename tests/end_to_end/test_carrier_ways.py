@@ -20,10 +20,13 @@ from testing import (
     until,
 )
 
-from gateway.dispatch.message import Status
+from gateway.dispatch.message import Direction, Status
+from gateway.dispatch.recover import id_at
+from gateway.reconcile import compare, read_ledger
 from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, Rule, Smsc
 from smpp.smsc.scenario import changed
+from storage import messages as message_rows
 
 CERTIFICATES = Path(__file__).parents[1] / "unit" / "smpp" / "certificates"
 StartGateway = Callable[..., Awaitable[GatewayUnderTest]]
@@ -359,3 +362,49 @@ async def test_a_messages_own_tlvs_survive_a_kill(
     [row] = taken(smsc)
     assert bytes.fromhex(row["tlvs"]["0x1401"]).decode() == DLT["DltTemplateId"]
     assert await process.stop() == 0
+
+
+async def test_the_ledgers_agree_on_short_and_long_messages_to_one_recipient(
+    start_gateway: StartGateway, start_smsc: StartSmsc
+) -> None:
+    """One that bears a reference another has borne would be taken for it."""
+    smsc = await start_smsc()
+    gateway = await start_gateway(smsc.port)
+    sdk = await gateway.sdk()
+    texts = ("short", "long " * 40, "short", "short", "long " * 40, "short", "long " * 40)
+    for sid in [(await sdk.send(text, from_=NUMBERS[0])).sid for text in texts]:
+        await sdk.reaches(sid, "delivered")
+    async with gateway.pipeline.pool.acquire() as connection:
+        rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=id_at(0))
+    verdict = compare(rows, read_ledger(smsc.ledger.lines()))
+    assert verdict.clean, verdict.table()
+    parts = [row["reference"] for row in taken(smsc) if row["segment"] == 1 and row["total"] > 1]
+    assert parts == [(parts[0] + n) % 256 for n in range(3)]  # §4.3: a counter per pair
+
+
+# Counting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "counted", "leaving"), [("a" * 305, "2", 3), ("ж" * 133, "2", 3), ("a" * 459, "3", 4)]
+)
+async def test_segments_are_counted_by_the_same_figures_at_every_carrier(
+    start_gateway: StartGateway, start_smsc: StartSmsc, text: str, counted: str, leaving: int
+) -> None:
+    """messaging-services §4.2: 153 and 67, even where a 16-bit reference leaves room for less."""
+    smsc = await start_smsc()
+    ways = carrier(smsc.port, concatenation="udh16")
+    gateway = await start_gateway(smsc.port, carriers=(ways,))
+    sdk = await gateway.sdk()
+    table = "country,direction,sender_type,content,price\n,outbound,,sms,0.01\n"
+    status, _ = await sdk.operate(
+        "PUT", "/tandem/v1/Tables/prices", data=table, headers={"Content-Type": "text/csv"}
+    )
+    assert status == 200
+    plain = await sdk.send(text, from_=NUMBERS[0])
+    assert plain.num_segments == counted
+    pooled = await sdk.send(text, messaging_service_sid=sdk.service_sid)
+    for sid in (plain.sid, pooled.sid):
+        final = await sdk.reaches(sid, "delivered")
+        assert (final.num_segments, final.price) == (counted, f"-0.0{counted}000")
+    assert len(taken(smsc)) == 2 * leaving

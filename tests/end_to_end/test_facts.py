@@ -85,7 +85,20 @@ async def test_the_carrier_is_looked_up_once_and_a_lookup_that_hangs_is_an_unkno
     await pool.short_code("60070", "GB")
     await pool.number(LONG)
     await make_old(pool)
+    dry = f"/2010-04-01/Accounts/{pool.sdk.account_sid}/Messages/DryRun.json"
+    form = {"To": GB, "MessagingServiceSid": pool.sid, "Body": "x"}
+    for _ in range(2):  # it asks as the send does
+        _, body = await pool.sdk.operate("POST", dry, data=form)
+        assert (body["carrier"], body["sender"]["address"]) == ("Old", LONG)
+    assert len(hooks.at("/dip")) == 1
     assert [await pool.sender_of(GB) for _ in range(2)] == [LONG, LONG]
+    assert len(hooks.at("/dip")) == 1
+    [last, *_] = await pool.sdk.call(pool.sdk.client.messages.list)
+    explain = dry.replace("DryRun", f"{last.sid}/Explain")
+    now = (await pool.sdk.operate("GET", explain))[1]["sender"]["now"]
+    assert now["address"] == LONG
+    reasons = {one["address"]: one["reason"] for one in now["candidates"]}
+    assert "carrier" in reasons["60070"]
     assert len(hooks.at("/dip")) == 1
     assert await pool.sender_of("+447500123456") == "60070"
     assert len(hooks.at("/dip")) == 2
@@ -228,20 +241,45 @@ async def test_an_id_that_says_nothing_is_refused_where_the_operator_lists_it(
     ("table", "content", "problem"),
     [
         ("carriers_by_prefix", "prefix,carrier\n44,One\n+44,Two\n", "row 2: prefix"),
-        ("carriers_by_prefix", "prefix\n44\n", "row 1: no column carrier"),
+        ("carriers_by_prefix", "prefix\n44\n", "no column carrier"),
         ("carrier_support", "country,carrier,short_codes,mms\nXX,A,no,no\n", "row 1: country"),
         ("carrier_support", "country,carrier,short_codes,mms\nGB,A,maybe,no\n", "short_codes"),
         ("alpha_sender_countries", "iso,alpha_supported,preregistration\nGB,1,none\n", "row 1"),
         ("prices", "country,direction,sender_type,content,price\n,outbound,,sms,-1\n", "price"),
         ("prices", "country,direction,sender_type,content,price\n,outbound,,fax,1\n", "content"),
+        ("mms_countries", "garbage", "no column country"),
+        ("mms_countries", "", "no column country"),
+        ("alpha_sender_countries", "ÿþ", "no column iso"),
+        ("prices", "country,direction,sender_type,content\n", "no column price"),
+        ("carriers_by_prefix", "prefix,carrier\n44,One\n1,A\n44,Two\n", "row 3: prefix 44"),
+        ("mms_countries", "country\nUS\nUS\n", "row 2: country US"),
+        (
+            "alpha_sender_countries",
+            "iso,alpha_supported,preregistration\nCH,no,none\nCH,yes,none\n",
+            "row 2: iso CH",
+        ),
+        (
+            "carrier_support",
+            "country,carrier,short_codes,mms\nGB,A,no,no\nGB,A,yes,no\n",
+            "row 2: country GB, carrier A",
+        ),
+        (
+            "prices",
+            "country,direction,sender_type,content,price\nGB,outbound,,sms,1\nGB,outbound,,sms,2\n",
+            "row 2: country GB, direction outbound, content sms",
+        ),
     ],
 )
 async def test_a_table_with_a_mistake_is_refused_with_its_row(
-    pool: Pool, table: str, content: str, problem: str
+    pool: Pool, gateway: GatewayUnderTest, table: str, content: str, problem: str
 ) -> None:
+    await make_old(pool, "447400")
     status, answer = await put(pool, table, content)
     assert (status, answer["code"]) == (400, 20001)
     assert problem in answer["message"]
+    facts = gateway.pipeline.directory.facts
+    assert facts.carrier_of(GB) == "Old"
+    assert facts.mms_countries == {"US", "CA"}
 
 
 async def test_a_table_is_read_as_it_was_written_and_else_as_packaged(pool: Pool) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pools import Pool
 from testing import GatewayUnderTest, Receiver, until
 
+from gateway.dispatch import spill
 from smpp.smsc import Smsc
 from storage import messages as message_rows
 
@@ -272,6 +273,47 @@ async def test_what_has_a_plain_from_stays_with_its_number_whoever_leaves_a_pool
             message = await pool.sdk.fetch(sid)
             assert message.from_ == number
             assert message.status in ("queued", "sent", "delivered")
+
+
+async def test_what_has_a_plain_from_fails_when_its_number_is_deleted(
+    start_gateway: Start, smsc: Smsc, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the time it could go, the number may be another account's."""
+    for name, value in {"HIGH": 2, "LOW": 2, "LEAST": 2}.items():  # the rest waits in rows
+        monkeypatch.setattr(spill, name, value)
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    alone = await pool.number(GB_NUMBER, SmsMps="0.01")
+    named = {"from_": GB_NUMBER, "status_callback": receiver.url}
+    sids = [(await pool.sdk.send(f"{n}", f"+44740090000{n}", **named)).sid for n in range(6)]
+    await pool.sdk.reaches(sids[0], "delivered")
+    assert len(gateway.pipeline.spill)
+    await pool.sdk.call(pool.sdk.client.incoming_phone_numbers(alone).delete)
+    for sid in sids[1:]:
+        assert (await pool.sdk.reaches(sid, "failed")).error_code == 21711
+    await receiver.has(sids[1:], "failed")
+    assert len(list(smsc.ledger.lines())) == 1
+    assert not len(gateway.pipeline.spill)
+    assert not len(gateway.pipeline.pacer)
+
+
+async def test_a_plain_from_that_is_deleted_while_its_message_is_committed_fails(
+    start_gateway: Start, smsc: Smsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=None)
+    pool = await Pool.of(gateway, smsc)
+    alone = await pool.number(GB_NUMBER, SmsMps="0.01")
+    assert await pool.sender_of("+447400900001") == GB_NUMBER  # its one token
+    insert = message_rows.insert
+
+    async def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(message_rows, "insert", insert)
+        await pool.sdk.call(pool.sdk.client.incoming_phone_numbers(alone).delete)
+        return await insert(*arguments)
+
+    monkeypatch.setattr(message_rows, "insert", meanwhile)
+    message = await pool.sdk.send("late", "+447400900005", from_=GB_NUMBER)
+    assert (await pool.sdk.reaches(message.sid, "failed")).error_code == 21711
 
 
 async def test_late_messages_are_taken_up_after_a_restart(start_gateway: Start, smsc: Smsc) -> None:

@@ -70,6 +70,27 @@ async def test_a_mapping_ends_when_its_time_to_live_is_over(
     assert await pool.sender_of(to) == "+12135550155"
 
 
+async def test_a_mapping_in_use_outlives_its_time_to_live(
+    pool: Pool, gateway: GatewayUnderTest
+) -> None:
+    await pool.number(LONG)
+    await prefer(pool, StickyTtl="600")
+    to = "+12135550102"
+    assert await pool.sender_of(to) == LONG
+    await pool.number("+12135550155")  # a better match, once the mapping is void
+
+    async def age(seconds: int) -> None:
+        await gateway.pipeline.pool.execute(
+            "UPDATE sticky SET last_used = last_used - make_interval(secs => $1)", seconds
+        )
+
+    for _ in range(6):  # far longer than its time, and never unused for so long
+        await age(400)
+        assert await pool.sender_of(to) == LONG
+    await age(601)
+    assert await pool.sender_of(to) == "+12135550155"
+
+
 async def test_a_sender_whose_messages_do_not_arrive_is_passed_over(start_gateway: Any) -> None:
     rules = (Rule(), Rule(prefix="1213", stat="UNDELIV", err="001"))
     smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=rules),)), seed=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pools import Pool
-from testing import GatewayUnderTest, Receiver
+from testing import GatewayUnderTest, Receiver, carrier
 
 from smpp.smsc import Smsc
 
@@ -155,3 +155,34 @@ async def test_redacting_erases_what_was_kept_of_the_wire(
     kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*.journal"))
     assert kept
     assert b"a secret text" not in kept
+
+
+@pytest.mark.parametrize(
+    ("ways", "text", "encoding", "octets", "tables"),
+    [
+        ({"national_tables": (1,)}, "ş" * 90, "GSM-7", [90], {"locking": 1, "single": None}),
+        ({"default_alphabet": "latin1"}, "€" + "x" * 79, "UCS-2", [134, 26], None),
+        ({"concatenation": "udh16"}, "x" * 306, "GSM-7", [152, 152, 2], None),
+        ({}, "ş" * 90, "UCS-2", [134, 46], None),
+    ],
+)
+async def test_the_encoding_is_that_of_the_carrier(
+    start_gateway: Any,
+    smsc: Smsc,
+    ways: dict[str, Any],
+    text: str,
+    encoding: str,
+    octets: list[int],
+    tables: dict[str, int | None] | None,
+) -> None:
+    gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, **ways),))
+    pool = await Pool.of(gateway, smsc)
+    await pool.number(NUMBERS[0])
+    _, body = await tried(pool, To=TO, MessagingServiceSid=pool.sid, Body=text)
+    message = await pool.sdk.send(text, TO, messaging_service_sid=pool.sid)
+    await pool.sdk.reaches(message.sid, "delivered")
+    for shown in (body["encoding"], (await explained(pool, message.sid))["encoding"]):
+        assert (shown["encoding"], shown["octets_of_segments"]) == (encoding, octets)
+        assert shown["segments"] == len(octets)
+        assert shown["national_tables"] == (tables or {"locking": None, "single": None})
+    assert len(list(smsc.ledger.lines(TO))) == len(octets)

@@ -6,7 +6,20 @@ import os
 from collections import Counter
 
 import pytest
-from traffic import BULK, CHAT, Carrier, Figures, Service, World, _numbers, _pool, mixed_world
+from traffic import (
+    BULK,
+    CHAT,
+    CLERK,
+    DESK,
+    MAILING,
+    Carrier,
+    Figures,
+    Service,
+    World,
+    _numbers,
+    _pool,
+    mixed_world,
+)
 
 # A week, as `make nightly` runs it: TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07
 HOURS = float(os.environ.get("TANDEM_SIMULATED_HOURS", "1"))
@@ -21,7 +34,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
 def test_every_message_ends_or_still_waits(figures: Figures) -> None:
     assert figures.accepted > 50_000 * HOURS * LOAD
-    assert figures.accepted == figures.sent + figures.expired + figures.waiting
+    assert figures.accepted == (figures.sent + figures.expired + figures.waiting + figures.flying)
     assert figures.throttled > 0
 
 
@@ -29,15 +42,32 @@ def test_no_sender_exceeds_its_rate_by_more_than_one_message(figures: Figures) -
     assert figures.worst_excess <= 0.01
 
 
-def test_messages_to_a_recipient_arrive_in_acceptance_order(figures: Figures) -> None:
+def test_messages_to_a_recipient_through_one_sender_arrive_in_acceptance_order(
+    figures: Figures,
+) -> None:
     assert figures.out_of_order == 0
     assert figures.doubled_in_flight == 0
 
 
-def test_no_message_is_sent_after_its_validity(figures: Figures) -> None:
+def test_no_message_outlives_its_validity(figures: Figures) -> None:
+    """Neither on the wire nor in a queue."""
     assert figures.expired > 0
+    assert figures.waiting > 0
+    assert figures.overdue == 0
     assert figures.sent_after_expiry == 0
     assert figures.latest_expiry_s <= 1.0
+
+
+@pytest.mark.parametrize("interactive", [DESK, CLERK], ids=["of one account", "of two"])
+def test_a_mailing_does_not_starve_who_answers_people(figures: Figures, interactive: int) -> None:
+    """The connector is given twice what it carries, all the time, and nearly all by the mailing."""
+    waits, mailing = sorted(figures.waits[interactive]), sorted(figures.waits[MAILING])
+    assert len(waits) > 50 * HOURS
+    assert mailing[len(mailing) // 2] > 300.0  # its queue is as long as its validity allows
+    assert len(mailing) > 5 * len(waits)  # and it is not starved either
+    assert figures.expired_of[interactive] == 0
+    assert waits[len(waits) // 2] < 5.0
+    assert waits[int(len(waits) * 0.99)] < 60.0
 
 
 def test_a_recipient_keeps_its_sender(figures: Figures) -> None:

@@ -1,11 +1,16 @@
 """A seeded world of traffic on a virtual clock: selection, encoding and pacing together.
 
 Services with pools of numbers share two connectors. Recipients write themselves into sticky
-mappings, carriers answer late, throttle now and then, and go down for a while. Nothing sleeps:
-the next event is always the nearest of arrivals, answers, and what the pacer asks for.
+mappings, carriers answer late, throttle now and then, and go down for a while; a third connector
+is always given twice what it carries. Nothing sleeps: the next event is always the nearest of
+arrivals, answers, and what the pacer asks for.
 
-``python tests/simulation/traffic.py --hours 168 --load 0.07`` runs a week (2 million messages,
-about a minute) and prints its figures.
+Order is promised to messages of one account to one recipient *through one sender* (design §3.4),
+and that is what is checked: two senders have queues of their own, and a recipient of a service
+without sticky senders may get a later message first.
+
+``python tests/simulation/traffic.py --hours 168 --load 0.07`` runs a week (2.5 million messages,
+a minute or more) and prints its figures.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway.content.encoding import encode
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
@@ -37,6 +42,7 @@ TEXTS = (
     "“Thank you” — see you soon…",
 )
 WINDOW_S = 10.0
+LOOKS = 200  # into the queues, in all of a run
 
 
 @dataclass(eq=False, slots=True)
@@ -85,7 +91,10 @@ class Figures:
     sent: int = 0
     expired: int = 0
     throttled: int = 0
-    waiting: int = 0
+    waiting: int = 0  # counted in the queues when all is over
+    flying: int = 0  # the same of what has no answer yet
+    overdue: int = 0  # waiting, though their time was over for a second or more
+    expired_of: Counter[int] = field(default_factory=Counter)
     per_sender: Counter[int] = field(default_factory=Counter)
     mappings: Counter[int] = field(default_factory=Counter)
     waits: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -125,11 +134,11 @@ class World:
         country = destination_class.name if isinstance(destination_class, DestinationClass) else ""
         return default_rate(sender.kind, sender.country, country).per_second
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return None
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        return ()
 
-    def account(self, account_id: int) -> float | None:
-        return None
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        return ()
 
     def carrier(self, carrier_id: int) -> float | None:
         return self.carriers[carrier_id].rate
@@ -146,6 +155,7 @@ class World:
             if carrier.down[1] > carrier.down[0]:
                 self._at(carrier.down[1], "up", carrier)
         now = 0.0
+        look_at = 0.0
         events, next_time = self.events, self.pacer.next_time
         while now <= seconds:
             due = next_time()
@@ -158,8 +168,18 @@ class World:
                 break
             self._now = now
             self._send(now)
-        self.figures.waiting = self.figures.accepted - self.figures.sent - self.figures.expired
+            if now >= look_at:
+                look_at += seconds / LOOKS
+                self._look(now)
+        self._look(now)
+        self.figures.flying = sum(isinstance(what, Message) for *_, what in events)
         return self.figures
+
+    def _look(self, now: float) -> None:
+        """Into the queues: who waits, and whose time is over."""
+        queued = list(queued_in(self.pacer))
+        self.figures.waiting = len(queued)
+        self.figures.overdue += sum(one.expires_at <= now - 1.0 for one in queued)
 
     def _at(self, time: float, kind: str, what: object) -> None:
         self._count += 1
@@ -227,6 +247,7 @@ class World:
             )
         for message in self.pacer.expire(now):
             self.figures.expired += 1
+            self.figures.expired_of[message.service_id] += 1
             late = now - message.expires_at
             self.figures.latest_expiry_s = max(self.figures.latest_expiry_s, late)
             self.standing.settled(message.sender_id, message.segments)
@@ -260,6 +281,22 @@ class World:
             window = self._windows[key] = _Window(self.sender(*key) * WINDOW_S)
         excess = window.add(now, message.segments, self.figures.worst_excess)
         self.figures.worst_excess = max(self.figures.worst_excess, excess)
+
+
+def queued_in(pacer: Pacer[Message]) -> Iterator[Message]:
+    """Every message that a pacer's queues hold, found by walking them."""
+    for sender in pacer._senders.values():
+        for line in sender.lines.values():
+            for flow in line._flows.values():
+                for fifo in flow.fifos:
+                    for item in (*fifo.items, *(one for _, _, one in fifo.resumed)):
+                        if id(item) not in fifo.gone:
+                            assert isinstance(item, Message)
+                            yield item
+        for followers in sender.recipients.values():
+            for _, _, item in followers or ():
+                assert isinstance(item, Message)
+                yield item
 
 
 class _Window:
@@ -309,12 +346,16 @@ def _pool(first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool 
 
 
 BULK, CHAT, ABROAD, SCALER, HURRY = 1, 2, 3, 4, 5
+# On a connector that carries half of it: a mailing, and two that answer people; DESK is of the
+# mailing's account, CLERK of another.
+MAILING, DESK, CLERK = 6, 7, 8
 
 
 def mixed_world(seed: int, load: float = 1.0) -> World:
-    """Five services of four accounts on two connectors, one of which fails for ten minutes.
+    """Eight services of six accounts on three connectors.
 
-    At a `load` of one, 32 messages a second arrive.
+    One connector fails for ten minutes, and one is always given twice what it carries, whatever the
+    `load`. At a `load` of one, 32 messages a second arrive.
     """
     americans = tuple(_numbers("+1212555", 4_000, 4))
     germans = tuple(_numbers("+4915123", 3_000, 6))
@@ -325,10 +366,14 @@ def mixed_world(seed: int, load: float = 1.0) -> World:
         Service(SCALER, 3, _pool(400, "+4917112345", 5, 2, sticky=False), 10.0 * load, germans),
         # More than its one number carries, and impatient.
         Service(HURRY, 4, _pool(500, "+1303555", 1, 1), 1.0, americans[:500], validity_s=90.0),
+        Service(MAILING, 5, _pool(600, "+1702555", 20, 3), 0.6, americans, validity_s=900.0),
+        Service(DESK, 5, _pool(700, "+1303556", 2, 3), 0.02, americans[:500]),
+        Service(CLERK, 6, _pool(800, "+1303557", 2, 3), 0.02, americans[:500]),
     ]
     carriers = {
         1: Carrier(rate=40.0, window=30),
         2: Carrier(rate=60.0, window=50, down=(1_200.0, 1_800.0)),
+        3: Carrier(rate=0.5, window=20),
     }
     return World(seed, services, carriers)
 
@@ -344,7 +389,8 @@ def main() -> None:
     figures = mixed_world(given.seed, given.load).run(given.hours * 3600)
     elapsed = perf_counter() - started
     for name in (
-        "accepted", "sent", "expired", "throttled", "waiting", "worst_excess", "out_of_order",
+        "accepted", "sent", "expired", "throttled", "waiting", "flying", "overdue",
+        "worst_excess", "out_of_order",
         "doubled_in_flight", "sent_after_expiry", "latest_expiry_s", "changed_sender",
     ):  # fmt: skip
         print(f"{name:18} {getattr(figures, name)}")

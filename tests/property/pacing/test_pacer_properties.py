@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 
 EXAMPLES = max(150, settings().max_examples // 20)
 
@@ -29,28 +29,34 @@ class Mail:
 
 
 class Rates:
-    """Slow and fast senders; a campaign, an account and a connector that are shared."""
+    """Slow and fast senders; a campaign, an account with its parent, and a connector, shared."""
 
     def __init__(self, shared: bool) -> None:
-        self.shared = shared
+        self.all_shared = shared
 
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return (0.5, 1.0, 5.0, 20.0)[sender_id]
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return ("campaign", 4.0) if self.shared and sender_id < 2 else None
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        """The campaign is for one class only."""
+        in_it = self.all_shared and sender_id < 2 and destination_class == 1
+        return (Shared("campaign", 4.0),) if in_it else ()
 
-    def account(self, account_id: int) -> float | None:
-        return 6.0 if self.shared and account_id == 0 else None
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        if not self.all_shared:
+            return ()
+        parent = Shared("parent", 7.0)
+        return (Shared("account", 6.0), parent) if account_id == 0 else (parent,)
 
     def carrier(self, carrier_id: int) -> float | None:
-        return 8.0 if self.shared and carrier_id == 0 else None
+        return 8.0 if self.all_shared and carrier_id == 0 else None
 
 
 class PacerMachine(RuleBasedStateMachine):
     @initialize(shared=st.booleans())
     def start(self, shared: bool) -> None:
-        self.pacer: Pacer[Mail] = Pacer(Rates(shared))
+        self.rates = Rates(shared)
+        self.pacer: Pacer[Mail] = Pacer(self.rates)
         self.now = 0.0
         self.count = 0
         self.waiting: list[Mail] = []
@@ -159,8 +165,9 @@ class PacerMachine(RuleBasedStateMachine):
         # `expire` is never more than a second late.
         assert all(mail.expires_at > self.now - 1.0 for mail in self.waiting)
 
-    @rule()
-    def rates_change(self) -> None:
+    @rule(shared=st.booleans())
+    def rates_change(self, shared: bool) -> None:
+        self.rates.all_shared = shared
         self.pacer.rates_changed(self.now)
 
     @invariant()

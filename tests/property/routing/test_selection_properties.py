@@ -12,6 +12,7 @@ from reference_selector import reference
 from gateway.routing.carriers import CarrierFacts, PrefixTable
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import explain
+from gateway.routing.nanp import overlays
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from gateway.routing.selector import Mapping, Needs, select
 from gateway.routing.standing import Standing
@@ -99,19 +100,61 @@ SETTINGS = st.builds(
     strict_preregistration=st.booleans(),
     registrations=st.sampled_from([frozenset(), frozenset({("Acme0", "AE"), ("Acme", "AE")})]),
 )
+
+
+def _of(country: str) -> list[tuple[SenderKind, str]]:
+    """Kinds for a pool that is about one country, with two numbers from elsewhere."""
+    own = [
+        (kind, place)
+        for kind, place in KINDS
+        if place in ("", country)
+        or (kind is SenderKind.LONG_CODE and destination_of(place).country == country)
+    ]
+    return [*own, (SenderKind.LONG_CODE, "+12125550100"), (SenderKind.LONG_CODE, "+33612345678")]
+
+
+# Half the pools are about one country: there the finer rules meet each other.
+THEMES = st.sampled_from([KINDS] * 5 + [_of(country) for country in ("US", "CA", "GB", "DE", "AE")])
 # kind and place, sms, mms, carrier, backlog, rate, last use, mappings, full
-MEMBERS = st.lists(
-    st.tuples(
-        st.sampled_from(KINDS),
-        st.sampled_from([(True, True), (True, False), (True, False), (False, True)]),
-        st.integers(0, 2),
-        st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 10.0])),
-        st.integers(0, 2),
-        st.integers(0, 2),
-        st.integers(0, 5),
-    ),
-    max_size=12,
+MEMBERS = THEMES.flatmap(
+    lambda kinds: st.lists(
+        st.tuples(
+            st.sampled_from(kinds),
+            st.sampled_from([(True, True), (True, False), (True, False), (False, True)]),
+            st.integers(0, 2),
+            st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 10.0])),
+            st.integers(0, 2),
+            st.integers(0, 2),
+            st.integers(0, 5),
+        ),
+        max_size=12,
+    )
 )
+
+
+_BY_COUNTRY = {
+    country: [one for one in map(destination_of, NUMBERS) if one.country == country]
+    for country in {destination_of(number).country for number in NUMBERS}
+}
+
+
+def near(senders: list[Sender]) -> list[Destination]:
+    """Destinations that the rules have something to say about in this pool.
+
+    Of the members' own countries, area codes and overlays, and of what is beside them. Drawn
+    without regard to the pool, a destination mostly is one that any US number reaches, and plain
+    errors of the finer rules go unseen for thousands of examples.
+    """
+    found: list[Destination] = []
+    for sender in senders:
+        country = sender.country or sender.destination_country
+        found += _BY_COUNTRY.get(country, ())[:2]
+        if country == "US":
+            found += _BY_COUNTRY["PR"]
+        if sender.area_code is not None:
+            codes = [sender.area_code, *sorted(overlays(sender.area_code))[:2]]
+            found += [destination_of(f"+1{code}5550177") for code in codes]
+    return list(dict.fromkeys(found))
 
 
 @st.composite
@@ -150,8 +193,10 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     explicit = None
     if named is not None:
         explicit = senders[named].address if named < len(senders) else "+15550009999"
+    neighbours = near(senders)
+    from_afar = not neighbours or draw(st.integers(0, 4)) == 0
     return Scenario(
-        draw(DESTINATIONS),
+        draw(DESTINATIONS if from_afar else st.sampled_from(neighbours)),
         Needs(media=draw(st.booleans())),
         Pool(senders, draw(SETTINGS)),
         load,

@@ -60,3 +60,11 @@ def test_a_gsm7_text_is_left_as_it_is() -> None:
 
 def test_off_means_off() -> None:
     assert encode("\u201chello\u201d").text == "\u201chello\u201d"
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u200b\ufeff" * 80])
+def test_a_text_of_which_nothing_would_be_left_is_left_alone(text: str) -> None:
+    assert smarten(text) is text
+    content = encode(text, smart=True)
+    assert (content.text, content.encoding) == (text, Encoding.UCS2)
+    assert smarten("\u200ba") == "a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from gateway.pacing.pacer import Pacer
+from gateway.pacing.pacer import Pacer, Shared
 
 
 @dataclass(eq=False, slots=True)
@@ -39,11 +39,13 @@ class Rates:
         rate = self.classes.get((sender_id, destination_class))
         return rate if rate is not None else self.senders.get(sender_id, self.default)
 
-    def campaign(self, sender_id: int) -> tuple[Hashable, float] | None:
-        return self.campaigns.get(sender_id)
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+        campaign = self.campaigns.get(sender_id)
+        return (Shared(*campaign),) if campaign is not None else ()
 
-    def account(self, account_id: int) -> float | None:
-        return self.accounts.get(account_id)
+    def account(self, account_id: int) -> tuple[Shared, ...]:
+        rate = self.accounts.get(account_id)
+        return (Shared(("account", account_id), rate),) if rate is not None else ()
 
     def carrier(self, carrier_id: int) -> float | None:
         return self.carriers.get(carrier_id)

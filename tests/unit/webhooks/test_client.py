@@ -340,6 +340,16 @@ async def test_a_refused_connection_is_11202() -> None:
         ("fe80::1%eth0", False),
         ("fc00::1", False),
         ("::ffff:10.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::8.8.8.8", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("64:ff9b:1::808:808", False),
+        ("2002:808:808::1", True),
+        ("2002:7f00:1::", False),
+        ("2002:a00:1:2::3", False),
+        ("2001:0:808:808::f5ff:fffe", False),
+        ("::7f00:1", False),
     ],
 )
 def test_which_addresses_are_public(address: str, allowed: bool) -> None:
