@@ -43,7 +43,7 @@ interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
 	tests/interop/install.sh .tandem/interop
 	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
 
-nightly: $(STAMP) ## a week of simulated traffic, and 100,000 examples of each property
+nightly: $(STAMP) ## a week of simulated traffic; selection 100,000 times, pacing 5,000 histories
 	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07 $(BIN)/python -m pytest tests/simulation
 	$(BIN)/python -m pytest tests/property/routing --hypothesis-profile=nightly
 	$(BIN)/python -m pytest tests/property/pacing --hypothesis-profile=nightly

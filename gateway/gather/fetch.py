@@ -8,6 +8,7 @@ limit whatever the headers promise.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -40,11 +41,17 @@ _BEGINNINGS: Final = {
 }
 
 
+_USERINFO: Final = re.compile(r"//[^/\s]*@")
+
+
 class Unusable(Exception):
-    """The file cannot be sent. `code` is Twilio's."""
+    """The file cannot be sent. `code` is Twilio's.
+
+    Why is told in an Alert and in the log, with the URL: a name and password in it are masked.
+    """
 
     def __init__(self, code: int, why: str, *, again: bool = False) -> None:
-        super().__init__(why)
+        super().__init__(_USERINFO.sub("//***@", why))
         self.code = code
         self.again = again  # another try may do better
 

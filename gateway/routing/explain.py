@@ -6,7 +6,7 @@ two cannot drift apart; a property test holds them together all the same.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import Destination
@@ -38,6 +38,9 @@ class Verdict(NamedTuple):
     sender: Sender
     chosen: bool
     reason: str
+
+
+UNDELIVERED: Final = "too few of its last messages were delivered"
 
 
 class Explanation(NamedTuple):
@@ -93,6 +96,8 @@ def _outcome(
         if question.keep_mapping:
             return "the mapped sender cannot carry media: kept, not used for this message"
         return "the stored mapping is void"
+    if any(place[0] != Level.FULL for _, _, place in groups):
+        return "too few of the last messages were delivered: passed over while there is another"
     if groups:
         return "every queue is full"
     return "does not apply"
@@ -104,10 +109,11 @@ def _verdicts(
     rule: Rule,
     looked_at: list[tuple[Group, Sender, Rank]],
 ) -> tuple[Verdict, ...]:
-    decided_in = looked_at[-1] if choice.sender is not None and looked_at else None
+    decided_in = next((one for one in reversed(looked_at) if one[1] is choice.sender), None)
     full = {
         sender.id for group, _, place in looked_at if place[0] == Level.FULL for sender in group
     }
+    unhealthy = {sender.id for _, sender, place in looked_at if place[0] == Level.UNHEALTHY}
     verdicts = []
     for sender in question.pool.senders:
         if sender is choice.sender:
@@ -118,6 +124,8 @@ def _verdicts(
             reason = _behind(question, sender, decided_in[2])
         if reason is None and sender.id in full:
             reason = "its queue is full"
+        if reason is None and sender.id in unhealthy:
+            reason = UNDELIVERED
         if reason is None:
             reason = f"another rule decided: {rule.name}"
         verdicts.append(Verdict(sender, False, reason))
@@ -143,7 +151,7 @@ def _behind(question: Question, sender: Sender, best: Rank) -> str:
         return {
             Level.FULL: "its queue is full",
             Level.DOWN: "its connector is down",
-        }.get(Level(mine[0]), "too few of its last messages were delivered")
+        }.get(Level(mine[0]), UNDELIVERED)
     if mine[1] != best[1]:
         return f"has {mine[1]} mappings, the chosen one {best[1]}"
     if mine[2] != best[2]:

@@ -86,6 +86,7 @@ class Question:
         "pool",
         "saw_full",
         "settings",
+        "unhealthy",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class Question:
         self.drop_mapping = False
         self.keep_mapping = False  # another sender for this message only
         self.saw_full = False
+        self.unhealthy: Sender | None = None  # the first that was passed over for its health
         # Every group a candidate was picked from, with the winner; None keeps no record.
         self.looked_at: list[tuple[Group, Sender, Rank]] | None = None
         self._carrier: str | None = None
@@ -137,7 +139,10 @@ class Question:
         )
 
     def best(self, group: Group) -> Choice | None:
-        """The lowest-ranked member of `group`, or None if it is empty or all full."""
+        """The lowest-ranked member of `group`, or None if it is empty, or all passed over.
+
+        Passed over are the full, and, where the service says so, the unhealthy.
+        """
         if not group.senders:
             return None
         load, by_mappings = self.load, self.sticky
@@ -151,10 +156,21 @@ class Question:
             )
         if self.looked_at is not None:
             self.looked_at.append((group, sender, place))
-        if place[0] == Level.FULL:
-            self.saw_full = True
+        level = place[0]
+        if level and self._passes_over(level, sender):
             return None
         return Choice(sender, 0, by_mappings and not self.keep_mapping, self.drop_mapping)
+
+    def _passes_over(self, level: int, sender: Sender) -> bool:
+        """Whether a group is left out of which this is the best."""
+        if level == Level.FULL:
+            self.saw_full = True
+            return True
+        if level == Level.UNHEALTHY:
+            if self.unhealthy is None:
+                self.unhealthy = sender
+            return True
+        return self.unhealthy is not None  # one that is down is no better than that
 
     def fail(self, code: int) -> Choice:
         """No sender, because of `code`."""

@@ -14,6 +14,9 @@ What the rules share:
   connectors are down is not passed over: a reconnect takes seconds, and another country's
   number would stay mapped for a year.
 * A sticky sender and an explicit From are not replaced because they are full: 30001.
+* A service that skips unhealthy senders passes over a group that has no other, as if it were full;
+  if no later group takes the message, the first that was passed over does: nothing is refused
+  for health alone. A sticky sender and an explicit From are not replaced for it.
 """
 
 from __future__ import annotations
@@ -171,13 +174,13 @@ def _whatsapp(question: Question) -> Choice | None:
     """WhatsApp senders for `whatsapp:` and for nothing else (§1.2, §1.5)."""
     if question.needs.channel is not Channel.WHATSAPP:
         return None
-    return _channel_senders(question, SenderKind.WHATSAPP) or _nobody(question)
+    return _channel_senders(question, SenderKind.WHATSAPP) or _last_resort(question)
 
 
 def _rcs(question: Question) -> Choice | None:
     """RCS for `rcs:`, and first for a plain number that is RCS-reachable (§1.2, §1.3)."""
     if question.needs.channel is Channel.RCS:
-        return _channel_senders(question, SenderKind.RCS) or _nobody(question)
+        return _channel_senders(question, SenderKind.RCS) or _last_resort(question)
     if not question.needs.rcs_reachable:
         return None
     choice = _channel_senders(question, SenderKind.RCS)
@@ -324,9 +327,24 @@ def _any_number(question: Question) -> Choice | None:
     return question.best(question.pool.foreign(question.country in US_AND_CANADA, question.media))
 
 
-def _nobody(question: Question) -> Choice:
-    """No sender: all full, or none able."""
+def _nobody(question: Question) -> Choice | None:
+    """No sender: all full, or none able; but for one that was passed over for its health."""
+    if question.unhealthy is not None:
+        return None
     return question.fail(QUEUES_FULL if question.saw_full else NO_SENDER)
+
+
+def _unhealthy(question: Question) -> Choice | None:
+    """The first that was passed over for its health: there is no other."""
+    if question.unhealthy is None:
+        return None
+    makes_mapping = question.sticky and not question.keep_mapping
+    return Choice(question.unhealthy, 0, makes_mapping, question.drop_mapping)
+
+
+def _last_resort(question: Question) -> Choice | None:
+    """How a rule ends that lets no other take the message."""
+    return _nobody(question) or _unhealthy(question)
 
 
 class Rule(NamedTuple):
@@ -353,6 +371,7 @@ RULES: Final = (
     Rule("US numbers", "§1.4 step 7", _us_numbers),
     Rule("any other number", "§1.4 step 8", _any_number),
     Rule("no sender", "§1.10", _nobody),
+    Rule("unhealthy sender", "extension", _unhealthy),
 )
 _STEPS: Final = tuple(rule.apply for rule in RULES)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import unquote_plus
 
 import aiohttp
 import pytest
@@ -151,6 +152,24 @@ async def test_a_file_that_cannot_be_sent_fails_its_message(
     assert (await pool.sdk.reaches(message.sid, "failed")).error_code == code
     assert len(hooks.at("/b")) == (3 if code == 11200 else 1)
     assert submits(pool, US) == []
+
+
+@pytest.mark.parametrize("answer", [status(404), file(b"", "text/html")], ids=["absent", "type"])
+async def test_a_password_in_a_media_url_is_in_no_alert_and_no_log(
+    pool: Pool, hooks: Hooks, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks.answers["/b"] = answer
+    url = hooks.url("/b").replace("://", "://walrus:s3cr3t@")
+    message = await pool.sdk.send("x", US, messaging_service_sid=pool.sid, media_url=[url])
+    await pool.sdk.reaches(message.sid, "failed")
+    told: list[str] = []
+    while not told:
+        alerts = await pool.sdk.call(pool.sdk.client.monitor.v1.alerts.list)
+        texts = [unquote_plus(one.alert_text) for one in alerts]
+        told = [text for text in texts if "/b" in text]
+    for text in (*texts, caplog.text):
+        assert "s3cr3t" not in text
+        assert "walrus" not in text
 
 
 async def test_files_up_to_the_limits_pass(pool: Pool, hooks: Hooks) -> None:

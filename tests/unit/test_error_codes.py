@@ -26,6 +26,11 @@ NOT_HERE = {
 }
 
 
+def test_meanings_are_for_the_client_and_speak_of_no_specification() -> None:
+    for row in data.rows("error_codes.csv"):
+        assert not re.search(r"\b(a?sync|decision|plain From)\b|§", row["meaning"]), row["code"]
+
+
 @pytest.fixture(scope="module")
 def sources() -> str:
     """What all other tests say."""

@@ -57,6 +57,21 @@ def test_candidates_are_told_what_put_them_behind() -> None:
     assert "delivered" in reasons(about(sick, PlainLoad(sick={2})))["+14155550102"]
 
 
+def test_who_is_passed_over_for_its_health_is_told() -> None:
+    told = explain(
+        GB, Needs(), pool(GB_LONG, ONE, skip_unhealthy=True), PlainLoad(sick={GB_LONG.id}), None
+    )
+    assert told.choice.sender is ONE
+    assert "delivered" in reasons(told)[GB_LONG.address]
+    outcomes = {step.rule: step.outcome for step in told.steps}
+    assert "passed over" in outcomes["numbers of the country"]
+    alone = explain(
+        GB, Needs(), pool(GB_LONG, skip_unhealthy=True), PlainLoad(sick={GB_LONG.id}), None
+    )
+    assert alone.choice.sender is GB_LONG
+    assert alone.steps[-1].rule == "unhealthy sender"
+
+
 def test_a_failure_has_reasons_too() -> None:
     explanation = about(pool(GB_LONG, ONE), PlainLoad(full_ones={1}))
     assert explanation.choice.code == 30001

@@ -414,6 +414,25 @@ def test_unhealthy_senders_are_skipped_only_when_asked_and_never_to_the_point_of
     assert choose(pool(one, two, skip_unhealthy=True), US, PlainLoad(sick={20, 21})).sender is one
 
 
+def test_an_unhealthy_sender_is_passed_over_for_one_of_a_later_step_too() -> None:
+    local, far = long_code(20, "+12065550120"), long_code(21, "+14155550121", carrier_id=5)
+    to = "+12065550199"
+    sick = PlainLoad(sick={20})
+    assert choose(pool(local, far), to, sick).sender is local
+    members = pool(local, far, skip_unhealthy=True)
+    assert choose(members, to, PlainLoad()).sender is local
+    assert choose(members, to, sick).sender is far
+    assert choose(members, to, PlainLoad(sick={20, 21})).sender is local  # the first there is
+    assert choose(members, to, PlainLoad(sick={20}, full_ones={21})).sender is local
+    assert choose(members, to, PlainLoad(sick={20}, down={5})).sender is local
+    both, sick_code = pool(GB_SHORT, GB_LONG, skip_unhealthy=True), PlainLoad(sick={GB_SHORT.id})
+    assert choose(both, GB, sick_code).sender is GB_LONG
+    assert choose(pool(GB_SHORT, skip_unhealthy=True), GB, sick_code).sender is GB_SHORT
+    # A mapping holds, and so does a From.
+    assert choose(members, to, sick, mapping=Mapping(20, 0.0, 0.0)).sender is local
+    assert choose(members, to, sick, explicit=local.address).sender is local
+
+
 def test_region_fallback_takes_the_same_state_before_any_number() -> None:
     san_diego = long_code(20, "+16195550120")
     load = PlainLoad(counts={20: 5})
