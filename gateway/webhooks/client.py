@@ -152,7 +152,7 @@ class WebhookClient(WithSession):
         All attempts and redirects share one budget of time.
         """
         place = place_of(hook.url) if hook.status_only else None
-        if place is not None and self._express.knows(place.server):
+        if place is not None and self._express.knows(place):
             quick = await self._post(hook, place)
             if quick is not None:
                 return quick
@@ -168,7 +168,7 @@ class WebhookClient(WithSession):
         if self.called is not None:
             self.called(hook, answer, clock() - began)
         if place is not None and answer.ok and answer.url == hook.url:
-            self._express.plain(place.server)
+            self._express.plain(place)
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
 
     async def _post(self, hook: Hook, place: Place) -> Answer | None:

@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 IDLE_S: Final = 20.0  # that a connection waits for its next post; servers close theirs later
 TICK_S: Final = 0.25  # how exactly a time-out is kept
-HEAD_LIMIT: Final = 16 * 1024  # octets of an answer's head; what has more is no plain server
+HEAD_LIMIT: Final = 64 * 1024  # octets of an answer's head; what has more is no plain server
 BODY_KEPT: Final = 2_000  # octets of an answer that an alert may show
 BODY_LIMIT: Final = 64 * 1024  # octets that are read over to use the connection again
-MOST_SERVERS: Final = 10_000  # whose connections are kept
+MOST_PLAIN: Final = 10_000  # servers' paths that are known to be, or not to be
 
 
 class Server(NamedTuple):
@@ -45,6 +45,7 @@ class Place(NamedTuple):
     """A URL taken apart for requests."""
 
     server: Server
+    path: str  # without its query: what is plain or not
     head: bytes  # of a request, up to the first header that differs between two
 
 
@@ -80,7 +81,8 @@ def place_of(url: str) -> Place | None:
     head = (
         f"{text}Accept: */*\r\nContent-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n"
     )
-    return Place(Server(host, port or (443 if tls else 80), tls), head.encode("ascii"))
+    server = Server(host, port or (443 if tls else 80), tls)
+    return Place(server, parts.path or "/", head.encode("ascii"))
 
 
 class Express:
@@ -90,19 +92,28 @@ class Express:
         self._guard = guard
         self._resolver = GuardedResolver(guard)
         self._agent = f"User-Agent: {user_agent}\r\nContent-Length: ".encode("ascii")
-        self._plain: set[Server] = set()
+        self._plain: set[tuple[Server, str]] = set()
+        self._odd: set[tuple[Server, str]] = set()
+        """Where the short way once failed after the request had been sent: never again."""
         self._idle: dict[Server, list[_Connection]] = {}
         self._open: set[_Connection] = set()
         self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.TimerHandle | None = None
 
-    def plain(self, server: Server) -> None:
+    def plain(self, place: Place) -> None:
         """It has answered as the plainest servers do."""
-        if len(self._plain) < MOST_SERVERS:
-            self._plain.add(server)
+        key = (place.server, place.path)
+        if key not in self._odd and len(self._plain) < MOST_PLAIN:
+            self._plain.add(key)
 
-    def knows(self, server: Server) -> bool:
-        return server in self._plain
+    def knows(self, place: Place) -> bool:
+        return (place.server, place.path) in self._plain
+
+    def _never_again(self, place: Place) -> None:
+        key = (place.server, place.path)
+        self._plain.discard(key)
+        if len(self._odd) < MOST_PLAIN:
+            self._odd.add(key)
 
     async def post(
         self, place: Place, headers: bytes, body: bytes, timeout_s: float
@@ -116,11 +127,16 @@ class Express:
             return None
         loop = asyncio.get_running_loop()
         request = b"%b%b%b%d\r\n\r\n%b" % (place.head, headers, self._agent, len(body), body)
+        used_before = connection.idle_since > 0
         reply = await connection.post(request, loop.time() + timeout_s)
         if reply is None:
+            # A connection that was used before may have been closed just then, unread. Else the
+            # request was received, and is told twice: once, not every time.
+            if connection.heard or not used_before:
+                self._never_again(place)
             return None
         if reply.status == 401 or 300 <= reply.status < 400:
-            self._plain.discard(server)
+            self._never_again(place)
             connection.close()
             return None
         if connection.usable:
@@ -185,6 +201,8 @@ class _Connection(asyncio.Protocol):
         self._deadline = 0.0
         self.idle_since = 0.0
         self.usable = True
+        self.heard = False  # anything, since the last request
+        self._until_closed = False  # the answer's body ends with the connection
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[str, str]] = []
         self._head_octets = 0
@@ -196,11 +214,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
+        if self._until_closed and exc is None:
+            self._reply()
         self._finish(None)
         self._lost(self)
 
     def eof_received(self) -> None:
         self.usable = False
+        if self._until_closed:
+            self._reply()
 
     def close(self) -> None:
         self.usable = False
@@ -224,6 +246,7 @@ class _Connection(asyncio.Protocol):
         self._headers = []
         self._head_octets = self._body_octets = 0
         self._body = b""
+        self.heard = self._until_closed = False
         if not self.usable:
             self._finish(None)
         else:
@@ -234,6 +257,7 @@ class _Connection(asyncio.Protocol):
         if self._waiter is None:  # nobody has asked for that
             self.close()
             return
+        self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -247,6 +271,11 @@ class _Connection(asyncio.Protocol):
             raise ValueError("the head is too large")
         self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
+    def on_headers_complete(self) -> None:
+        if self._parser.get_status_code() >= 200:
+            names = {name.lower() for name, _ in self._headers}
+            self._until_closed = not names & {"content-length", "transfer-encoding"}
+
     def on_body(self, body: bytes) -> None:
         self._body_octets += len(body)
         if len(self._body) < BODY_KEPT:
@@ -256,6 +285,7 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def on_message_complete(self) -> None:
+        self._until_closed = False
         if self._parser.get_status_code() < 200:  # 100 Continue, 103 Early Hints: more is to come
             self._headers = []
             return

@@ -30,6 +30,7 @@ class Raw:
         self.answer: Callable[[], bytes | None] = lambda: OK
         self.requests: list[bytes] = []
         self.connections = 0
+        self.closes = False
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self.url = ""
@@ -67,6 +68,9 @@ class Raw:
                     writer.close()
                     return
                 writer.write(answer)
+                if self.closes:
+                    writer.close()
+                    return
 
 
 @pytest.fixture
@@ -138,6 +142,24 @@ async def test_a_server_that_closes_after_each_answer(raw: Raw, plain: Plain) ->
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 200 OK\r\nServer: SimpleHTTP\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n<Response/>",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthanks",
+    ],
+)
+async def test_a_body_that_ends_with_its_connection_is_told_once(
+    raw: Raw, plain: Plain, head: bytes
+) -> None:
+    raw.answer = lambda: head
+    raw.closes = True
+    for _ in range(5):
+        assert (await plain()).status == 200
+    assert len(raw.requests) == 5
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
@@ -188,7 +210,11 @@ async def test_who_is_plain_no_more_is_told_by_the_ordinary_way(
     assert (await plain()).ok
     place = place_of(raw.url)
     assert place is not None
-    assert client._express.knows(place.server), "it has answered plainly again"
+    assert not client._express.knows(place)
+    before = len(raw.requests)
+    for _ in range(3):
+        assert (await plain()).ok
+    assert len(raw.requests) == before + 3, "told twice once, not every time"
 
 
 @pytest.mark.parametrize(("more", "requests"), [(0, 1), (1, 2)])
