@@ -22,7 +22,7 @@ from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
-from gateway.api.probes import Probes
+from gateway.api.probes import Probes, Readiness
 from gateway.api.resources import Deps
 from gateway.carriers.share import ALONE
 from gateway.clock import Clock, SystemClock
@@ -45,7 +45,7 @@ from gateway.inbound.run import Runner
 from gateway.monitoring.listener import ProbeListener
 from gateway.monitoring.merge import merged
 from gateway.monitoring.metrics import Exposition, Stages
-from gateway.monitoring.readiness import readiness
+from gateway.monitoring.readiness import readiness, together
 from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
@@ -337,11 +337,19 @@ class Gateway:
         settings = self.settings.metrics
         self._exposition = Exposition(stages, self._clock, settings.most_senders).render
         return Probes(
-            readiness=lambda: readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set()),
+            readiness=partial(self._readiness, stages),
             loop_lag=lambda: stages.watch.loop_lag,
             exposition=self._all_metrics,
             token=settings.token.get_secret_value() if settings.token is not None else None,
         )
+
+    async def _readiness(self, stages: Stages) -> Readiness:
+        """Of this process, with the binds of all workers."""
+        own = readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set())
+        if self._relay is None:
+            return own
+        names = {one.sid: one.name for one in stages.pipeline.directory.carriers.values()}
+        return together(own, await self._relay.carriers(), names)
 
     async def _all_metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics of this process, or of all workers."""
@@ -388,6 +396,7 @@ class Gateway:
             await listeners.start(
                 (proxy.host, proxy.tls_port) if proxy.tls_port is not None else None,
                 (proxy.host, proxy.port) if proxy.port is not None else None,
+                shared=self._place is not None,
             )
         except OSError as error:
             raise ConfigurationError(f"the proxy can't listen: {error}") from error

@@ -45,7 +45,7 @@ class Readiness:
 class Probes:
     """What the process says of itself."""
 
-    readiness: Callable[[], Readiness]
+    readiness: Callable[[], Awaitable[Readiness]]
     loop_lag: Callable[[], float]
     exposition: Callable[[str], Awaitable[tuple[bytes, str]]]
     """Metrics in a form that the `Accept` header takes, and the name of that form."""
@@ -62,7 +62,7 @@ def routes(probes: Probes, directory: Directory | None) -> list[Route]:
 
     async def readyz(request: Request) -> Response:
         """200 while messages are accepted; with `?require=sending`, while they also leave."""
-        now = probes.readiness()
+        now = await probes.readiness()
         wanted = now.ready and (now.sends or request.query_params.get("require") != "sending")
         return JSONResponse(now.body, status_code=200 if wanted else 503)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
 from gateway.api.probes import Readiness
 from gateway.dispatch.pipeline import Pipeline
 from gateway.monitoring.watch import WHAT, Watch
+
+NO_BIND: Final = "carrier {}: no bind is up"
 
 
 def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
@@ -37,7 +43,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
         reasons.append("the database is away")
     for name, carrier in carriers.items():
         if not carrier["up"]:
-            reasons.append(f"carrier {name}: no bind is up")
+            reasons.append(NO_BIND.format(name))
     reasons += [f"carrier {name}: {why}" for name, why in unusable.items()]
     reasons += [
         f"{group.where}: {WHAT[group.reason]}, for {one.seconds:.0f} s"
@@ -51,3 +57,32 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
         database=database,
         carriers=carriers,
     )
+
+
+def together(
+    own: Readiness, others: Iterable[Mapping[str, dict[str, Any]]], names: Mapping[str, str]
+) -> Readiness:
+    """The same with the binds of other workers: their carriers' statuses by SID, named by `names`.
+
+    A worker knows its own binds only, and whoever asks does not choose the worker.
+    """
+    carriers = {name: dict(carrier) for name, carrier in own.carriers.items()}
+    for statuses in others:
+        for sid, status in statuses.items():
+            name, binds = names.get(sid), status["binds"]
+            if name is None or not binds:
+                continue
+            known = carriers.setdefault(
+                name, {"up": False, "binds_up": 0, "binds": 0, "troubles": {}}
+            )
+            known["up"] = known["up"] or status["up"]
+            known["binds_up"] += sum(bind["bound"] for bind in binds)
+            known["binds"] += len(binds)
+            known["troubles"] = known["troubles"] | {
+                bind["name"]: bind["trouble"] for bind in binds if bind["trouble"]
+            }
+    silent = {NO_BIND.format(name) for name in own.carriers}
+    reasons = [reason for reason in own.reasons if reason not in silent]
+    reasons += [NO_BIND.format(name) for name, carrier in carriers.items() if not carrier["up"]]
+    sends = any(carrier["up"] for carrier in carriers.values())
+    return replace(own, sends=sends, reasons=tuple(reasons), carriers=carriers)

@@ -43,9 +43,11 @@ class ConnectProxy:
         self._tunnels: set[asyncio.Task[None]] = set()
         self.refused = 0
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port. Raises OSError when it can't be had."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_LIMIT)
+    async def start(self, host: str, port: int, *, shared: bool = False) -> int:
+        """Listen, `shared` with other workers; the port. Raises OSError when it can't be had."""
+        self._server = await asyncio.start_server(
+            self._serve, host, port, limit=HEAD_LIMIT, reuse_port=shared or None
+        )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

@@ -22,16 +22,24 @@ class Listeners:
         self.tls_port = 0
         self.proxy_port = 0
 
-    async def start(self, tls: tuple[str, int] | None, proxy: tuple[str, int] | None) -> None:
-        """Listen where asked. Raises OSError when a port can't be had."""
+    async def start(
+        self,
+        tls: tuple[str, int] | None,
+        proxy: tuple[str, int] | None,
+        *,
+        shared: bool = False,
+    ) -> None:
+        """Listen where asked; `shared` with other workers. Raises OSError for a taken port."""
         host, port = tls or (LOOPBACK, 0)  # the proxy needs it, if only for itself
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, host, port, ssl=self._context)
+        self._server = await loop.create_server(
+            self._protocol, host, port, ssl=self._context, reuse_port=shared or None
+        )
         self.tls_port = self._server.sockets[0].getsockname()[1]
         if proxy is not None:
             inner = LOOPBACK if host in ("0.0.0.0", "::") else host
             self._proxy = ConnectProxy((inner, self.tls_port))
-            self.proxy_port = await self._proxy.start(*proxy)
+            self.proxy_port = await self._proxy.start(*proxy, shared=shared)
 
     async def stop(self) -> None:
         if self._proxy is not None:

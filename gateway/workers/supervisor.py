@@ -150,6 +150,8 @@ class Supervisor:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         placeholder = socket.socket(family, socket.SOCK_STREAM)
         try:
+            # Once without sharing: another gateway there would share it just as willingly.
+            socket.create_server((host, port), family=family).close()
             placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             placeholder.bind((host, port))
@@ -164,15 +166,18 @@ class Supervisor:
     async def _keep(self, folder: Path, environment: dict[str, str], tenure: Tenure) -> int:
         """Until `stop`: every place filled. The first makes the database ready for the others."""
         tasks: list[asyncio.Task[int]] = []
+        keeping = asyncio.create_task(self._hold(tenure))
         for worker in self._workers:
             work = self._fill(worker, folder, environment)
             tasks.append(asyncio.create_task(work, name=f"worker {worker.slot}"))
             starting = asyncio.create_task(worker.ready.wait())
             stopping = asyncio.create_task(self.stop.wait())
-            await asyncio.wait((starting, stopping, tasks[0]), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (starting, stopping, keeping, *tasks), return_when=asyncio.FIRST_COMPLETED
+            )
             starting.cancel()
             stopping.cancel()
-            if tasks[0].done() or self.stop.is_set():
+            if keeping.done() or self.stop.is_set() or any(task.done() for task in tasks):
                 break
         else:
             log.info(
@@ -182,7 +187,6 @@ class Supervisor:
                 environment["TANDEM_PORT"],
                 extra={"event": "listening", "port": int(environment["TANDEM_PORT"])},
             )
-        keeping = asyncio.create_task(self._hold(tenure))
         stopping = asyncio.create_task(self.stop.wait())
         done, _ = await asyncio.wait(
             (*tasks, keeping, stopping), return_when=asyncio.FIRST_COMPLETED

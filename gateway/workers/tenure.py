@@ -81,6 +81,32 @@ class Tenure:
                 holders = await self._try()
             except DatabaseUnavailable as error:
                 log.warning("standing by without the database: %s", error)
+        if tenure.GATEWAY in self._keys and not self._shared:
+            await self._outlive()
+
+    async def _outlive(self) -> None:
+        """Return when the last worker of the gateway before us has ended: it may yet send."""
+        said = False
+        while True:
+            assert self._connection is not None
+            try:
+                others = await tenure.holders(self._connection)
+            except DatabaseUnavailable as error:
+                log.warning("standing by without the database: %s", error)
+                self._drop()
+                await self.wait()
+                return
+            others = [one for one in others if one.name != self._name]
+            if not others:
+                return
+            if not said:
+                said = True
+                log.warning(
+                    "standing by: %s of the gateway before this one is still ending",
+                    ", ".join(map(str, others)),
+                    extra={"event": "standby"},
+                )
+            await asyncio.sleep(RETRY_S)
 
     async def wait_unless(self, stop: asyncio.Event) -> bool:
         """The same, and True; False when `stop` is set first. Raises as `wait`."""
