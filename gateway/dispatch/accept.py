@@ -110,6 +110,9 @@ class Acceptor:
         self._waiting: deque[Unit] = deque()
         self._wake = asyncio.Event()
         self._closed = False
+        self._open = asyncio.Event()  # not while rows that became ours are taken up
+        self._open.set()
+        self._pauses = 0
         self._answered = asyncio.Event()  # nothing that was taken in is without its answer
         self._answered.set()
         self._doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
@@ -149,6 +152,17 @@ class Acceptor:
         self._answered.clear()
         self._wake.set()
 
+    def pause(self) -> None:
+        """Let what comes wait, uncommitted: mail that was accepted earlier is on its way here."""
+        self._pauses += 1
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Once for each `pause`."""
+        self._pauses -= 1
+        if not self._pauses:
+            self._open.set()
+
     async def close(self) -> None:
         """Take nothing more in; return when what was taken is answered."""
         self._closed = True
@@ -162,7 +176,8 @@ class Acceptor:
                     connection = await self._connect()
                 await self._wake.wait()
                 self._wake.clear()
-                while self._waiting and not connection.is_closed():
+                await self._open.wait()
+                while self._waiting and not connection.is_closed() and not self._pauses:
                     units = self._take()
                     if not await self._flush(connection, units):
                         connection.terminate()

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.dispatch.recover import Recovery
 from storage.ids import Id
-from storage.pool import DatabaseUnavailable, OwnConnection
+from storage.pool import DatabaseUnavailable, OwnConnection, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,14 @@ class Adoption:
         """Some may be ours now: look at all, and once more in a while."""
         self._looks = 2
         self._wake.set()
+
+    async def take_up_all(self) -> None:
+        """Take up whatever is ours and waits in no memory, now. Raises as DatabaseUnavailable."""
+        connection = await open_connection(self._url)
+        try:
+            self.adopted += await self._recovery.take_up_waiting(connection)
+        finally:
+            await connection.close()
 
     async def run(self) -> None:
         own = OwnConnection(self._url)

@@ -28,6 +28,9 @@ class Others(Protocol):
     ) -> None:
         """A delivery for a number of that worker's; answered when it has been committed there."""
 
+    async def have_read(self, version: int) -> None:
+        """Return when they have read this version of the configuration, or do not answer."""
+
     def lost(self, connection: str) -> None:
         """This connection of ours to a carrier is over: tell whoever had deliveries of it."""
 
@@ -37,6 +40,9 @@ class NoOthers:
 
     def take_up(self, slot: int, ids: Sequence[Id]) -> None:
         raise AssertionError("nothing is another's")
+
+    async def have_read(self, version: int) -> None:
+        raise AssertionError("there is nobody else")
 
     def lost(self, connection: str) -> None:
         raise AssertionError("nothing is another's")

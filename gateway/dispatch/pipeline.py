@@ -218,6 +218,8 @@ class Pipeline:
         self._leaving: WeakSet[Message] = WeakSet()
         """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
+        self._refreshing = asyncio.Lock()
+        self._taking_over: set[asyncio.Task[None]] = set()
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
         )
@@ -321,6 +323,10 @@ class Pipeline:
 
     async def refresh(self) -> None:
         """Read the configuration again if it changed."""
+        async with self._refreshing:  # what was read earlier must not come in force later
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         picture = await config_rows.load(self.pool)
         before = self.directory.senders_by_id
         self.directory.show(picture)
@@ -334,7 +340,10 @@ class Pipeline:
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
         if self.ownership.follow(self.fleet.submitting) and self._tasks:
-            self.adoption.look()
+            self.acceptor.pause()
+            taking_over = asyncio.create_task(self._take_over(), name="taking over")
+            self._taking_over.add(taking_over)
+            taking_over.add_done_callback(self._taking_over.discard)
         self._let_go_of_others()
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
@@ -450,6 +459,20 @@ class Pipeline:
         for slot, ids in by_slot.items():
             log.info("%d messages that wait are worker %d's now", len(ids), slot)
             self.others.take_up(slot, ids)
+
+    async def _take_over(self) -> None:
+        """Take up the rows of what became ours; what is new waits for that, and comes behind.
+
+        Who had them lets go of them as it reads the same change; so that is waited for first.
+        """
+        try:
+            await self.others.have_read(self.directory.version)
+            await self.adoption.take_up_all()
+        except DatabaseUnavailable as error:
+            log.error("database: %s; rows that became ours are taken up later", error)
+        finally:
+            self.acceptor.resume()
+        self.adoption.look()  # for what was on its way just then
 
     def suspend(self, suspended: bool) -> None:
         """Give nothing out, or go on with it."""

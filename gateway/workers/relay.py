@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 TOLD_S: Final = 2.0  # for the others to have read a change of the configuration
 ASKED_S: Final = 2.0  # for what is only shown
+LETS_GO_S: Final = 3.0  # for the others to let go of what is ours now
 STATUS: Final = struct.Struct(">I")
 VERSION: Final = struct.Struct(">Q")
 LENGTH: Final = struct.Struct(">I")
@@ -370,6 +371,10 @@ class Relay:
         await self._pipeline.refresh()
         payload = VERSION.pack(self._directory.version)
         await self._all(Kind.REFRESH, payload, TOLD_S)
+
+    async def have_read(self, version: int) -> None:
+        """See `gateway.dispatch.handoff`."""
+        await self._all(Kind.REFRESH, VERSION.pack(version), LETS_GO_S)
 
     def _on_refresh(self, payload: bytes, reply: Reply) -> None:
         (version,) = VERSION.unpack(payload)

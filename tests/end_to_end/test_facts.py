@@ -14,6 +14,7 @@ from pools import Pool
 from testing import GatewayUnderTest, basic
 from twilio.base.exceptions import TwilioRestException
 
+from gateway.dispatch import pipeline as pipeline_module
 from gateway.gather.links import CODE
 from smpp.smsc import Smsc
 
@@ -342,3 +343,33 @@ async def test_a_sent_message_has_its_price_and_one_that_failed_has_none(pool: P
     assert (await pool.sdk.reaches(message.sid, "delivered")).price == "-0.05000"
     message = await pool.sdk.send(to=US, messaging_service_sid=pool.sid)
     assert (await pool.sdk.reaches(message.sid, "failed")).price is None
+
+
+async def test_what_was_read_before_a_change_does_not_come_in_force_after_it(
+    pool: Pool, gateway: GatewayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two look at a change at once: whoever began first must not end last."""
+    contents = pipeline_module.fact_rows.contents
+    read, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(connections: Any) -> Any:
+        found = await contents(connections)
+        if not read.is_set():
+            read.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(pipeline_module.fact_rows, "contents", slowly)
+    header = "iso,alpha_supported,preregistration\n"
+    putting = asyncio.create_task(put(pool, "alpha_sender_countries", header + "GB,no,none\n"))
+    await asyncio.wait_for(read.wait(), 20)
+    table = "/tandem/v1/Tables/alpha_sender_countries"
+    deleting = asyncio.create_task(pool.sdk.operate("DELETE", table))
+    async with asyncio.timeout(20):
+        while await gateway.pipeline.pool.fetchval("SELECT count(*) FROM fact_tables"):
+            await asyncio.sleep(0.02)
+    go_on.set()
+    assert (await putting)[0] == 200
+    assert (await deleting)[0] == 204
+    await pool.sdk.call(pool.service.alpha_senders.create, "Acme")
+    assert await pool.sender_of(GB) == "Acme"

@@ -16,7 +16,7 @@ import pytest
 from hooks import HANDSET, Hooks, write
 from inbound_apps import configure_number
 from prometheus_client.parser import text_string_to_metric_families
-from testing import TO, Client50, GatewayProcess, Receiver, Sdk, free_port, until
+from testing import TO, Client50, GatewayProcess, Receiver, Sdk, carrier, free_port, until
 from workers import WorkersProcess
 
 from gateway.dispatch.message import Flag
@@ -331,3 +331,51 @@ async def test_a_gateway_that_stands_by_can_be_stopped(
         with pytest.raises(RuntimeError, match="with 0"):
             await starting
     await gateway.stop()
+
+
+async def test_order_holds_when_a_service_changes_its_worker(
+    database_url: str, smsc: Smsc, tmp_path: Path
+) -> None:
+    """A bind is taken away under load: what waits goes to another worker, before what is new."""
+    one = carrier(smsc.port, binds=2)
+    process = WorkersProcess(
+        database_url,
+        smsc.port,
+        tmp_path,
+        carriers=(one,),
+        default_rate_per_second=40,
+        secret_key="Z2F0ZXdheS10ZXN0cy1vbmx5LW5vdC1hLXNlY3JldCE=",
+    )
+    await process.start()
+    await until(lambda: len(smsc.carriers[0].connections) == 2)
+    pair = [await Sdk.provisioned(process.base_url, numbers) for numbers in (LEFT, RIGHT)]
+    recipients = [f"+4479{n:08d}" for n in range(12)]
+
+    async def chat(sdk: Sdk, recipient: str) -> None:
+        account = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
+        for turn in range(20):
+            form = {"To": recipient, "From": sdk.numbers[0], "Body": f"{turn:02d}"}
+            status, _ = await sdk.operate("POST", account, data=form)
+            assert status == 201
+
+    async def shrink() -> None:
+        for binds in (1, 2):
+            await until(lambda n=binds: len(smsc.ledger.entries) > 60 * n)
+            status, body = await pair[0].operate(
+                "POST", "/tandem/v1/Carriers/simulator", json={"binds": binds}
+            )
+            assert status == 200, body
+
+    async with asyncio.TaskGroup() as tasks:
+        for sdk in pair:
+            for recipient in recipients:
+                tasks.create_task(chat(sdk, recipient))
+        tasks.create_task(shrink())
+    await until(lambda: len(smsc.ledger.entries) >= 480, seconds=60)
+    await process.stop()
+    chats: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in ledger(smsc):
+        chats[row["source"], row["destination"]].append(row["text"])
+    assert len(chats) == 24
+    for texts in chats.values():
+        assert list(dict.fromkeys(texts)) == [f"{turn:02d}" for turn in range(20)]
