@@ -35,13 +35,13 @@ class Ownership:
         return self.share.workers == 1
 
     def follow(self, binds: Mapping[int, int]) -> bool:
-        """Work it out anew from the directory; whether something became ours that was not.
+        """Work it out anew from the directory; whether something became ours that was another's.
 
         `binds` says of each carrier how many of its binds submit.
         """
         if self.alone:
             return False
-        before = self._mine()
+        services, senders = self._services, self._senders
         directory = self._directory
         self._binds = dict(binds)
         self._services = {
@@ -55,7 +55,7 @@ class Ownership:
             address.lstrip("+"): self._senders[record.sender.id]
             for address, record in directory.senders_by_address.items()
         }
-        return not self._mine() <= before
+        return self._gained(services, self._services) or self._gained(senders, self._senders)
 
     def mine(self, service_id: int | None, sender_id: int | None) -> bool:
         """Whether a message is ours: its service's worker has it, else its sender's."""
@@ -86,8 +86,7 @@ class Ownership:
         served_by = (self._binds.get(carrier, self.share.workers) for carrier in carriers)
         return unit % max(1, min(self.share.workers, *served_by, self.share.workers))
 
-    def _mine(self) -> set[tuple[str, int]]:
+    def _gained(self, before: Mapping[int, int], now: Mapping[int, int]) -> bool:
+        """What is new has no mail yet."""
         ours = self.share.slot
-        return {("service", id) for id, slot in self._services.items() if slot == ours} | {
-            ("sender", id) for id, slot in self._senders.items() if slot == ours
-        }
+        return any(slot == ours and before.get(id, ours) != ours for id, slot in now.items())

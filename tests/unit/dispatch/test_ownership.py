@@ -109,8 +109,7 @@ def test_what_has_neither_service_nor_sender_is_the_firsts() -> None:
 def test_a_change_says_whether_something_became_ours() -> None:
     where = directory({1: {1: 1}, 2: {2: 1}}, {})
     zero = Ownership(Share(0, 2), where)
-    assert zero.follow({1: 2})
-    assert not zero.follow({1: 2})
+    assert not zero.follow({1: 2}), "what is new has no mail that another could have"
     assert zero.follow({1: 1}), "with one bind everything is the first worker's"
     assert not zero.follow({1: 2}), "it only lost something"
 
