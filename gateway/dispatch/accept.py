@@ -113,6 +113,8 @@ class Acceptor:
         self._open = asyncio.Event()  # not while rows that became ours are taken up
         self._open.set()
         self._pauses = 0
+        self._between = asyncio.Event()  # no batch is being committed
+        self._between.set()
         self._answered = asyncio.Event()  # nothing that was taken in is without its answer
         self._answered.set()
         self._doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
@@ -157,11 +159,19 @@ class Acceptor:
         self._pauses += 1
         self._open.clear()
 
+    @property
+    def paused(self) -> bool:
+        return self._pauses > 0
+
     def resume(self) -> None:
         """Once for each `pause`."""
         self._pauses -= 1
         if not self._pauses:
             self._open.set()
+
+    async def settled(self) -> None:
+        """Return once the batch that is being committed now is handed on."""
+        await self._between.wait()
 
     async def close(self) -> None:
         """Take nothing more in; return when what was taken is answered."""
@@ -179,7 +189,10 @@ class Acceptor:
                 await self._open.wait()
                 while self._waiting and not connection.is_closed() and not self._pauses:
                     units = self._take()
-                    if not await self._flush(connection, units):
+                    self._between.clear()
+                    kept = await self._flush(connection, units)
+                    self._between.set()
+                    if not kept:
                         connection.terminate()
                         connection = None
                         break
@@ -378,7 +391,8 @@ class Acceptor:
         kept = []
         for draft in drafts:
             message = draft.message
-            if message.status.final or self._ownership.mine(message.service_id, message.sender_id):
+            claimed = message.status >= Status.SENDING  # it goes now, or has ended
+            if claimed or self._ownership.mine(message.service_id, message.sender_id):
                 kept.append(draft)
             else:
                 self._handed_over(draft)

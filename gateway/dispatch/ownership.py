@@ -28,6 +28,8 @@ class Ownership:
         self._services: dict[int, int] = {}  # slots
         self._senders: dict[int, int] = {}
         self._addresses: dict[str, int] = {}
+        self.lost = False
+        """Whether the last change gave something of ours to another."""
 
     @property
     def alone(self) -> bool:
@@ -55,6 +57,7 @@ class Ownership:
             address.lstrip("+"): self._senders[record.sender.id]
             for address, record in directory.senders_by_address.items()
         }
+        self.lost = self._lost(services, self._services) or self._lost(senders, self._senders)
         return self._gained(services, self._services) or self._gained(senders, self._senders)
 
     def mine(self, service_id: int | None, sender_id: int | None) -> bool:
@@ -90,3 +93,7 @@ class Ownership:
         """What is new has no mail yet."""
         ours = self.share.slot
         return any(slot == ours and before.get(id, ours) != ours for id, slot in now.items())
+
+    def _lost(self, before: Mapping[int, int], now: Mapping[int, int]) -> bool:
+        ours = self.share.slot
+        return any(slot == ours and now.get(id, ours) != ours for id, slot in before.items())

@@ -21,7 +21,7 @@ from gateway.carriers.tlvs import shown
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.admission import Admission
-from gateway.dispatch.adopt import Adoption
+from gateway.dispatch.adopt import AGAIN_S, Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
 from gateway.dispatch.directory import Directory, SenderRecord
@@ -38,6 +38,7 @@ from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import SENDER_GONE, Router
+from gateway.dispatch.rows import SHARD
 from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.spill import Spill
 from gateway.dispatch.submit import MOST_TALLIED, Submitter
@@ -73,6 +74,11 @@ from storage.pool import (
 log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
+# When a worker looks again for what is another's since a change: what was being given a sender, and
+# what comes back from a bind that is drained.
+LET_GO_AGAIN_S = (0.5, AGAIN_S, 10.0, 40.0)
+UNDER_WAY_S = 2.5  # for the answers of what was under way then
+LOOK_S = 0.02
 GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
@@ -344,7 +350,10 @@ class Pipeline:
             taking_over = asyncio.create_task(self._take_over(), name="taking over")
             self._taking_over.add(taking_over)
             taking_over.add_done_callback(self._taking_over.discard)
-        self._let_go_of_others()
+        if self.ownership.lost and self._tasks:
+            self._let_go_of_others()
+            for wait_s in LET_GO_AGAIN_S:
+                asyncio.get_running_loop().call_later(wait_s, self._let_go_of_others)
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
 
@@ -435,17 +444,21 @@ class Pipeline:
 
     def _let_go_of_others(self) -> None:
         """After a change of the configuration: what waits here and is another's now."""
-        if self.ownership.alone:
-            return
-        mine, gone = self.ownership.mine, []
+        mine, gone, claimed = self.ownership.mine, [], []
         for message in list(self.receipts.live.values()):
-            if (
-                message.status in (Status.ACCEPTED, Status.QUEUED)
-                and message.committed is message.status
-                and message.waiting
-                and not mine(message.service_id, message.sender_id)
-            ):
+            if message.status > Status.SENDING or mine(message.service_id, message.sender_id):
+                continue
+            if message.status is Status.SENDING:
+                if self.pacer.remove(message):  # claimed, and back in its queue unsent
+                    self.router.release(message)
+                    self.receipts.live.pop(message.id, None)
+                    claimed.append(message)
+            elif message.committed is message.status and message.waiting:
                 gone.append(message)
+        if claimed:
+            unclaiming = asyncio.create_task(self._unclaim(claimed), name="unclaiming")
+            self._taking_over.add(unclaiming)
+            unclaiming.add_done_callback(self._taking_over.discard)
         by_slot: dict[int, list[Id]] = {}
         for message in gone:
             if message.spilled or self.pacer.remove(message):
@@ -459,6 +472,36 @@ class Pipeline:
         for slot, ids in by_slot.items():
             log.info("%d messages that wait are worker %d's now", len(ids), slot)
             self.others.take_up(slot, ids)
+
+    async def let_go(self) -> None:
+        """Return once nothing of another's is under way here any more, or soon after.
+
+        What its owner sends next to the same recipient must not meet it at the carrier.
+        """
+        await self.acceptor.settled()  # what was accepted before is handed over
+        until = self.clock.monotonic() + UNDER_WAY_S
+        mine = self.ownership.mine
+        while self.ownership.lost and self.clock.monotonic() < until:
+            if not any(
+                message.status is Status.SENDING and not mine(message.service_id, message.sender_id)
+                for message in list(self.receipts.live.values())
+            ):
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _unclaim(self, messages: Sequence[Message]) -> None:
+        """Let these wait again, for the worker whose they are: it claims them for itself."""
+        await self.writer.drained()  # what is written of them comes before
+        ids = [message.id for message in messages]
+        try:
+            async with self.pool.acquire() as connection:
+                await message_rows.unclaim(connection, ids, Status.SENDING, Status.QUEUED, SHARD)
+        except DatabaseUnavailable as error:
+            log.error("database: %s; a restart finds %d claimed messages", error, len(ids))
+            return
+        for message in messages:
+            slot = self.ownership.of(message.service_id, message.sender_id)
+            self.others.take_up(slot, [message.id])
 
     async def _take_over(self) -> None:
         """Take up the rows of what became ours; what is new waits for that, and comes behind.

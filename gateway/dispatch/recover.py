@@ -94,7 +94,8 @@ class Recovery:
     async def take_up_named(self, connection: Connection, ids: Sequence[Id]) -> int:
         """Take up those of these rows that wait, while we run. How many."""
         rows = await message_rows.by_ids(connection, ids)
-        return await self._adopt(connection, [row for row in rows if self._is_ours(row)])
+        ours = sorted(filter(self._is_ours, rows), key=lambda row: row["id"].bytes)
+        return await self._adopt(connection, ours)
 
     async def take_up_waiting(self, connection: Connection) -> int:
         """Take up whatever waits, is ours, and is not in memory, while we run. How many."""

@@ -317,7 +317,9 @@ class Relay:
         if version > self._directory.version:
             self._after_refresh(lambda: self._on_take_up(payload, reply), reply)
             return
-        self._pipeline.adoption.named(list(_ids(payload[VERSION.size :])))
+        # While we take over, all that waits is read in its order once everything is there.
+        if not self._pipeline.acceptor.paused:
+            self._pipeline.adoption.named(list(_ids(payload[VERSION.size :])))
         reply(b"")
 
     async def cancel(self, account_id: int, message_id: Id) -> Row | None:
@@ -378,10 +380,14 @@ class Relay:
 
     def _on_refresh(self, payload: bytes, reply: Reply) -> None:
         (version,) = VERSION.unpack(payload)
-        if version > self._directory.version:
-            self._after_refresh(lambda: reply(b""), reply)
-        else:
+
+        async def work() -> None:
+            if version > self._directory.version:
+                await self._pipeline.refresh()
+            await self._pipeline.let_go()
             reply(b"")
+
+        self._task(work(), reply)
 
     async def carriers(self) -> list[dict[str, dict[str, Any]]]:
         """See `Elsewhere`."""
