@@ -14,7 +14,6 @@ QUICK = (
     "kill -9 after the write, before the response",
     "Postgres refuses connections",
     "SMSC disconnects mid-window",
-    "one worker of two killed",
     "two gateways on one database",
 )
 
