@@ -77,6 +77,7 @@ REFRESH_S = 5.0  # how old a missed change of configuration can get
 # When a worker looks again for what is another's since a change: what was being given a sender, and
 # what comes back from a bind that is drained.
 LET_GO_AGAIN_S = (0.5, AGAIN_S, 10.0, 40.0)
+UNSENT = (Status.ACCEPTED, Status.QUEUED, Status.SENDING)
 UNDER_WAY_S = 2.5  # for the answers of what was under way then
 LOOK_S = 0.02
 GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
@@ -226,6 +227,7 @@ class Pipeline:
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
         self._taking_over: set[asyncio.Task[None]] = set()
+        self._unclaiming: set[asyncio.Task[None]] = set()
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
         )
@@ -457,8 +459,8 @@ class Pipeline:
                 gone.append(message)
         if claimed:
             unclaiming = asyncio.create_task(self._unclaim(claimed), name="unclaiming")
-            self._taking_over.add(unclaiming)
-            unclaiming.add_done_callback(self._taking_over.discard)
+            self._unclaiming.add(unclaiming)
+            unclaiming.add_done_callback(self._unclaiming.discard)
         by_slot: dict[int, list[Id]] = {}
         for message in gone:
             if message.spilled or self.pacer.remove(message):
@@ -482,8 +484,12 @@ class Pipeline:
         until = self.clock.monotonic() + UNDER_WAY_S
         mine = self.ownership.mine
         while self.ownership.lost and self.clock.monotonic() < until:
+            self._let_go_of_others()
+            if self._unclaiming:  # else its owner looks before their rows say that they wait
+                await asyncio.wait(self._unclaiming)
+                continue
             if not any(
-                message.status is Status.SENDING and not mine(message.service_id, message.sender_id)
+                message.status in UNSENT and not mine(message.service_id, message.sender_id)
                 for message in list(self.receipts.live.values())
             ):
                 return
