@@ -228,6 +228,7 @@ class Pipeline:
         self._refreshing = asyncio.Lock()
         self._taking_over: set[asyncio.Task[None]] = set()
         self._unclaiming: set[asyncio.Task[None]] = set()
+        self._letting_go_until = 0.0
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
         )
@@ -353,6 +354,8 @@ class Pipeline:
             self._taking_over.add(taking_over)
             taking_over.add_done_callback(self._taking_over.discard)
         if self.ownership.lost and self._tasks:
+            # Kept beyond this change: the same one may be read twice, and then loses nothing more.
+            self._letting_go_until = self.clock.monotonic() + UNDER_WAY_S
             self._let_go_of_others()
             for wait_s in LET_GO_AGAIN_S:
                 asyncio.get_running_loop().call_later(wait_s, self._let_go_of_others)
@@ -481,9 +484,8 @@ class Pipeline:
         What its owner sends next to the same recipient must not meet it at the carrier.
         """
         await self.acceptor.settled()  # what was accepted before is handed over
-        until = self.clock.monotonic() + UNDER_WAY_S
         mine = self.ownership.mine
-        while self.ownership.lost and self.clock.monotonic() < until:
+        while self.clock.monotonic() < self._letting_go_until:
             self._let_go_of_others()
             if self._unclaiming:  # else its owner looks before their rows say that they wait
                 await asyncio.wait(self._unclaiming)
