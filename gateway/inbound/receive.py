@@ -152,7 +152,10 @@ class Inbound:
         self._wake.set()
 
     def lost(self, connection: str) -> None:
-        """This connection is over: what comes again by any other is a repetition."""
+        """This connection is over: what comes again by any other is a repetition.
+
+        Also of all connections of another worker, by its run: theirs are named `run.connection`.
+        """
         self._over[f"{self._run_id}:{connection}"] = None
         if len(self._over) > CONNECTIONS_KEPT:
             self._over.popitem(last=False)
@@ -342,7 +345,9 @@ class Inbound:
         """Whether that connection has ended: we saw it, its bind has a newer one, or it is another
         run's.
         """
-        return connection in self._over or self._connections.get(_bind_of(connection)) != connection
+        if connection in self._over or connection.partition(".")[0] in self._over:
+            return True
+        return self._connections.get(_bind_of(connection)) != connection
 
     def _number(self, address: Address) -> SenderRecord | None:
         """The number of ours that was written to."""

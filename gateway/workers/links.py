@@ -177,6 +177,8 @@ class Links:
         self._handlers = handlers
         self._asking: dict[int, _Asking] = {}
         self._serving: set[_Serving] = set()
+        self.worker_lost: Callable[[int], None] = lambda slot: None
+        """Hears of each worker that has ended, by its slot."""
         self._waiting: dict[int, deque[_Question]] = {slot: deque() for slot in self.others}
         self._ending = False
 
@@ -283,6 +285,7 @@ class Links:
                     with contextlib.suppress(OSError):
                         link.transport.close()
             log.warning("worker %d is gone", slot)
+            self.worker_lost(slot)
 
     def _path(self, slot: int) -> Path:
         return self._folder / f"worker-{slot}.sock"

@@ -90,6 +90,8 @@ class Relay:
             Kind.METRICS: lambda accept, reply: reply(self._metrics(accept.decode())[0]),
         }
         self.links = Links(folder, share, handlers)
+        self.links.worker_lost = self._worker_lost
+        self._runs: dict[int, str] = {}  # of the workers that handed deliveries on, by slot
 
     def serve(
         self,
@@ -284,15 +286,16 @@ class Relay:
             log.error("a delivery that can't be handed on: %s", error)
             self._pipeline.take_in(carrier, connection, delivery, answer)
             return
-        head = orjson.dumps((carrier, f"{self._run_id}.{connection}"))
+        head = orjson.dumps((carrier, self._share.slot, self._run_id, connection))
         self.links.ask(slot, Kind.DELIVER, LENGTH.pack(len(head)) + head + pdu, answered)
 
     def _on_deliver(self, payload: bytes, reply: Reply) -> None:
         (length,) = LENGTH.unpack_from(payload)
-        carrier, connection = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
+        carrier, slot, run, connection = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
+        self._runs[slot] = run
         delivery = decode_deliver(payload[LENGTH.size + length :])
         self._pipeline.take_in(
-            carrier, connection, delivery, lambda _, status: reply(STATUS.pack(status))
+            carrier, f"{run}.{connection}", delivery, lambda _, status: reply(STATUS.pack(status))
         )
 
     def lost(self, connection: str) -> None:
@@ -300,6 +303,12 @@ class Relay:
         name = f"{self._run_id}.{connection}".encode()
         for slot in self.links.others:
             self.links.ask(slot, Kind.LOST, name, _ignored, patient=False)
+
+    def _worker_lost(self, slot: int) -> None:
+        """With it went all its connections to carriers, of which it can't tell any more."""
+        run = self._runs.pop(slot, None)
+        if run is not None:
+            self._pipeline.connection_over(run)
 
     def _on_lost(self, payload: bytes, reply: Reply) -> None:
         self._pipeline.connection_over(payload.decode())

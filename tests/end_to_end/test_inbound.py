@@ -126,9 +126,17 @@ async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
         await smsc.stop()
 
 
-@pytest.mark.parametrize(("ended", "stored"), [(True, 1), (False, 2)])
+@pytest.mark.parametrize(
+    ("first", "ended", "stored"),
+    [
+        ("simulator/1#1", "simulator/1#1", 1),
+        ("simulator/1#1", "", 2),
+        ("0123abcd.simulator/1#1", "0123abcd", 1),  # another worker's bind, and that worker
+        ("0123abcd.simulator/1#1", "4567cdef", 2),
+    ],
+)
 async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_ended(
-    start_gateway: Start, smsc: Smsc, ended: bool, stored: int
+    start_gateway: Start, smsc: Smsc, first: str, ended: str, stored: int
 ) -> None:
     """A bind breaks before its answer is read: the carrier sends it by the next one at once."""
     gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
@@ -144,9 +152,9 @@ async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_
         inbound.received(carrier_id, connection, delivery, lambda *answer: answers.append(answer))
         await until(lambda: len(answers) == wanted)
 
-    await comes("simulator/1#1")
+    await comes(first)
     if ended:
-        inbound.lost("simulator/1#1")
+        inbound.lost(ended)
     await comes("simulator/2#1")
     assert len(await received(sdk, stored)) == stored
     assert [status for _, status in answers] == [v.ESME_ROK, v.ESME_ROK]
