@@ -54,7 +54,7 @@ async def _fault_under_load(world: World, fault: str) -> Outcome:
     async with asyncio.TaskGroup() as tasks:
         loading = tasks.create_task(world.load())
         begin = int(world.count * world.random.uniform(0.1, 0.4))
-        while len(world.sids) < begin and not loading.done():
+        while not (len(world.sids) >= begin and world.under_way) and not loading.done():
             await asyncio.sleep(0.005)
         await FAULTS[fault].strike(world)
     outcome = await world.settle()

@@ -499,7 +499,16 @@ class World:
                     if entry["source"] in sources and entry["time"] < self.fault_at
                 }
             )
-        return not set.intersection(*binds)  # on a slow machine one may have sent nothing yet
+        return all(binds) and not set.intersection(*binds)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether each service has had something carried."""
+        sources = {json.loads(line)["source"] for line in self.smsc.ledger.lines()}
+        return all(
+            sources & {number.lstrip("+") for number in NUMBERS[n::SERVICES]}
+            for n in range(SERVICES)
+        )
 
     def _pause(self, entries: list[dict[str, Any]]) -> float:
         """Seconds in which nothing of a service was carried, from the fault on."""

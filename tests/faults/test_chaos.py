@@ -15,6 +15,7 @@ QUICK = (
     "Postgres refuses connections",
     "SMSC disconnects mid-window",
     "two gateways on one database",
+    "one worker of two killed",
 )
 
 
