@@ -160,7 +160,7 @@ class Gateway:
             run_id = f"{self._random.getrandbits(32):08x}"
             if self._place is not None:
                 relay = self._relay = Relay(self._place.folder, self._share, pipeline, run_id)
-                pipeline.others = relay
+                pipeline.moving.others = relay
             if self._share.slot == 0:
                 self._warn_of(unsafe, pipeline.alerts)
                 await remind_of_held(pool, pipeline.alerts)

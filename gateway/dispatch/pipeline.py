@@ -21,15 +21,15 @@ from gateway.carriers.tlvs import shown
 from gateway.clock import Clock
 from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.admission import Admission
-from gateway.dispatch.adopt import AGAIN_S, Adoption
+from gateway.dispatch.adopt import Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
-from gateway.dispatch.handoff import NoOthers, Others
 from gateway.dispatch.mappings import Mappings
 from gateway.dispatch.message import Direction, Flag, IdSource, Message, Status
+from gateway.dispatch.moving import Moving
 from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.preregistration import PreregistrationAlerts
 from gateway.dispatch.protection import DAY_S
@@ -38,7 +38,6 @@ from gateway.dispatch.recover import OwedSweep, Recovered, Recovery, id_at
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.retention import keep_forgetting
 from gateway.dispatch.route import SENDER_GONE, Router
-from gateway.dispatch.rows import SHARD
 from gateway.dispatch.schedule import Scheduler
 from gateway.dispatch.spill import Spill
 from gateway.dispatch.submit import MOST_TALLIED, Submitter
@@ -62,7 +61,6 @@ from storage import messages as message_rows
 from storage import protection as protection_rows
 from storage import restore as restore_rows
 from storage import short_links as link_rows
-from storage.ids import Id
 from storage.pool import (
     Connection,
     DatabaseUnavailable,
@@ -74,12 +72,6 @@ from storage.pool import (
 log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0  # how old a missed change of configuration can get
-# When a worker looks again for what is another's since a change: what was being given a sender, and
-# what comes back from a bind that is drained.
-LET_GO_AGAIN_S = (0.5, AGAIN_S, 10.0, 40.0)
-UNSENT = (Status.ACCEPTED, Status.QUEUED, Status.SENDING)
-UNDER_WAY_S = 2.5  # for the answers of what was under way then
-LOOK_S = 0.02
 GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
@@ -134,8 +126,6 @@ class Pipeline:
         self.clock = clock
         self.directory = Directory()
         self.ownership = Ownership(share, self.directory)
-        self.others: Others = NoOthers()
-        """The other workers, where there are any."""
         self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
@@ -226,9 +216,6 @@ class Pipeline:
         """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
-        self._taking_over: set[asyncio.Task[None]] = set()
-        self._unclaiming: set[asyncio.Task[None]] = set()
-        self._letting_go_until = 0.0
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
         )
@@ -246,6 +233,19 @@ class Pipeline:
             self.next_id,
         )
         self.adoption = Adoption(url, self._recovery)
+        self.moving = Moving(
+            pool,
+            self.ownership,
+            self.router,
+            self.receipts.live,
+            self.pacer,
+            self.assigner,
+            self.spill,
+            self.writer,
+            self.acceptor,
+            self.adoption,
+            clock,
+        )
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
         """Messages by service (0: none), of those that sent last."""
         self.ended: Tally[tuple[int, Status]] = Tally(MOST_TALLIED)
@@ -348,17 +348,9 @@ class Pipeline:
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
         self.fleet.follow(self.directory.carriers.values())
-        if self.ownership.follow(self.fleet.submitting) and self._tasks:
-            self.acceptor.pause()
-            taking_over = asyncio.create_task(self._take_over(), name="taking over")
-            self._taking_over.add(taking_over)
-            taking_over.add_done_callback(self._taking_over.discard)
-        if self.ownership.lost and self._tasks:
-            # Kept beyond this change: the same one may be read twice, and then loses nothing more.
-            self._letting_go_until = self.clock.monotonic() + UNDER_WAY_S
-            self._let_go_of_others()
-            for wait_s in LET_GO_AGAIN_S:
-                asyncio.get_running_loop().call_later(wait_s, self._let_go_of_others)
+        gained = self.ownership.follow(self.fleet.submitting)
+        if self._tasks:  # else everything is still to be taken up
+            self.moving.follow(self.directory.version, gained)
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
 
@@ -434,96 +426,9 @@ class Pipeline:
         draft = Draft(message, destination, smart=text != message.text, prepared=True, weighed=True)
         self.assigner.admit((draft,))
 
-    # Several workers ----------------------------------------------------------------------
-
     def _hand_over(self, draft: Draft) -> None:
-        """Committed here, and another worker's."""
-        message = draft.message
-        self.accepted_by.add(message.service_id or 0)
-        self.router.awaited.end(draft)
-        self.router.release(message)
-        self.receipts.live.pop(message.id, None)
-        if message.status is not Status.SCHEDULED:  # its scheduler reads the row by itself
-            slot = self.ownership.of(message.service_id, message.sender_id)
-            self.others.take_up(slot, [message.id])
-
-    def _let_go_of_others(self) -> None:
-        """After a change of the configuration: what waits here and is another's now."""
-        mine, gone, claimed = self.ownership.mine, [], []
-        for message in list(self.receipts.live.values()):
-            if message.status > Status.SENDING or mine(message.service_id, message.sender_id):
-                continue
-            if message.status is Status.SENDING:
-                if self.pacer.remove(message):  # claimed, and back in its queue unsent
-                    self.router.release(message)
-                    self.receipts.live.pop(message.id, None)
-                    claimed.append(message)
-            elif message.committed is message.status and message.waiting:
-                gone.append(message)
-        if claimed:
-            unclaiming = asyncio.create_task(self._unclaim(claimed), name="unclaiming")
-            self._unclaiming.add(unclaiming)
-            unclaiming.add_done_callback(self._unclaiming.discard)
-        by_slot: dict[int, list[Id]] = {}
-        for message in gone:
-            if message.spilled or self.pacer.remove(message):
-                self.router.release(message)
-            elif not self.assigner.withdraw(message):
-                continue  # it is on its way already
-            self.spill.forget(message.sender_id)
-            self.receipts.live.pop(message.id, None)
-            slot = self.ownership.of(message.service_id, message.sender_id)
-            by_slot.setdefault(slot, []).append(message.id)
-        for slot, ids in by_slot.items():
-            log.info("%d messages that wait are worker %d's now", len(ids), slot)
-            self.others.take_up(slot, ids)
-
-    async def let_go(self) -> None:
-        """Return once nothing of another's is under way here any more, or soon after.
-
-        What its owner sends next to the same recipient must not meet it at the carrier.
-        """
-        await self.acceptor.settled()  # what was accepted before is handed over
-        mine = self.ownership.mine
-        while self.clock.monotonic() < self._letting_go_until:
-            self._let_go_of_others()
-            if self._unclaiming:  # else its owner looks before their rows say that they wait
-                await asyncio.wait(self._unclaiming)
-                continue
-            if not any(
-                message.status in UNSENT and not mine(message.service_id, message.sender_id)
-                for message in list(self.receipts.live.values())
-            ):
-                return
-            await asyncio.sleep(LOOK_S)
-
-    async def _unclaim(self, messages: Sequence[Message]) -> None:
-        """Let these wait again, for the worker whose they are: it claims them for itself."""
-        await self.writer.drained()  # what is written of them comes before
-        ids = [message.id for message in messages]
-        try:
-            async with self.pool.acquire() as connection:
-                await message_rows.unclaim(connection, ids, Status.SENDING, Status.QUEUED, SHARD)
-        except DatabaseUnavailable as error:
-            log.error("database: %s; a restart finds %d claimed messages", error, len(ids))
-            return
-        for message in messages:
-            slot = self.ownership.of(message.service_id, message.sender_id)
-            self.others.take_up(slot, [message.id])
-
-    async def _take_over(self) -> None:
-        """Take up the rows of what became ours; what is new waits for that, and comes behind.
-
-        Who had them lets go of them as it reads the same change; so that is waited for first.
-        """
-        try:
-            await self.others.have_read(self.directory.version)
-            await self.adoption.take_up_all()
-        except DatabaseUnavailable as error:
-            log.error("database: %s; rows that became ours are taken up later", error)
-        finally:
-            self.acceptor.resume()
-        self.adoption.look()  # for what was on its way just then
+        self.accepted_by.add(draft.message.service_id or 0)
+        self.moving.hand_over(draft)
 
     def suspend(self, suspended: bool) -> None:
         """Give nothing out, or go on with it."""
@@ -564,7 +469,7 @@ class Pipeline:
     def connection_lost(self, connection: str) -> None:
         self.connection_over(connection)
         if not self.ownership.alone:
-            self.others.lost(connection)
+            self.moving.others.lost(connection)
 
     def refused(self, carrier: int, reason: str) -> None:
         name = self.connectors[carrier].name
@@ -579,7 +484,7 @@ class Pipeline:
     ) -> None:
         slot = self.ownership.of_address(delivery.destination.value)
         if slot != self.ownership.share.slot:
-            self.others.deliver(slot, carrier, connection, delivery, answer)
+            self.moving.others.deliver(slot, carrier, connection, delivery, answer)
         else:
             self.take_in(carrier, connection, delivery, answer)
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
@@ -66,7 +67,7 @@ Answered = Callable[[bytes | Failure], None]
 Handler = Callable[[bytes, Reply], None]
 
 
-class _Frames(asyncio.Protocol):
+class _Frames(asyncio.Protocol, ABC):
     """One connection, as frames."""
 
     def __init__(self) -> None:
@@ -91,9 +92,9 @@ class _Frames(asyncio.Protocol):
             self.frame(number, kind, payload)
         del buffer[:at]
 
+    @abstractmethod
     def frame(self, number: int, kind: int, payload: bytes) -> None:
         """One has come."""
-        raise NotImplementedError
 
     def write(self, number: int, kind: int, payload: bytes) -> None:
         """Send one, with whatever else this loop turn brings."""

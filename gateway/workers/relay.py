@@ -393,7 +393,7 @@ class Relay:
         async def work() -> None:
             if version > self._directory.version:
                 await self._pipeline.refresh()
-            await self._pipeline.let_go()
+            await self._pipeline.moving.let_go()
             reply(b"")
 
         self._task(work(), reply)
