@@ -162,6 +162,11 @@ SELECT * FROM messages WHERE waiting = $1 AND sender_id = $2 AND status = $3
  ORDER BY priority, id LIMIT $4
 """
 
+WAITING_SIZES = """
+SELECT sender_id, count(*) AS messages, sum(segments) AS segments FROM messages
+ WHERE waiting = $1 AND sender_id = ANY($2::bigint[]) AND status = $3 GROUP BY sender_id
+"""
+
 NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
 
 OVERDUE = """
@@ -301,6 +306,13 @@ async def waiting(
 ) -> list[asyncpg.Record]:
     """The first `most` of a sender's queue, whoever holds them in memory."""
     return await connection.fetch(WAITING, shard, sender_id, queued_status, most)
+
+
+async def waiting_sizes(
+    connection: Connection, shard: int, sender_ids: Sequence[int], queued_status: int
+) -> list[asyncpg.Record]:
+    """Of each of these senders whose queue is not empty: its `messages` and `segments`."""
+    return await connection.fetch(WAITING_SIZES, shard, sender_ids, queued_status)
 
 
 async def overdue(

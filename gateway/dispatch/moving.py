@@ -127,10 +127,14 @@ class Moving:
             elif (
                 message.committed is message.status and message.waiting and self._take_out(message)
             ):
-                self._spill.forget(message.sender_id)
+                if message.spilled:
+                    self._spill.let_go(message)
                 waiting.append(message)
         for message in (*waiting, *claimed):
             self._forget(message)
+        for sender_id in self._spill.senders():
+            if not self._ownership.mine(None, sender_id):
+                self._spill.forget(sender_id)
         if claimed:
             task = self._start(self._unclaim(claimed), "unclaiming")
             self._unclaiming.add(task)

@@ -121,9 +121,17 @@ class Recovery:
             # What ended may owe its callbacks: an operator closed it.
             and (row["waiting"] is not None or Status(row["status"]).final)
         ]
-        recovered = Recovered()
-        await self._take_up(connection, new, recovered)
-        return len(new)
+        behind = [row for row in new if self._spill.found(row)]
+        for row in behind:
+            if row["callback_url"] is not None:
+                message = self._receipts.live[row["id"]] = from_row(row)
+                message.spilled = True
+                message.content = None
+                self._owe_callbacks(message)
+        found = {row["id"] for row in behind}
+        new = [row for row in new if row["id"] not in found]
+        await self._take_up(connection, new, Recovered())
+        return len(new) + len(behind)
 
     async def _unfinished(self, connection: Connection) -> AsyncIterator[list[Row]]:
         """All that is not finished and ours, in order of acceptance, page by page."""

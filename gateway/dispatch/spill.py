@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -41,16 +42,19 @@ MEMORY: Final = 150_000  # messages of all senders; about 2 KB each
 LEAST: Final = 50  # segments that a sender has in memory however many senders there are
 HEAL_S: Final = 1.0  # a lost wake-up costs this much; and how late an expiry is seen
 RETRY_S: Final = 0.5
+NEVER: Final = 0.0  # a wall time: counting anew is no use of the sender
 SETTLING_S: Final = 5.0  # in which a reply that another stage stored has come to its queue
 
 
 class _Rest:
     """What waits in rows only, of one sender."""
 
-    __slots__ = ("added", "count", "left")
+    __slots__ = ("added", "count", "left", "segments", "unsure")
 
     def __init__(self) -> None:
         self.count = 0  # messages; more than there are, where another process took some
+        self.segments = 0  # of them, as they are counted in what their sender has to send
+        self.unsure = False  # rows were found that may be counted already, or not
         self.added = 0  # so far: a page that was read before the last came cannot be the last
         self.left: set[int] = set()  # services that the sender has left
 
@@ -96,6 +100,10 @@ class Spill:
         for sender_id, rest in self._rests.items():
             yield sender_id, rest.count, rest.added - rest.count
 
+    def senders(self) -> list[int]:
+        """Whose queues are longer than memory."""
+        return list(self._rests)
+
     def holds(self, sender_id: int) -> bool:
         """Whether something of this sender waits in rows only."""
         return bool(self._rests) and sender_id in self._rests
@@ -119,6 +127,7 @@ class Spill:
             self._wake.set()  # from now on there is something to look after
         rest.count += 1
         rest.added += 1
+        rest.segments += message.segments
         message.spilled = True
         message.content = None
         return True
@@ -130,7 +139,22 @@ class Spill:
             return False
         rest.count += 1
         rest.added += 1
+        rest.segments += row["segments"]
         self._router.standing.assigned(row["sender_id"], row["segments"], self._clock.wall())
+        return True
+
+    def found(self, row: Row) -> bool:
+        """While we run: whether a row that memory does not hold is one of a queue's rest.
+
+        It may have been left there by us, and then is counted, or have become ours just now: a
+        row does not say. So all of that sender's are counted anew, soon.
+        """
+        rest = self._rests.get(row["sender_id"] or 0)
+        if rest is None or row["status"] != Status.QUEUED:
+            return False
+        rest.added += 1
+        rest.unsure = True
+        self._wake.set()
         return True
 
     # Out ----------------------------------------------------------------------------------
@@ -144,7 +168,7 @@ class Spill:
         """A row was canceled that memory does not hold."""
         rest = self._rests.get(row["sender_id"] or 0)
         if rest is not None and rest.count:
-            rest.count -= 1
+            self._less(rest, row["sender_id"], row["segments"])
             self._router.standing.settled(row["sender_id"], row["segments"])
 
     def left_pool(self, service_of: Mapping[int, int]) -> None:
@@ -155,9 +179,25 @@ class Spill:
                 rest.left.add(service_id)
                 self._wake.set()
 
+    def let_go(self, message: Message) -> None:
+        """This one of the rest, which the caller releases, is another worker's."""
+        rest = self._rests.get(message.sender_id)
+        if rest is not None:
+            self._less(rest, message.sender_id, message.segments)
+
     def forget(self, sender_id: int) -> None:
-        """The sender is another worker's now, with all its rows."""
-        self._rests.pop(sender_id, None)
+        """The sender is another worker's now, with all its rows; or none of them waits any more."""
+        rest = self._rests.pop(sender_id, None)
+        if rest is not None and rest.segments:
+            self._router.standing.settled(sender_id, rest.segments)
+
+    def _less(self, rest: _Rest, sender_id: int, segments: int) -> None:
+        """One message fewer waits in rows only; the caller settles its segments."""
+        rest.count = max(0, rest.count - 1)
+        uncounted = segments - rest.segments
+        if uncounted > 0:  # found while we ran, and not yet counted: settling it must take nothing
+            self._router.standing.assigned(sender_id, uncounted, NEVER)
+        rest.segments = max(0, -uncounted)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -167,6 +207,7 @@ class Spill:
                 await self._sleep()
                 try:
                     connection = await own.get()
+                    await self._count(connection)
                     for sender_id in list(self._rests):
                         if self._pacer.waiting(sender_id) < LOW:
                             await self._page_in(connection, sender_id)
@@ -188,6 +229,49 @@ class Spill:
             pass
         self._wake.clear()
 
+    async def _count(self, connection: Connection) -> None:
+        """Count the rest anew where rows were found that may be in the count, or not.
+
+        What moves while the rows are counted may be counted wrong; when the rest is read to its
+        end, it takes what is wrong with it.
+        """
+        unsure = [sender_id for sender_id, rest in self._rests.items() if rest.unsure]
+        if not unsure:
+            return
+        for sender_id in unsure:
+            self._rests[sender_id].unsure = False
+        rows = await message_rows.waiting_sizes(connection, SHARD, unsure, Status.QUEUED)
+        sizes = {row["sender_id"]: (row["messages"], row["segments"]) for row in rows}
+        held_messages, held_segments = self._held(unsure)
+        for sender_id in unsure:
+            rest = self._rests.get(sender_id)
+            if rest is None:  # forgotten meanwhile
+                continue
+            messages, segments = sizes.get(sender_id, (0, 0))
+            rest.count = max(0, messages - held_messages[sender_id])
+            segments = max(0, segments - held_segments[sender_id])
+            if segments > rest.segments:
+                self._router.standing.assigned(sender_id, segments - rest.segments, NEVER)
+            else:
+                self._router.standing.settled(sender_id, rest.segments - segments)
+            rest.segments = segments
+
+    def _held(self, sender_ids: Sequence[int]) -> tuple[Counter[int], Counter[int]]:
+        """Messages, and their segments, whose rows wait and that memory holds; by sender."""
+        wanted = set(sender_ids)
+        messages: Counter[int] = Counter()
+        segments: Counter[int] = Counter()
+        for message in list(self._live.values()):
+            if (
+                message.sender_id in wanted
+                and not message.spilled
+                and message.waiting
+                and message.committed is Status.QUEUED
+            ):
+                messages[message.sender_id] += 1
+                segments[message.sender_id] += message.segments
+        return messages, segments
+
     async def _page_in(self, connection: Connection, sender_id: int) -> None:
         """Read on, behind what memory holds."""
         rest = self._rests.get(sender_id)
@@ -206,12 +290,12 @@ class Spill:
                 all_read = False
                 break  # what comes behind it must not pass it
             read += 1
-            rest.count = max(0, rest.count - 1)
+            self._less(rest, sender_id, row["segments"])
             message = self._taken_up(row, message, rest)
             if message is not None:
                 ready.append(message)
         if all_read and rest.added == added:
-            self._rests.pop(sender_id, None)
+            self.forget(sender_id)
         self._resume(ready)
         if read:  # a short page, or what has left its pool: there may be more to read
             self._wake.set()
@@ -253,7 +337,7 @@ class Spill:
                 message = self._live[row["id"]] = from_row(row)
             message.spilled = False
             message.content = None
-            rest.count = max(0, rest.count - 1)
+            self._less(rest, message.sender_id, message.segments)
             self._never_submitted(message)
             self._router.release(message)
             if advance(message, Refused(EXPIRED), now):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from carriers import StartSmsc
@@ -108,6 +109,72 @@ async def test_it_survives_a_restart(start_gateway: Any, start_smsc: StartSmsc) 
     for sid in sids:
         await sdk.reaches(sid, "delivered")
     assert texts(smsc) == [f"message {n}" for n in range(100)]
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_what_is_looked_for_while_we_run_is_not_counted_twice(
+    start_gateway: Any, start_smsc: StartSmsc, receiver: Receiver, told: bool
+) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    callback = {"StatusCallback": receiver.url} if told else {}
+    sids = await send(sdk, 100, From=sdk.numbers[0], **callback)
+    pipeline = gateway.pipeline
+    sender_id = await _id_of(gateway, sdk.numbers[0])
+    read = pipeline.router.standing.backlog
+    for _ in range(3):
+        await pipeline.adoption.take_up_all()
+        assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
+        await _counted(pipeline)
+        assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
+    await sdk.call(sdk.client.messages(sids[50]).update, status="canceled")
+    await pipeline.adoption.take_up_all()
+    await _counted(pipeline)
+    assert (len(pipeline.spill), read(sender_id)) == (79, 99)
+    smsc = await away.come()
+    for sid in sids[:50] + sids[51:]:
+        await sdk.reaches(sid, "delivered")
+    assert texts(smsc) == [f"message {n}" for n in range(100) if n != 50]
+    assert (len(pipeline.spill), read(sender_id)) == (0, 0)
+
+
+async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    sids = await send(sdk, 60, From=sdk.numbers[0])
+    pipeline = gateway.pipeline
+    sender_id = await _id_of(gateway, sdk.numbers[0])
+    async with pipeline.pool.acquire() as connection:  # as another worker would have stored them
+        rows = await connection.fetch("SELECT id FROM messages WHERE sender_id = $1", sender_id)
+        for row in rows[:30]:
+            await connection.execute(
+                "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object("
+                "'id', $1::uuid))).* FROM messages m WHERE id = $2",
+                UUID(int=row["id"].int ^ 1),
+                row["id"],
+            )
+    for _ in range(2):
+        await pipeline.adoption.take_up_all()
+        await _counted(pipeline)
+        assert (len(pipeline.spill), pipeline.router.standing.backlog(sender_id)) == (70, 90)
+    smsc = await away.come()
+    await until(lambda: len(texts(smsc)) == 90)
+    await sdk.reaches(sids[-1], "delivered")
+    await until(lambda: not pipeline.router.standing.backlog(sender_id))
+    assert len(pipeline.spill) == 0
+
+
+async def _counted(pipeline: Any) -> None:
+    """What was found is counted: by the stage, or by us."""
+    await until(lambda: not any(rest.unsure for rest in pipeline.spill._rests.values()))
+    for rest in pipeline.spill._rests.values():
+        rest.unsure = True
+    async with pipeline.pool.acquire() as connection:
+        await pipeline.spill._count(connection)
 
 
 async def test_one_of_it_can_be_canceled(start_gateway: Any, start_smsc: StartSmsc) -> None:
