@@ -13,6 +13,7 @@ from pools import Pool
 from testing import Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
 
 from gateway.dispatch import lobby, spill
+from gateway.dispatch.message import Direction
 from gateway.observe.watchdog import Reason
 
 NUMBER, OTHER = "+447700900201", "+447700900202"
@@ -166,6 +167,29 @@ async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
     await sdk.reaches(sids[-1], "delivered")
     await until(lambda: not pipeline.router.standing.backlog(sender_id))
     assert len(pipeline.spill) == 0
+
+
+async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    """Another stage has just stored it, and will bring it: what is behind must not pass it."""
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    sids = await send(sdk, 60, From=sdk.numbers[0])
+    pipeline = gateway.pipeline
+    sender_id = await _id_of(gateway, sdk.numbers[0])
+    async with pipeline.pool.acquire() as connection:
+        thirty = UUID(sids[29][2:])
+        await connection.execute(
+            "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object("
+            "'id', $1::uuid, 'direction', $3::int))).* FROM messages m WHERE id = $2",
+            UUID(int=thirty.int + 1),
+            thirty,
+            int(Direction.OUTBOUND_REPLY),
+        )
+        await pipeline.spill._page_in(connection, sender_id)
+        assert (len(pipeline.pacer), len(pipeline.spill)) == (30, 30)
 
 
 async def _counted(pipeline: Any) -> None:

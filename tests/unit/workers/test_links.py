@@ -77,6 +77,18 @@ async def test_who_dies_with_a_question_leaves_it_unknown_and_the_next_waits(mad
             assert await waiting == b"ba"
 
 
+async def test_who_dies_is_told_of_even_if_nothing_was_asked(made: Made) -> None:
+    gone: asyncio.Queue[int] = asyncio.Queue()
+    zero = made(0, {})
+    zero.worker_lost = gone.put_nowait
+    async with running(zero):
+        for _ in range(2):
+            async with running(made(1, {Kind.SEND: echo})):
+                assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
+                assert gone.empty()
+            assert await gone.get() == 1
+
+
 async def test_nobody_comes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "WAIT_S", 0.05)
     async with running(made(0, {})) as zero:
