@@ -86,7 +86,8 @@ async def test_who_dies_is_told_of_even_if_nothing_was_asked(made: Made) -> None
             async with running(made(1, {Kind.SEND: echo})):
                 assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
                 assert gone.empty()
-            assert await gone.get() == 1
+            async with asyncio.timeout(5):
+                assert await gone.get() == 1
 
 
 async def test_nobody_comes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
