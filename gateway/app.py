@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
 import uvicorn
@@ -25,6 +25,7 @@ from gateway.api.limits import Gate, Quota
 from gateway.api.probes import Probes, Readiness
 from gateway.api.resources import Deps
 from gateway.carriers.share import ALONE
+from gateway.chance import Chance
 from gateway.clock import Clock, SystemClock
 from gateway.content import shortening
 from gateway.conversations.stage import Conversations
@@ -116,7 +117,7 @@ class Gateway:
         self.stop = asyncio.Event()
         self.started = asyncio.Event()
         self._clock = clock or SystemClock()
-        self._random = random or SystemRandom()
+        self._random = random or Chance()
         self.pipeline: Pipeline | None = None
         self.callbacks: Callbacks | None = None
         self.inbound: Inbound | None = None

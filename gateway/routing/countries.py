@@ -75,7 +75,11 @@ _SHARED: Final[dict[str, str]] = {
     "5997": "BQ",
 }
 SHARING_CODES: Final = frozenset({"7", "39", "44", "47", "61", "212", "262", "290", "358", "599"})
-_LONGEST_SHARED: Final = max(map(len, _SHARED))
+# Of each shared code: how long the beginnings are that tell, the longest first.
+_LENGTHS: Final = {
+    code: sorted({len(one) for one in _SHARED if one.startswith(code)}, reverse=True)
+    for code in SHARING_CODES
+}
 
 
 def calling_code_of(digits: str) -> str | None:
@@ -89,9 +93,8 @@ def calling_code_of(digits: str) -> str | None:
 
 def country_under(calling_code: str, digits: str) -> str:
     """The country of `digits` under `calling_code`; empty for codes of no country."""
-    if calling_code in SHARING_CODES:
-        for length in range(_LONGEST_SHARED, len(calling_code), -1):
-            country = _SHARED.get(digits[:length])
-            if country is not None:
-                return country
+    for length in _LENGTHS.get(calling_code, ()):
+        country = _SHARED.get(digits[:length])
+        if country is not None:
+            return country
     return MAIN_COUNTRY.get(calling_code, "")
