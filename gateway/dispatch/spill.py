@@ -35,7 +35,7 @@ from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
-HIGH: Final = 2_000  # segments of one sender in memory
+HIGH: Final = 10_000  # segments of one sender in memory
 LOW: Final = 1_000  # at which more are read
 PAGE: Final = 1_000  # messages read at once
 MEMORY: Final = 150_000  # messages of all senders; about 2 KB each
