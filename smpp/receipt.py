@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from smpp.pdu import DeliverSm, tlv
@@ -212,6 +213,7 @@ def _value(octets: bytes) -> str:
     return octets.decode("latin-1").strip(" \t\r\n\0,;|\"'")
 
 
+@lru_cache(maxsize=1024)  # receipts come in crowds, of the same second or minute
 def parse_date(text: str, utc_offset_minutes: int = 0) -> datetime | None:
     """A receipt's date: YYMMDDhhmm, with seconds, or with the century; None if it is none.
 
