@@ -38,7 +38,8 @@ def draw(results: dict[str, Rounds], file: Path) -> Path:
     latency.set_xticklabels([f"{percent:g} %" for percent in NINES])
     latency.set_title("accept latency at half of the maximum, ms")
     latency.set_ylim(bottom=0)
-    latency.legend()
+    if latency.get_lines():
+        latency.legend()
     figure.tight_layout()
     figure.savefig(file)
     pyplot.close(figure)

@@ -43,6 +43,7 @@ MAXIMUM_RUNS: Final = 3
 FLAT: Final = 1.10  # the last quarter over the second one; the first still fills caches
 TAIL_S: Final = 60.0
 MOST_BEHIND_S: Final = 2.0  # of traffic that may wait at the end
+SHOWN: Final = {True: "yes", False: "NO", None: "not judged"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ async def _soak(parsed: argparse.Namespace, stage: Stage) -> int:
         recipients,
         await ledger.fetch(stage.control_url, result.accepted, before),
     )
-    verdicts = [
+    verdicts: list[tuple[str, bool | None, str]] = [
         ("all accepted", result.clean, f"{result.accepted:,} of {result.messages:,}"),
         (
             "ledger clean",
@@ -128,14 +129,14 @@ async def _soak(parsed: argparse.Namespace, stage: Stage) -> int:
     ]
     print()
     for name, good, figure in verdicts:
-        print(f"{name:<24}{'yes' if good else 'NO':<6}{figure}")
+        print(f"{name:<24}{SHOWN[good]:<12}{figure}")
     latency = result.latency
     print(
         "latency ms: "
         + ", ".join(f"p{p:g} {latency.percentile_ms(p):.1f}" for p in (50, 90, 99, 99.9))
     )
     _keep(parsed, best, rate, samples, verdicts)
-    return 0 if all(good for _, good, _ in verdicts) else 1
+    return 1 if any(good is False for _, good, _ in verdicts) else 0
 
 
 async def _sample(samples: list[Sample], tandem: Tandem, generator: Generator, port: int) -> None:
@@ -174,10 +175,10 @@ async def _waiting(port: int) -> float:
     )
 
 
-def _flat(values: Sequence[float]) -> tuple[bool, str]:
+def _flat(values: Sequence[float]) -> tuple[bool | None, str]:
     quarter = len(values) // 4
     if not quarter:
-        return False, "too short to say"
+        return None, "too short to say"
     second, last = mean(values[quarter : 2 * quarter]), mean(values[-quarter:])
     return (
         last <= second * FLAT,
@@ -190,7 +191,7 @@ def _keep(
     best: float,
     rate: float,
     samples: Sequence[Sample],
-    verdicts: Sequence[tuple[str, bool, str]],
+    verdicts: Sequence[tuple[str, bool | None, str]],
 ) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
