@@ -6,6 +6,7 @@ Plain numbers and sender IDs are SMS; `whatsapp:` and `rcs:` name channels that 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from gateway.api.errors import ApiError
@@ -14,6 +15,7 @@ from gateway.routing.destination import Destination, country_of, parse_destinati
 
 SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
 LONGEST_SHORT_CODE_TO: Final = 6  # as To, more digits are a number without its plus
+KEPT_LENGTH: Final = 32  # of a From whose form is remembered
 PREFIX: Final = re.compile(r"^(whatsapp|rcs):")
 
 
@@ -63,6 +65,11 @@ def is_sender(text: str) -> bool:
 
 def normal_sender(text: str) -> str | None:
     """A `From` as senders are filed: E.164, short code, or the alphanumeric ID as it is."""
+    return _filed(text) if len(text) <= KEPT_LENGTH else _filed.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)  # an app sends from few; what is long is somebody's mistake, and not kept
+def _filed(text: str) -> str | None:
     if SHORT_CODE.match(text) or is_alpha_sender(text):
         return text
     number = parse_destination(text if text.startswith("+") else "+" + text.lstrip("0"))
