@@ -135,6 +135,7 @@ class Gateway:
         """The whole life of the process. Raises what made it impossible to go on."""
         async with contextlib.AsyncExitStack() as stack:
             url = self.settings.database_url
+            embedded = None
             if url is None:
                 embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
                 try:
@@ -206,6 +207,8 @@ class Gateway:
             pipeline.connection_over = inbound.lost
             tenure.changed = lambda held: pipeline.suspend(not held)
             pipeline.start_stage("tenure", tenure.run())
+            if embedded is not None:
+                pipeline.start_stage("postgres", embedded.keep(self.stop))
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
