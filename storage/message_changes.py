@@ -18,6 +18,15 @@ UPDATE messages SET body = '', submitted_body = NULL
 RETURNING *
 """
 
+DELETE = """
+WITH gone AS (
+    DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3
+    RETURNING id, reference
+)
+INSERT INTO deleted_messages (message_id, reference) SELECT id, reference FROM gone
+ON CONFLICT DO NOTHING
+"""
+
 _SOME = """
 ARRAY(SELECT id FROM messages
        WHERE account_id = $1 AND id >= $2 AND id <= $3 AND {which}
@@ -81,22 +90,20 @@ async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: in
 
 
 async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
-    """Remove a message with a final status, its feedback and media; whether there was one."""
+    """Remove a message with a final status, its feedback and media; whether there was one.
+
+    That it was there is kept for a while (`storage.deletions`).
+    """
     async with pool.acquire() as connection, connection.transaction():
-        status = await connection.execute(
-            "DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3",
-            message_id,
-            account_id,
-            first_final,
-        )
-        if status == "DELETE 1":
+        status = await connection.execute(DELETE, message_id, account_id, first_final)
+        if status == "INSERT 0 1":
             await connection.execute("DELETE FROM media WHERE message_id = $1", message_id)
         await connection.execute(
             "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
             message_id,
             account_id,
         )
-    return status == "DELETE 1"
+    return status == "INSERT 0 1"
 
 
 async def tell_outcome(pool: Pool, account_id: int, message_id: Id, outcome: str) -> Row:
