@@ -285,6 +285,7 @@ class Gateway:
             gate=self.gate,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
             cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
+            cancel_many=(relay or pipeline.canceler).cancel_many,
             elsewhere=elsewhere,
         )
         front = FrontSettings(

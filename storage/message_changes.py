@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
@@ -11,6 +13,21 @@ UPDATE messages SET status = $3, waiting = NULL, done_at = now()
  WHERE id = $1 AND account_id = $2 AND waiting IS NOT NULL AND direction <> $4
 RETURNING *
 """
+
+# What another has locked, which claims it or gives it a sender just now, is left out: whoever waits
+# for one row while it has others could wait for ever.
+CANCEL_MANY = """
+UPDATE messages SET status = $3, waiting = NULL, done_at = now()
+ WHERE id = ANY (ARRAY(
+           SELECT id FROM messages
+            WHERE id = ANY($1::uuid[]) AND account_id = $2 AND waiting IS NOT NULL
+              AND direction <> $4
+            ORDER BY id FOR UPDATE SKIP LOCKED))
+   AND waiting IS NOT NULL
+RETURNING *
+"""
+
+WAITING = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL ORDER BY id"
 
 REDACT = """
 UPDATE messages SET body = '', submitted_body = NULL
@@ -82,6 +99,19 @@ async def cancel(
 ) -> Row | None:
     """Take back a message that still waits; None when it does not (any more)."""
     return await pool.fetchrow(CANCEL, message_id, account_id, canceled, inbound)
+
+
+async def cancel_many(
+    pool: Pool, account_id: int, ids: Sequence[Id], *, canceled: int, inbound: int
+) -> list[Row]:
+    """Take back those that still wait, and that nobody has locked just now; by id."""
+    rows = await pool.fetch(CANCEL_MANY, ids, account_id, canceled, inbound)
+    return sorted(rows, key=_age)
+
+
+async def waiting(pool: Pool, ids: Sequence[Id]) -> list[Id]:
+    """Those that wait, so far as is committed; by id."""
+    return [row["id"] for row in await pool.fetch(WAITING, ids)]
 
 
 async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> Row | None:
