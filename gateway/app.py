@@ -136,6 +136,7 @@ class Gateway:
         """The whole life of the process. Raises what made it impossible to go on."""
         async with contextlib.AsyncExitStack() as stack:
             url = self.settings.database_url
+            embedded = None
             if url is None:
                 embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
                 try:
@@ -207,6 +208,8 @@ class Gateway:
             pipeline.connection_over = inbound.lost
             tenure.changed = lambda held: pipeline.suspend(not held)
             pipeline.start_stage("tenure", tenure.run())
+            if embedded is not None:
+                pipeline.start_stage("postgres", embedded.keep(self.stop))
             pipeline.start_stage("inbound", inbound.run())
             await pipeline.start()
             pipeline.start_stage("handlers", handlers.run())
@@ -283,6 +286,7 @@ class Gateway:
             gate=self.gate,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
             cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
+            cancel_many=(relay or pipeline.canceler).cancel_many,
             elsewhere=elsewhere,
         )
         front = FrontSettings(

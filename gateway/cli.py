@@ -92,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="TIME",
         help="only messages accepted since, as 2026-11-24T21:00:00Z; when the simulator started",
     )
+    reconcile.add_argument(
+        "--api",
+        type=Path,
+        metavar="FILE",
+        help="the SIDs that an app was told 201 for, one a line: each must have a row",
+    )
     reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
@@ -157,11 +163,14 @@ async def _beat(gateway: Gateway, heartbeat: int) -> None:
 
 
 def _reconcile(arguments: argparse.Namespace) -> int:
-    from gateway.reconcile import reconcile
+    from gateway.reconcile import read_sids, reconcile
 
     try:
         settings = load_settings(arguments.config)
-        return asyncio.run(reconcile(settings, arguments.ledger, arguments.since))
+        told = None
+        if arguments.api is not None:
+            told = read_sids(arguments.api.read_text(errors="replace").splitlines())
+        return asyncio.run(reconcile(settings, arguments.ledger, arguments.since, told))
     except (ConfigurationError, OSError) as error:
         print(f"tandem reconcile: {error}", file=sys.stderr)
         return WRONG_USE

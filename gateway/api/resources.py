@@ -57,6 +57,7 @@ class Deps:
     clicks: Clicks
     elsewhere: Elsewhere
     cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
+    cancel_many: Callable[[int, Sequence[Id]], Awaitable[set[Id]]]  # those that were
 
 
 class Call:

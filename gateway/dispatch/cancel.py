@@ -6,7 +6,7 @@ The database decides: a cancel and a claim update the same row under the same co
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 
 from gateway.clock import Clock
 from gateway.dispatch.assign import Assigner
@@ -49,9 +49,8 @@ class Canceler:
 
     async def cancel(self, account_id: int, message_id: Id) -> Row | None:
         """The row of the canceled message; None when it is too late, or there is none."""
-        message = self._live.get(message_id)
-        if message is not None and message.status > Status.QUEUED:
-            return None  # its claim or its failure may not be written yet
+        if self._left(message_id):
+            return None
         row = await message_changes.cancel(
             self._pool,
             account_id,
@@ -60,10 +59,41 @@ class Canceler:
             inbound=Direction.INBOUND,
         )
         if row is not None:
-            if row["send_at"] is not None and row["queued_at"] is None:
-                self._unscheduled(account_id, message_id)
-            self._follow(row)
+            self._canceled(row)
         return row
+
+    async def cancel_many(self, account_id: int, ids: Sequence[Id]) -> set[Id]:
+        """Those of many messages that were canceled: one statement for all of them but for the few
+        that somebody else had in hand just then, each of which is decided by itself.
+        """
+        wanted = [id for id in ids if not self._left(id)]
+        if not wanted:
+            return set()
+        rows = await message_changes.cancel_many(
+            self._pool,
+            account_id,
+            wanted,
+            canceled=Status.CANCELED,
+            inbound=Direction.INBOUND,
+        )
+        for row in rows:
+            self._canceled(row)
+        taken = {row["id"] for row in rows}
+        rest = [id for id in wanted if id not in taken]
+        for id in await message_changes.waiting(self._pool, rest) if rest else ():
+            if await self.cancel(account_id, id) is not None:
+                taken.add(id)
+        return taken
+
+    def _left(self, message_id: Id) -> bool:
+        """Whether memory knows better: its claim or its failure may not be written yet."""
+        message = self._live.get(message_id)
+        return message is not None and message.status > Status.QUEUED
+
+    def _canceled(self, row: Row) -> None:
+        if row["send_at"] is not None and row["queued_at"] is None:
+            self._unscheduled(row["account_id"], row["id"])
+        self._follow(row)
 
     def _follow(self, row: Row) -> None:
         message = self._live.get(row["id"])

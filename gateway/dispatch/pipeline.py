@@ -283,7 +283,11 @@ class Pipeline:
         self._start_task("acceptor", self.acceptor.run())
         self._start_task("assigner", self.assigner.run())
         self._start_task("scheduler", self.scheduler.run())
-        forgetting = keep_forgetting(self.pool, callbacks_end_s=self.settings.webhooks.retry_for_s)
+        forgetting = keep_forgetting(
+            self.pool,
+            callbacks_end_s=self.settings.webhooks.retry_for_s,
+            deletions_s=self.settings.journal.keep_hours * 3600,
+        )
         self._start_task("retention", forgetting)
         self._start_task("mappings", self.mappings.run())
         self._start_task("configuration", self._stay_fresh())

@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from gateway.dispatch.message import Flag
-from storage import message_changes
+from storage import deletions, message_changes
 from storage.pool import DatabaseUnavailable, Pool
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,10 @@ EVERY_S: Final = 5.0
 PAGE: Final = 1_000
 
 
-async def keep_forgetting(pool: Pool, *, callbacks_end_s: float) -> None:
-    """The stage. `callbacks_end_s`: how long a callback is retried."""
+async def keep_forgetting(pool: Pool, *, callbacks_end_s: float, deletions_s: float) -> None:
+    """The stage. `callbacks_end_s`: how long a callback is retried; `deletions_s`: how long it is
+    known that a message was deleted.
+    """
     while True:
         changed = 0
         try:
@@ -33,6 +35,7 @@ async def keep_forgetting(pool: Pool, *, callbacks_end_s: float) -> None:
                     after_s=callbacks_end_s,
                     most=PAGE,
                 )
+                await deletions.forget(connection, deletions_s)
         except DatabaseUnavailable as error:
             log.warning("texts are not forgotten for now: %s", error)
         if changed < PAGE:

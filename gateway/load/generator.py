@@ -93,8 +93,14 @@ class Generator:
     """Runs one plan once."""
 
     def __init__(
-        self, url: str, plan: Plan, sends: Sends, on_tick: Callable[[Result], object] | None = None
+        self,
+        url: str,
+        plan: Plan,
+        sends: Sends,
+        on_tick: Callable[[Result], object] | None = None,
+        on_accepted: Callable[[bytes], object] | None = None,
     ) -> None:
+        """`on_accepted` gets the body of each answer that took a request."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise LoadError(f"{url} is not an http or https URL")
@@ -104,6 +110,7 @@ class Generator:
         self._plan = plan
         self._sends = sends
         self._on_tick = on_tick
+        self._on_accepted = on_accepted
         self._requests = -(-plan.messages // sends.bulk)
         if plan.schedule is not None:
             self._requests = min(self._requests, len(plan.schedule))
@@ -225,6 +232,8 @@ class Generator:
         result.answered_at = now
         if self._sends.accepted(status):
             result.accepted += connection.messages
+            if self._on_accepted is not None:
+                self._on_accepted(body)
             result.latency.record(int((now - connection.intended) * 1e6))
             if connection.messages == 1:
                 result.taken[connection.number] = 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -347,13 +348,35 @@ class Relay:
                 return await message_rows.fetch(self._pipeline.pool, account_id, message_id)
         return await self._pipeline.canceler.cancel(account_id, message_id)
 
+    async def cancel_many(self, account_id: int, ids: Sequence[Id]) -> set[Id]:
+        """Cancel messages where they wait; as `Canceler.cancel_many`, one question a worker."""
+        async with self._pipeline.pool.acquire() as connection:
+            rows = await message_rows.by_ids(connection, ids)
+        by_slot: defaultdict[int | None, list[Id]] = defaultdict(list)
+        for row in rows:
+            by_slot[self.owner(row["service_id"], row["sender_id"])].append(row["id"])
+        taken: set[Id] = set()
+        for slot, of_slot in by_slot.items():
+            if slot is not None:
+                payload = VERSION.pack(account_id) + b"".join(id.bytes for id in of_slot)
+                try:
+                    reply = await self.links.question(slot, Kind.CANCEL, payload)
+                except Unanswered:
+                    pass  # their rows are enough, for one that starts again
+                else:
+                    taken.update(id for id, told in zip(of_slot, reply, strict=True) if told)
+                    continue
+            taken |= await self._pipeline.canceler.cancel_many(account_id, of_slot)
+        return taken
+
     def _on_cancel(self, payload: bytes, reply: Reply) -> None:
+        """One octet for each message: whether it was canceled."""
         (account_id,) = VERSION.unpack_from(payload)
-        [message_id] = _ids(payload[VERSION.size :])
+        ids = list(_ids(payload[VERSION.size :]))
 
         async def work() -> None:
-            row = await self._pipeline.canceler.cancel(account_id, message_id)
-            reply(b"\1" if row is not None else b"\0")
+            taken = await self._pipeline.canceler.cancel_many(account_id, ids)
+            reply(bytes(id in taken for id in ids))
 
         self._task(work(), reply)
 

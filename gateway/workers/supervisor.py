@@ -119,6 +119,7 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-")))
             url = self._settings.database_url
+            embedded = None
             if url is None:
                 embedded = EmbeddedPostgres(self._settings.data_dir / "postgres")
                 try:
@@ -142,7 +143,7 @@ class Supervisor:
                 "TANDEM_DATABASE_URL": url,
                 "TANDEM_PORT": str(port),
             }
-            return await self._keep(folder, environment, tenure)
+            return await self._keep(folder, environment, tenure, embedded)
 
     def _port(self) -> tuple[socket.socket, int]:
         """The port that the workers share, kept without listening. Raises ConfigurationError."""
@@ -163,10 +164,16 @@ class Supervisor:
             ) from None
         return placeholder, placeholder.getsockname()[1]
 
-    async def _keep(self, folder: Path, environment: dict[str, str], tenure: Tenure) -> int:
+    async def _keep(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        tenure: Tenure,
+        embedded: EmbeddedPostgres | None,
+    ) -> int:
         """Until `stop`: every place filled. The first makes the database ready for the others."""
         tasks: list[asyncio.Task[int]] = []
-        keeping = asyncio.create_task(self._hold(tenure))
+        keeping = asyncio.create_task(self._hold(tenure, embedded))
         for worker in self._workers:
             work = self._fill(worker, folder, environment)
             tasks.append(asyncio.create_task(work, name=f"worker {worker.slot}"))
@@ -206,9 +213,17 @@ class Supervisor:
             return 1
         return max((abs(task.result()) for task in tasks), default=0)
 
-    async def _hold(self, tenure: Tenure) -> None:
-        """Keep the right to the database. Raises TakenOver."""
-        await tenure.run()
+    async def _hold(self, tenure: Tenure, embedded: EmbeddedPostgres | None) -> None:
+        """Keep the right to the database, and one of our own up, until `stop`. Raises TakenOver."""
+        tasks = [asyncio.create_task(tenure.run(), name="tenure")]
+        if embedded is not None:
+            tasks.append(asyncio.create_task(embedded.keep(self.stop), name="postgres"))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _fill(self, worker: _Worker, folder: Path, environment: dict[str, str]) -> int:
         """Keep one place filled until `stop`; the exit status of the last process there."""

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from pools import Pool
 from testing import GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
 
 from gateway.api.crockford import id_of, text_of
+from gateway.dispatch.message import Status
 from smpp.smsc import Smsc
 from storage.ids import id_from_hex
 
@@ -160,6 +162,67 @@ async def test_a_schedule_waits_and_is_taken_back_as_a_whole(
     assert (operation["status"], operation["stats"]["scheduled"]) == ("SCHEDULED", 20)
     status, operation = await comms(pool.sdk, "POST", f"/Operations/{name}/Cancel")
     assert (status, operation["status"], operation["stats"]["canceled"]) == (200, "CANCELED", 20)
+
+
+async def test_what_has_left_is_not_taken_back_and_the_rest_is_told(
+    start_gateway: Start, smsc: Smsc, receiver: Receiver
+) -> None:
+    gateway = await start_gateway(smsc.port, default_rate_per_second=0.0001)  # one leaves
+    sdk = await gateway.sdk()
+    request = {
+        "from": {"address": sdk.numbers[0]},
+        "to": to(12),
+        "content": {"text": "x"},
+        "statusCallback": receiver.url,
+    }
+    status, accepted = await comms(sdk, "POST", "", json=request)
+    assert status == 202
+    name = accepted["operationId"]
+    async with asyncio.timeout(30):
+        while (await comms(sdk, "GET", f"/Operations/{name}"))[1]["stats"]["delivered"] != 1:
+            await asyncio.sleep(0.02)
+    status, operation = await comms(sdk, "POST", f"/Operations/{name}/Cancel")
+    stats = operation["stats"]
+    assert (status, operation["status"]) == (200, "CANCELED")
+    assert (stats["delivered"], stats["canceled"], stats["queued"]) == (1, 11, 0)
+    _, page = await comms(sdk, "GET", f"?operationId={name}")
+    sids = {one["messageSid"]: one["status"].lower() for one in page["messages"]}
+    for sid, last in sids.items():
+        await receiver.has([sid], last)
+    ends = [receiver.statuses[sid].count(last) for sid, last in sids.items()]
+    assert ends == [1] * 12
+    assert len(list(smsc.ledger.lines())) == 1
+
+
+async def test_a_row_that_another_has_in_hand_is_decided_by_who_commits_first(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    """The others do not wait for it."""
+    gateway = await start_gateway(smsc.port, default_rate_per_second=0.0001)
+    sdk = await gateway.sdk()
+    await sdk.send("takes the only token", from_=sdk.numbers[0])
+    sids = [(await sdk.send(str(n), from_=sdk.numbers[0])).sid for n in range(4)]
+    ids = [id_from_hex(sid[2:]) for sid in sids]
+    account = next(iter(gateway.pipeline.directory.accounts.values()))
+    claiming, looking, watching = [await asyncpg.connect(gateway.database_url) for _ in range(3)]
+    claim, look = claiming.transaction(), looking.transaction()
+    await claim.start()
+    await look.start()
+    claimed = "UPDATE messages SET status = $2, waiting = NULL WHERE id = $1"
+    await claiming.execute(claimed, ids[1], int(Status.SENDING))
+    await looking.execute("SELECT FROM messages WHERE id = $1 FOR UPDATE", ids[2])
+    canceling = asyncio.create_task(gateway.pipeline.canceler.cancel_many(account.id, ids))
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    free = "SELECT count(*) FROM messages WHERE id = ANY($1::uuid[]) AND status = $2"
+    async with asyncio.timeout(30):
+        while not await watching.fetchval(waits):
+            await asyncio.sleep(0.01)
+        assert await watching.fetchval(free, [ids[0], ids[3]], int(Status.CANCELED)) == 2
+        await claim.commit()
+        await look.rollback()
+        assert await canceling == {ids[0], ids[2], ids[3]}
+    for connection in (claiming, looking, watching):
+        await connection.close()
 
 
 async def test_a_key_makes_a_repeated_operation_one(pool: Pool) -> None:

@@ -44,6 +44,19 @@ async def test_every_accepted_message_of_a_load_is_in_the_ledger(
     assert "300 of 300 accepted found" in command.said
 
 
+async def test_the_sids_of_what_was_accepted_are_written(command: Command, sdk: Sdk, folder: Path):
+    file = folder / "accepted"
+    options = ("--from", NUMBERS[0], "--count", "50", "--accepted", str(file))
+    status, _ = await bench(command, sdk, folder, *options)
+    assert status == 0, command.said
+    sids = file.read_text().splitlines()
+    assert len(set(sids)) == 50
+    assert (await sdk.fetch(sids[0])).sid == sids[0]
+    status, _ = await bench(command, sdk, folder, *options, "--bulk", "10")
+    assert status == 2
+    assert "--accepted" in command.said
+
+
 async def test_a_rate_and_callbacks(command: Command, sdk: Sdk, folder: Path, control: str):
     async with Receiver() as receiver:
         status, result = await bench(

@@ -12,9 +12,11 @@ from carriers import StartSmsc
 from pools import Pool
 from testing import Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
 
+from gateway.api import comms
 from gateway.dispatch import lobby, spill
 from gateway.dispatch.message import Direction
 from gateway.observe.watchdog import Reason
+from storage import message_changes
 
 NUMBER, OTHER = "+447700900201", "+447700900202"
 
@@ -214,6 +216,56 @@ async def test_one_of_it_can_be_canceled(start_gateway: Any, start_smsc: StartSm
     assert [(await sdk.fetch(sids[n])).status for n in (0, 30, 49)] == ["canceled"] * 3
     assert texts(smsc) == [f"message {n}" for n in range(50) if n not in (0, 30, 49)]
     assert len(gateway.pipeline.spill) == 0
+
+
+async def test_an_operation_is_canceled_in_few_statements(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What memory has and what waits in rows, alike."""
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    request = {
+        "from": {"address": sdk.numbers[0]},
+        "to": [{"address": f"+447400{n:06d}"} for n in range(50)],
+        "content": {"text": "all"},
+    }
+    status, accepted = await sdk.operate("POST", "/comms/v1/Messages", json=request)
+    assert status == 202
+    sender_id = await _id_of(gateway, sdk.numbers[0])
+    await until(lambda: (len(gateway.pipeline.pacer), len(gateway.pipeline.spill)) == (20, 30))
+    other = await send(sdk, 1, From=sdk.numbers[0], Body="another's")
+    pages = _count(monkeypatch)
+    monkeypatch.setattr(comms, "CANCEL_PAGE", 20)
+    operation = f"/comms/v1/Messages/Operations/{accepted['operationId']}"
+    status, said = await sdk.operate("POST", f"{operation}/Cancel")
+    assert (status, said["status"], said["stats"]["canceled"]) == (200, "CANCELED", 50)
+    assert pages == [20, 20, 10]
+    assert gateway.pipeline.router.standing.backlog(sender_id) == 1
+    smsc = await away.come()
+    await sdk.reaches(other[0], "delivered")
+    assert texts(smsc) == ["another's"]
+    assert len(gateway.pipeline.spill) == len(gateway.pipeline.pacer) == 0
+    status, said = await sdk.operate("POST", f"{operation}/Cancel")
+    assert (status, said["stats"]["canceled"], len(pages)) == (200, 50, 3)
+
+
+def _count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many messages each statement that cancels is about."""
+    counts: list[int] = []
+    many, one = message_changes.cancel_many, message_changes.cancel
+
+    async def counted_many(pool: Any, account_id: int, ids: Any, **named: Any) -> Any:
+        counts.append(len(ids))
+        return await many(pool, account_id, ids, **named)
+
+    async def counted(*arguments: Any, **named: Any) -> Any:
+        counts.append(1)
+        return await one(*arguments, **named)
+
+    monkeypatch.setattr(message_changes, "cancel_many", counted_many)
+    monkeypatch.setattr(message_changes, "cancel", counted)
+    return counts
 
 
 async def test_it_expires_in_its_rows(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.dispatch.message import Flag, IdSource, Status
-from gateway.reconcile import Submit, compare, read_ledger, their_state
+from gateway.reconcile import Submit, compare, read_ledger, read_sids, their_state
+from gateway.settings import ConfigurationError
 
 next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
 
@@ -25,8 +26,14 @@ def row(status: Status, reference: int = 1, flags: int = 0, error_code: int = 0)
     }
 
 
-def submit(outcome: str, reference: int = 1, segment: int = 1, total: int = 1) -> Submit:
-    return Submit("447700900101", "441632960675", reference, segment, total, outcome)
+def submit(
+    outcome: str, reference: int = 1, segment: int = 1, total: int = 1, carrier_id: str = ""
+) -> Submit:
+    return Submit("447700900101", "441632960675", reference, segment, total, outcome, carrier_id)
+
+
+def deleted(reference: int = 1, *carrier_ids: str) -> dict[str, Any]:
+    return {"message_id": next_id(), "reference": reference, "carrier_ids": list(carrier_ids)}
 
 
 @pytest.mark.parametrize(
@@ -97,3 +104,62 @@ def test_the_simulators_lines_are_read() -> None:
         b' "outcome": "DELIVRD", "tlvs": {"user_message_reference": "0ccf"}}'
     )
     assert read_ledger([line, b""]) == [Submit("1", "2", 0x0CCF, 1, 1, "DELIVRD")]
+
+
+@pytest.mark.parametrize(
+    ("grave", "seen", "known"),
+    [
+        (deleted(1, "a"), submit("DELIVRD", carrier_id="a"), 1),
+        (deleted(1, "a", "b"), submit("DELIVRD", carrier_id="b"), 1),
+        (deleted(1, "a"), submit("DELIVRD", carrier_id="c"), 0),  # the counter came round
+        (deleted(2, "a"), submit("DELIVRD", carrier_id="a"), 0),
+        (deleted(1), submit("ESME_RINVDSTADR"), 1),
+        (deleted(1, "a"), submit("ESME_RINVDSTADR"), 0),
+    ],
+)
+def test_what_was_deleted_through_the_api_is_not_foreign(
+    grave: dict[str, Any], seen: Submit, known: int
+) -> None:
+    verdict = compare([], [seen], [grave])
+    assert (verdict.deleted, verdict.foreign, verdict.clean) == (known, 1 - known, bool(known))
+
+
+def test_one_deletion_explains_one_message() -> None:
+    twice = [submit("DELIVRD")._replace(destination=to) for to in ("1", "2")]
+    verdict = compare([], twice, [deleted(1)])
+    assert (verdict.deleted, verdict.foreign) == (1, 1)
+
+
+def test_what_differed_at_one_look_only_was_on_its_way() -> None:
+    early, late = row(Status.SENT), row(Status.SENT, 2)
+    taken = [submit("DELIVRD"), submit("DELIVRD", 2)]
+    first = compare([early], [*taken, submit("DELIVRD", 4)])
+    assert (len(first.differences), first.foreign) == (1, 2)
+    second = compare([early | {"status": Status.DELIVERED}, late], [*taken, submit("DELIVRD", 4)])
+    second.still(first)
+    assert (second.differences, second.foreign, second.in_transit) == ([], 1, 1)
+    assert not second.clean
+    third = compare([early, late], taken)
+    third.still(second)
+    assert (third.clean, third.in_transit) == (True, 2)
+
+
+def test_what_differs_at_every_look_is_told() -> None:
+    stuck, lost = row(Status.SENT), row(Status.DELIVERED, 2)
+    verdict = compare([stuck, lost], [submit("DELIVRD")])
+    again = compare([stuck, lost], [submit("DELIVRD")])
+    again.still(verdict)
+    assert (len(again.differences), again.lost, again.in_transit) == (2, 1, 0)
+
+
+def test_sids_are_read_bare_or_from_json_lines() -> None:
+    plain, other = "SM" + "0" * 31 + "a", "MM" + "0" * 31 + "b"
+    found = read_sids([plain, "", f'  {{"sid": "{other}", "status": "queued"}}', plain])
+    assert [id.hex[-1] for id in found] == ["a", "b"]
+    assert list(found.values()) == [plain, other]
+
+
+@pytest.mark.parametrize("line", ["SM12", "{}", "{", "nothing", "IS" + "0" * 32])
+def test_a_line_without_a_sid_is_refused(line: str) -> None:
+    with pytest.raises(ConfigurationError, match="line 2"):
+        read_sids(["SM" + "0" * 32, line])
