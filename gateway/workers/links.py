@@ -289,4 +289,9 @@ class Links:
             self.worker_lost(slot)
 
     def _path(self, slot: int) -> Path:
-        return self._folder / f"worker-{slot}.sock"
+        return socket_path(self._folder, slot)
+
+
+def socket_path(folder: Path, slot: int) -> Path:
+    """Where the worker of a slot listens to the others."""
+    return folder / f"worker-{slot}.sock"

@@ -23,6 +23,7 @@ from typing import Final
 from gateway.carriers.share import Share
 from gateway.children import end_with_parent
 from gateway.settings import ConfigurationError, Settings
+from gateway.workers.links import socket_path
 from gateway.workers.tenure import Tenure, keys_of
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.pool import DatabaseRefused, DatabaseUnavailable
@@ -35,6 +36,7 @@ STARTS_S: Final = 300.0  # for the first sign: it may have a million rows to tak
 STOP_S: Final = 12.0  # longer than a worker's own patience
 SHORT_LIFE_S: Final = 5.0  # of a worker that will not live longer next time
 MOST_PAUSE_S: Final = 5.0  # before that is tried again
+LONGEST_PATH: Final = 107  # octets of a Unix socket's, without its NUL (unix(7))
 WRONG_USE: Final = 2  # the exit status of one that can't use its configuration
 
 
@@ -117,7 +119,7 @@ class Supervisor:
     async def run(self) -> int:
         """The exit status. Raises ConfigurationError."""
         async with contextlib.AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-")))
+            folder = _folder(stack, self._settings.workers)
             url = self._settings.database_url
             embedded = None
             if url is None:
@@ -268,3 +270,17 @@ async def beat(pipe: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(pipe, b".")
         await asyncio.sleep(BEAT_S)
+
+
+def _folder(stack: contextlib.AsyncExitStack, workers: int) -> Path:
+    """Where the workers' sockets are. Raises ConfigurationError."""
+    try:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-")))
+    except OSError as error:
+        raise ConfigurationError(f"no folder for the workers' sockets: {error}") from None
+    if len(os.fsencode(socket_path(folder, workers - 1))) > LONGEST_PATH:
+        raise ConfigurationError(
+            f"the path of the workers' sockets, in {folder}, is longer than a socket's may be"
+            f" ({LONGEST_PATH} octets): set TMPDIR to a shorter one"
+        )
+    return folder
