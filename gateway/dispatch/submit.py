@@ -471,13 +471,13 @@ class Submitter:
             self._never_submitted(message)
         if advance(message, Refused(code), self._clock.wall()):
             self._writer.mark(message)
-        self._let_go(message)
+        self._let_go(message, left=code != TIMEOUT)
 
-    def _let_go(self, message: Message) -> None:
+    def _let_go(self, message: Message, *, left: bool = True) -> None:
         if self._doubtful:
             self._doubtful.discard(message.id)
         message.content = None
-        self._pacer.done(message)
+        self._pacer.done(message, left=left)
         self._released(message)
 
     # Room ---------------------------------------------------------------------------------

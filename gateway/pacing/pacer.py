@@ -76,7 +76,7 @@ class Waits(NamedTuple, Generic[Q]):
 
     sender_id: int
     destination_class: Hashable
-    left: int  # messages that have left it so far
+    left: int  # messages that have left it so far, and were answered
     waiting: int  # segments, of the whole sender
     head: Q | None
     held: Held
@@ -239,13 +239,16 @@ class Pacer(Generic[Q]):
         self._fly(item, carrier, line, segments)
         return True
 
-    def done(self, item: Q) -> None:
-        """A released message was answered: the next one to its recipient may follow."""
+    def done(self, item: Q, *, left: bool = True) -> None:
+        """A released message was answered: the next one to its recipient may follow.
+
+        Not `left`: it was given up without an answer, which is no sign that anything gets through.
+        """
         flight = self._flights.pop(id(item), None)
         if flight is None:
             return
         sender = flight.line.sender
-        flight.line.left += 1
+        flight.line.left += left
         sender.flying -= flight.segments
         flight.carrier.flying -= flight.segments
         self._next_of_chain(sender, item.recipient)
