@@ -1,7 +1,8 @@
 """The stage that looks, every few seconds, for messages that could go and do not.
 
-What it sees is told to `gateway.observe.watchdog`, which remembers and judges; what changed becomes
-an Alert: once when an episode begins, once when it is over.
+What it sees is told to `gateway.observe.watchdog`, which remembers and judges. What is to be said
+of that becomes an Alert (`gateway.observe.telling`): when an episode begins, when its reason is
+another, when it is over.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from gateway.clock import Clock
 from gateway.dispatch.message import Message
 from gateway.dispatch.pipeline import Pipeline
 from gateway.gather.stage import Gathering
-from gateway.observe.watchdog import Changes, Group, Patience, Reason, Sight, Standstill, Watchdog
+from gateway.observe.alerts import QUIET_S
+from gateway.observe.telling import Telling
+from gateway.observe.watchdog import Group, Patience, Reason, Sight, Standstill, Watchdog
 from gateway.pacing.pacer import Held, Waits
 from gateway.settings import WatchdogSettings
 
@@ -40,7 +43,7 @@ WHAT: Final = {
 
 
 class Watch:
-    """Looks at every queue; owns the watchdog's memory."""
+    """Looks at every queue; owns the watchdog's memory, and that of what was told."""
 
     def __init__(
         self, pipeline: Pipeline, gathering: Gathering, settings: WatchdogSettings, clock: Clock
@@ -51,6 +54,7 @@ class Watch:
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=LAGS)
         self.watchdog = Watchdog(Patience(settings.stuck_s, settings.slow_s, settings.lost_s))
+        self._telling = Telling(QUIET_S)
 
     @property
     def loop_lag(self) -> float:
@@ -71,26 +75,25 @@ class Watch:
                 look_at = now + self._every_s
                 self.look(now)
 
-    def look(self, now: float) -> Changes:
-        """Look once, and raise the alerts of what changed."""
-        changes = self.watchdog.look(now, self._sights(now))
-        for one in changes.opened:
-            self._tell(STUCK, "error", f"{self._why(one.group)}; {_how_much(one)}", one)
-        for one in changes.closed:
-            text = f"{one.group.where}: over ({WHAT[one.group.reason]}), after {one.seconds:.0f} s"
-            self._tell(MOVING, "notice", text, one)
-        return changes
+    def look(self, now: float) -> None:
+        """Look once, and raise the alerts that are due."""
+        self.watchdog.look(now, self._sights(now))
+        for over, one in self._telling.look(now, self.watchdog.episodes):
+            if over:
+                what = f"over ({WHAT[one.group.reason]})"
+                text = f"{one.group.where}: {what}, after {one.seconds:.0f} s"
+                self._tell(MOVING, "notice", text, one)
+            else:
+                self._tell(STUCK, "error", f"{self._why(one.group)}; {_how_much(one)}", one)
 
     def _tell(self, code: int, level: str, text: str, one: Standstill) -> None:
-        group = one.group
         self._pipeline.alerts.alert(
             code,
             text,
             level=level,
             resource=one.sid or None,
-            account_id=group.account_id or None,
-            subject=f"{group.where} {group.reason}",
-            logged_as=f"{group.where} {group.reason} {code}",
+            account_id=one.group.account_id or None,
+            bounded=True,  # `Telling` keeps them few, and must know what was said
         )
 
     def _why(self, group: Group) -> str:

@@ -82,14 +82,16 @@ class Alerts:
         exchange: Exchange | None = None,
         subject: str | None = None,
         logged_as: str | None = None,
+        bounded: bool = False,
     ) -> None:
         """Raise an alert. Never blocks, never fails.
 
         `subject` is what it is about, for the one a minute; by default the resource. `logged_as`
-        is the same for the log, where many alerts have one cause (a host that is down).
+        is the same for the log, where many alerts have one cause (a host that is down). With
+        `bounded` none is dropped as a repeat: whoever raises it sees to it that they are few.
         """
         self.raised += 1
-        if not self._is_first(("alert", code, subject or resource, account_id)):
+        if not bounded and not self._is_first(("alert", code, subject or resource, account_id)):
             self.dropped += 1
             return
         if logged_as is None or self._is_first(("log", code, logged_as, account_id)):

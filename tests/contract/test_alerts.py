@@ -118,6 +118,16 @@ async def test_an_alert_about_one_thing_is_raised_once_a_minute(gateway: Gateway
     assert QUIET_S == 60
 
 
+async def test_who_keeps_alerts_few_himself_is_never_taken_for_a_repeat(
+    gateway: GatewayUnderTest,
+) -> None:
+    alerts = gateway.pipeline.alerts
+    before = alerts.dropped
+    for text in ("stuck", "over", "stuck"):
+        alerts.alert(99001, text, subject="carrier", bounded=True)
+    assert alerts.dropped == before
+
+
 async def test_what_no_table_takes_is_kept_readable(sdk: Sdk, gateway: GatewayUnderTest) -> None:
     account = gateway.pipeline.directory.accounts[sdk.account_sid]
     odd = Exchange("POST", "https://app.example/", response_body="a\x00b\udcff")

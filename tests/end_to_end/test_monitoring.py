@@ -21,6 +21,7 @@ from testing import (
     until,
 )
 
+from gateway.observe.watchdog import Reason
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -244,6 +245,78 @@ async def test_a_carrier_that_answers_nothing_is_told_as_a_full_window(
         await sdk.send("x", f"+44163296000{n}", from_=NUMBERS[0])
     [alert] = await alerts(sdk, "99001")
     assert "the+window+is+full" in alert.alert_text
+
+
+async def test_a_bind_that_is_down_again_is_told_again_within_the_minute(
+    start_gateway: Start,
+) -> None:
+    port = free_port()
+    gateway = await start_gateway(port, watchdog=QUICK)
+    sdk = await Sdk.provisioned(gateway.base_url)
+    first = await sdk.send(from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    smsc = Smsc(Scenario(), seed=1)
+    await smsc.start(port=port)
+    try:
+        await sdk.reaches(first.sid, "delivered")
+        await alerts(sdk, "99002")
+    finally:
+        await smsc.stop()
+    [connector] = gateway.pipeline.connectors.values()
+    await until(lambda: not connector.up)
+    again = await sdk.send(from_=NUMBERS[0])
+    async with asyncio.timeout(WAIT_S):
+        while len(told := await alerts(sdk, "99001")) < 2:
+            await asyncio.sleep(0.02)
+    assert told[0].resource_sid == again.sid
+    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+    assert next(one.error_code for one in listed if one.error_code.startswith("9900")) == "99001"
+
+
+@pytest.mark.parametrize("ambiguous", ["resubmit", "give_up"])
+async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
+    start_gateway: Start, start_smsc: Callable[..., Awaitable[Smsc]], ambiguous: str
+) -> None:
+    """It is throttled after each, and the window is full again: nothing has left all the time."""
+    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    gateway = await start_gateway(
+        smsc.port,
+        watchdog={**QUICK, "slow_s": 6000.0},
+        carriers=(
+            {
+                "name": "mute",
+                "hosts": (f"127.0.0.1:{smsc.port}",),
+                "system_id": "tandem",
+                "password": "secret",
+                "window": 2,
+                "response_timeout_s": 0.6,
+                "rate_per_second": 20.0,
+                "ambiguous": ambiguous,
+            },
+        ),
+    )
+    sdk = await gateway.sdk()
+    for n in range(30):
+        await sdk.send("x", f"+4416329600{n:02d}", from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    [connector] = gateway.pipeline.connectors.values()
+    seen: set[Reason] = set()
+
+    def timed_out_again() -> bool:
+        episodes = gateway.inner.watch.watchdog.episodes
+        assert len(episodes) == 1, "it is over, and nothing has left"
+        seen.update(one.group.reason for one in episodes.values())
+        return connector.unanswered >= 3 and len(seen) > 1
+
+    await until(timed_out_again)
+    assert Reason.THROTTLED in seen
+    _, text = await get(f"{gateway.base_url}/readyz")
+    assert "carrier mute: " in text
+    await until(lambda: gateway.pipeline.alerts._queue.empty())
+    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+    codes = [one.error_code for one in listed]
+    assert codes.count("99001") == 1
+    assert "99002" not in codes
 
 
 async def test_a_sender_with_a_slow_rate_is_not_stuck(start_gateway: Start, smsc: Smsc) -> None:

@@ -235,8 +235,8 @@ async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     monkeypatch.setattr(gateway.pipeline.spill, "_page_in", reads_later)
     watchdog = gateway.inner.watch.watchdog
     await away.come()
-    await until(lambda: Reason.READING in {group.reason for group in watchdog.episodes})
-    [one] = [one for group, one in watchdog.episodes.items() if group.reason is Reason.READING]
+    await until(lambda: Reason.READING in {one.group.reason for one in watchdog.episodes.values()})
+    [one] = [one for one in watchdog.episodes.values() if one.group.reason is Reason.READING]
     assert one.waiting == 80
     read.set()
     await until(lambda: len(gateway.pipeline.spill) == 0 and not watchdog.episodes)
