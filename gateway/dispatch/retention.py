@@ -11,6 +11,7 @@ import logging
 from typing import Final
 
 from gateway.dispatch.message import Flag
+from gateway.observe.outage import AWAY
 from storage import message_changes
 from storage.pool import DatabaseUnavailable, Pool
 
@@ -34,6 +35,6 @@ async def keep_forgetting(pool: Pool, *, callbacks_end_s: float) -> None:
                     most=PAGE,
                 )
         except DatabaseUnavailable as error:
-            log.warning("texts are not forgotten for now: %s", error)
+            log.warning("texts are not forgotten for now: %s", error, extra=AWAY)
         if changed < PAGE:
             await asyncio.sleep(EVERY_S)

@@ -17,6 +17,7 @@ from gateway.dispatch.message import Message
 from gateway.dispatch.pipeline import Pipeline
 from gateway.gather.stage import Gathering
 from gateway.observe.alerts import QUIET_S
+from gateway.observe.outage import OUTAGE
 from gateway.observe.telling import Telling
 from gateway.observe.watchdog import Group, Patience, Reason, Sight, Standstill, Watchdog
 from gateway.pacing.pacer import Held, Waits
@@ -24,6 +25,7 @@ from gateway.settings import WatchdogSettings
 
 STUCK: Final = 99001
 MOVING: Final = 99002
+DATABASE: Final = "database"  # the spot of an outage itself, whether anything waits or not
 LAG_EVERY_S: Final = 0.5
 LAGS: Final = 120  # measures kept: the last minute's
 
@@ -71,6 +73,7 @@ class Watch:
             await asyncio.sleep(pause)
             now = monotonic()
             self._lags.append(max(0.0, now - before - pause))
+            OUTAGE.look(self._pipeline.acceptor.available)
             if now >= look_at:
                 look_at = now + self._every_s
                 self.look(now)
@@ -98,6 +101,8 @@ class Watch:
 
     def _why(self, group: Group) -> str:
         """The reason in words, with what the binds say of themselves."""
+        if group.where == DATABASE:
+            return f"{DATABASE}: it is away, and sends are answered with 503"
         text = f"{group.where}: {WHAT[group.reason]}"
         if group.reason not in (Reason.NO_BIND, Reason.THROTTLED):
             return text
@@ -113,9 +118,14 @@ class Watch:
     # What there is to see ---------------------------------------------------------------------
 
     def _sights(self, now: float) -> Iterator[Sight]:
+        yield from self._database()
         yield from self._queues(now)
         yield from self._stages()
         yield from self._rows()
+
+    def _database(self) -> Iterator[Sight]:
+        if not self._pipeline.acceptor.available:
+            yield Sight(DATABASE, Group(0, DATABASE, Reason.DATABASE), 0, 0, "")
 
     def _queues(self, now: float) -> Iterator[Sight]:
         pipeline = self._pipeline
@@ -182,5 +192,7 @@ class Watch:
 
 
 def _how_much(one: Standstill) -> str:
+    if one.group.where == DATABASE:
+        return f"for {one.seconds:.0f} s so far"
     places = "one sender waits" if one.places == 1 else f"{one.places} senders wait"
     return f"{places} with {one.waiting} segments, nothing left for {one.seconds:.0f} s"
