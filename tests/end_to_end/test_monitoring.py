@@ -364,7 +364,7 @@ async def test_a_wake_up_that_no_timer_heals_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
-    gateway = await start_gateway(smsc.port, watchdog={**QUICK, "lost_s": 0.3})
+    gateway = await start_gateway(smsc.port, watchdog={**QUICK, "slow_s": 60.0, "lost_s": 0.3})
     sdk = await gateway.sdk()
     gone = asyncio.Event()
 
