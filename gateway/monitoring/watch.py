@@ -131,6 +131,7 @@ class Watch:
         pipeline = self._pipeline
         away = pipeline.submitter.paused or not pipeline.acceptor.available
         resting = {message.sender_id for message in pipeline.submitter.resting}
+        in_rows = {sender_id: count for sender_id, count, _ in pipeline.spill.queues()}
         for waits in pipeline.pacer.waits(now):
             reason = Reason.DATABASE if away else self._reason(waits, resting)
             record = pipeline.directory.senders_by_id.get(waits.sender_id)
@@ -148,6 +149,8 @@ class Watch:
                 waits.left,
                 waits.waiting,
                 head.sid if head is not None else "",
+                in_rows.get(waits.sender_id, 0),
+                ("sender", waits.sender_id),
             )
 
     def _reason(self, waits: Waits[Message], resting: set[int]) -> Reason:
@@ -173,7 +176,7 @@ class Watch:
             if count and not pipeline.pacer.backlog(sender_id):
                 record = pipeline.directory.senders_by_id.get(sender_id)
                 group = Group(record.account_id if record else 0, "queues in rows", reason)
-                yield Sight(("rows", sender_id), group, read, count, "")
+                yield Sight(("rows", sender_id), group, read, 0, "", count)
 
     def _stages(self) -> Iterator[Sight]:
         pipeline = self._pipeline
@@ -195,4 +198,6 @@ def _how_much(one: Standstill) -> str:
     if one.group.where == DATABASE:
         return f"for {one.seconds:.0f} s so far"
     places = "one sender waits" if one.places == 1 else f"{one.places} senders wait"
-    return f"{places} with {one.waiting} segments, nothing left for {one.seconds:.0f} s"
+    queued = [f"{one.waiting} segments"] if one.waiting or not one.in_rows else []
+    queued += [f"{one.in_rows} messages in rows"] if one.in_rows else []
+    return f"{places} with {' and '.join(queued)}, nothing got through for {one.seconds:.0f} s"

@@ -82,6 +82,8 @@ class Sight(NamedTuple):
     left: int  # how much has left it so far: any change is progress
     waiting: int  # segments
     sid: str  # of the message whose turn it is
+    in_rows: int = 0  # messages behind those, for which memory has no room
+    queue: Hashable = None  # whose `waiting` and `in_rows` these are, where several places share it
 
 
 @dataclass(slots=True)
@@ -91,8 +93,22 @@ class Standstill:
     group: Group  # of a spot: that which weighs most
     seconds: float  # of the worst of the group
     sid: str  # of the message whose turn it is there
-    places: int
-    waiting: int  # segments
+    queues: dict[Hashable, tuple[int, int]]  # segments that wait, and messages in rows behind them
+
+    @property
+    def places(self) -> int:
+        """How many queues: a sender's is one, whatever classes of destinations it waits for."""
+        return len(self.queues)
+
+    @property
+    def waiting(self) -> int:
+        """Segments."""
+        return sum(segments for segments, _ in self.queues.values())
+
+    @property
+    def in_rows(self) -> int:
+        """Messages behind those, for which memory has no room."""
+        return sum(in_rows for _, in_rows in self.queues.values())
 
 
 class Changes(NamedTuple):
@@ -179,10 +195,9 @@ class Watchdog:
         for one in sorted(stuck.values(), key=_weight, reverse=True):
             known = episodes.get(one.group.spot)
             if known is None:
-                episodes[one.group.spot] = replace(one)
+                episodes[one.group.spot] = replace(one, queues=dict(one.queues))
             else:
-                known.places += one.places
-                known.waiting += one.waiting
+                known.queues.update(one.queues)
         return episodes
 
 
@@ -191,11 +206,10 @@ def _weight(one: Standstill) -> tuple[bool, float]:
 
 
 def _count(groups: dict[Group, Standstill], group: Group, sight: Sight, seconds: float) -> None:
+    queue = sight.place if sight.queue is None else sight.queue
     one = groups.get(group)
     if one is None:
-        groups[group] = Standstill(group, seconds, sight.sid, 1, sight.waiting)
-        return
-    one.places += 1
-    one.waiting += sight.waiting
+        one = groups[group] = Standstill(group, seconds, sight.sid, {})
+    one.queues[queue] = (sight.waiting, sight.in_rows)
     if seconds > one.seconds:
         one.seconds, one.sid = seconds, sight.sid

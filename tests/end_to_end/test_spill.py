@@ -218,6 +218,24 @@ async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
     await until(lambda: not gateway.pipeline.router.lobby._recipients)
 
 
+async def test_the_watchdog_counts_what_waits_in_rows_behind_a_bind_that_is_down(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    away = Away(start_gateway, start_smsc, watchdog={"every_s": 0.05, "stuck_s": 600.0})
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    await send(sdk, 100, From=sdk.numbers[0])
+    watch = gateway.inner.watch
+    watch.look(1e9)  # long after
+    watch.look(1e9 + 600.0)
+    [one] = watch.watchdog.episodes.values()
+    assert (one.places, one.waiting, one.in_rows) == (1, 20, 80)
+    async with asyncio.timeout(20):
+        while not (listed := await sdk.call(sdk.client.monitor.v1.alerts.list)):
+            await asyncio.sleep(0.02)
+    assert "with+20+segments+and+80+messages+in+rows%2C+nothing+got+through" in listed[0].alert_text
+
+
 async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +255,6 @@ async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     await away.come()
     await until(lambda: Reason.READING in {one.group.reason for one in watchdog.episodes.values()})
     [one] = [one for one in watchdog.episodes.values() if one.group.reason is Reason.READING]
-    assert one.waiting == 80
+    assert (one.waiting, one.in_rows) == (0, 80)
     read.set()
     await until(lambda: len(gateway.pipeline.spill) == 0 and not watchdog.episodes)

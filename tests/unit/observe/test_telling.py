@@ -18,7 +18,7 @@ OVER = "over"
 
 
 def episode(reason: Reason = Reason.NO_BIND, seconds: float = 60.0) -> dict[Spot, Standstill]:
-    return {SPOT: Standstill(Group(*SPOT, reason), seconds, "SM1", 1, 5)}
+    return {SPOT: Standstill(Group(*SPOT, reason), seconds, "SM1", {"sender": (5, 0)})}
 
 
 class Operator:
@@ -125,7 +125,7 @@ def test_a_longer_quiet_time_holds_back_longer() -> None:
 
 def test_spots_are_told_by_themselves_and_forgotten() -> None:
     operator = Operator()
-    other = {Spot(2, "carrier"): Standstill(Group(2, "carrier", Reason.NO_BIND), 60.0, "", 1, 1)}
+    other = {Spot(2, "carrier"): Standstill(Group(2, "carrier", Reason.NO_BIND), 60.0, "", {})}
     assert operator.hears(0.0, episode()) == ["no_bind"]
     assert operator.hears(1.0, episode() | other) == ["no_bind"]
     assert operator.hears(2.0, {}) == [OVER, OVER]

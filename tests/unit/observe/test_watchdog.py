@@ -136,6 +136,21 @@ def test_many_senders_with_one_cause_are_one_episode_that_names_the_worst() -> N
     assert (one.places, one.waiting) == (100, 500)
 
 
+def test_what_a_sender_has_in_two_places_is_counted_once_with_what_is_in_rows() -> None:
+    """It waits for two classes of destinations, for two reasons, and the queue is one."""
+    dog = Watchdog(PATIENCE)
+    group = Group(1, "carrier", Reason.NO_BIND)
+    lines = [
+        Sight((1, "us"), group, 0, 1809, "SM1", 17_800, queue=1),
+        Sight((1, "ca"), group._replace(reason=Reason.NO_WINDOW), 0, 1809, "SM2", 17_800, queue=1),
+        Sight((2, "us"), group, 0, 5, "SM3", queue=2),
+    ]
+    dog.look(0.0, lines)
+    dog.look(60.0, lines)
+    [one] = dog.episodes.values()
+    assert (one.places, one.waiting, one.in_rows) == (2, 1814, 17_800)
+
+
 def test_a_cause_that_changes_does_not_begin_the_time_anew() -> None:
     """A bind that comes and goes, with nothing sent, is as bad as one that is down."""
     dog = Watchdog(PATIENCE)
