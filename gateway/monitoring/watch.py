@@ -132,7 +132,12 @@ class Watch:
         away = pipeline.submitter.paused or not pipeline.acceptor.available
         resting = {message.sender_id for message in pipeline.submitter.resting}
         in_rows = {sender_id: count for sender_id, count, _ in pipeline.spill.queues()}
-        for waits in pipeline.pacer.waits(now):
+        lines = [(waits, False) for waits in pipeline.pacer.waits(now)]
+        seen = {(waits.sender_id, waits.destination_class) for waits, _ in lines}
+        for waits in pipeline.pacer.under_way():
+            if (waits.sender_id, waits.destination_class) not in seen:
+                lines.append((waits, True))
+        for waits, under_way in lines:
             reason = Reason.DATABASE if away else self._reason(waits, resting)
             record = pipeline.directory.senders_by_id.get(waits.sender_id)
             head = waits.head
@@ -150,6 +155,7 @@ class Watch:
                 waits.waiting,
                 head.sid if head is not None else "",
                 in_rows.get(waits.sender_id, 0),
+                under_way,
                 ("sender", waits.sender_id),
             )
 

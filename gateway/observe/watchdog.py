@@ -83,6 +83,9 @@ class Sight(NamedTuple):
     waiting: int  # segments
     sid: str  # of the message whose turn it is
     in_rows: int = 0  # messages behind those, for which memory has no room
+    under_way: bool = (
+        False  # nothing waits, and what left has no answer: it only keeps what is stuck
+    )
     queue: Hashable = None  # whose `waiting` and `in_rows` these are, where several places share it
 
 
@@ -152,6 +155,9 @@ class Watchdog:
         still: dict[Group, Standstill] = {}
         stuck: dict[Group, Standstill] = {}
         for sight in sights:
+            if sight.under_way:
+                self._keep(sight, places, stuck, now)
+                continue
             place = self._seen(sight, now)
             places[sight.place] = place
             _count(still, sight.group, sight, now - self._since(place))
@@ -164,6 +170,20 @@ class Watchdog:
         opened = [one for spot, one in self._episodes.items() if spot not in before]
         closed = [one for spot, one in before.items() if spot not in self._episodes]
         return Changes(opened, closed)
+
+    def _keep(
+        self,
+        sight: Sight,
+        places: dict[Hashable, _Place],
+        stuck: dict[Group, Standstill],
+        now: float,
+    ) -> None:
+        """What was stuck and is in flight now is not over before it is answered."""
+        place = self._places.get(sight.place)
+        if place is None or place.stuck_for is None or place.left != sight.left:
+            return
+        places[sight.place] = place
+        _count(stuck, sight.group._replace(reason=place.stuck_for), sight, now - place.since)
 
     def _seen(self, sight: Sight, now: float) -> _Place:
         reason = sight.group.reason

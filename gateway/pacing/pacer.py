@@ -322,6 +322,7 @@ class Pacer(Generic[Q]):
 
     def waits(self, now: float) -> Iterator[Waits[Q]]:
         """Every line that has something to send, with what its head waits for."""
+        headless_senders = set()
         for sender in self._senders.values():
             if not sender.waiting:
                 continue
@@ -334,8 +335,19 @@ class Pacer(Generic[Q]):
                     held = self._held_up(line, item, now)
                     yield Waits(sender.id, destination_class, line.left, sender.waiting, item, held)
             if headless:  # all of it is for recipients whose message before is under way
-                left = sum(line.left for line in sender.lines.values())
-                yield Waits(sender.id, None, left, sender.waiting, None, Held.FLIGHT)
+                headless_senders.add(sender.id)
+        if headless_senders:
+            yield from (one for one in self.under_way() if one.sender_id in headless_senders)
+
+    def under_way(self) -> Iterator[Waits[Q]]:
+        """Every line of which something is in flight, or rests, and which has no head."""
+        for line in {flight.line for flight in self._flights.values()}:
+            if line.head() is None:
+                sender = line.sender
+                destination_class = next(key for key, one in sender.lines.items() if one is line)
+                yield Waits(
+                    sender.id, destination_class, line.left, sender.waiting, None, Held.FLIGHT
+                )
 
     def _held_up(self, line: Line, item: Queued, now: float) -> Held:
         segments = item.segments

@@ -319,6 +319,28 @@ async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
     assert "99002" not in codes
 
 
+async def test_a_bind_that_comes_and_answers_nothing_ends_no_episode(start_gateway: Start) -> None:
+    """All that waited is in its window, or rests: none of it has got through."""
+    port = free_port()
+    gateway = await start_gateway(port, watchdog=QUICK)
+    sdk = await Sdk.provisioned(gateway.base_url)
+    for n in range(3):
+        await sdk.send(to=f"+44163296070{n}", from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    mute = CarrierScenario(rules=(Rule(answer=False, stat="none"),))
+    smsc = Smsc(Scenario(carriers=(mute,)), seed=1)
+    await smsc.start(port=port)
+    try:
+        await until(lambda: gateway.pipeline.submitter.in_flight == 3)
+        watch = gateway.inner.watch
+        watch.look(gateway.inner._clock.monotonic())
+        assert len(watch.watchdog.episodes) == 1
+        listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+        assert [one for one in listed if one.error_code == "99002"] == []
+    finally:
+        await smsc.stop()
+
+
 async def test_a_sender_with_a_slow_rate_is_not_stuck(start_gateway: Start, smsc: Smsc) -> None:
     """It goes on, however slowly: the watchdog looks at what leaves, not at what is old."""
     gateway = await start_gateway(

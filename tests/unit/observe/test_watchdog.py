@@ -74,6 +74,19 @@ def test_an_episode_is_over_when_nothing_waits_any_more() -> None:
     assert reasons(dog.look(65.0, [])) == ([], [Reason.NO_WINDOW])
 
 
+def test_what_is_stuck_is_not_over_while_all_of_it_is_in_flight() -> None:
+    flying = sight(Reason.IN_FLIGHT)._replace(under_way=True)
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    assert dog.look(59.0, [flying]) == Changes([], [])
+    assert dog.look(60.0, [sight(Reason.NO_WINDOW)]) == Changes([], [])  # it was empty for a moment
+    assert reasons(dog.look(120.0, [sight(Reason.NO_WINDOW)])) == ([Reason.NO_WINDOW], [])
+    assert dog.look(900.0, [flying]) == Changes([], [])
+    assert dog.look(905.0, [sight(Reason.NO_WINDOW)]) == Changes([], [])
+    answered = flying._replace(left=1)
+    assert reasons(dog.look(910.0, [answered])) == ([], [Reason.NO_WINDOW])
+
+
 def test_a_wake_up_that_is_seen_lost_once_does_not_change_the_reason() -> None:
     dog = Watchdog(PATIENCE)
     dog.look(0.0, [sight(Reason.NO_WINDOW)])
