@@ -21,6 +21,7 @@ from testing import (
     until,
 )
 
+from gateway.observe.alerts import QUIET_S
 from gateway.observe.watchdog import Reason
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 
@@ -252,6 +253,7 @@ async def test_a_bind_that_is_down_again_is_told_again_within_the_minute(
 ) -> None:
     port = free_port()
     gateway = await start_gateway(port, watchdog=QUICK)
+    assert gateway.inner.watch._telling._quiet_s == QUIET_S == 60.0
     sdk = await Sdk.provisioned(gateway.base_url)
     first = await sdk.send(from_=NUMBERS[0])
     await alerts(sdk, "99001")

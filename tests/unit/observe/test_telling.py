@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.observe.alerts import QUIET_S
 from gateway.observe.telling import Telling
 from gateway.observe.watchdog import Group, Patience, Reason, Sight, Spot, Standstill, Watchdog
 
 PATIENCE = Patience(stuck_s=60.0, slow_s=600.0, lost_s=30.0)
-QUIET_S = 60.0
 SPOT = Spot(1, "carrier")
 EVERY_S = 5
 OVER = "over"
