@@ -24,6 +24,7 @@ from gateway.api.origin import resolve
 from gateway.api.resources import Call, Deps
 from gateway.api.routes import RESOURCES, Resource
 from gateway.gather.links import CODE
+from gateway.observe.outage import AWAY
 from storage.pool import BadRow, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,9 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
         except ClientDisconnect:
             response = Response(status_code=499)
         except DatabaseUnavailable as error:
-            log.warning("%s %s: the database: %r", request.method, request.url.path, error)
+            log.warning(
+                "%s %s: the database: %r", request.method, request.url.path, error, extra=AWAY
+            )
             response = error_response(
                 ApiError(20503, "the database can't be reached; try again", headers=RETRY_AFTER_S)
             )

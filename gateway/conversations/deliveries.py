@@ -14,6 +14,7 @@ from typing import Final
 from gateway.conversations import events as names
 from gateway.conversations.events import Events, Pairs, iso
 from gateway.dispatch.message import Message, Status
+from gateway.observe.outage import AWAY
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
 from storage.ids import Id
@@ -67,7 +68,7 @@ class Deliveries:
             try:
                 await self._look(None if everything else list(heard))
             except DatabaseUnavailable as error:
-                log.warning("receipts of conversations wait: %s", error)
+                log.warning("receipts of conversations wait: %s", error, extra=AWAY)
                 self._all = True
 
     async def _look(self, message_ids: list[Id] | None) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.dispatch.directory import Directory
 from gateway.observe.alerts import Alerts
+from gateway.observe.outage import AWAY
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.report import exchange_of
 from storage import conversation_events as rows
@@ -53,7 +54,7 @@ class Telling:
                     if self._under_way < AT_ONCE:
                         claimed = await rows.claim(self._pool, AT_ONCE - self._under_way)
                 except DatabaseUnavailable as error:
-                    log.warning("events of conversations are told later: %s", error)
+                    log.warning("events of conversations are told later: %s", error, extra=AWAY)
                 for row in claimed:
                     self._under_way += 1
                     tasks.create_task(self._tell(row), name="conversation event")
@@ -71,7 +72,7 @@ class Telling:
         try:
             await self._post(row)
         except DatabaseUnavailable as error:  # its lease runs out, and it is told again
-            log.warning("an event of a conversation is told again: %s", error)
+            log.warning("an event of a conversation is told again: %s", error, extra=AWAY)
         finally:
             self._under_way -= 1
             self._wake.set()

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.conversations import events as names
 from gateway.conversations.events import Events
+from gateway.observe.outage import AWAY
 from storage import conversations as rows
 from storage.pool import DatabaseUnavailable, Pool
 
@@ -44,7 +45,7 @@ async def keep_time(pool: Pool, events: Events) -> None:
         try:
             moved = await _sweep(pool, events)
         except DatabaseUnavailable as error:
-            log.warning("timers of conversations wait: %s", error)
+            log.warning("timers of conversations wait: %s", error, extra=AWAY)
         if moved < PAGE:
             await asyncio.sleep(EVERY_S)
 

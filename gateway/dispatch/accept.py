@@ -24,6 +24,7 @@ from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.rows import insert_row, moment
 from gateway.dispatch.submit import Submitter
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
+from gateway.observe.outage import AWAY
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
@@ -215,7 +216,7 @@ class Acceptor:
                     await conversation_rows.release(connection, self._doubtful)
                     self._doubtful.clear()
             except DatabaseUnavailable as error:
-                log.error("database: %s; sends are refused with 503", error)
+                log.error("database: %s; sends are refused with 503", error, extra=AWAY)
                 self.available = False
                 self._refuse_waiting()
                 await asyncio.sleep(RETRY_S)
@@ -250,7 +251,7 @@ class Acceptor:
                 units = self._without_refused(units, known)
             await self._accept(connection, units, known)
         except DatabaseUnavailable as error:
-            log.error("database: %s", error)
+            log.error("database: %s", error, extra=AWAY)
             self._answer(units, Unavailable())
             self.available = False
             return False
@@ -259,7 +260,7 @@ class Acceptor:
                 await asyncio.sleep(0)  # what was written this turn leaves at its end
                 await recipient_rows.unlock(connection)
         except DatabaseUnavailable as error:  # the units have their answers
-            log.error("database: %s", error)
+            log.error("database: %s", error, extra=AWAY)
             self.available = False
             return False
         return True
@@ -339,7 +340,7 @@ class Acceptor:
             # Committed or not, nobody can say yet. The clients are told that nothing was
             # stored, so that is made true first thing when the database is back.
             self._doubtful.extend(message.id for message in messages)
-            log.error("%d sends answered with 503", len(messages))
+            log.error("%d sends answered with 503", len(messages), extra=AWAY)
             self._undo(drafts, claimed, known)
             raise
         self._pass_on(units, drafts, claimed)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.dispatch.recover import Recovery
+from gateway.observe.outage import AWAY
 from storage.ids import Id
 from storage.pool import DatabaseUnavailable, OwnConnection, open_connection
 
@@ -69,7 +70,7 @@ class Adoption:
                         self.adopted += await self._recovery.take_up_waiting(connection)
                         self._looks -= 1
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; rows that became ours wait", error)
+                    log.error("database: %s; rows that became ours wait", error, extra=AWAY)
                     own.drop()
                     self._named[:0] = ids
                     self._wake.set()

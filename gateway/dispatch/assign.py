@@ -24,6 +24,7 @@ from gateway.dispatch.rows import SHARD, assign_columns
 from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.submit import EXPIRED, Submitter
 from gateway.dispatch.writer import Writer
+from gateway.observe.outage import AWAY
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
@@ -112,7 +113,7 @@ class Assigner:
                     connection = await own.get()
                     await self._assign(connection, taken)
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; what has no sender goes on waiting", error)
+                    log.error("database: %s; what has no sender goes on waiting", error, extra=AWAY)
                     own.drop()
                     self._doubtful.update(draft.message.id for draft in taken)
                     self._anew.extendleft(reversed(taken))

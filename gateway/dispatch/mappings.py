@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 
 from gateway.dispatch.message import Message
+from gateway.observe.outage import AWAY
 from gateway.routing.standing import Standing
 from storage import recipients as recipient_rows
 from storage.ids import Id
@@ -56,7 +57,7 @@ class Mappings:
                 while await self._drop_stale() == PORTION:
                     pass
             except DatabaseUnavailable as error:
-                log.warning("mappings not swept: %s", error)
+                log.warning("mappings not swept: %s", error, extra=AWAY)
             try:
                 async with asyncio.timeout(EVERY_S):
                     await self._wake.wait()

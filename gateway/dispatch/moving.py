@@ -25,6 +25,7 @@ from gateway.dispatch.route import Router
 from gateway.dispatch.rows import SHARD
 from gateway.dispatch.spill import Spill
 from gateway.dispatch.writer import Writer
+from gateway.observe.outage import AWAY
 from gateway.pacing.pacer import Pacer
 from storage import messages as message_rows
 from storage.ids import Id
@@ -168,7 +169,9 @@ class Moving:
             async with self._pool.acquire() as connection:
                 await message_rows.unclaim(connection, ids, Status.SENDING, Status.QUEUED, SHARD)
         except DatabaseUnavailable as error:
-            log.error("database: %s; a restart finds %d claimed messages", error, len(ids))
+            log.error(
+                "database: %s; a restart finds %d claimed messages", error, len(ids), extra=AWAY
+            )
             return
         self._tell(messages)
 
@@ -181,7 +184,7 @@ class Moving:
             await self.others.have_read(version)
             await self._adoption.take_up_all()
         except DatabaseUnavailable as error:
-            log.error("database: %s; rows that became ours are taken up later", error)
+            log.error("database: %s; rows that became ours are taken up later", error, extra=AWAY)
         finally:
             self._acceptor.resume()
         self._adoption.look()  # for what was on its way just then

@@ -45,6 +45,7 @@ from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
+from gateway.observe.outage import AWAY
 from gateway.pacing.pacer import Pacer, Shared
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
@@ -606,7 +607,7 @@ class Pipeline:
                 except TimeoutError:
                     pass
                 except DatabaseUnavailable as error:
-                    log.warning("configuration not heard of: %s", error)
+                    log.warning("configuration not heard of: %s", error, extra=AWAY)
                     own.drop()
                     await asyncio.sleep(REFRESH_S)
                 self._config_rang.clear()
@@ -615,7 +616,7 @@ class Pipeline:
                     if await config_rows.version(self.pool) != self.directory.version:
                         await self.refresh()
                 except DatabaseUnavailable as error:
-                    log.warning("configuration not read: %s", error)
+                    log.warning("configuration not read: %s", error, extra=AWAY)
         finally:
             own.drop()
 
@@ -650,4 +651,4 @@ class Pipeline:
                     await self._forget_media(connection)
                     await self._forget_links(connection)
             except DatabaseUnavailable as error:
-                log.warning("partitions not made: %s", error)
+                log.warning("partitions not made: %s", error, extra=AWAY)

@@ -29,6 +29,7 @@ from gateway.dispatch.rows import from_row, moment
 from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
+from gateway.observe.outage import AWAY
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
 from smpp.receipt import Form, Receipt, forms_of, parse_date, parse_receipt
@@ -296,7 +297,7 @@ class Receipts:
                     log.exception("a receipt can't be looked up or kept; it is passed over")
                     self._pass_over_first()
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; receipts wait", error)
+                    log.error("database: %s; receipts wait", error, extra=AWAY)
                     own.drop()
                     await asyncio.sleep(RETRY_S)
                     self._wake.set()

@@ -11,6 +11,7 @@ import logging
 from typing import Final
 
 from gateway.dispatch.message import Flag
+from gateway.observe.outage import AWAY
 from storage import deletions, message_changes
 from storage.pool import DatabaseUnavailable, Pool
 
@@ -37,6 +38,6 @@ async def keep_forgetting(pool: Pool, *, callbacks_end_s: float, deletions_s: fl
                 )
                 await deletions.forget(connection, deletions_s)
         except DatabaseUnavailable as error:
-            log.warning("texts are not forgotten for now: %s", error)
+            log.warning("texts are not forgotten for now: %s", error, extra=AWAY)
         if changed < PAGE:
             await asyncio.sleep(EVERY_S)

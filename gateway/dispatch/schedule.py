@@ -22,6 +22,7 @@ from gateway.dispatch.message import Message, Status
 from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.rows import from_row
+from gateway.observe.outage import AWAY
 from storage import schedule as schedule_rows
 from storage.ids import Id
 from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
@@ -78,7 +79,7 @@ class Scheduler:
                 try:
                     wait_s = await self._turn(await own.get())
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; scheduled messages wait", error)
+                    log.error("database: %s; scheduled messages wait", error, extra=AWAY)
                     own.drop()
                     wait_s = RETRY_S
                 try:

@@ -28,6 +28,7 @@ from gateway.dispatch.rows import SHARD, from_row
 from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.submit import EXPIRED
 from gateway.dispatch.writer import Writer
+from gateway.observe.outage import AWAY
 from gateway.pacing.pacer import BATCH, Pacer
 from storage import messages as message_rows
 from storage.ids import Id
@@ -215,7 +216,7 @@ class Spill:
                         await self._expire(connection)
                         self._expired_at = self._clock.monotonic()
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; what waits in rows goes on waiting", error)
+                    log.error("database: %s; what waits in rows goes on waiting", error, extra=AWAY)
                     own.drop()
                     await asyncio.sleep(RETRY_S)
         finally:

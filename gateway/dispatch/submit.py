@@ -29,6 +29,7 @@ from gateway.dispatch.receipts import Receipts
 from gateway.dispatch.states import AnswerLost, Claimed, Receipted, Refused, Submitted, advance
 from gateway.dispatch.writer import Submission, Writer
 from gateway.observe.measures import BATCHES, WAIT_S, Histogram, Tally
+from gateway.observe.outage import AWAY
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
@@ -230,7 +231,7 @@ class Submitter:
                     connection = await own.get()
                     ours = await self._claim(connection, released)
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; what waits goes on waiting", error)
+                    log.error("database: %s; what waits goes on waiting", error, extra=AWAY)
                     self._doubtful.update(message.id for message in released if message.waiting)
                     self._put_back(released)
                     own.drop()
@@ -471,13 +472,13 @@ class Submitter:
             self._never_submitted(message)
         if advance(message, Refused(code), self._clock.wall()):
             self._writer.mark(message)
-        self._let_go(message)
+        self._let_go(message, left=code != TIMEOUT)
 
-    def _let_go(self, message: Message) -> None:
+    def _let_go(self, message: Message, *, left: bool = True) -> None:
         if self._doubtful:
             self._doubtful.discard(message.id)
         message.content = None
-        self._pacer.done(message)
+        self._pacer.done(message, left=left)
         self._released(message)
 
     # Room ---------------------------------------------------------------------------------

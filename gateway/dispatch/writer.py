@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from gateway.dispatch.message import Message
 from gateway.dispatch.rows import moment, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
+from gateway.observe.outage import AWAY
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
@@ -141,7 +142,9 @@ class Writer:
                     await self._write_pieces(connection, batch)
                 return
             except DatabaseUnavailable as error:
-                log.error("database: %s; what happened is kept and written later", error)
+                log.error(
+                    "database: %s; what happened is kept and written later", error, extra=AWAY
+                )
                 own.drop()
                 await asyncio.sleep(RETRY_S)
 

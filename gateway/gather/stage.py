@@ -30,6 +30,7 @@ from gateway.gather.fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.gather.links import LIFE_S, media_urls, new_code
 from gateway.gather.lookup import CarrierLookup
 from gateway.observe.alerts import Alerts
+from gateway.observe.outage import AWAY
 from storage import media as media_rows
 from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 
@@ -110,7 +111,9 @@ class Gathering:
                 self._fail(draft.message, unusable.code, str(unusable))
                 ready = False
             except DatabaseUnavailable as error:
-                log.error("database: %s; what waits for its media goes on waiting", error)
+                log.error(
+                    "database: %s; what waits for its media goes on waiting", error, extra=AWAY
+                )
                 await asyncio.sleep(RETRY_S)
                 self._next(draft)
                 continue

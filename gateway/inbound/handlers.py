@@ -29,6 +29,7 @@ from gateway.inbound.handling import (
 from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
 from gateway.observe.alerts import Alerts
+from gateway.observe.outage import AWAY
 from gateway.webhooks.lanes import Lanes
 from storage import inbound as inbound_rows
 from storage.ids import Id, id_from_bytes
@@ -221,7 +222,7 @@ class Handlers:
                 if done:
                     await inbound_rows.clear(self._pool, done)
             except DatabaseUnavailable as error:
-                log.warning("database: %s; handled messages are marked later", error)
+                log.warning("database: %s; handled messages are marked later", error, extra=AWAY)
                 self._finished[:0] = batch
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()

@@ -31,6 +31,7 @@ from gateway.inbound.judge import Judge, Judged
 from gateway.inbound.optout import NO_KEYWORD, Arrival
 from gateway.inbound.text import normal_address, text_of
 from gateway.observe.alerts import Alerts
+from gateway.observe.outage import AWAY
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
@@ -181,7 +182,7 @@ class Inbound:
                     restored = False
                     self._pass_over_bad(error)
                 except DatabaseUnavailable as error:
-                    log.error("database: %s; inbound messages wait unanswered", error)
+                    log.error("database: %s; inbound messages wait unanswered", error, extra=AWAY)
                     own.drop()
                     # What was joined in memory may not be stored: read it again.
                     self._open.clear()

@@ -46,8 +46,8 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
             reasons.append(NO_BIND.format(name))
     reasons += [f"carrier {name}: {why}" for name, why in unusable.items()]
     reasons += [
-        f"{group.where}: {WHAT[group.reason]}, for {one.seconds:.0f} s"
-        for group, one in watch.watchdog.episodes.items()
+        f"{one.group.where}: {WHAT[one.group.reason]}, for {one.seconds:.0f} s"
+        for one in watch.watchdog.episodes.values()
     ]
     return Readiness(
         ready=database and not stopping,

@@ -1,7 +1,8 @@
 """The stage that looks, every few seconds, for messages that could go and do not.
 
-What it sees is told to `gateway.observe.watchdog`, which remembers and judges; what changed becomes
-an Alert: once when an episode begins, once when it is over.
+What it sees is told to `gateway.observe.watchdog`, which remembers and judges. What is to be said
+of that becomes an Alert (`gateway.observe.telling`): when an episode begins, when its reason is
+another, when it is over.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from gateway.clock import Clock
 from gateway.dispatch.message import Message
 from gateway.dispatch.pipeline import Pipeline
 from gateway.gather.stage import Gathering
-from gateway.observe.watchdog import Changes, Group, Patience, Reason, Sight, Standstill, Watchdog
+from gateway.observe.alerts import QUIET_S
+from gateway.observe.outage import OUTAGE
+from gateway.observe.telling import Telling
+from gateway.observe.watchdog import Group, Patience, Reason, Sight, Standstill, Watchdog
 from gateway.pacing.pacer import Held, Waits
 from gateway.settings import WatchdogSettings
 
 STUCK: Final = 99001
 MOVING: Final = 99002
+DATABASE: Final = "database"  # the spot of an outage itself, whether anything waits or not
 LAG_EVERY_S: Final = 0.5
 LAGS: Final = 120  # measures kept: the last minute's
 
@@ -40,7 +45,7 @@ WHAT: Final = {
 
 
 class Watch:
-    """Looks at every queue; owns the watchdog's memory."""
+    """Looks at every queue; owns the watchdog's memory, and that of what was told."""
 
     def __init__(
         self, pipeline: Pipeline, gathering: Gathering, settings: WatchdogSettings, clock: Clock
@@ -51,6 +56,7 @@ class Watch:
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=LAGS)
         self.watchdog = Watchdog(Patience(settings.stuck_s, settings.slow_s, settings.lost_s))
+        self._telling = Telling(QUIET_S)
 
     @property
     def loop_lag(self) -> float:
@@ -67,34 +73,36 @@ class Watch:
             await asyncio.sleep(pause)
             now = monotonic()
             self._lags.append(max(0.0, now - before - pause))
+            OUTAGE.look(self._pipeline.acceptor.available)
             if now >= look_at:
                 look_at = now + self._every_s
                 self.look(now)
 
-    def look(self, now: float) -> Changes:
-        """Look once, and raise the alerts of what changed."""
-        changes = self.watchdog.look(now, self._sights(now))
-        for one in changes.opened:
-            self._tell(STUCK, "error", f"{self._why(one.group)}; {_how_much(one)}", one)
-        for one in changes.closed:
-            text = f"{one.group.where}: over ({WHAT[one.group.reason]}), after {one.seconds:.0f} s"
-            self._tell(MOVING, "notice", text, one)
-        return changes
+    def look(self, now: float) -> None:
+        """Look once, and raise the alerts that are due."""
+        self.watchdog.look(now, self._sights(now))
+        for over, one in self._telling.look(now, self.watchdog.episodes):
+            if over:
+                what = f"over ({WHAT[one.group.reason]})"
+                text = f"{one.group.where}: {what}, after {one.seconds:.0f} s"
+                self._tell(MOVING, "notice", text, one)
+            else:
+                self._tell(STUCK, "error", f"{self._why(one.group)}; {_how_much(one)}", one)
 
     def _tell(self, code: int, level: str, text: str, one: Standstill) -> None:
-        group = one.group
         self._pipeline.alerts.alert(
             code,
             text,
             level=level,
             resource=one.sid or None,
-            account_id=group.account_id or None,
-            subject=f"{group.where} {group.reason}",
-            logged_as=f"{group.where} {group.reason} {code}",
+            account_id=one.group.account_id or None,
+            bounded=True,  # `Telling` keeps them few, and must know what was said
         )
 
     def _why(self, group: Group) -> str:
         """The reason in words, with what the binds say of themselves."""
+        if group.where == DATABASE:
+            return f"{DATABASE}: it is away, and sends are answered with 503"
         text = f"{group.where}: {WHAT[group.reason]}"
         if group.reason not in (Reason.NO_BIND, Reason.THROTTLED):
             return text
@@ -110,15 +118,26 @@ class Watch:
     # What there is to see ---------------------------------------------------------------------
 
     def _sights(self, now: float) -> Iterator[Sight]:
+        yield from self._database()
         yield from self._queues(now)
         yield from self._stages()
         yield from self._rows()
+
+    def _database(self) -> Iterator[Sight]:
+        if not self._pipeline.acceptor.available:
+            yield Sight(DATABASE, Group(0, DATABASE, Reason.DATABASE), 0, 0, "")
 
     def _queues(self, now: float) -> Iterator[Sight]:
         pipeline = self._pipeline
         away = pipeline.submitter.paused or not pipeline.acceptor.available
         resting = {message.sender_id for message in pipeline.submitter.resting}
-        for waits in pipeline.pacer.waits(now):
+        in_rows = {sender_id: count for sender_id, count, _ in pipeline.spill.queues()}
+        lines = [(waits, False) for waits in pipeline.pacer.waits(now)]
+        seen = {(waits.sender_id, waits.destination_class) for waits, _ in lines}
+        for waits in pipeline.pacer.under_way():
+            if (waits.sender_id, waits.destination_class) not in seen:
+                lines.append((waits, True))
+        for waits, under_way in lines:
             reason = Reason.DATABASE if away else self._reason(waits, resting)
             record = pipeline.directory.senders_by_id.get(waits.sender_id)
             head = waits.head
@@ -135,6 +154,9 @@ class Watch:
                 waits.left,
                 waits.waiting,
                 head.sid if head is not None else "",
+                in_rows.get(waits.sender_id, 0),
+                under_way,
+                ("sender", waits.sender_id),
             )
 
     def _reason(self, waits: Waits[Message], resting: set[int]) -> Reason:
@@ -160,7 +182,7 @@ class Watch:
             if count and not pipeline.pacer.backlog(sender_id):
                 record = pipeline.directory.senders_by_id.get(sender_id)
                 group = Group(record.account_id if record else 0, "queues in rows", reason)
-                yield Sight(("rows", sender_id), group, read, count, "")
+                yield Sight(("rows", sender_id), group, read, 0, "", count)
 
     def _stages(self) -> Iterator[Sight]:
         pipeline = self._pipeline
@@ -179,5 +201,9 @@ class Watch:
 
 
 def _how_much(one: Standstill) -> str:
+    if one.group.where == DATABASE:
+        return f"for {one.seconds:.0f} s so far"
     places = "one sender waits" if one.places == 1 else f"{one.places} senders wait"
-    return f"{places} with {one.waiting} segments, nothing left for {one.seconds:.0f} s"
+    queued = [f"{one.waiting} segments"] if one.waiting or not one.in_rows else []
+    queued += [f"{one.in_rows} messages in rows"] if one.in_rows else []
+    return f"{places} with {' and '.join(queued)}, nothing got through for {one.seconds:.0f} s"

@@ -15,13 +15,15 @@ from random import Random
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.observe.outage import AWAY
 from storage import alerts as alert_rows
-from storage.pool import BadRow, DatabaseUnavailable, Pool
+from storage.pool import BadRow, DatabaseUnavailable, Pool, UniqueViolation
 
 log = logging.getLogger(__name__)
 
 BOUND = 10_000  # alerts waiting to be written; beyond it they are counted, and lost
 BATCH = 500
+RETRY_S = 0.5
 KINDS_BOUND = 10_000  # kinds of alerts whose last time is remembered
 QUIET_S = 60.0  # a repeat of the same alert within this is only counted
 TEXT_LIMIT = 2_000  # characters kept of a body, a URL, a form
@@ -82,14 +84,16 @@ class Alerts:
         exchange: Exchange | None = None,
         subject: str | None = None,
         logged_as: str | None = None,
+        bounded: bool = False,
     ) -> None:
         """Raise an alert. Never blocks, never fails.
 
         `subject` is what it is about, for the one a minute; by default the resource. `logged_as`
-        is the same for the log, where many alerts have one cause (a host that is down).
+        is the same for the log, where many alerts have one cause (a host that is down). With
+        `bounded` none is dropped as a repeat: whoever raises it sees to it that they are few.
         """
         self.raised += 1
-        if not self._is_first(("alert", code, subject or resource, account_id)):
+        if not bounded and not self._is_first(("alert", code, subject or resource, account_id)):
             self.dropped += 1
             return
         if logged_as is None or self._is_first(("log", code, logged_as, account_id)):
@@ -140,15 +144,29 @@ class Alerts:
             batch = [await self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            if await self._stored(batch):
+                self.written(batch)
             try:
-                await alert_rows.insert(self._pool, map(row_of, batch))
                 await self._forget()
             except DatabaseUnavailable as error:
-                log.warning("%d alerts were only logged: %s", len(batch), error)
+                log.warning("old alerts are not forgotten for now: %s", error, extra=AWAY)
+
+    async def _stored(self, batch: Sequence[Alert]) -> bool:
+        """Write them, however long the database takes to come back: some tell that it is away."""
+        doubtful = False
+        while True:
+            try:
+                await alert_rows.insert(self._pool, map(row_of, batch))
+                return True
+            except DatabaseUnavailable as error:
+                doubtful = True
+                log.warning("%d alerts are stored later: %s", len(batch), error, extra=AWAY)
+                await asyncio.sleep(RETRY_S)
             except BadRow as error:
+                if doubtful and isinstance(error, UniqueViolation):  # they had been committed
+                    return True
                 log.error("%d alerts can't be stored: %s", len(batch), error)
-            else:
-                self.written(batch)
+                return False
 
     async def _forget(self) -> None:
         now = self._clock.monotonic()

@@ -12,6 +12,8 @@ from typing import Literal
 
 import orjson
 
+from gateway.observe.outage import OUTAGE
+
 # What every LogRecord has; the rest was passed as `extra`.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -55,6 +57,7 @@ def set_up_logging(level: str, form: Literal["text", "json"]) -> None:
     """Send every log to standard error in the chosen form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.addFilter(OUTAGE)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

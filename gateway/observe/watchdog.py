@@ -3,9 +3,12 @@
 No gateway has more bitter threads than those of queues that stood still unseen. Here a *place* (a
 sender towards one class of destinations, or a stage that holds messages) is looked at again and
 again: what waits there, how much has left it so far, and what its next message waits for. A place
-where nothing has left for too long is *stuck*. Stuck places with one cause are one *episode*: a
-bind that is down is told once, not once for each of ten thousand senders, and once more when it is
-over.
+where nothing has left for too long is *stuck*. Stuck places of one account towards one carrier are
+one *episode*: a bind that is down is told once, not once for each of ten thousand senders.
+
+An episode belongs to where it is, not to its reason: a carrier that answers nothing is seen as a
+full window, then as throttled after each timeout, then as a full window again, and nothing is over
+until something has left or nothing waits any more.
 
 Pure: the time is passed in, seconds of a clock that never goes back.
 """
@@ -13,7 +16,7 @@ Pure: the time is passed in, seconds of a clock that never goes back.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -52,12 +55,23 @@ SLOW: Final = frozenset(
 )
 
 
+class Spot(NamedTuple):
+    """Where an episode is."""
+
+    account_id: int
+    where: str  # the name of a carrier, or of a stage
+
+
 class Group(NamedTuple):
-    """What an episode is about."""
+    """Places that wait in one spot for one reason."""
 
     account_id: int
     where: str  # the name of a carrier, or of a stage
     reason: Reason
+
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.account_id, self.where)
 
 
 class Sight(NamedTuple):
@@ -68,17 +82,36 @@ class Sight(NamedTuple):
     left: int  # how much has left it so far: any change is progress
     waiting: int  # segments
     sid: str  # of the message whose turn it is
+    in_rows: int = 0  # messages behind those, for which memory has no room
+    under_way: bool = (
+        False  # nothing waits, and what left has no answer: it only keeps what is stuck
+    )
+    queue: Hashable = None  # whose `waiting` and `in_rows` these are, where several places share it
 
 
 @dataclass(slots=True)
 class Standstill:
-    """The places of one group, where nothing leaves."""
+    """The places of one group, or of one spot, where nothing leaves."""
 
-    group: Group
-    seconds: float  # of the worst of them
+    group: Group  # of a spot: that which weighs most
+    seconds: float  # of the worst of the group
     sid: str  # of the message whose turn it is there
-    places: int
-    waiting: int  # segments
+    queues: dict[Hashable, tuple[int, int]]  # segments that wait, and messages in rows behind them
+
+    @property
+    def places(self) -> int:
+        """How many queues: a sender's is one, whatever classes of destinations it waits for."""
+        return len(self.queues)
+
+    @property
+    def waiting(self) -> int:
+        """Segments."""
+        return sum(segments for segments, _ in self.queues.values())
+
+    @property
+    def in_rows(self) -> int:
+        """Messages behind those, for which memory has no room."""
+        return sum(in_rows for _, in_rows in self.queues.values())
 
 
 class Changes(NamedTuple):
@@ -92,8 +125,9 @@ class Changes(NamedTuple):
 class _Place:
     left: int
     since: float  # nothing has left since
-    reason: Reason
+    reason: Reason  # at the last look
     reason_since: float
+    stuck_for: Reason | None = None  # it is stuck, and stays so until something leaves
 
 
 class Watchdog:
@@ -102,7 +136,7 @@ class Watchdog:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._places: dict[Hashable, _Place] = {}
-        self._episodes: dict[Group, Standstill] = {}
+        self._episodes: dict[Spot, Standstill] = {}
         self._still: dict[Group, Standstill] = {}
 
     @property
@@ -111,7 +145,7 @@ class Watchdog:
         return self._still
 
     @property
-    def episodes(self) -> Mapping[Group, Standstill]:
+    def episodes(self) -> Mapping[Spot, Standstill]:
         """Those that are stuck."""
         return self._episodes
 
@@ -121,21 +155,35 @@ class Watchdog:
         still: dict[Group, Standstill] = {}
         stuck: dict[Group, Standstill] = {}
         for sight in sights:
+            if sight.under_way:
+                self._keep(sight, places, stuck, now)
+                continue
             place = self._seen(sight, now)
             places[sight.place] = place
-            reason = sight.group.reason
-            since = place.since
-            if reason is Reason.LOST_WAKEUP:  # seen once it is chance: the next turn takes it
-                since = max(since, place.reason_since)
-            seconds = now - since
-            _count(still, sight, seconds)
-            if seconds >= self._patience.of(reason):
-                _count(stuck, sight, seconds)
+            _count(still, sight.group, sight, now - self._since(place))
+            self._judge(place, now)
+            if place.stuck_for is not None:
+                group = sight.group._replace(reason=place.stuck_for)
+                _count(stuck, group, sight, now - place.since)
         self._places, self._still = places, still
-        opened = [one for group, one in stuck.items() if group not in self._episodes]
-        closed = [one for group, one in self._episodes.items() if group not in stuck]
-        self._episodes = stuck
+        before, self._episodes = self._episodes, self._by_spot(stuck)
+        opened = [one for spot, one in self._episodes.items() if spot not in before]
+        closed = [one for spot, one in before.items() if spot not in self._episodes]
         return Changes(opened, closed)
+
+    def _keep(
+        self,
+        sight: Sight,
+        places: dict[Hashable, _Place],
+        stuck: dict[Group, Standstill],
+        now: float,
+    ) -> None:
+        """What was stuck and is in flight now is not over before it is answered."""
+        place = self._places.get(sight.place)
+        if place is None or place.stuck_for is None or place.left != sight.left:
+            return
+        places[sight.place] = place
+        _count(stuck, sight.group._replace(reason=place.stuck_for), sight, now - place.since)
 
     def _seen(self, sight: Sight, now: float) -> _Place:
         reason = sight.group.reason
@@ -143,18 +191,45 @@ class Watchdog:
         if place is None:
             return _Place(sight.left, now, reason, now)
         if place.left != sight.left:
-            place.left, place.since = sight.left, now
+            place.left, place.since, place.stuck_for = sight.left, now, None
         if place.reason is not reason:
             place.reason, place.reason_since = reason, now
         return place
 
+    def _since(self, place: _Place) -> float:
+        """Since when its present reason counts."""
+        if place.reason is Reason.LOST_WAKEUP:  # seen once it is chance: the next turn takes it
+            return max(place.since, place.reason_since)
+        return place.since
 
-def _count(groups: dict[Group, Standstill], sight: Sight, seconds: float) -> None:
-    one = groups.get(sight.group)
+    def _judge(self, place: _Place, now: float) -> None:
+        """Once stuck it stays so, whatever more patience its next reason has."""
+        if now - self._since(place) >= self._patience.of(place.reason) or (
+            place.stuck_for is not None and place.reason is not Reason.LOST_WAKEUP
+        ):
+            place.stuck_for = place.reason
+
+    def _by_spot(self, stuck: Mapping[Group, Standstill]) -> dict[Spot, Standstill]:
+        """One episode for each spot. Its reason is what is broken there, before what is slow."""
+        episodes: dict[Spot, Standstill] = {}
+        for one in sorted(stuck.values(), key=_weight, reverse=True):
+            known = episodes.get(one.group.spot)
+            if known is None:
+                episodes[one.group.spot] = replace(one, queues=dict(one.queues))
+            else:
+                known.queues.update(one.queues)
+        return episodes
+
+
+def _weight(one: Standstill) -> tuple[bool, float]:
+    return one.group.reason not in SLOW, one.seconds
+
+
+def _count(groups: dict[Group, Standstill], group: Group, sight: Sight, seconds: float) -> None:
+    queue = sight.place if sight.queue is None else sight.queue
+    one = groups.get(group)
     if one is None:
-        groups[sight.group] = Standstill(sight.group, seconds, sight.sid, 1, sight.waiting)
-        return
-    one.places += 1
-    one.waiting += sight.waiting
+        one = groups[group] = Standstill(group, seconds, sight.sid, {})
+    one.queues[queue] = (sight.waiting, sight.in_rows)
     if seconds > one.seconds:
         one.seconds, one.sid = seconds, sight.sid

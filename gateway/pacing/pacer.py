@@ -76,7 +76,7 @@ class Waits(NamedTuple, Generic[Q]):
 
     sender_id: int
     destination_class: Hashable
-    left: int  # messages that have left it so far
+    left: int  # messages that have left it so far, and were answered
     waiting: int  # segments, of the whole sender
     head: Q | None
     held: Held
@@ -239,13 +239,16 @@ class Pacer(Generic[Q]):
         self._fly(item, carrier, line, segments)
         return True
 
-    def done(self, item: Q) -> None:
-        """A released message was answered: the next one to its recipient may follow."""
+    def done(self, item: Q, *, left: bool = True) -> None:
+        """A released message was answered: the next one to its recipient may follow.
+
+        Not `left`: it was given up without an answer, which is no sign that anything gets through.
+        """
         flight = self._flights.pop(id(item), None)
         if flight is None:
             return
         sender = flight.line.sender
-        flight.line.left += 1
+        flight.line.left += left
         sender.flying -= flight.segments
         flight.carrier.flying -= flight.segments
         self._next_of_chain(sender, item.recipient)
@@ -319,6 +322,7 @@ class Pacer(Generic[Q]):
 
     def waits(self, now: float) -> Iterator[Waits[Q]]:
         """Every line that has something to send, with what its head waits for."""
+        headless_senders = set()
         for sender in self._senders.values():
             if not sender.waiting:
                 continue
@@ -331,8 +335,19 @@ class Pacer(Generic[Q]):
                     held = self._held_up(line, item, now)
                     yield Waits(sender.id, destination_class, line.left, sender.waiting, item, held)
             if headless:  # all of it is for recipients whose message before is under way
-                left = sum(line.left for line in sender.lines.values())
-                yield Waits(sender.id, None, left, sender.waiting, None, Held.FLIGHT)
+                headless_senders.add(sender.id)
+        if headless_senders:
+            yield from (one for one in self.under_way() if one.sender_id in headless_senders)
+
+    def under_way(self) -> Iterator[Waits[Q]]:
+        """Every line of which something is in flight, or rests, and which has no head."""
+        for line in {flight.line for flight in self._flights.values()}:
+            if line.head() is None:
+                sender = line.sender
+                destination_class = next(key for key, one in sender.lines.items() if one is line)
+                yield Waits(
+                    sender.id, destination_class, line.left, sender.waiting, None, Held.FLIGHT
+                )
 
     def _held_up(self, line: Line, item: Queued, now: float) -> Held:
         segments = item.segments

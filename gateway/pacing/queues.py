@@ -176,7 +176,7 @@ class Line:
         self.gates: tuple[Gate, ...] = ()  # what it shares with other lines; mostly nothing
         self.not_before = float("-inf")  # a throttled head holds the whole line until then
         self.placed = False  # in a carrier's ring, or waiting at a gate
-        self.left = 0  # messages that are done, or withdrawn
+        self.left = 0  # messages that were answered, or withdrawn
         self._flows: dict[Key, Flow] = {}
         self._crowd: FairQueue[Flow] | None = None  # only while two flows or more share the line
 

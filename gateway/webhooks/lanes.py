@@ -19,6 +19,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from gateway.clock import Clock
+from gateway.observe.outage import AWAY
 from storage.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class Lanes(Generic[Job]):
             try:
                 more = await self._sweep()
             except DatabaseUnavailable as error:
-                log.warning("%s: owed rows not read: %s", self._name, error)
+                log.warning("%s: owed rows not read: %s", self._name, error, extra=AWAY)
                 more = True
             self._owed_elsewhere |= more
 

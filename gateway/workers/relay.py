@@ -30,6 +30,7 @@ from gateway.carriers.share import Share
 from gateway.dispatch.directory import Account
 from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.pipeline import Pipeline
+from gateway.observe.outage import AWAY
 from gateway.routing.destination import parse_destination
 from gateway.workers.links import Failure, Handler, Kind, Links, Reply, Unanswered
 from smpp.codec import CodecError, decode_deliver, encode_deliver
@@ -461,7 +462,7 @@ class Relay:
             try:
                 await work
             except DatabaseUnavailable as error:
-                log.warning("a question of another worker: %s", error)
+                log.warning("a question of another worker: %s", error, extra=AWAY)
                 failed(None)
             except Exception:
                 log.exception("a question of another worker")

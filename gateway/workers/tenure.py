@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.carriers.share import Share
+from gateway.observe.outage import AWAY
 from storage import tenure
 from storage.pool import Connection, DatabaseUnavailable
 
@@ -80,7 +81,7 @@ class Tenure:
             try:
                 holders = await self._try()
             except DatabaseUnavailable as error:
-                log.warning("standing by without the database: %s", error)
+                log.warning("standing by without the database: %s", error, extra=AWAY)
         if tenure.GATEWAY in self._keys and not self._shared:
             await self._outlive()
 
@@ -92,7 +93,7 @@ class Tenure:
             try:
                 others = await tenure.holders(self._connection)
             except DatabaseUnavailable as error:
-                log.warning("standing by without the database: %s", error)
+                log.warning("standing by without the database: %s", error, extra=AWAY)
                 self._drop()
                 await self.wait()
                 return
@@ -130,7 +131,7 @@ class Tenure:
             try:
                 holders = await self._try()
             except DatabaseUnavailable as error:
-                log.warning("the right to the database is not renewed yet: %s", error)
+                log.warning("the right to the database is not renewed yet: %s", error, extra=AWAY)
                 await asyncio.sleep(RETRY_S)
                 continue
             if holders:

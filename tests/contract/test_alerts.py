@@ -17,6 +17,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from gateway.observe.alerts import QUIET_S, TEXT_LIMIT, Exchange
 from smpp.smsc import Scenario, Smsc
 from smpp.smsc.scenario import CarrierScenario, Rule
+from storage import alerts as alert_rows
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -116,6 +117,41 @@ async def test_an_alert_about_one_thing_is_raised_once_a_minute(gateway: Gateway
     alerts.alert(11200, "c", subject="other.example")
     assert alerts.dropped == before + 1
     assert QUIET_S == 60
+
+
+async def test_who_keeps_alerts_few_himself_is_never_taken_for_a_repeat(
+    gateway: GatewayUnderTest,
+) -> None:
+    alerts = gateway.pipeline.alerts
+    before = alerts.dropped
+    for text in ("stuck", "over", "stuck"):
+        alerts.alert(99001, text, subject="carrier", bounded=True)
+    assert alerts.dropped == before
+
+
+async def test_an_alert_whose_commit_was_in_doubt_is_there_once_and_told(
+    sdk: Sdk, gateway: GatewayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.observe.alerts.RETRY_S", 0.0)
+    insert = alert_rows.insert
+    tries = 0
+
+    async def broken_after_the_commit(*arguments: Any) -> None:
+        nonlocal tries
+        tries += 1
+        await insert(*arguments)
+        if tries == 1:
+            raise ConnectionError("the answer was lost")
+
+    monkeypatch.setattr(alert_rows, "insert", broken_after_the_commit)
+    told = asyncio.Event()
+    monkeypatch.setattr(gateway.pipeline.alerts, "written", lambda alerts: told.set())
+    account = gateway.pipeline.directory.accounts[sdk.account_sid]
+    gateway.pipeline.alerts.alert(11200, "once", account_id=account.id)
+    async with asyncio.timeout(WAIT_S):
+        await told.wait()
+    assert tries == 2
+    await listed(sdk, 1)
 
 
 async def test_what_no_table_takes_is_kept_readable(sdk: Sdk, gateway: GatewayUnderTest) -> None:

@@ -21,6 +21,8 @@ from testing import (
     until,
 )
 
+from gateway.observe.alerts import QUIET_S
+from gateway.observe.watchdog import Reason
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -246,6 +248,101 @@ async def test_a_carrier_that_answers_nothing_is_told_as_a_full_window(
     assert "the+window+is+full" in alert.alert_text
 
 
+async def test_a_bind_that_is_down_again_is_told_again_within_the_minute(
+    start_gateway: Start,
+) -> None:
+    port = free_port()
+    gateway = await start_gateway(port, watchdog=QUICK)
+    assert gateway.inner.watch._telling._quiet_s == QUIET_S == 60.0
+    sdk = await Sdk.provisioned(gateway.base_url)
+    first = await sdk.send(from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    smsc = Smsc(Scenario(), seed=1)
+    await smsc.start(port=port)
+    try:
+        await sdk.reaches(first.sid, "delivered")
+        await alerts(sdk, "99002")
+    finally:
+        await smsc.stop()
+    [connector] = gateway.pipeline.connectors.values()
+    await until(lambda: not connector.up)
+    again = await sdk.send(from_=NUMBERS[0])
+    async with asyncio.timeout(WAIT_S):
+        while len(told := await alerts(sdk, "99001")) < 2:
+            await asyncio.sleep(0.02)
+    assert told[0].resource_sid == again.sid
+    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+    assert next(one.error_code for one in listed if one.error_code.startswith("9900")) == "99001"
+
+
+@pytest.mark.parametrize("ambiguous", ["resubmit", "give_up"])
+async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
+    start_gateway: Start, start_smsc: Callable[..., Awaitable[Smsc]], ambiguous: str
+) -> None:
+    """It is throttled after each, and the window is full again: nothing has left all the time."""
+    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    gateway = await start_gateway(
+        smsc.port,
+        watchdog={**QUICK, "slow_s": 6000.0},
+        carriers=(
+            {
+                "name": "mute",
+                "hosts": (f"127.0.0.1:{smsc.port}",),
+                "system_id": "tandem",
+                "password": "secret",
+                "window": 2,
+                "response_timeout_s": 0.6,
+                "rate_per_second": 20.0,
+                "ambiguous": ambiguous,
+            },
+        ),
+    )
+    sdk = await gateway.sdk()
+    for n in range(30):
+        await sdk.send("x", f"+4416329600{n:02d}", from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    [connector] = gateway.pipeline.connectors.values()
+    seen: set[Reason] = set()
+
+    def timed_out_again() -> bool:
+        episodes = gateway.inner.watch.watchdog.episodes
+        assert len(episodes) == 1, "it is over, and nothing has left"
+        seen.update(one.group.reason for one in episodes.values())
+        return connector.unanswered >= 3 and len(seen) > 1
+
+    await until(timed_out_again)
+    assert Reason.THROTTLED in seen
+    _, text = await get(f"{gateway.base_url}/readyz")
+    assert "carrier mute: " in text
+    await until(lambda: gateway.pipeline.alerts._queue.empty())
+    listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+    codes = [one.error_code for one in listed]
+    assert codes.count("99001") == 1
+    assert "99002" not in codes
+
+
+async def test_a_bind_that_comes_and_answers_nothing_ends_no_episode(start_gateway: Start) -> None:
+    """All that waited is in its window, or rests: none of it has got through."""
+    port = free_port()
+    gateway = await start_gateway(port, watchdog=QUICK)
+    sdk = await Sdk.provisioned(gateway.base_url)
+    for n in range(3):
+        await sdk.send(to=f"+44163296070{n}", from_=NUMBERS[0])
+    await alerts(sdk, "99001")
+    mute = CarrierScenario(rules=(Rule(answer=False, stat="none"),))
+    smsc = Smsc(Scenario(carriers=(mute,)), seed=1)
+    await smsc.start(port=port)
+    try:
+        await until(lambda: gateway.pipeline.submitter.in_flight == 3)
+        watch = gateway.inner.watch
+        watch.look(gateway.inner._clock.monotonic())
+        assert len(watch.watchdog.episodes) == 1
+        listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+        assert [one for one in listed if one.error_code == "99002"] == []
+    finally:
+        await smsc.stop()
+
+
 async def test_a_sender_with_a_slow_rate_is_not_stuck(start_gateway: Start, smsc: Smsc) -> None:
     """It goes on, however slowly: the watchdog looks at what leaves, not at what is old."""
     gateway = await start_gateway(
@@ -291,7 +388,7 @@ async def test_a_wake_up_that_no_timer_heals_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
-    gateway = await start_gateway(smsc.port, watchdog={**QUICK, "lost_s": 0.3})
+    gateway = await start_gateway(smsc.port, watchdog={**QUICK, "slow_s": 60.0, "lost_s": 0.3})
     sdk = await gateway.sdk()
     gone = asyncio.Event()
 

@@ -154,12 +154,7 @@ async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
     async with pipeline.pool.acquire() as connection:  # as another worker would have stored them
         rows = await connection.fetch("SELECT id FROM messages WHERE sender_id = $1", sender_id)
         for row in rows[:30]:
-            await connection.execute(
-                "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object("
-                "'id', $1::uuid))).* FROM messages m WHERE id = $2",
-                UUID(int=row["id"].int ^ 1),
-                row["id"],
-            )
+            await _stored_behind(connection, row["id"], Direction.OUTBOUND_API)
     for _ in range(2):
         await pipeline.adoption.take_up_all()
         await _counted(pipeline)
@@ -182,16 +177,20 @@ async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
     pipeline = gateway.pipeline
     sender_id = await _id_of(gateway, sdk.numbers[0])
     async with pipeline.pool.acquire() as connection:
-        thirty = UUID(sids[29][2:])
-        await connection.execute(
-            "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object("
-            "'id', $1::uuid, 'direction', $3::int))).* FROM messages m WHERE id = $2",
-            UUID(int=thirty.int + 1),
-            thirty,
-            int(Direction.OUTBOUND_REPLY),
-        )
+        await _stored_behind(connection, UUID(sids[29][2:]), Direction.OUTBOUND_REPLY)
         await pipeline.spill._page_in(connection, sender_id)
         assert (len(pipeline.pacer), len(pipeline.spill)) == (30, 30)
+
+
+async def _stored_behind(connection: Any, id: UUID, direction: Direction) -> None:
+    """A copy of this message, right behind it in the order; memory knows nothing of it."""
+    await connection.execute(
+        "INSERT INTO messages SELECT (jsonb_populate_record(m, jsonb_build_object("
+        "'id', $1::uuid, 'direction', $3::int))).* FROM messages m WHERE id = $2",
+        UUID(int=id.int + 1),
+        id,
+        int(direction),
+    )
 
 
 async def _counted(pipeline: Any) -> None:
@@ -361,6 +360,24 @@ async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
     await until(lambda: not gateway.pipeline.router.lobby._recipients)
 
 
+async def test_the_watchdog_counts_what_waits_in_rows_behind_a_bind_that_is_down(
+    start_gateway: Any, start_smsc: StartSmsc
+) -> None:
+    away = Away(start_gateway, start_smsc, watchdog={"every_s": 0.05, "stuck_s": 600.0})
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    await send(sdk, 100, From=sdk.numbers[0])
+    watch = gateway.inner.watch
+    watch.look(1e9)  # long after
+    watch.look(1e9 + 600.0)
+    [one] = watch.watchdog.episodes.values()
+    assert (one.places, one.waiting, one.in_rows) == (1, 20, 80)
+    async with asyncio.timeout(20):
+        while not (listed := await sdk.call(sdk.client.monitor.v1.alerts.list)):
+            await asyncio.sleep(0.02)
+    assert "with+20+segments+and+80+messages+in+rows%2C+nothing+got+through" in listed[0].alert_text
+
+
 async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,8 +395,8 @@ async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     monkeypatch.setattr(gateway.pipeline.spill, "_page_in", reads_later)
     watchdog = gateway.inner.watch.watchdog
     await away.come()
-    await until(lambda: Reason.READING in {group.reason for group in watchdog.episodes})
-    [one] = [one for group, one in watchdog.episodes.items() if group.reason is Reason.READING]
-    assert one.waiting == 80
+    await until(lambda: Reason.READING in {one.group.reason for one in watchdog.episodes.values()})
+    [one] = [one for one in watchdog.episodes.values() if one.group.reason is Reason.READING]
+    assert (one.waiting, one.in_rows) == (0, 80)
     read.set()
     await until(lambda: len(gateway.pipeline.spill) == 0 and not watchdog.episodes)

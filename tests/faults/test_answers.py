@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,9 +25,13 @@ from testing import (
     basic,
     carrier,
     free_port,
+    until,
 )
+from twilio.base.exceptions import TwilioException
 
 from gateway.dispatch.submit import MOST_UNANSWERED
+from gateway.observe.outage import EVENT, OUTAGE
+from gateway.observe.watchdog import Reason
 from gateway.webhooks import lanes as lanes_module
 from smpp import vocabulary as v
 from smpp.codec import encode
@@ -190,6 +197,55 @@ async def test_readyz_tells_that_the_database_went(
             while await status() != 200:
                 await asyncio.sleep(0.02)
     await server.close()
+
+
+async def test_a_database_that_is_gone_is_told_though_nothing_waits(
+    start_gateway: Start, postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By one line in the log while the stages try again, and by an Alert that is stored later."""
+    monitoring = {"every_s": 0.05, "stuck_s": 0.5, "slow_s": 600.0, "lost_s": 60.0}
+    gateway = await start_gateway(free_port(), watchdog=monitoring)
+    sdk = await Sdk.provisioned(gateway.base_url)
+    name = urlsplit(gateway.database_url).path[1:]
+    refusal = f'database "{name}" is not currently accepting connections'
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    handler.addFilter(OUTAGE)
+    logging.getLogger().addHandler(handler)
+    server = await asyncpg.connect(postgres)
+    watchdog = gateway.inner.watch.watchdog
+    try:
+        await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+        await server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+
+        def said() -> list[logging.LogRecord]:
+            ours = [one for one in caplog.records if one.name.startswith("gateway")]
+            return [one for one in ours if refusal in one.getMessage()]
+
+        await until(lambda: len(said()) >= 10)
+        await until(lambda: bool(watchdog.episodes))
+        [one] = watchdog.episodes.values()
+        assert (one.group.where, one.group.reason) == ("database", Reason.DATABASE)
+        assert (one.group.account_id, one.waiting) == (0, 0)
+        assert {getattr(line, "event", None) for line in said()} == {EVENT}
+        assert shown.getvalue().count(refusal) <= 1
+        assert gateway.pipeline.alerts.raised > 0
+    finally:
+        logging.getLogger().removeHandler(handler)
+        await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+        await server.close()
+    async with asyncio.timeout(20):
+        codes: list[str] = []
+        told = ("99002", "99001")
+        while tuple(codes) != told:
+            await asyncio.sleep(0.02)
+            with contextlib.suppress(TwilioException):  # its pool comes back when it is asked
+                listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
+                codes = [one.error_code for one in listed if one.error_code in told]
+    assert any("sends+are+answered+with+503" in one.alert_text for one in listed)
+    await until(lambda: any("the database is back" in text for text in caplog.messages))
 
 
 async def test_a_message_that_ends_every_connection_is_given_up(

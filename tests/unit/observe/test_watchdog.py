@@ -45,6 +45,76 @@ def test_an_episode_is_told_once_and_once_when_it_is_over() -> None:
     assert dog.episodes == {}
 
 
+def test_an_episode_is_not_over_because_its_reason_is_another() -> None:
+    """Each timeout slows the carrier down, and nothing has left."""
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    assert reasons(dog.look(60.0, [sight(Reason.NO_WINDOW)])) == ([Reason.NO_WINDOW], [])
+    for now in range(65, 1200, 5):
+        reason = Reason.THROTTLED if now // 30 % 2 else Reason.NO_WINDOW
+        assert dog.look(float(now), [sight(reason)]) == Changes([], [])
+        [open_] = dog.episodes.values()
+        assert (open_.group.reason, open_.seconds) == (reason, float(now))
+    assert reasons(dog.look(1200.0, [sight(Reason.THROTTLED, left=1)]))[1] == [Reason.THROTTLED]
+
+
+def test_what_was_never_stuck_has_the_patience_of_its_reason_after_a_change() -> None:
+    """Only what is stuck stays so: 599 s of a rate are not stuck, nor 59 s of a full window."""
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    dog.look(59.0, [sight(Reason.NO_WINDOW)])
+    assert dog.look(599.0, [sight(Reason.THROTTLED)]) == Changes([], [])
+    assert reasons(dog.look(600.0, [sight(Reason.THROTTLED)])) == ([Reason.THROTTLED], [])
+
+
+def test_an_episode_is_over_when_nothing_waits_any_more() -> None:
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    dog.look(60.0, [sight(Reason.NO_WINDOW)])
+    assert reasons(dog.look(65.0, [])) == ([], [Reason.NO_WINDOW])
+
+
+def test_what_is_stuck_is_not_over_while_all_of_it_is_in_flight() -> None:
+    flying = sight(Reason.IN_FLIGHT)._replace(under_way=True)
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    assert dog.look(59.0, [flying]) == Changes([], [])
+    assert dog.look(60.0, [sight(Reason.NO_WINDOW)]) == Changes([], [])  # it was empty for a moment
+    assert reasons(dog.look(120.0, [sight(Reason.NO_WINDOW)])) == ([Reason.NO_WINDOW], [])
+    assert dog.look(900.0, [flying]) == Changes([], [])
+    assert dog.look(905.0, [sight(Reason.NO_WINDOW)]) == Changes([], [])
+    answered = flying._replace(left=1)
+    assert reasons(dog.look(910.0, [answered])) == ([], [Reason.NO_WINDOW])
+
+
+def test_a_wake_up_that_is_seen_lost_once_does_not_change_the_reason() -> None:
+    dog = Watchdog(PATIENCE)
+    dog.look(0.0, [sight(Reason.NO_WINDOW)])
+    dog.look(60.0, [sight(Reason.NO_WINDOW)])
+    for now, reason in ((65.0, Reason.NO_WINDOW), (94.0, Reason.NO_WINDOW)):
+        assert dog.look(now, [sight(Reason.LOST_WAKEUP)]) == Changes([], [])
+        assert [one.group.reason for one in dog.episodes.values()] == [reason]
+    dog.look(95.0, [sight(Reason.LOST_WAKEUP)])
+    assert [one.group.reason for one in dog.episodes.values()] == [Reason.LOST_WAKEUP]
+
+
+def test_what_is_broken_in_a_spot_is_its_reason_before_what_is_slow() -> None:
+    """A sender that was slow for an hour must not hide that the bind is down."""
+    dog = Watchdog(PATIENCE)
+    slow = sight(Reason.RATE, place="slow", sid="SM0")
+    dog.look(0.0, [slow])
+    assert reasons(dog.look(600.0, [slow])) == ([Reason.RATE], [])
+    both = [slow, sight(Reason.NO_BIND, place="other")]
+    dog.look(610.0, both)
+    assert dog.look(670.0, both) == Changes([], [])
+    [one] = dog.episodes.values()
+    assert (one.group.reason, one.seconds, one.sid, one.places) == (Reason.NO_BIND, 60.0, "SM1", 2)
+    assert one.waiting == 10
+    assert dog.look(680.0, [slow]) == Changes([], [])
+    [one] = dog.episodes.values()
+    assert (one.group.reason, one.seconds, one.places) == (Reason.RATE, 680.0, 1)
+
+
 def test_progress_begins_the_time_anew() -> None:
     dog = Watchdog(PATIENCE)
     for now, left in ((0.0, 0), (50.0, 1), (100.0, 1)):
@@ -77,6 +147,21 @@ def test_many_senders_with_one_cause_are_one_episode_that_names_the_worst() -> N
     assert dog.look(70.0, many) == Changes([], [])
     [one] = dog.episodes.values()
     assert (one.places, one.waiting) == (100, 500)
+
+
+def test_what_a_sender_has_in_two_places_is_counted_once_with_what_is_in_rows() -> None:
+    """It waits for two classes of destinations, for two reasons, and the queue is one."""
+    dog = Watchdog(PATIENCE)
+    group = Group(1, "carrier", Reason.NO_BIND)
+    lines = [
+        Sight((1, "us"), group, 0, 1809, "SM1", 17_800, queue=1),
+        Sight((1, "ca"), group._replace(reason=Reason.NO_WINDOW), 0, 1809, "SM2", 17_800, queue=1),
+        Sight((2, "us"), group, 0, 5, "SM3", queue=2),
+    ]
+    dog.look(0.0, lines)
+    dog.look(60.0, lines)
+    [one] = dog.episodes.values()
+    assert (one.places, one.waiting, one.in_rows) == (2, 1814, 17_800)
 
 
 def test_a_cause_that_changes_does_not_begin_the_time_anew() -> None:

@@ -60,6 +60,33 @@ def test_what_is_only_behind_a_message_under_way_waits_for_that() -> None:
     assert held(pacer, 0.0) == [(0, Held.NOTHING)]
 
 
+def test_a_line_is_the_same_while_its_messages_are_under_way() -> None:
+    first, second = Mail(), Mail()  # to one recipient
+    pacer = pacer_with(Rates(default=10.0), first, second)
+    [before] = pacer.waits(0.0)
+    assert list(pacer.under_way()) == []
+    pacer.release(0.0, plenty)
+    [behind] = pacer.waits(0.0)
+    assert behind.destination_class == before.destination_class
+    pacer.remove(second)
+    assert list(pacer.waits(0.0)) == []
+    [flying] = pacer.under_way()
+    assert (flying.sender_id, flying.destination_class) == (1, before.destination_class)
+    assert (flying.left, flying.waiting, flying.head) == (0, 0, None)
+    pacer.done(first)
+    assert list(pacer.under_way()) == []
+
+
+def test_what_is_given_up_without_an_answer_has_not_left() -> None:
+    first, second, third = mails(3)
+    pacer = pacer_with(Rates(default=10.0), first, second, third)
+    assert pacer.release(0.0, lambda carrier_id: 2) == [first, second]
+    pacer.done(first, left=False)
+    assert held(pacer, 0.0) == [(0, Held.NOTHING)]
+    pacer.done(second)
+    assert held(pacer, 0.0) == [(1, Held.NOTHING)]
+
+
 def test_senders_with_nothing_are_passed_over() -> None:
     [mail] = mails(1)
     pacer = pacer_with(Rates(), mail)
