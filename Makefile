@@ -24,10 +24,10 @@ demo: $(STAMP) ## send one message through everything, and watch it
 serve: $(STAMP) ## keep the demo's world up (see .tandem/demo.json)
 	$(BIN)/tandem world
 
-# Most tests wait for sockets and processes more than they compute: two at a time, each with its
-# own Postgres, take half the time even on two cores.
+# Most tests wait for sockets and processes more than they compute: three at a time, each with its
+# own Postgres, take a third of the time even on two cores.
 test: $(STAMP) lint ## lint, then every test
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
 
 lint: $(STAMP) ## format, style, types, layering
 	$(BIN)/ruff format --check .
