@@ -274,7 +274,8 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date(
 ) -> None:
     await store(Status.QUEUED)
     await connection.execute(
-        "DROP TABLE held_messages, restores, deleted_messages; DELETE FROM schema_version WHERE version >= 26;"
+        "DROP TABLE held_messages, restores, deleted_messages;"
+        "DELETE FROM schema_version WHERE version >= 26;"
         # What came after it.
         "ALTER TABLE accounts DROP COLUMN messages_per_second, DROP COLUMN mms_per_second,"
         " DROP COLUMN toll_free_mms_per_second"
