@@ -46,7 +46,7 @@ from gateway.inbound.run import Runner
 from gateway.monitoring.listener import ProbeListener
 from gateway.monitoring.merge import merged
 from gateway.monitoring.metrics import Exposition, Stages
-from gateway.monitoring.readiness import readiness, together
+from gateway.monitoring.readiness import readiness, stuck, together
 from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
@@ -296,7 +296,9 @@ class Gateway:
         )
         app = build_app(deps, front, probes)
         if relay is not None:
-            relay.serve(creation, app.inner, self._replay, self._exposition, self._carriers)
+            assert self.watch is not None
+            still = partial(stuck, self.watch)
+            relay.serve(creation, app.inner, self._replay, self._exposition, self._carriers, still)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -349,12 +351,13 @@ class Gateway:
         )
 
     async def _readiness(self, stages: Stages) -> Readiness:
-        """Of this process, with the binds of all workers."""
+        """Of this process, with the binds of all workers, and what is stuck at any."""
         own = readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set())
         if self._relay is None:
             return own
         names = {one.sid: one.name for one in stages.pipeline.directory.carriers.values()}
-        return together(own, await self._relay.carriers(), names)
+        carriers, elsewhere = await asyncio.gather(self._relay.carriers(), self._relay.stuck())
+        return together(own, carriers, names, elsewhere)
 
     async def _all_metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics of this process, or of all workers."""

@@ -45,10 +45,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
         if not carrier["up"]:
             reasons.append(NO_BIND.format(name))
     reasons += [f"carrier {name}: {why}" for name, why in unusable.items()]
-    reasons += [
-        f"{one.group.where}: {WHAT[one.group.reason]}, for {one.seconds:.0f} s"
-        for one in watch.watchdog.episodes.values()
-    ]
+    reasons += stuck(watch)
     return Readiness(
         ready=database and not stopping,
         sends=any(carrier["up"] for carrier in carriers.values())
@@ -59,12 +56,24 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     )
 
 
-def together(
-    own: Readiness, others: Iterable[Mapping[str, dict[str, Any]]], names: Mapping[str, str]
-) -> Readiness:
-    """The same with the binds of other workers: their carriers' statuses by SID, named by `names`.
+def stuck(watch: Watch) -> list[str]:
+    """What could go and does not, in words."""
+    return [
+        f"{one.group.where}: {WHAT[one.group.reason]}, for {one.seconds:.0f} s"
+        for one in watch.watchdog.episodes.values()
+    ]
 
-    A worker knows its own binds only, and whoever asks does not choose the worker.
+
+def together(
+    own: Readiness,
+    others: Iterable[Mapping[str, dict[str, Any]]],
+    names: Mapping[str, str],
+    stuck_elsewhere: Iterable[str] = (),
+) -> Readiness:
+    """The same with what other workers say: their carriers' statuses by SID, named by `names`, and
+    what is stuck there.
+
+    A worker knows its own binds and queues only, and whoever asks does not choose the worker.
     """
     carriers = {name: dict(carrier) for name, carrier in own.carriers.items()}
     for statuses in others:
@@ -84,5 +93,6 @@ def together(
     silent = {NO_BIND.format(name) for name in own.carriers}
     reasons = [reason for reason in own.reasons if reason not in silent]
     reasons += [NO_BIND.format(name) for name, carrier in carriers.items() if not carrier["up"]]
+    reasons += stuck_elsewhere
     sends = any(carrier["up"] for carrier in carriers.values())
-    return replace(own, sends=sends, reasons=tuple(reasons), carriers=carriers)
+    return replace(own, sends=sends, reasons=tuple(dict.fromkeys(reasons)), carriers=carriers)

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     CARRIERS = 8  # how the binds are
     METRICS = 9
     LOST = 11  # a connection to a carrier is over
+    STUCK = 12  # what could go and does not
 
 
 class Failure(Enum):

@@ -78,6 +78,7 @@ class Relay:
         self._replay: Callable[[Row], None] = lambda row: None
         self._metrics: Callable[[str], tuple[bytes, str]] = lambda accept: (b"", "")
         self._carriers: Callable[[], dict[str, dict[str, Any]]] = dict
+        self._stuck: Callable[[], list[str]] = list
         self._tasks: set[asyncio.Task[None]] = set()
         handlers: dict[Kind, Handler] = {
             Kind.SEND: self._on_send,
@@ -89,6 +90,7 @@ class Relay:
             Kind.REFRESH: self._on_refresh,
             Kind.LOST: self._on_lost,
             Kind.CARRIERS: lambda _, reply: reply(orjson.dumps(self._carriers())),
+            Kind.STUCK: lambda _, reply: reply(orjson.dumps(self._stuck())),
             Kind.METRICS: lambda accept, reply: reply(self._metrics(accept.decode())[0]),
         }
         self.links = Links(folder, share, handlers)
@@ -102,10 +104,12 @@ class Relay:
         replay: Callable[[Row], None],
         metrics: Callable[[str], tuple[bytes, str]],
         carriers: Callable[[], dict[str, dict[str, Any]]],
+        stuck: Callable[[], list[str]],
     ) -> None:
         """What the questions of others are answered with."""
         self._creation, self._app = creation, app
-        self._replay, self._metrics, self._carriers = replay, metrics, carriers
+        self._replay, self._metrics = replay, metrics
+        self._carriers, self._stuck = carriers, stuck
 
     # Whose it is --------------------------------------------------------------------------
 
@@ -426,6 +430,11 @@ class Relay:
         """See `Elsewhere`."""
         replies = await self._all(Kind.CARRIERS, b"", ASKED_S)
         return [orjson.loads(one) for one in replies.values()]
+
+    async def stuck(self) -> list[str]:
+        """What could go and does not, at the other workers that answer; in words."""
+        replies = await self._all(Kind.STUCK, b"", ASKED_S)
+        return [reason for one in replies.values() for reason in orjson.loads(one)]
 
     async def metrics(self, accept: str) -> list[tuple[int, bytes]]:
         """The text of each other worker that answers, with its slot."""

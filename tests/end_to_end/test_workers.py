@@ -269,6 +269,41 @@ async def test_a_number_that_changes_its_service_takes_its_messages_along(
     await process.stop()
 
 
+async def test_what_is_stuck_at_one_worker_is_said_by_all(
+    database_url: str, smsc: Smsc, tmp_path: Path
+) -> None:
+    port = free_port()
+    process = WorkersProcess(
+        database_url,
+        smsc.port,
+        tmp_path,
+        metrics={"port": port},
+        default_rate_per_second=0.01,
+        watchdog={"every_s": 0.1, "stuck_s": 0.2, "slow_s": 0.2},
+    )
+    await process.start()
+    sdk = await Sdk.provisioned(process.base_url, RIGHT)
+    for _ in range(5):
+        await sdk.send()
+
+    async def answers() -> list[str]:
+        """Of ten connections: which worker has them is the kernel's choice."""
+        found = []
+        for _ in range(10):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{port}/readyz") as response,
+            ):
+                found.append((await response.json())["status"])
+        return found
+
+    async with asyncio.timeout(20):
+        while set(await answers()) != {"degraded"}:
+            await asyncio.sleep(0.1)
+    assert set(await answers()) == {"degraded"}
+    await process.stop()
+
+
 async def test_metrics_are_those_of_all_workers(
     database_url: str, smsc: Smsc, tmp_path: Path
 ) -> None:
