@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -90,7 +90,8 @@ class Receipts:
         self._writer = writer
         self._alerts = alerts
         self._clock = clock
-        self._recent: dict[Key, tuple[Message, int]] = {}
+        # Not a dict: its first entry is found by passing over all that were removed before it.
+        self._recent: OrderedDict[Key, tuple[Message, int]] = OrderedDict()
         self._held: dict[Key, list[Held]] = {}
         self._holding = 0  # receipts in `_held`
         self._spelt: dict[Key, dict[Key, None]] = {}  # by each spelling: keys of `_held`
@@ -112,7 +113,7 @@ class Receipts:
         recent = self._recent
         recent[key] = (message, segment)
         if len(recent) > RECENT:
-            del recent[next(iter(recent))]
+            recent.popitem(last=False)
         if self._held:
             self._match_held(message, segment, carrier_message_id)
 

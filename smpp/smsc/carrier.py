@@ -8,7 +8,7 @@ scenario can turn on lives behind `_carefully`.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ class Carrier:
         self.connections: list[Connection] = []
         self.blocked: set[tuple[str, str]] = set()
         # Of subscribers' messages whose parts are not all answered, by id() of the part.
-        self._inbound: dict[int, tuple[bytes, Inbound]] = {}
+        self._inbound: OrderedDict[int, tuple[bytes, Inbound]] = OrderedDict()
         """(sender, recipient) between which the network lets nothing pass (STOP)."""
         self.cancelled: set[bytes] = set()
         self._random = random
@@ -372,7 +372,7 @@ class Carrier:
         for body in parts:
             self._inbound[id(body)] = (body, entry)
         while len(self._inbound) > self.scenario.queue_limit:
-            del self._inbound[next(iter(self._inbound))]
+            self._inbound.popitem(last=False)
 
     def delivery_answered(self, body: bytes) -> None:
         """The ESME took a delivery."""
