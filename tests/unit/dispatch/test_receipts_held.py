@@ -101,3 +101,17 @@ def test_the_time_of_a_receipt_is_read_in_the_carriers_zone_if_it_can_be_true(
     stage.expect(message, 0, "1f")
     assert message.status is Status.DELIVERED
     assert message.done_at == told
+
+
+def test_memory_keeps_the_segments_that_were_answered_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.dispatch.receipts.RECENT", 3)
+    stage = receipts()
+    message = sent("+447400900001")
+    for n in range(3):
+        stage.expect(message, 1, f"{n}")
+    assert [name for _, name in stage._recent] == ["0", "1", "2"]
+    for n in range(3, 10):
+        stage.expect(message, 1, f"{n}")
+    assert [name for _, name in stage._recent] == ["7", "8", "9"]
