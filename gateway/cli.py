@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--since",
         type=moment,
         metavar="TIME",
-        help="only messages accepted since, as 2026-11-24T21:00:00Z; when the simulator started",
+        help="only messages accepted since, as 2026-11-24T21:00:00Z: of what is older than the"
+        " simulator, its ledger knows nothing, and it would count as lost",
     )
     reconcile.add_argument(
         "--api",
