@@ -50,13 +50,14 @@ SETTLING_S: Final = 5.0  # in which a reply that another stage stored has come t
 class _Rest:
     """What waits in rows only, of one sender."""
 
-    __slots__ = ("added", "count", "left", "segments", "unsure")
+    __slots__ = ("added", "count", "left", "read", "segments", "unsure")
 
     def __init__(self) -> None:
         self.count = 0  # messages; more than there are, where another process took some
         self.segments = 0  # of them, as they are counted in what their sender has to send
         self.unsure = False  # rows were found that may be counted already, or not
-        self.added = 0  # so far: a page that was read before the last came cannot be the last
+        self.added = 0  # or found, so far: a page read before the last came cannot be the last
+        self.read = 0  # so far, or taken away: what the watchdog sees move
         self.left: set[int] = set()  # services that the sender has left
 
 
@@ -99,7 +100,7 @@ class Spill:
     def queues(self) -> Iterator[tuple[int, int, int]]:
         """Of every sender here: its id, messages that wait, and how many were read so far."""
         for sender_id, rest in self._rests.items():
-            yield sender_id, rest.count, rest.added - rest.count
+            yield sender_id, rest.count, rest.read
 
     def senders(self) -> list[int]:
         """Whose queues are longer than memory."""
@@ -195,6 +196,7 @@ class Spill:
     def _less(self, rest: _Rest, sender_id: int, segments: int) -> None:
         """One message fewer waits in rows only; the caller settles its segments."""
         rest.count = max(0, rest.count - 1)
+        rest.read += 1
         uncounted = segments - rest.segments
         if uncounted > 0:  # found while we ran, and not yet counted: settling it must take nothing
             self._router.standing.assigned(sender_id, uncounted, NEVER)
@@ -241,7 +243,13 @@ class Spill:
             return
         for sender_id in unsure:
             self._rests[sender_id].unsure = False
-        rows = await message_rows.waiting_sizes(connection, SHARD, unsure, Status.QUEUED)
+        try:
+            rows = await message_rows.waiting_sizes(connection, SHARD, unsure, Status.QUEUED)
+        except DatabaseUnavailable:
+            for sender_id in unsure:
+                if sender_id in self._rests:
+                    self._rests[sender_id].unsure = True
+            raise
         sizes = {row["sender_id"]: (row["messages"], row["segments"]) for row in rows}
         held_messages, held_segments = self._held(unsure)
         for sender_id in unsure:
@@ -282,6 +290,8 @@ class Spill:
         # What memory holds is among the rows: it waits, or is being claimed just now.
         most = PAGE + self._pacer.waiting(sender_id) + BATCH
         rows = await message_rows.waiting(connection, SHARD, sender_id, Status.QUEUED, most)
+        if self._rests.get(sender_id) is not rest:  # forgotten meanwhile: another's, and settled
+            return
         ready, read, all_read = [], 0, len(rows) < most
         for row in rows:
             message = self._live.get(row["id"])

@@ -118,19 +118,15 @@ async def test_it_survives_a_restart(start_gateway: Any, start_smsc: StartSmsc) 
 async def test_what_is_looked_for_while_we_run_is_not_counted_twice(
     start_gateway: Any, start_smsc: StartSmsc, receiver: Receiver, told: bool
 ) -> None:
-    away = Away(start_gateway, start_smsc)
-    gateway = await away.start()
-    sdk = await Sdk.provisioned(gateway.base_url)
     callback = {"StatusCallback": receiver.url} if told else {}
-    sids = await send(sdk, 100, From=sdk.numbers[0], **callback)
-    pipeline = gateway.pipeline
-    sender_id = await _id_of(gateway, sdk.numbers[0])
+    away, sdk, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 100, **callback)
     read = pipeline.router.standing.backlog
     for _ in range(3):
         await pipeline.adoption.take_up_all()
         assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
         await _counted(pipeline)
         assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
+    assert list(pipeline.spill.queues()) == [(sender_id, 80, 0)], "nothing of it moved"
     await sdk.call(sdk.client.messages(sids[50]).update, status="canceled")
     await pipeline.adoption.take_up_all()
     await _counted(pipeline)
@@ -145,12 +141,7 @@ async def test_what_is_looked_for_while_we_run_is_not_counted_twice(
 async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
     start_gateway: Any, start_smsc: StartSmsc
 ) -> None:
-    away = Away(start_gateway, start_smsc)
-    gateway = await away.start()
-    sdk = await Sdk.provisioned(gateway.base_url)
-    sids = await send(sdk, 60, From=sdk.numbers[0])
-    pipeline = gateway.pipeline
-    sender_id = await _id_of(gateway, sdk.numbers[0])
+    away, sdk, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
     async with pipeline.pool.acquire() as connection:  # as another worker would have stored them
         rows = await connection.fetch("SELECT id FROM messages WHERE sender_id = $1", sender_id)
         for row in rows[:30]:
@@ -170,16 +161,62 @@ async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
     start_gateway: Any, start_smsc: StartSmsc
 ) -> None:
     """Another stage has just stored it, and will bring it: what is behind must not pass it."""
-    away = Away(start_gateway, start_smsc)
-    gateway = await away.start()
-    sdk = await Sdk.provisioned(gateway.base_url)
-    sids = await send(sdk, 60, From=sdk.numbers[0])
-    pipeline = gateway.pipeline
-    sender_id = await _id_of(gateway, sdk.numbers[0])
+    _, _, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
     async with pipeline.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[29][2:]), Direction.OUTBOUND_REPLY)
         await pipeline.spill._page_in(connection, sender_id)
         assert (len(pipeline.pacer), len(pipeline.spill)) == (30, 30)
+
+
+async def test_what_is_forgotten_while_its_rows_are_read_is_not_taken_up(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, _, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
+    read = spill.message_rows.waiting
+
+    async def read_and_lose(*arguments: Any) -> list[Any]:
+        rows = await read(*arguments)
+        pipeline.spill.forget(sender_id)
+        return rows
+
+    monkeypatch.setattr(spill.message_rows, "waiting", read_and_lose)
+    async with pipeline.pool.acquire() as connection:
+        await pipeline.spill._page_in(connection, sender_id)
+    assert (len(pipeline.pacer), len(pipeline.spill)) == (20, 0)
+    assert pipeline.router.standing.backlog(sender_id) == 20, "its rows are settled, and once"
+
+
+async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
+    start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
+    ask = spill.message_rows.waiting_sizes
+    refused = asyncio.Event()
+
+    async def refuse_once(*arguments: Any) -> list[Any]:
+        if not refused.is_set():
+            refused.set()
+            raise ConnectionRefusedError
+        return await ask(*arguments)
+
+    monkeypatch.setattr(spill.message_rows, "waiting_sizes", refuse_once)
+    async with pipeline.pool.acquire() as connection:
+        await _stored_behind(connection, UUID(sids[40][2:]), Direction.OUTBOUND_API)
+    await pipeline.adoption.take_up_all()
+    await refused.wait()
+    await until(lambda: pipeline.router.standing.backlog(sender_id) == 61)
+    assert len(pipeline.spill) == 41
+
+
+async def _deep(
+    start_gateway: Any, start_smsc: StartSmsc, count: int, **parameters: str
+) -> tuple[Away, Sdk, list[str], Any, int]:
+    """So many messages wait for a carrier that is away, most of them in rows only."""
+    away = Away(start_gateway, start_smsc)
+    gateway = await away.start()
+    sdk = await Sdk.provisioned(gateway.base_url)
+    sids = await send(sdk, count, From=sdk.numbers[0], **parameters)
+    return away, sdk, sids, gateway.pipeline, await _id_of(gateway, sdk.numbers[0])
 
 
 async def _stored_behind(connection: Any, id: UUID, direction: Direction) -> None:
