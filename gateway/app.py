@@ -175,6 +175,7 @@ class Gateway:
                 self._clock,
                 self._random,
                 pipeline.alerts,
+                pipeline.walls.of("callbacks"),
                 per_host=self.settings.webhooks.connections_per_host,
                 retry_for_s=self.settings.webhooks.retry_for_s,
                 event_parameters=self.settings.webhooks.event_parameters,
@@ -456,6 +457,7 @@ class Gateway:
             self._clock,
             self._random,
             pipeline.alerts,
+            pipeline.walls.of("conversations"),
         )
         pipeline.in_conversation = one.deliveries.heard
         return one
@@ -481,6 +483,7 @@ class Gateway:
             self._clock,
             self._random,
             pipeline.alerts,
+            pipeline.walls.of("handlers"),
             per_host=self.settings.webhooks.connections_per_host,
             retry_for_s=self.settings.webhooks.retry_for_s,
             conversation=conversation,
@@ -531,6 +534,7 @@ class Gateway:
             self._clock,
             self._random,
             self._link_base,
+            pipeline.walls.of("gathering"),
             pause_s=self.settings.media.pause_s,
             lookup=lookup,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from storage.times import utc_of
 
 if TYPE_CHECKING:
     from uuid import UUID as Id
@@ -26,7 +28,7 @@ def id_from_hex(text: str) -> Id:
 
 def moment_of(id: Id) -> datetime:
     """When an id was made: its first 48 bits are milliseconds since 1970."""
-    return datetime.fromtimestamp(int.from_bytes(id.bytes[:6], "big") / 1000, UTC)
+    return utc_of(int.from_bytes(id.bytes[:6], "big") / 1000)
 
 
 __all__ = ["Id", "id_from_bytes", "id_from_hex", "moment_of"]

@@ -21,8 +21,8 @@ from storage import config as config_rows
 NAME_LIMIT = 64
 MOST_DAILY = 2_000_000_000
 STATUSES = ("active", "suspended", "closed")
-BALANCE = re.compile(r"^-?[0-9]{1,12}(\.[0-9]{1,5})?$")
-CURRENCY = re.compile(r"^[A-Z]{3}$")
+BALANCE = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,5})?")
+CURRENCY = re.compile(r"[A-Z]{3}")
 RATES = {
     "MessagesPerSecond": "messages_per_second",
     "MmsPerSecond": "mms_per_second",
@@ -151,12 +151,12 @@ def _billing(call: Call) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if text := call.form.get("Balance"):
         call.operator_only("balances are set by the operator")
-        if not BALANCE.match(text):
+        if not BALANCE.fullmatch(text):
             raise ApiError(20001, "Balance must be an amount, as 12.50")
         values["balance"] = Decimal(text)
     if currency := call.form.get("Currency"):
         call.operator_only("balances are set by the operator")
-        if not CURRENCY.match(currency):
+        if not CURRENCY.fullmatch(currency):
             raise ApiError(20001, "Currency must be three letters (ISO 4217)")
         values["currency"] = currency
     return values

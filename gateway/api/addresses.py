@@ -13,7 +13,7 @@ from gateway.api.errors import ApiError
 from gateway.routing.alpha import is_alpha_sender
 from gateway.routing.destination import Destination, country_of, parse_destination
 
-SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
+SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
 LONGEST_SHORT_CODE_TO: Final = 6  # as To, more digits are a number without its plus
 KEPT_LENGTH: Final = 32  # of a From whose form is remembered
 PREFIX: Final = re.compile(r"^(whatsapp|rcs):")
@@ -34,7 +34,7 @@ def read_destination(text: str, sender: str | None) -> Destination:
     number = text
     if channel := channel_of(text):
         number = text[len(channel) + 1 :]
-    elif SHORT_CODE.match(text) and len(text) <= LONGEST_SHORT_CODE_TO:
+    elif SHORT_CODE.fullmatch(text) and len(text) <= LONGEST_SHORT_CODE_TO:
         raise ApiError(21265)
     if ":" in number:  # a URI (`tel:`, `sms:`) is no number here, though libraries read it as one
         raise ApiError(21211, f"The 'To' number {text[:40]} is not a valid phone number.")
@@ -58,7 +58,7 @@ def is_sender(text: str) -> bool:
     """Whether a `From` has a form that a sender can have (else 21212)."""
     if channel_of(text):
         return True  # its channel decides
-    if text.isdigit() and SHORT_CODE.match(text):
+    if text.isdigit() and SHORT_CODE.fullmatch(text):
         return True
     return normal_sender(text) is not None
 
@@ -70,7 +70,7 @@ def normal_sender(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)  # an app sends from few; what is long is somebody's mistake, and not kept
 def _filed(text: str) -> str | None:
-    if SHORT_CODE.match(text) or is_alpha_sender(text):
+    if SHORT_CODE.fullmatch(text) or is_alpha_sender(text):
         return text
     number = parse_destination(text if text.startswith("+") else "+" + text.lstrip("0"))
     return number.e164 if number is not None else None

@@ -15,6 +15,7 @@ from gateway.api.errors import MORE_INFO, ApiError, meaning
 from gateway.api.paging import cut, envelope_v1
 from gateway.api.render import API_VERSION, iso8601
 from gateway.api.resources import Call, answer
+from gateway.api.values import read_time
 from gateway.observe.alerts import Alert, Exchange
 from gateway.webhooks.debugger import more_info
 from storage import alerts as alert_rows
@@ -100,10 +101,9 @@ def _moment(call: Call, name: str) -> datetime | None:
     text = call.filter(name)
     if text is None:
         return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(20001, f"{name} is not a date") from None
+    at = read_time(text)
+    if at is None:
+        raise ApiError(20001, f"{name} is not a date")
     if len(text) <= 10 and name == "EndDate":
         at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
     elif name == "EndDate" and not at.microsecond:

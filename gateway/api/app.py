@@ -111,7 +111,7 @@ class Front:
         host = headers.get(b"host", b"").decode("latin-1")
         place = resolve(host, path, self._settings.base_domain)
         response = None
-        if place is None and CODE.match(path[1:]):
+        if place is None and CODE.fullmatch(path[1:]):
             scope = {**scope, "path": f"/links{path}", "tandem.path": path}
         elif place is None and (domain := short_links.domain_of(self._deps.directory, host)):
             scope = {

@@ -9,16 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.errors import ApiError
-from gateway.api.message_options import read_time
 from gateway.api.paging import cut, envelope_v1
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, answer, gone
+from gateway.api.values import read_time, read_whole
 from gateway.opt_out.scope import Scoped, scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
@@ -134,7 +134,7 @@ async def log(call: Call) -> Response:
     call.operator_only(WHY)
     request = call.page
     before = (request.token or "").removeprefix("PA")
-    if before and not (before.isascii() and before.isdigit() and len(before) < 19):
+    if before and read_whole(before, 0, block_list.LAST) is None:
         raise ApiError(20001, "PageToken is not valid")
     rows = await block_list.log_page(
         call.deps.pool,
@@ -205,11 +205,13 @@ def _key_of(token: str | None) -> Key:
     try:
         text = base64.urlsafe_b64decode(token.removeprefix("PA")).decode()
         recipient, channel, scope = text.split("|")
-        if "\x00" in recipient or not -(2**31) <= int(scope) < 2**31:
-            raise ValueError
-        return recipient, int(channel) & 0x7FFF, int(scope)
     except (binascii.Error, ValueError):
         raise ApiError(20001, "PageToken is not valid") from None
+    channel_id = read_whole(channel, 0, 2**15 - 1)
+    distance = read_whole(scope.removeprefix("-"), 0, 2**31 - 1)  # of a sender: below 0
+    if "\x00" in recipient or channel_id is None or distance is None:
+        raise ApiError(20001, "PageToken is not valid")
+    return recipient, channel_id, -distance if scope.startswith("-") else distance
 
 
 def _number(text: str | None) -> str | None:
@@ -241,4 +243,9 @@ def _account(call: Call) -> int | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromtimestamp(read_time(text), UTC) if text else None
+    if not text:
+        return None
+    at = read_time(text)
+    if at is None:
+        raise ApiError(20001, f"{text[:40]} is not an ISO 8601 time")
+    return at

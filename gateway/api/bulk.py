@@ -8,9 +8,9 @@ refuses the whole request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.responses import Response
 
@@ -23,18 +23,27 @@ from gateway.dispatch.accept import Also, Overloaded, Unavailable
 from gateway.dispatch.draft import Draft
 
 SLICE: Final = 250  # recipients between two turns of the event loop
+LONGEST_SHOWN: Final = 64  # characters of an address that is none
 # Errors that are about a recipient, and not about the request.
 RECIPIENTS_OWN: Final = frozenset(
     {21211, 21265, 21266, 21268, 21408, 21610, 21612, 21614, 21617, 21602, 21657, 63007}
 )
 
 
-@dataclass(slots=True)
-class Refusal:
-    """A recipient for whom no message is made."""
+class Refusal(NamedTuple):
+    """A recipient for whom no message is made: no exception, which would keep all its frames."""
 
     to: str
-    error: ApiError
+    code: int
+    message: str
+
+
+class Recipient(NamedTuple):
+    """Whom a message goes to, and what it says; None: what all are told."""
+
+    to: str
+    body: Callable[[], str] | None
+    """Makes the text when its turn has come, so that no request is many texts at once."""
 
 
 @dataclass(slots=True)
@@ -44,9 +53,9 @@ class Batch:
 
 
 async def drafts_of(
-    call: Call, shared: dict[str, list[str]], recipients: Iterable[tuple[str, str | None]]
+    call: Call, shared: dict[str, list[str]], recipients: Iterable[Recipient]
 ) -> Batch:
-    """Validate (to, body) pairs with the parameters that all share. Raises ApiError."""
+    """Validate each recipient with the parameters that all share. Raises ApiError."""
     creation, account, batch = call.deps.creation, call.account, Batch()
     who = read_who(Form(shared))
     checked: Shared | None = None  # with the first recipient that has a text
@@ -54,7 +63,7 @@ async def drafts_of(
     for number, (to, own) in enumerate(recipients, start=1):
         try:
             if own is not None:
-                said = creation.text(account, Form({**shared, "Body": [own]}))
+                said = creation.text(account, Form({**shared, "Body": [own()]}))
             else:
                 said = text = text or creation.text(account, Form(shared))
             if not to:
@@ -66,7 +75,7 @@ async def drafts_of(
         except ApiError as error:
             if error.code not in RECIPIENTS_OWN:
                 raise
-            batch.refusals.append(Refusal(to, error))
+            batch.refusals.append(Refusal(to[:LONGEST_SHOWN], error.code, error.message))
             continue
         draft.told_at_once = False  # a blocked recipient fails by itself
         batch.drafts.append(draft)
@@ -76,10 +85,10 @@ async def drafts_of(
 
 
 async def relayed(
-    call: Call, shared: dict[str, list[str]], recipients: Sequence[tuple[str, str | None]]
+    call: Call, shared: dict[str, list[str]], recipients: Sequence[Recipient]
 ) -> Response | None:
     """The answer of the worker whose the pool is; None where that is this one."""
-    to = [recipients[0][0]] if recipients else []
+    to = [recipients[0].to] if recipients else []
     return await call.relayed(call.deps.elsewhere.place(call.account, Form({**shared, "To": to})))
 
 

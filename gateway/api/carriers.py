@@ -17,6 +17,7 @@ from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, Deps, answer, change, gone
+from gateway.api.values import read_whole
 from gateway.carriers.settings import CarrierSettings
 from gateway.dispatch.directory import Carrier
 from gateway.dispatch.fleet import CarrierUnusable, Fleet, changed_settings, stored_settings
@@ -179,9 +180,9 @@ async def deliveries(call: Call) -> Response:
     before = None
     if request.token is not None:
         text = request.token.removeprefix("PA")
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        before = read_whole(text)
+        if before is None:
             raise ApiError(20001, "PageToken is not valid")
-        before = int(text)
     rows = await delivery_rows.kept(
         call.deps.pool, carrier.id, reason=reason, before=before, most=request.size + 1
     )

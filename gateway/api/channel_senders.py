@@ -22,7 +22,7 @@ from gateway.routing.pool import SenderKind
 from storage import config as config_rows
 from storage.pool import UniqueViolation
 
-RCS_AGENT: Final = re.compile(r"^[A-Za-z0-9_.\-]{1,100}$")
+RCS_AGENT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 
 def render(record: SenderRecord, call: Call) -> dict[str, Any]:
@@ -106,6 +106,6 @@ def _sender(text: str) -> tuple[SenderKind, str, str]:
     channel, _, name = text.partition(":")
     if channel == "whatsapp" and (number := parse_destination(name)) is not None:
         return SenderKind.WHATSAPP, f"whatsapp:{number.e164}", number.country
-    if channel == "rcs" and RCS_AGENT.match(name):
+    if channel == "rcs" and RCS_AGENT.fullmatch(name):
         return SenderKind.RCS, text, ""
     raise ApiError(20001, "sender must be whatsapp:+<number> or rcs:<agent>")

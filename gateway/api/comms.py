@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
 import orjson
 from starlette.responses import Response
 
-from gateway.api.bulk import accept, drafts_of, relayed
+from gateway.api.bulk import Recipient, accept, drafts_of, relayed
 from gateway.api.crockford import id_of, text_of
 from gateway.api.errors import ApiError, meaning
 from gateway.api.idempotency import key_of
 from gateway.api.render import iso8601_ms, sid_of_row
 from gateway.api.resources import Call, answer
+from gateway.api.values import read_whole
+from gateway.content.filling import TooLong
 from gateway.content.liquid import LiquidError, Template
 from gateway.dispatch.message import Status, created_at
 from storage import bulk as bulk_rows
@@ -75,8 +78,8 @@ async def create(call: Call) -> Response:
             send_at=datetime.fromtimestamp(send_at, UTC) if send_at else None,
             recipients=len(recipients),
             unaddressable=[
-                {"address": one.to, "code": one.error.code, "message": one.error.message}
-                for one in batch.refusals
+                {"address": refusal.to, "code": refusal.code, "message": refusal.message}
+                for refusal in batch.refusals
             ],
             tags=request.get("tags"),
             idempotency_key=key,
@@ -156,14 +159,18 @@ def _template(request: dict[str, Any]) -> Template | None:
         raise ApiError(20001, f"content.text: {error}") from None
 
 
-def _recipients(request: dict[str, Any], template: Template | None) -> list[tuple[str, str | None]]:
-    """(address, text) of each. Raises ApiError 20001."""
+def _recipients(request: dict[str, Any], template: Template | None) -> list[Recipient]:
+    """Whom it goes to. Raises ApiError 20001, 21617."""
     entries = request.get("to")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST:
         raise ApiError(20001, f"to must be an array of 1 to {MOST:,} recipients")
-    constant = template.render({}) if template is not None and template.constant else None
+    if template is None:
+        return [Recipient(_address(entry), None) for entry in entries]
+    if template.constant:
+        constant = _render(template, {})
+        return [Recipient(_address(entry), lambda: constant) for entry in entries]
     return [
-        (_address(entry), constant if constant is not None else _text(entry, template))
+        Recipient(_address(entry), partial(_render, template, entry.get("variables") or {}))
         for entry in entries
     ]
 
@@ -178,8 +185,12 @@ def _address(entry: Any) -> str:
     return str(entry["address"])
 
 
-def _text(entry: dict[str, Any], template: Template | None) -> str | None:
-    return template.render(entry.get("variables") or {}) if template is not None else None
+def _render(template: Template, variables: dict[str, Any]) -> str:
+    """The text of one recipient. Raises ApiError 21617."""
+    try:
+        return template.render(variables)
+    except TooLong:
+        raise ApiError(21617) from None
 
 
 def _texts(value: Any, name: str) -> list[str]:
@@ -200,7 +211,9 @@ async def errors(call: Call) -> Response:
     """The recipients for whom no message was made."""
     row = await _operation_row(call)
     size = _page_size(call)
-    start = int(call.filter("pageToken") or 0) if (call.filter("pageToken") or "0").isdigit() else 0
+    start = read_whole(call.filter("pageToken") or "0", 0, MOST)
+    if start is None:
+        raise ApiError(20001, "pageToken is not valid")
     found = row["unaddressable"][start : start + size]
     following = str(start + size) if start + size < len(row["unaddressable"]) else None
     return answer({"errors": found, "pagination": {"next": following, "self": str(start)}})
@@ -333,6 +346,7 @@ def _status(status: Status) -> str:
 
 def _page_size(call: Call) -> int:
     text = call.filter("pageSize") or str(DEFAULT_PAGE)
-    if not text.isdigit() or not int(text):
+    size = read_whole(text, low=1)
+    if size is None:
         raise ApiError(20001, "pageSize must be a whole number above 0")
-    return min(int(text), MOST_PAGE)
+    return min(size, MOST_PAGE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from gateway.api.block_list import operator_change
 from gateway.api.errors import ApiError
 from gateway.api.resources import Call, answer
+from gateway.api.values import read_time
 from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
@@ -176,8 +176,4 @@ def _correlation(item: Item, wrong: list[str]) -> str:
 
 
 def _is_date(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
+    return read_time(text) is not None

@@ -15,12 +15,13 @@ from gateway.api.addresses import check_channels, is_sender, normal_sender, read
 from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form, check_url
-from gateway.api.message_options import Options, read_options, read_time
+from gateway.api.message_options import Options, read_options, send_time
 from gateway.api.render import created_message
 from gateway.api.template_variables import read_variables
 from gateway.api.tlvs import tlv_parameters
 from gateway.clock import Clock
 from gateway.content.encoding import BODY_LIMIT, SENT_LIMIT, body_units
+from gateway.content.filling import TooLong
 from gateway.content.shortening import Link, shorten
 from gateway.content.templates import TemplateError, say
 from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
@@ -42,7 +43,7 @@ from smpp.pdu import Tlvs
 from storage.idempotency import Key
 from storage.ids import Id
 
-SERVICE_SID: Final = re.compile(r"^MG[0-9a-fA-F]{32}$")
+SERVICE_SID: Final = re.compile(r"MG[0-9a-fA-F]{32}")
 MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
 REPEATED: Final = 20409  # an idempotency key that was used before
@@ -135,7 +136,7 @@ class Creation:
         """
         if who.sender and not is_sender(who.sender):
             raise ApiError(21212)
-        if who.service and not SERVICE_SID.match(who.service):
+        if who.service and not SERVICE_SID.fullmatch(who.service):
             raise ApiError(21705)
         callback = form.get("StatusCallback")
         if callback:
@@ -284,6 +285,8 @@ class Creation:
             said = say(template.types, template.variables, variables)
         except TemplateError as error:
             raise ApiError(21656, str(error)) from None
+        except TooLong:
+            raise ApiError(21617) from None
         as_given = Form({"Body": [said.body], "MediaUrl": said.media})
         return read_body(as_given), read_media(as_given)
 
@@ -305,7 +308,7 @@ class Creation:
         if service is None:
             raise ApiError(35118)
         rules = self.schedule
-        send_at = read_time(options.send_at or "")
+        send_at = send_time(options.send_at or "")
         # A second of grace: SDKs drop the fraction.
         if not now + rules.least_s - 1 < send_at <= now + rules.most_s:
             raise ApiError(
@@ -390,7 +393,7 @@ class Creation:
 def read_who(form: Form) -> Who:
     """From whom. A service may stand in `From`. Raises ApiError 21603."""
     sender, service = form.get("From"), form.get("MessagingServiceSid")
-    if sender and SERVICE_SID.match(sender) and not service:
+    if sender and SERVICE_SID.fullmatch(sender) and not service:
         sender, service = None, sender
     if not sender and not service:
         raise ApiError(21603)

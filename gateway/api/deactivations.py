@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.api.errors import ApiError, not_found
 from gateway.api.resources import Call, Deps, answer
+from gateway.api.values import read_day, read_whole
 from gateway.dispatch.directory import Account
 from gateway.routing.destination import parse_destination
 from storage import deactivations
@@ -55,13 +56,14 @@ async def file(request: Request, deps: Deps) -> Response:
     account = deps.directory.accounts.get(query.get("AccountSid", ""))
     expires = query.get("Expires", "")
     missing = not_found(str(request.scope["tandem.path"]))
-    if account is None or not (expires.isascii() and expires.isdigit()):
+    until = read_whole(expires)
+    if account is None or until is None:
         raise missing
     day = _day(request.path_params["day"])
     given = query.get("Signature", "").encode()
     if not hmac.compare_digest(_signature(account, day, expires).encode(), given):
         raise missing
-    if int(expires[:12]) < deps.creation.clock.wall():
+    if until < deps.creation.clock.wall():
         raise missing
 
     async def lines() -> AsyncIterator[str]:
@@ -90,10 +92,10 @@ async def add(call: Call) -> Response:
 
 
 def _day(text: object) -> date:
-    try:
-        return date.fromisoformat(str(text))
-    except ValueError:
-        raise ApiError(30115) from None
+    day = read_day(str(text))
+    if day is None:
+        raise ApiError(30115)
+    return day
 
 
 def _signature(account: Account, day: date, expires: str) -> str:

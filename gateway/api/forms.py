@@ -12,10 +12,11 @@ from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.api.errors import ApiError
+from gateway.api.values import read_whole
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 URL_LIMIT: Final = 4000
-_HOST = re.compile(r"^[A-Za-z0-9.\-:\[\]]+$")
+_HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]+")
 
 
 class Form:
@@ -61,9 +62,10 @@ class Form:
         value = self.get(name)
         if value is None:
             return None
-        if not (value.isascii() and value.isdigit() and low <= int(value[:12]) <= high):
+        number = read_whole(value, low, high)
+        if number is None:
             raise ApiError(code, f"{name} must be a whole number from {low} to {high}")
-        return int(value)
+        return number
 
     def url(self, name: str, code: int) -> str | None:
         """An absolute http(s) URL; "" is a value of its own (it clears). Raises ApiError."""
@@ -96,7 +98,7 @@ def check_url(value: str, name: str, code: int) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ApiError(code, f"{name} is not a valid URL") from None
-    if parts.scheme not in ("http", "https") or not host or not _HOST.match(host):
+    if parts.scheme not in ("http", "https") or not host or not _HOST.fullmatch(host):
         raise ApiError(code, f"{name} must be an absolute http or https URL")
     if any(ord(character) <= 32 for character in value):
         raise ApiError(code, f"{name} is not a valid URL")

@@ -26,7 +26,7 @@ from storage import messages as message_rows
 from storage import short_links as link_rows
 
 HEADERS: Final = ("idempotency-key", "i-twilio-idempotency-token")
-KEY: Final = re.compile(r"^[\x21-\x7e]{1,255}$")
+KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 REPLAYED: Final = "Idempotent-Replayed"
 
 
@@ -35,7 +35,7 @@ def key_of(call: Call) -> str | None:
     for name in HEADERS:
         key = call.request.headers.get(name)
         if key:
-            if not KEY.match(key):
+            if not KEY.fullmatch(key):
                 raise ApiError(20001, f"{name} must be 1 to 255 visible characters")
             return key
     return None

@@ -24,7 +24,7 @@ from storage.pool import Connection, Row
 
 MOST_AT_ONCE: Final = 1_000
 COLLECTIONS: Final = {"Local": "local", "Mobile": "mobile", "TollFree": "tollfree"}
-CONTAINS: Final = re.compile(r"^\+?[0-9*]{1,16}$")
+CONTAINS: Final = re.compile(r"\+?[0-9*]{1,16}")
 FIELDS: Final = frozenset({"numbers", "carrier_name"})
 NUMBER_FIELDS: Final = frozenset(
     {"phone_number", "locality", "region", "carrier_name", "sms", "mms", "voice"}
@@ -87,7 +87,7 @@ def listing(type: str) -> Handler:
     async def list_(call: Call) -> Response:
         request = call.page
         contains = call.filter("Contains")
-        if contains is not None and not CONTAINS.match(contains):
+        if contains is not None and not CONTAINS.fullmatch(contains):
             raise ApiError(20001, "Contains must be digits, with * for any one")
         rows = await inventory.search(
             call.deps.pool,

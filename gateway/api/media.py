@@ -73,7 +73,7 @@ async def linked(request: Request, deps: Deps) -> Response:
     """What a link leads to, without credentials. Raises ApiError 20404."""
     code = request.path_params["code"]
     now = datetime.fromtimestamp(deps.creation.clock.wall(), UTC)
-    row = await media_rows.by_code(deps.pool, code, now) if CODE.match(code) else None
+    row = await media_rows.by_code(deps.pool, code, now) if CODE.fullmatch(code) else None
     if row is None:
         raise not_found(str(request.scope["tandem.path"]))
     return _file(row)

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
+from gateway.api.values import read_time
 from gateway.dispatch.message import Flag
 
 NAMES: Final = frozenset(
@@ -41,8 +41,8 @@ NAMES: Final = frozenset(
 NO_FLAGS: Final = 0
 MOST_TAGS, LONGEST_TAG_NAME, LONGEST_TAG = 10, 128, 256
 MOST_ACTIONS, LONGEST_VALUE = 10, 1_000
-PRICE: Final = re.compile(r"^[0-9]{1,9}(\.[0-9]{1,9})?$")
-ATTEMPT: Final = re.compile(r"^[0-9]{1,4}$")
+PRICE: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+ATTEMPT: Final = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,12 @@ def read_options(form: Form) -> Options:
     )
 
 
-def read_time(text: str) -> float:
+def send_time(text: str) -> float:
     """`SendAt`, ISO 8601; without a zone UTC. Raises ApiError 35114."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(35114, f"SendAt {text[:40]} is not an ISO 8601 time") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    at = read_time(text)
+    if at is None:
+        raise ApiError(35114, f"SendAt {text[:40]} is not an ISO 8601 time")
+    return at.timestamp()
 
 
 def _templates(form: Form) -> None:
@@ -130,14 +129,14 @@ def _kept(form: Form) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     price = form.get("MaxPrice")
     if price:
-        if not PRICE.match(price) or not float(price) > 0 or math.isinf(float(price)):
+        if not PRICE.fullmatch(price) or not float(price) > 0 or math.isinf(float(price)):
             raise ApiError(21627)
         kept["max_price"] = price
     for name, key in (("ProvideFeedback", "provide_feedback"), ("ForceDelivery", "force_delivery")):
         if form.flag(name):
             kept[key] = True
     if attempt := form.get("Attempt"):
-        if not ATTEMPT.match(attempt):
+        if not ATTEMPT.fullmatch(attempt):
             raise ApiError(20422, "Attempt must be a whole number")
         kept["attempt"] = int(attempt)
     for name, key, choices in (

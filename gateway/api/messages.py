@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -18,6 +16,7 @@ from gateway.api.idempotency import digest_of, first_answer, key_of
 from gateway.api.paging import cut, envelope_2010
 from gateway.api.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.resources import Call, answer, gone
+from gateway.api.values import read_any_time
 from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.message import Flag, Status
 from gateway.routing.destination import parse_destination
@@ -26,7 +25,6 @@ from storage import messages as message_rows
 from storage.ids import Id, id_from_hex
 from storage.pool import Row
 
-ZONED_US_DATE = "%m/%d/%Y %H:%M:%S %z"
 RECEIPT_SLACK_S = 120.0  # a receipt may be told to the app for so long after a message ended
 OUTCOMES = ("confirmed", "unconfirmed")
 
@@ -214,17 +212,8 @@ def _moment(text: str | None) -> tuple[datetime, datetime] | None:
     """A date filter, read leniently (twilio-api §2.4): its first moment, and the one after it."""
     if text is None:
         return None
-    readers: tuple[Callable[[str], datetime], ...] = (
-        datetime.fromisoformat,
-        parsedate_to_datetime,
-        lambda given: datetime.strptime(given, ZONED_US_DATE),
-    )
-    for read in readers:
-        try:
-            at = read(text)
-        except (ValueError, TypeError):
-            continue
-        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-        whole_day = len(text) <= 10
-        return at, at + (timedelta(days=1) if whole_day else timedelta(seconds=1))
-    raise ApiError(20001, f"{text[:40]} is not a date")
+    at = read_any_time(text)
+    if at is None:
+        raise ApiError(20001, f"{text[:40]} is not a date")
+    whole_day = len(text) <= 10
+    return at, at + (timedelta(days=1) if whole_day else timedelta(seconds=1))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.bulk import accept, drafts_of, relayed, text_list
+from gateway.api.bulk import Recipient, accept, drafts_of, relayed, text_list
 from gateway.api.errors import ApiError
 from gateway.api.idempotency import key_of
 from gateway.api.resources import Call, answer
@@ -31,7 +31,7 @@ async def create(call: Call) -> Response:
         if name not in OWN and value is not None
     }
     recipients = [_recipient(entry, shared) for entry in entries]
-    numbers = [_normal(to) for to, _ in recipients]
+    numbers = [_normal(recipient.to) for recipient in recipients]
     if len(set(numbers)) != len(numbers):
         raise ApiError(DUPLICATE, "two recipients have the same To")
     elsewhere = await relayed(call, shared, recipients)
@@ -51,8 +51,8 @@ async def create(call: Call) -> Response:
             "failed_message_receipts": [
                 {
                     "to": refusal.to,
-                    "error_code": refusal.error.code,
-                    "error_message": refusal.error.message,
+                    "error_code": refusal.code,
+                    "error_message": refusal.message,
                 }
                 for refusal in batch.refusals
             ],
@@ -60,7 +60,7 @@ async def create(call: Call) -> Response:
     )
 
 
-def _recipient(entry: Any, shared: dict[str, list[str]]) -> tuple[str, str | None]:
+def _recipient(entry: Any, shared: dict[str, list[str]]) -> Recipient:
     if not isinstance(entry, dict) or not isinstance(entry.get("To"), str):
         raise ApiError(BAD_ARRAY, "each of Messages must be an object with a To")
     body = entry.get("Body")
@@ -70,7 +70,7 @@ def _recipient(entry: Any, shared: dict[str, list[str]]) -> tuple[str, str | Non
         if body is not None or "Body" in shared:
             raise ApiError(BODY_WITH_VARIABLES, "Body and ContentVariables exclude each other")
         raise ApiError(20001, "ContentVariables of one recipient are not supported here")
-    return entry["To"], body
+    return Recipient(entry["To"], (lambda: body) if body is not None else None)
 
 
 def _normal(to: str) -> str:

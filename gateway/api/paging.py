@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.api.errors import ApiError
+from gateway.api.values import read_whole
 
 DEFAULT_SIZE, LARGEST_SIZE = 50, 1000
+LARGEST_NUMBER = 999_999_999
 _OWN = ("Page", "PageSize", "PageToken")
 
 
@@ -37,9 +39,10 @@ def page_request(query: Sequence[tuple[str, str]]) -> PageRequest:
         text = values.get(name)
         if text is None or text == "":
             return default
-        if not (text.isascii() and text.isdigit()) or len(text) > 9:
-            raise ApiError(20001, f"{name} must be a whole number")
-        return int(text)
+        value = read_whole(text, 0, LARGEST_NUMBER)
+        if value is None:
+            raise ApiError(20001, f"{name} must be a whole number up to {LARGEST_NUMBER}")
+        return value
 
     size = number("PageSize", DEFAULT_SIZE)
     if size < 1:

@@ -7,17 +7,16 @@ with the same idempotency tokens, signed anew.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from starlette.responses import Response
 
 from gateway.api.errors import ApiError
 from gateway.api.messages import id_of_sid
 from gateway.api.resources import Call, answer
+from gateway.api.values import read_time
 from gateway.dispatch.message import WEBHOOK_OWED, Direction
 from gateway.dispatch.recover import id_at
 from storage import message_changes
-from storage.ids import Id, id_from_bytes
+from storage.ids import Id, id_from_bytes, moment_of
 
 MOST = 10_000  # messages in one request
 LAST = id_from_bytes(b"\xff" * 16)
@@ -65,14 +64,12 @@ def _moment(call: Call, name: str) -> float | None:
     text = call.form.get(name)
     if not text:
         return None
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise ApiError(20001, f"{name} must be an ISO 8601 time") from None
+    at = read_time(text)
+    if at is None:
+        raise ApiError(20001, f"{name} must be an ISO 8601 time")
+    return at.timestamp()
 
 
 def _time_of(id: Id) -> str:
     """The millisecond of an id's message, at which a next request may begin."""
-    at = datetime.fromtimestamp(int.from_bytes(id.bytes[:6], "big") / 1000, UTC)
-    return at.isoformat(timespec="milliseconds")
+    return moment_of(id).isoformat(timespec="milliseconds")

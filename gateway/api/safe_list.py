@@ -13,7 +13,7 @@ from storage import protection
 from storage.pool import UniqueViolation
 
 # A number, or the beginning of a block of them.
-NUMBER: Final = re.compile(r"^\+[1-9][0-9]{3,14}$")
+NUMBER: Final = re.compile(r"\+[1-9][0-9]{3,14}")
 
 
 async def create(call: Call) -> Response:
@@ -49,6 +49,6 @@ def _found(call: Call) -> tuple[str, str]:
 
 def _number(text: str | None) -> str:
     """Raises ApiError 20001."""
-    if text is None or not NUMBER.match(text):
+    if text is None or not NUMBER.fullmatch(text):
         raise ApiError(20001, "PhoneNumber must be + and 4 to 15 digits")
     return text

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.resources import Call
+from gateway.api.values import read_decimal
 
 NAME_LIMIT: Final = 64
 HIGHEST_RATE: Final = 100_000.0
@@ -38,11 +39,8 @@ def rate(form: Form, name: str = "SmsMps") -> float | None:
     text = form.get(name)
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= HIGHEST_RATE:
+    value = read_decimal(text)
+    if value is None or not 0 < value <= HIGHEST_RATE:
         raise ApiError(20001, f"{name} must be above 0 and at most {HIGHEST_RATE:.0f}")
     return value
 

@@ -21,7 +21,7 @@ from gateway.routing.pool import SenderKind
 from storage import config as config_rows
 from storage.pool import UniqueViolation
 
-SHORT_CODE: Final = re.compile(r"^[0-9]{3,8}$")
+SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
 
 
 def render(record: SenderRecord, account_sid: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ async def create(call: Call) -> Response:
     """This short code is ours, in that country and on that carrier (an extension)."""
     call.operator_only("short codes are registered by the operator")
     code, country = call.form.get("ShortCode"), (call.form.get("IsoCountryCode") or "").upper()
-    if not code or not SHORT_CODE.match(code):
+    if not code or not SHORT_CODE.fullmatch(code):
         raise ApiError(20001, "ShortCode must be 3 to 8 digits")
     if country not in alpha.packaged():
         raise ApiError(20001, "IsoCountryCode must be the country of the short code")

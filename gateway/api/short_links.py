@@ -42,7 +42,7 @@ async def follow(request: Request, deps: Deps) -> Response:
     code = request.path_params["code"]
     now = deps.creation.clock.wall()
     row = None
-    if CODE.match(code):
+    if CODE.fullmatch(code):
         row = await link_rows.find(
             deps.pool,
             domain.account_id,

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-_OUTPUT: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_PIECE: Final = re.compile(
-    r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*(?::\s*(\"[^\"]*\"|'[^']*'|[0-9.]+)\s*)?$"
-)
+from gateway.content.encoding import SENT_LIMIT
+from gateway.content.filling import MOST_PLACES, Filling, TooLong
+
+_PIECE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)\s*(?::\s*(\"[^\"]*\"|'[^']*'|[0-9.]+))?")
 _FILTERS: Final[dict[str, Callable[[str], str]]] = {
     "upcase": str.upper,
     "downcase": str.lower,
@@ -32,16 +32,23 @@ class Template:
 
     def __init__(self, text: str) -> None:
         """Raises LiquidError."""
+        if len(text) > SENT_LIMIT:  # before anything is read: most of it could never be sent
+            raise LiquidError(f"it is longer than {SENT_LIMIT:,} characters")
         if "{%" in text:
             raise LiquidError("tags ({% … %}) are not supported")
         self._parts: list[str | tuple[str, list[tuple[str, str | None]]]] = []
         at = 0
-        for found in _OUTPUT.finditer(text):
-            self._parts.append(text[at : found.start()])
-            self._parts.append(_expression(found[1]))
-            at = found.end()
-        if "{{" in text[at:]:
-            raise LiquidError("a {{ has no }}")
+        # Found by hand: every pattern that strips what it finds takes quadratic time or worse.
+        while (start := text.find("{{", at)) >= 0:
+            end = text.find("}}", start + 2)
+            if end < 0:
+                raise LiquidError("a {{ has no }}")
+            if len(self._parts) >= 2 * MOST_PLACES:
+                raise LiquidError(f"it has more than {MOST_PLACES:,} places to fill")
+            inside = text[start + 2 : end].removeprefix("-").removesuffix("-")
+            self._parts.append(text[at:start])
+            self._parts.append(_expression(inside.strip()))
+            at = end + 2
         self._parts.append(text[at:])
 
     @property
@@ -50,15 +57,17 @@ class Template:
         return len(self._parts) == 1
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        return "".join(
-            part if isinstance(part, str) else _value(part, variables) for part in self._parts
-        )
+        """The text for these variables. Raises TooLong."""
+        filling = Filling()
+        for part in self._parts:
+            filling.add(part if isinstance(part, str) else _value(part, variables))
+        return filling.text()
 
 
 def _expression(text: str) -> tuple[str, list[tuple[str, str | None]]]:
     pieces = []
     for piece in text.split("|"):
-        found = _PIECE.match(piece)
+        found = _PIECE.fullmatch(piece.strip())
         if found is None:
             raise LiquidError(f"{{{{ {text[:60]} }}}} can't be read")
         argument = found[2]
@@ -82,6 +91,8 @@ def _value(
     name, filters = expression
     value = variables.get(name)
     text = "" if value is None else str(value)
+    if len(text) > SENT_LIMIT:  # before a filter works on it
+        raise TooLong
     for used, argument in filters:
         text = text or argument or "" if used == "default" else _FILTERS[used](text)
     return text

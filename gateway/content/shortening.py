@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 LENGTH: Final = 10
 LIFE_S: Final = 90 * 86_400.0
-CODE: Final = re.compile(rf"^[A-Za-z0-9]{{{LENGTH}}}$")
+CODE: Final = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
 _URL: Final = re.compile(r"https?://[^\s<>\"\x00-\x1f]+", re.IGNORECASE)
 _AFTER: Final = ".,;:!?'’”»*"  # what follows a link in a sentence rather than ends it
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from gateway.content.filling import Filling
+
 # The types with a text, in the order in which an SMS takes them, and the field that it stands in.
 TEXT_OF: Final[Mapping[str, str]] = {
     "twilio/text": "body",
@@ -58,7 +60,7 @@ def problem_of(types: object) -> str:
 def say(
     types: Mapping[str, Any], defaults: Mapping[str, str], variables: Mapping[str, str]
 ) -> Said:
-    """The text and media of a checked template. Raises TemplateError."""
+    """The text and media of a checked template. Raises TemplateError, TooLong."""
     values = {**defaults, **variables}
     name = next(name for name in TEXT_OF if name in types)
     content = types[name]
@@ -69,15 +71,20 @@ def say(
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """`text` with its places filled; what is filled in is not looked at again."""
+    """`text` with its places filled; what is filled in is not looked at again.
 
-    def value(place: re.Match[str]) -> str:
+    Raises TemplateError for a variable without a value, TooLong.
+    """
+    filling, at = Filling(), 0
+    for place in _PLACE.finditer(text):
         name = place[1]
         if name not in values:
             raise TemplateError(f"the variable {name} has no value")
-        return values[name]
-
-    return _PLACE.sub(value, text)
+        filling.add(text[at : place.start()])
+        filling.add(values[name])
+        at = place.end()
+    filling.add(text[at:])
+    return filling.text()
 
 
 def _is_list_of_texts(media: object) -> bool:

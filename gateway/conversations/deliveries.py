@@ -15,6 +15,7 @@ from gateway.conversations import events as names
 from gateway.conversations.events import Events, Pairs, iso
 from gateway.dispatch.message import Message, Status
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
 from storage.ids import Id
@@ -38,7 +39,8 @@ SHOWN: Final = {
 class Deliveries:
     """The stage."""
 
-    def __init__(self, pool: Pool, events: Events) -> None:
+    def __init__(self, pool: Pool, events: Events, wall: Wall) -> None:
+        self._wall = wall
         self._pool = pool
         self._events = events
         self._heard: set[Id] = set()
@@ -76,8 +78,9 @@ class Deliveries:
         async with self._pool.acquire() as connection:
             while page := await message_rows.changed(connection, message_ids, after, PAGE):
                 for row in page:
-                    async with connection.transaction():
-                        await self._follow(connection, row)
+                    with self._wall.around(resource=row["message_sid"]):
+                        async with connection.transaction():
+                            await self._follow(connection, row)
                 after = page[-1]["id"]
         self._events.written()
 

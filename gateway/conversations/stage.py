@@ -19,6 +19,7 @@ from gateway.dispatch.accept import Acceptor
 from gateway.dispatch.directory import Directory
 from gateway.dispatch.message import Message
 from gateway.observe.alerts import Alerts
+from gateway.observe.wall import Wall
 from gateway.webhooks.client import WebhookClient
 from storage.ids import Id
 from storage.pool import Pool
@@ -35,6 +36,7 @@ class Conversations:
     arriving: Arriving
     deliveries: Deliveries
     telling: Telling
+    wall: Wall
 
     @classmethod
     def of(
@@ -47,11 +49,12 @@ class Conversations:
         clock: Clock,
         random: Random,
         alerts: Alerts,
+        wall: Wall,
     ) -> Self:
         events = Events(directory)
         asking = Asking(client, directory, events, alerts)
         posting = Posting(directory, acceptor, pool, events, next_id, clock, random, alerts)
-        telling = Telling(client, directory, pool, alerts)
+        telling = Telling(client, directory, pool, alerts, wall)
         events.written = telling.wake
         return cls(
             pool,
@@ -59,8 +62,9 @@ class Conversations:
             asking,
             posting,
             Arriving(directory, pool, events, posting, asking),
-            Deliveries(pool, events),
+            Deliveries(pool, events, wall),
             telling,
+            wall,
         )
 
     async def take(self, message: Message, create: bool) -> bool:
@@ -70,4 +74,4 @@ class Conversations:
     def stages(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         yield "conversation events", self.telling.run()
         yield "conversation receipts", self.deliveries.run()
-        yield "conversation timers", keep_time(self.pool, self.events)
+        yield "conversation timers", keep_time(self.pool, self.events, self.wall)

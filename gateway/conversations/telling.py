@@ -14,6 +14,7 @@ from typing import Final
 from gateway.dispatch.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.report import exchange_of
 from storage import conversation_events as rows
@@ -31,8 +32,14 @@ class Telling:
     """The stage."""
 
     def __init__(
-        self, client: WebhookClient, directory: Directory, pool: Pool, alerts: Alerts
+        self,
+        client: WebhookClient,
+        directory: Directory,
+        pool: Pool,
+        alerts: Alerts,
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._client = client
         self._directory = directory
         self._pool = pool
@@ -73,9 +80,20 @@ class Telling:
             await self._post(row)
         except DatabaseUnavailable as error:  # its lease runs out, and it is told again
             log.warning("an event of a conversation is told again: %s", error, extra=AWAY)
+        except Exception as error:
+            self._wall.tell(described(error), account_id=row["account_id"])
+            await self._give_up(row)
         finally:
             self._under_way -= 1
             self._wake.set()
+
+    async def _give_up(self, row: Row) -> None:
+        """An event that can't be posted must not hold up the later ones of its conversation."""
+        self.given_up += 1
+        try:
+            await rows.done(self._pool, row["id"])
+        except DatabaseUnavailable as error:
+            log.warning("an event of a conversation is told again: %s", error, extra=AWAY)
 
     async def _post(self, row: Row) -> None:
         account = self._directory.accounts_by_id.get(row["account_id"])

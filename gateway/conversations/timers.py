@@ -11,8 +11,9 @@ from typing import Final
 from gateway.conversations import events as names
 from gateway.conversations.events import Events
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from storage import conversations as rows
-from storage.pool import DatabaseUnavailable, Pool
+from storage.pool import Connection, DatabaseUnavailable, Pool
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ EVERY_S: Final = 1.0
 PAGE: Final = 500
 LONGEST_DAYS: Final = 3_650
 _DURATION: Final = re.compile(
-    r"P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?"
+    r"P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?", re.ASCII
 )
 
 
@@ -38,32 +39,39 @@ def interval_of(text: str | None) -> timedelta | None:
     return length or None
 
 
-async def keep_time(pool: Pool, events: Events) -> None:
+async def keep_time(pool: Pool, events: Events, wall: Wall) -> None:
     """The stage: move what is due, a page at a time."""
     while True:
         moved = 0
         try:
-            moved = await _sweep(pool, events)
+            moved = await _sweep(pool, events, wall)
         except DatabaseUnavailable as error:
             log.warning("timers of conversations wait: %s", error, extra=AWAY)
         if moved < PAGE:
             await asyncio.sleep(EVERY_S)
 
 
-async def _sweep(pool: Pool, events: Events) -> int:
+async def _sweep(pool: Pool, events: Events, wall: Wall) -> int:
+    moved = 0
     async with pool.acquire() as connection:
         due = await rows.due(connection, PAGE)
-        for one in due:
-            async with connection.transaction():
-                before = await rows.locked(connection, one["id"])
-                state = await rows.due_now(connection, one["id"])
-                if before is None or state is None:
-                    continue  # somebody spoke in it meanwhile
-                await rows.set_state(connection, one["id"], state)
-                after = await rows.by_id(connection, one["id"])
-                if after is not None:
-                    parameters = names.of_state(after, before["state"], "TIMER")
-                    await events.record(connection, after, names.STATE_UPDATED, parameters)
+        for conversation in due:
+            with wall.around(resource=f"conversation {conversation['id']}"):
+                async with connection.transaction():
+                    await _move(connection, events, conversation["id"])
+                moved += 1
     if due:
         events.written()
-    return len(due)
+    return moved  # what can't be moved is looked at again, after a pause
+
+
+async def _move(connection: Connection, events: Events, conversation_id: int) -> None:
+    before = await rows.locked(connection, conversation_id)
+    state = await rows.due_now(connection, conversation_id)
+    if before is None or state is None:
+        return  # somebody spoke in it meanwhile
+    await rows.set_state(connection, conversation_id, state)
+    after = await rows.by_id(connection, conversation_id)
+    if after is not None:
+        parameters = names.of_state(after, before["state"], "TIMER")
+        await events.record(connection, after, names.STATE_UPDATED, parameters)

@@ -25,6 +25,7 @@ from gateway.dispatch.rows import insert_row, moment
 from gateway.dispatch.submit import Submitter
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
@@ -32,7 +33,7 @@ from storage import recipients as recipient_rows
 from storage import short_links as link_rows
 from storage.idempotency import Key
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, open_connection
+from storage.pool import Connection, DatabaseUnavailable, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,10 @@ class Acceptor:
         monotonic: Callable[[], float],
         ownership: Ownership,
         handed_over: Callable[[Draft], None],
+        wall: Wall,
     ) -> None:
         """`handed_over` hears of each committed draft that is another worker's."""
+        self._wall = wall
         self._ownership = ownership
         self._handed_over = handed_over
         self._monotonic = monotonic
@@ -241,8 +244,24 @@ class Acceptor:
         self.backlog -= messages
         return units
 
-    async def _flush(self, connection: Connection, units: list[Unit]) -> bool:
-        """Commit and answer these units, and write what can go. False: the database is gone."""
+    async def _flush(self, connection: Connection, units: Sequence[Unit]) -> bool:
+        """Commit and answer these units, and write what can go. False: the database is gone.
+
+        A unit that can't be stored is refused by itself.
+        """
+        kept = True
+
+        async def commit(some: Sequence[Unit]) -> None:
+            nonlocal kept
+            kept = await self._commit(connection, list(some)) and kept
+
+        for unit, why in (await self._wall.by_halves(units, commit)).failed:
+            self._wall.tell(why, unit.drafts[0].message if unit.drafts else None)
+            self._answer([unit], Rejected(why))
+        return kept
+
+    async def _commit(self, connection: Connection, units: list[Unit]) -> bool:
+        """The same for all of them or none: whatever else a unit causes is raised."""
         try:
             known = await self._admission.ask(
                 connection, [draft for unit in units for draft in unit.drafts]
@@ -278,21 +297,21 @@ class Acceptor:
     async def _accept(self, connection: Connection, units: list[Unit], known: Known) -> None:
         """Choose, commit, answer and pass on; the locks are held.
 
-        Raises what DatabaseUnavailable names when nothing of it was done, or nobody knows; then
-        the caller answers.
+        Raises what DatabaseUnavailable names when nothing of it was done, or nobody knows, and
+        anything else when nothing was; then the caller answers.
         """
         drafts = [draft for unit in units for draft in unit.drafts]
         if not drafts:
             return
         messages = [draft.message for draft in drafts]
-        for at in range(0, len(drafts), BATCH):
-            self._admission.choose(drafts[at : at + BATCH], known)
-            if len(drafts) > BATCH:
-                await asyncio.sleep(0)  # a bulk unit must not hold up everything else
         claimed: list[Message] = []
-        for message in messages:  # whoever reads their rows must find that they are held
-            self._remember(message)
         try:
+            for at in range(0, len(drafts), BATCH):
+                self._admission.choose(drafts[at : at + BATCH], known)
+                if len(drafts) > BATCH:
+                    await asyncio.sleep(0)  # a bulk unit must not hold up everything else
+            for message in messages:  # whoever reads their rows must find that they are held
+                self._remember(message)
             keys = [unit.key for unit in units if unit.key is not None]
             links = self._links(drafts)
             if (
@@ -325,22 +344,14 @@ class Acceptor:
             # Only now: the first with this key may be of this very batch.
             self._answer(repeated, Repeated())
             return
-        except BadRow as error:
-            self._undo(drafts, claimed, known)
-            if len(units) == 1:
-                log.error("a unit that can't be stored was rejected: %s", error)
-                self._answer(units, Rejected(str(error)))
-                return
-            # One bad row fails a COPY: find it by halves, let the others through.
-            middle = len(units) // 2
-            for half in (units[:middle], units[middle:]):
-                await self._flush(connection, half)
-            return
         except DatabaseUnavailable:
             # Committed or not, nobody can say yet. The clients are told that nothing was
             # stored, so that is made true first thing when the database is back.
             self._doubtful.extend(message.id for message in messages)
             log.error("%d sends answered with 503", len(messages), extra=AWAY)
+            self._undo(drafts, claimed, known)
+            raise
+        except Exception:  # one bad row fails a COPY: the wall finds it
             self._undo(drafts, claimed, known)
             raise
         self._pass_on(units, drafts, claimed)
@@ -384,8 +395,8 @@ class Acceptor:
         )
         self._assigner.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
-        for message in messages:
-            self._committed(message)
+        for message, why in self._wall.each(messages, self._committed):
+            self._wall.tell(why, message)
 
     def _keep_ours(self, drafts: list[Draft]) -> list[Draft]:
         """Hand over what is another's: of conversations, and of changes just being made."""

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from gateway.clock import Clock, Deadlines
 from gateway.dispatch.admission import Admission
@@ -22,13 +23,14 @@ from gateway.dispatch.message import Message, Status
 from gateway.dispatch.route import Router
 from gateway.dispatch.rows import SHARD, assign_columns
 from gateway.dispatch.states import Refused, advance
-from gateway.dispatch.submit import EXPIRED, Submitter
+from gateway.dispatch.submit import BROKEN, EXPIRED, Submitter
 from gateway.dispatch.writer import Writer
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class Assigner:
         writer: Writer,
         clock: Clock,
         committed: Callable[[Message], None],
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._url = url
         self._admission = admission
         self._router = router
@@ -109,27 +113,43 @@ class Assigner:
                 taken = self._take()
                 if not taken:
                     continue
-                try:
-                    connection = await own.get()
-                    await self._assign(connection, taken)
-                except DatabaseUnavailable as error:
-                    log.error("database: %s; what has no sender goes on waiting", error, extra=AWAY)
+                outcome = await self._wall.by_halves(taken, partial(self._assign, own))
+                for draft, why in outcome.failed:
+                    self._set_aside(draft, why)
+                if outcome.away is not None:
+                    log.error(
+                        "database: %s; what has no sender goes on waiting",
+                        outcome.away,
+                        extra=AWAY,
+                    )
                     own.drop()
-                    self._doubtful.update(draft.message.id for draft in taken)
-                    self._anew.extendleft(reversed(taken))
+                    self._doubtful.update(draft.message.id for draft in outcome.undone)
+                    self._anew.extendleft(reversed(outcome.undone))
                     await asyncio.sleep(RETRY_S)
                 else:
-                    await self._unlock(own, connection)
+                    await self._unlock(own)
                 self._wake.set()
                 await asyncio.sleep(PAUSE_S)
         finally:
             own.drop()
 
-    async def _unlock(self, own: OwnConnection, connection: Connection) -> None:
+    def _set_aside(self, draft: Draft, why: str) -> None:
+        """This one can't be chosen a sender for: it fails, and an Alert says why."""
+        message = draft.message
+        self._wall.tell(why, message)
+        with self._wall.around(message):
+            self._router.awaited.end(draft)
+            self._lobby.placed(draft)
+            self._doubtful.discard(message.id)
+            if advance(message, Refused(BROKEN), self._clock.wall()):
+                message.content = None
+                self._writer.mark(message)
+
+    async def _unlock(self, own: OwnConnection) -> None:
         """Let go of the block list. The batch is committed: a failure here is none of it."""
         await asyncio.sleep(0)  # what was written this turn leaves at its end
         try:
-            await recipient_rows.unlock(connection)
+            await recipient_rows.unlock(await own.get())
         except DatabaseUnavailable:
             own.drop()  # its locks go with it
 
@@ -170,14 +190,15 @@ class Assigner:
             if sender_id:
                 self._router.standing.settled(sender_id, draft.message.segments)
 
-    async def _assign(self, connection: Connection, drafts: list[Draft]) -> None:
+    async def _assign(self, own: OwnConnection, drafts: Sequence[Draft]) -> None:
+        connection = await own.get()
         known = await self._admission.ask(connection, drafts)
         messages = [draft.message for draft in drafts]
         for message in messages:
             message.status = Status.ACCEPTED  # whatever it was before: it is chosen anew
         claimed: list[Message] = []
-        self._admission.choose(drafts, known)
         try:
+            self._admission.choose(drafts, known)
             async with connection.transaction():
                 if doubtful := self._doubtful.intersection(message.id for message in messages):
                     # The commit may have claimed them; nothing of them was written.
@@ -187,18 +208,18 @@ class Assigner:
                 await self._admission.reserve(connection, drafts, known)
                 claimed = self._submitter.offer(messages)
                 ours = await message_rows.assign(connection, assign_columns(messages))
-        except DatabaseUnavailable:
+        except Exception:
             self._take_back(drafts, claimed, known)
             raise
         self._doubtful.difference_update(message.id for message in messages)
         self._pass_on(drafts, claimed, ours)
 
-    def _take_back(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
+    def _take_back(self, drafts: Sequence[Draft], claimed: list[Message], known: Known) -> None:
         self._submitter.withdraw(claimed)
         self._admission.take_back(drafts)
         self._admission.forget(known)
 
-    def _pass_on(self, drafts: list[Draft], claimed: list[Message], ours: set[Id]) -> None:
+    def _pass_on(self, drafts: Sequence[Draft], claimed: list[Message], ours: set[Id]) -> None:
         """The batch is committed; what was canceled in the meantime is none of ours."""
         gone = [draft.message for draft in drafts if draft.message.id not in ours]
         for message in gone:
@@ -223,5 +244,5 @@ class Assigner:
             self._lobby.placed(draft)
         self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
-        for message in messages:
-            self._committed(message)
+        for message, why in self._wall.each(messages, self._committed):
+            self._wall.tell(why, message)

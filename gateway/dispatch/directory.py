@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hmac
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import parse_destination
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from storage.config import Picture
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,17 +267,21 @@ class Directory:
     """Approved (alphanumeric ID, country) pairs, by account."""
     opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
     opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
     def show(self, picture: Picture) -> None:
         """Replace everything by what `picture` says; older pictures are ignored."""
         if picture.version <= self.version:
             return
-        accounts = [_account(row) for row in picture.accounts]
+        self.unreadable = {}
+        accounts = self._read(picture.accounts, _account)
         member_of = {row["sender_id"]: row for row in picture.memberships}
         applications = {row["sid"]: row["settings"] for row in picture.applications}
-        records = [
-            _sender_record(row, member_of.get(row["id"]), applications) for row in picture.senders
-        ]
+        records = self._read(
+            picture.senders,
+            lambda row: _sender_record(row, member_of.get(row["id"]), applications),
+        )
         members: dict[int, list[Sender]] = defaultdict(list)
         for record in records:
             if record.service_id is not None:
@@ -285,16 +291,16 @@ class Directory:
             if row["status"] == "approved":
                 approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
         domains = {row["id"]: LinkDomain(**_only(row, LinkDomain)) for row in picture.link_domains}
-        services = [
-            _service(
+        services = self._read(
+            picture.services,
+            lambda row: _service(
                 row,
                 members[row["id"]],
                 frozenset(approved[row["account_id"]]),
                 domains.get(row["link_domain_id"]),
                 self.services_by_id.get(row["id"]),
-            )
-            for row in picture.services
-        ]
+            ),
+        )
 
         self.accounts = {account.sid: account for account in accounts}
         self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
@@ -332,6 +338,16 @@ class Directory:
             self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
         self.campaign_rates = {row["service_id"]: row["rate"] for row in picture.campaign_rates}
         self.version = picture.version
+
+    def _read(self, rows: Iterable[Any], make: Callable[[Any], Made]) -> list[Made]:
+        """What each row is; one that can't be read is left out, and holds up no other account's."""
+        made = []
+        for row in rows:
+            try:
+                made.append(make(row))
+            except Exception as error:
+                self.unreadable[row["sid"]] = f"{type(error).__name__}"
+        return made
 
     def application(self, account_id: int, sid: str) -> Application | None:
         """An application of the account."""

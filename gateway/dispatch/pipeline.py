@@ -46,6 +46,7 @@ from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Walls
 from gateway.pacing.pacer import Pacer, Shared
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
@@ -152,8 +153,11 @@ class Pipeline:
         )
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
+        self.walls = Walls(self.alerts)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
-        self.writer = Writer(url, self._committed, self._settled, clock.monotonic)
+        self.writer = Writer(
+            url, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
+        )
         self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
         self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
@@ -166,10 +170,18 @@ class Pipeline:
             self._released,
             self.mappings.unused,
             settings.test_destinations,
+            self.walls.of("submit"),
         )
         admission = Admission(self.directory, self.router, clock)
         self.assigner = Assigner(
-            url, admission, self.router, self.submitter, self.writer, clock, self._accepted
+            url,
+            admission,
+            self.router,
+            self.submitter,
+            self.writer,
+            clock,
+            self._accepted,
+            self.walls.of("assign"),
         )
         self.acceptor = Acceptor(
             url,
@@ -181,6 +193,7 @@ class Pipeline:
             clock.monotonic,
             self.ownership,
             self._hand_over,
+            self.walls.of("accept"),
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
         self.spill = Spill(
@@ -195,10 +208,17 @@ class Pipeline:
             self.mappings.unused,
             self.submitter.resume,
             self.next_id,
+            self.walls.of("spill"),
         )
         self.submitter.leave_to(self.spill)
         self.scheduler = Scheduler(
-            url, clock, self._requeue, self.receipts.live, self.directory, self.ownership
+            url,
+            clock,
+            self._requeue,
+            self.receipts.live,
+            self.directory,
+            self.ownership,
+            self.walls.of("schedule"),
         )
         self.canceler = Canceler(
             pool,
@@ -218,7 +238,11 @@ class Pipeline:
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
         self._owed = OwedSweep(
-            self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
+            self.receipts,
+            clock,
+            lambda message: self.owe_callbacks(message),
+            self.ownership,
+            self.walls.of("callbacks"),
         )
         self._recovery = Recovery(
             self.router,
@@ -232,6 +256,7 @@ class Pipeline:
             self._ambiguous_policy,
             self.ownership,
             self.next_id,
+            self.walls.of("recovery"),
         )
         self.adoption = Adoption(url, self._recovery)
         self.moving = Moving(
@@ -344,6 +369,8 @@ class Pipeline:
         picture = await config_rows.load(self.pool)
         before = self.directory.senders_by_id
         self.directory.show(picture)
+        for sid, why in self.directory.unreadable.items():
+            self.walls.of("configuration").tell(why, resource=sid)
         if picture.fact_revision != self.directory.facts_revision:
             contents = await fact_rows.contents(self.pool)
             # A table of thousands of rows takes a while to read, and the loop must not wait.
@@ -450,18 +477,30 @@ class Pipeline:
     def answered(
         self, message: Message, segments: int, status: int, carrier_id: str, tlvs: Tlvs
     ) -> None:
-        if tlvs:
-            message.heard(encode_tlvs(tlvs))
-        self.submitter.answered(message, segments, status, carrier_id)
+        try:
+            if tlvs:
+                message.heard(encode_tlvs(tlvs))
+            self.submitter.answered(message, segments, status, carrier_id)
+        except Exception as error:  # of this message: its bind goes on
+            self.submitter.broke_off(message, error)
 
     def lost(self, message: Message, segments: int, timed_out: bool) -> None:
-        self.submitter.lost(message, segments, timed_out)
+        try:
+            self.submitter.lost(message, segments, timed_out)
+        except Exception as error:
+            self.submitter.broke_off(message, error)
 
     def answered_late(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
-        self.submitter.answered_late(message, segments, status, carrier_id)
+        try:
+            self.submitter.answered_late(message, segments, status, carrier_id)
+        except Exception as error:
+            self.submitter.broke_off(message, error)
 
     def unsent(self, message: Message, segments: int) -> None:
-        self.submitter.unsent(message, segments)
+        try:
+            self.submitter.unsent(message, segments)
+        except Exception as error:
+            self.submitter.broke_off(message, error)
 
     def room_changed(self) -> None:
         for connector in self.connectors.values():

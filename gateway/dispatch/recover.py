@@ -25,6 +25,7 @@ from gateway.dispatch.spill import Spill
 from gateway.dispatch.states import AnswerLost, Submitted, advance
 from gateway.dispatch.submit import Submitter
 from gateway.dispatch.writer import Writer
+from gateway.observe.wall import Wall, described
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id, id_from_bytes
@@ -63,8 +64,10 @@ class Recovery:
         ambiguous_policy: Callable[[int], str],
         ownership: Ownership,
         ids: IdSource,
+        wall: Wall,
     ) -> None:
         """`ambiguous_policy` is asked with the carrier's id."""
+        self._wall = wall
         self._ownership = ownership
         self._ids = ids
         self._router = router
@@ -158,8 +161,14 @@ class Recovery:
     async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
         kept = [row for row in rows if not self._spill.leaves(row)]
         recovered.waiting += len(rows) - len(kept)
-        rows = kept
-        messages = [from_row(row) for row in rows]
+        messages: list[Message] = []
+        rows = []
+        for row in kept:
+            try:
+                messages.append(from_row(row))
+                rows.append(row)
+            except Exception as error:  # it stays in its row
+                self._tell(row, described(error))
         by_id = {message.id: message for message in messages}
         long = [message.id for message in messages if message.segments > 1]
         if long:
@@ -176,14 +185,20 @@ class Recovery:
         queue = []
         for message, row in zip(messages, rows, strict=True):
             self._receipts.live[message.id] = message
-            if message.status < Status.SENT and self._belongs_in_queue(
-                message, row["body"], recovered
-            ):
-                queue.append(message)
-            if message.callback_url is not None:
-                recovered.owed_callbacks += 1
-                self._owe_callbacks(message)
+            try:
+                if message.status < Status.SENT and self._belongs_in_queue(
+                    message, row["body"], recovered
+                ):
+                    queue.append(message)
+                if message.callback_url is not None:
+                    recovered.owed_callbacks += 1
+                    self._owe_callbacks(message)
+            except Exception as error:
+                self._tell(row, described(error))
         self._submitter.wait(queue)
+
+    def _tell(self, row: Any, why: str) -> None:
+        self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
 
     def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
         """Whether the message goes (again) from its sender's queue; one that can't fails here."""
@@ -212,7 +227,9 @@ class OwedSweep:
         clock: Clock,
         owe_callbacks: Callable[[Message], None],
         ownership: Ownership,
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._ownership = ownership
         self._receipts = receipts
         self._clock = clock
@@ -228,16 +245,19 @@ class OwedSweep:
             inbound=Direction.INBOUND,
             most=PAGE,
         )
-        for row in rows:
-            if not self._ownership.mine(row["service_id"], row["sender_id"]):
-                continue
-            message = self._receipts.live.get(row["id"])
-            if message is None:
-                message = self._receipts.live[row["id"]] = from_row(row)
-            self._owe_callbacks(message)
+        for row, why in self._wall.each(rows, self._owe):
+            self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
         done = len(rows) < PAGE
         self._after = NOTHING if done else rows[-1]["id"]
         return not done
+
+    def _owe(self, row: Row) -> None:
+        if not self._ownership.mine(row["service_id"], row["sender_id"]):
+            return
+        message = self._receipts.live.get(row["id"])
+        if message is None:
+            message = self._receipts.live[row["id"]] = from_row(row)
+        self._owe_callbacks(message)
 
 
 def id_at(wall: float) -> Id:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from gateway.content.encoding import Encoding, encode, whole
 from gateway.dispatch.message import Direction, Flag, Message, Status
 from smpp.codec import decode_tlvs, encode_tlvs
 from storage.pool import Row
+from storage.times import utc_of
 
 SHARD = 0  # one worker owns everything, until workers divide the shards
 
 
 def moment(seconds: float) -> datetime | None:
     """A column's time; 0.0 is NULL."""
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    return utc_of(seconds) if seconds else None
 
 
 def seconds(value: datetime | None) -> float:

@@ -23,6 +23,7 @@ from gateway.dispatch.ownership import Ownership
 from gateway.dispatch.requeue import Requeue
 from gateway.dispatch.rows import from_row
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from storage import schedule as schedule_rows
 from storage.ids import Id
 from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
@@ -33,6 +34,7 @@ PAGE: Final = 1_000  # messages read at once, and at most on their way to a send
 HEAL_S: Final = 30.0  # what another process scheduled, or a changed wall clock, costs this much
 COUNT_EVERY_S: Final = 60.0  # the rows are counted anew: other processes count too
 RETRY_S: Final = 0.5
+MOST_UNREADABLE: Final = 1_000
 BUSY_S: Final = 0.05  # while those on their way are written
 
 
@@ -47,7 +49,11 @@ class Scheduler:
         live: MutableMapping[Id, Message],
         directory: Directory,
         ownership: Ownership,
+        wall: Wall,
     ) -> None:
+        self._wall = wall
+        self._unreadable: dict[Id, None] = {}
+        """Rows that no message can be made of, the newest of them."""
         self._ownership = ownership
         self._url = url
         self._clock = clock
@@ -108,7 +114,7 @@ class Scheduler:
                 connection,
                 scheduled=Status.SCHEDULED,
                 until=datetime.fromtimestamp(now, UTC),
-                without=list(self._under_way),
+                without=[*self._under_way, *self._unreadable],
                 most=room,
                 services=None if self._ownership.alone else self._ownership.services,
             )
@@ -123,20 +129,28 @@ class Scheduler:
         return max(0.0, self._next - self._clock.wall())
 
     def _let_in(self, rows: list[Row]) -> None:
-        for row in rows:
-            message = self._live.get(row["id"])
-            if message is None:
-                message = self._live[row["id"]] = from_row(row)
-            if message.status is not Status.SCHEDULED:  # canceled while we read
-                continue
-            self._under_way[message.id] = message
-            self.held[message.account_id] -= 1
-            message.send_at = 0.0
-            destination = self._requeue.destination(message)
-            if destination is None:
-                continue
-            draft = Draft.again(message, destination, self._directory, row["body"])
-            self._requeue.anew(draft)
+        for row, why in self._wall.each(rows, self._let_one_in):
+            # It stays in its row, scheduled, and holds up nothing.
+            if len(self._unreadable) >= MOST_UNREADABLE:
+                del self._unreadable[next(iter(self._unreadable))]
+            self._unreadable[row["id"]] = None
+            self._under_way.pop(row["id"], None)
+            self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
+
+    def _let_one_in(self, row: Row) -> None:
+        message = self._live.get(row["id"])
+        if message is None:
+            message = self._live[row["id"]] = from_row(row)
+        if message.status is not Status.SCHEDULED:  # canceled while we read
+            return
+        self._under_way[message.id] = message
+        self.held[message.account_id] -= 1
+        message.send_at = 0.0
+        destination = self._requeue.destination(message)
+        if destination is None:
+            return
+        draft = Draft.again(message, destination, self._directory, row["body"])
+        self._requeue.anew(draft)
 
 
 def _left(message: Message) -> bool:

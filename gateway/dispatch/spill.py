@@ -29,6 +29,7 @@ from gateway.dispatch.states import Refused, advance
 from gateway.dispatch.submit import EXPIRED
 from gateway.dispatch.writer import Writer
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import BATCH, Pacer
 from storage import messages as message_rows
 from storage.ids import Id
@@ -43,6 +44,7 @@ MEMORY: Final = 150_000  # messages of all senders; about 2 KB each
 LEAST: Final = 50  # segments that a sender has in memory however many senders there are
 HEAL_S: Final = 1.0  # a lost wake-up costs this much; and how late an expiry is seen
 RETRY_S: Final = 0.5
+MOST_UNREADABLE: Final = 10_000  # rows; what is beyond is told of again and again
 NEVER: Final = 0.0  # a wall time: counting anew is no use of the sender
 SETTLING_S: Final = 5.0  # in which a reply that another stage stored has come to its queue
 
@@ -77,7 +79,9 @@ class Spill:
         never_submitted: Callable[[Message], None],
         resume: Callable[[Iterable[Message]], None],
         ids: IdSource,
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._ids = ids
         self._url = url
         self._pacer = pacer
@@ -90,6 +94,8 @@ class Spill:
         self._never_submitted = never_submitted
         self._resume = resume
         self._rests: dict[int, _Rest] = {}  # by sender
+        self._unreadable: set[Id] = set()
+        """Rows that no message can be made of."""
         self._expired_at = 0.0  # when the rows were last asked for what is too old
         self._wake = asyncio.Event()
 
@@ -300,9 +306,15 @@ class Spill:
             if message is None and self._settling(row):
                 all_read = False
                 break  # what comes behind it must not pass it
+            if row["id"] in self._unreadable:
+                continue
             read += 1
             self._less(rest, sender_id, row["segments"])
-            message = self._taken_up(row, message, rest)
+            try:
+                message = self._taken_up(row, message, rest)
+            except Exception as error:  # it stays in its row, and holds up nothing
+                self._pass_over(row, described(error))
+                continue
             if message is not None:
                 ready.append(message)
         if all_read and rest.added == added:
@@ -310,6 +322,12 @@ class Spill:
         self._resume(ready)
         if read:  # a short page, or what has left its pool: there may be more to read
             self._wake.set()
+
+    def _pass_over(self, row: Row, why: str) -> None:
+        """A row that no message can be made of waits until somebody has looked at it."""
+        if len(self._unreadable) < MOST_UNREADABLE:
+            self._unreadable.add(row["id"])
+        self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
 
     def _settling(self, row: Row) -> bool:
         """Whether another stage has just stored it, and will bring it to its queue itself."""
@@ -344,12 +362,20 @@ class Spill:
             message = self._live.get(row["id"])
             if rest is None or (message is not None and not message.spilled):
                 continue  # the pacer's, or marked already
-            if message is None:
-                message = self._live[row["id"]] = from_row(row)
-            message.spilled = False
-            message.content = None
-            self._less(rest, message.sender_id, message.segments)
-            self._never_submitted(message)
-            self._router.release(message)
-            if advance(message, Refused(EXPIRED), now):
-                self._writer.mark(message)
+            if row["id"] in self._unreadable:
+                continue
+            try:
+                self._expire_one(row, message, rest, now)
+            except Exception as error:
+                self._pass_over(row, described(error))
+
+    def _expire_one(self, row: Row, message: Message | None, rest: _Rest, now: float) -> None:
+        if message is None:
+            message = self._live[row["id"]] = from_row(row)
+        message.spilled = False
+        message.content = None
+        self._less(rest, message.sender_id, message.segments)
+        self._never_submitted(message)
+        self._router.release(message)
+        if advance(message, Refused(EXPIRED), now):
+            self._writer.mark(message)

@@ -16,6 +16,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.carriers.connector import Connector
@@ -30,6 +31,7 @@ from gateway.dispatch.states import AnswerLost, Claimed, Receipted, Refused, Sub
 from gateway.dispatch.writer import Submission, Writer
 from gateway.observe.measures import BATCHES, WAIT_S, Histogram, Tally
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import Pacer
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
@@ -40,6 +42,7 @@ from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 log = logging.getLogger(__name__)
 
 EXPIRED = 30036
+BROKEN = 30020  # set aside: it could not be handled
 SUSPENDED = 30002  # the account was, after the message was accepted
 CLAIM_BOUND = 500  # messages in one claim: what a loop turn can write
 RETRY_S = 0.5
@@ -86,7 +89,9 @@ class Submitter:
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
         reserved: Mapping[str, int],
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._url = url
         self._directory = directory
         self._never_submitted = never_submitted
@@ -136,21 +141,25 @@ class Submitter:
         now, wall = self._clock.monotonic(), self._clock.wall()
         claimed = []
         passed_over: set[int] = set()  # a sender whose earlier message of this batch must wait
-        for message in messages:
-            if message.status is not Status.QUEUED:
-                continue
-            sender_id = message.sender_id
-            message.expires_at = self._deadlines.of(message.valid_until)
-            if (
-                sender_id in passed_over
-                or self._spill.holds(sender_id)
-                or not self._pacer.admit(message, now, self._room)
-            ):
-                passed_over.add(sender_id)
-                continue
-            self._reserve(message)
-            advance(message, Claimed(), wall)
-            claimed.append(message)
+        try:
+            for message in messages:
+                if message.status is not Status.QUEUED:
+                    continue
+                sender_id = message.sender_id
+                message.expires_at = self._deadlines.of(message.valid_until)
+                if (
+                    sender_id in passed_over
+                    or self._spill.holds(sender_id)
+                    or not self._pacer.admit(message, now, self._room)
+                ):
+                    passed_over.add(sender_id)
+                    continue
+                self._reserve(message)
+                claimed.append(message)
+                advance(message, Claimed(), wall)
+        except Exception:
+            self.withdraw(claimed)
+            raise
         return claimed
 
     def withdraw(self, messages: Iterable[Message]) -> None:
@@ -161,14 +170,17 @@ class Submitter:
 
     def wait(self, messages: Iterable[Message]) -> None:
         """These are committed and wait for their turn, in memory or in their rows."""
-        self.resume(one for one in messages if not self._spill.takes(one))
+        self.resume(message for message in messages if not self._spill.takes(message))
 
     def resume(self, messages: Iterable[Message]) -> None:
         """These wait for their turn in memory."""
         now = self._clock.monotonic()
         for message in messages:
-            message.expires_at = self._deadlines.of(message.valid_until)
-            self._pacer.enqueue(message.sender_id, message, now)
+            try:
+                message.expires_at = self._deadlines.of(message.valid_until)
+                self._pacer.enqueue(message.sender_id, message, now)
+            except Exception as error:
+                self._set_aside(message, described(error))
         self._wake.set()
 
     def go(self, messages: Sequence[Message]) -> None:
@@ -182,14 +194,32 @@ class Submitter:
             message.trouble, message.refusal = Trouble.NONE, 0
             message.outstanding = message.all_segments & ~message.answered
             self.in_flight += 1
-            if message.recipient in self._reserved:
-                self._pretend(message, self._reserved[message.recipient])
-            elif message.outstanding and connector is None:  # it was removed in the meantime
-                self.unsent(message, message.outstanding)
-            elif message.outstanding and connector is not None:
-                connector.submit(message)
-            else:  # late answers came while it was on its way here
-                self._settle(message)
+            try:
+                if message.recipient in self._reserved:
+                    self._pretend(message, self._reserved[message.recipient])
+                elif message.outstanding and connector is None:  # it was removed in the meantime
+                    self.unsent(message, message.outstanding)
+                elif message.outstanding and connector is not None:
+                    connector.submit(message)
+                else:  # late answers came while it was on its way here
+                    self._settle(message)
+            except Exception as error:  # no PDU can be made of it
+                self.broke_off(message, error)
+
+    def broke_off(self, message: Message, error: Exception) -> None:
+        """What was under way of this message is answered by nobody: it fails, and is set aside."""
+        under_way = message.outstanding != 0
+        message.outstanding = 0
+        if under_way:
+            self.in_flight -= 1
+        self._set_aside(message, described(error))
+
+    def _set_aside(self, message: Message, why: str) -> None:
+        """This message can't be handled: it fails, and an Alert says why."""
+        self._wall.tell(why, message)
+        with self._wall.around(message):
+            self._pacer.remove(message)
+            self._fail(message, BROKEN)
 
     def _pretend(self, message: Message, code: int) -> None:
         """A reserved test destination: all that a carrier would do, without one."""
@@ -227,22 +257,21 @@ class Submitter:
                 released = self._release()
                 if not released:
                     continue
-                try:
-                    connection = await own.get()
-                    ours = await self._claim(connection, released)
-                except DatabaseUnavailable as error:
-                    log.error("database: %s; what waits goes on waiting", error, extra=AWAY)
-                    self._doubtful.update(message.id for message in released if message.waiting)
-                    self._put_back(released)
+                outcome = await self._wall.by_halves(released, partial(self._claim_and_go, own))
+                for message, why in outcome.failed:
+                    self._unreserve(message)
+                    self._set_aside(message, why)
+                if outcome.away is not None:
+                    log.error("database: %s; what waits goes on waiting", outcome.away, extra=AWAY)
+                    self._doubtful.update(one.id for one in outcome.undone if one.waiting)
+                    self._put_back(outcome.undone)
                     own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
                     continue
-                self.claims.observe(len(ours))
-                self.go(ours)
                 self._wake.set()  # there may be more than one batch of it
                 await asyncio.sleep(0)  # what was written this turn leaves at its end
                 try:
-                    await recipient_rows.unlock(connection)
+                    await recipient_rows.unlock(await own.get())
                 except DatabaseUnavailable:
                     own.drop()  # its locks go with it
         finally:
@@ -295,7 +324,17 @@ class Submitter:
             self._spill.released(message.sender_id)
         return released
 
-    async def _claim(self, connection: Connection, released: list[Message]) -> list[Message]:
+    async def _claim_and_go(self, own: OwnConnection, released: Sequence[Message]) -> None:
+        """Claim these, and write what may go; none is written where this raises."""
+        try:
+            ours = await self._claim(await own.get(), released)
+        except Exception:
+            self._doubtful.update(message.id for message in released if message.waiting)
+            raise
+        self.claims.observe(len(ours))
+        self.go(ours)
+
+    async def _claim(self, connection: Connection, released: Sequence[Message]) -> list[Message]:
         """Commit the claim of what was not claimed before; drop what may not go any more.
 
         The locks of the block list are held when this returns: a STOP that is not seen here is
@@ -310,33 +349,40 @@ class Submitter:
             if self._doubtful and (doubtful := self._doubtful.intersection(ids)):
                 claimed |= await message_rows.claimed(connection, list(doubtful), Status.SENDING)
                 self._doubtful -= doubtful
-        wall = self._clock.wall()
-        ours = []
+        ours: list[Message] = []
         for message in released:
-            if message.status.final:  # canceled while the database was asked
+            try:
+                if self._may_go(message, claimed, blocked):
+                    ours.append(message)
+            except Exception as error:  # the claim is committed: only this one stays behind
+                self._unreserve(message)
+                self._set_aside(message, described(error))
+        return ours
+
+    def _may_go(self, message: Message, claimed: set[Id], blocked: set[Message]) -> bool:
+        """Whether this one is written; one that is not is let go of here."""
+        if message.status.final:  # canceled while the database was asked
+            self._unreserve(message)
+            self._let_go(message)
+            return False
+        if message.waiting:
+            if message.id not in claimed:  # canceled in the meantime
                 self._unreserve(message)
                 self._let_go(message)
-                continue
-            if message.waiting:
-                if message.id not in claimed:  # canceled in the meantime
-                    self._unreserve(message)
-                    self._let_go(message)
-                    continue
-                advance(message, Claimed(), wall)
-                message.committed = Status.SENDING
-            if not self._account_is_active(message):
-                self._unreserve(message)
-                self._pacer.withdraw(message)
-                self._never_submitted(message)
-                self._fail(message, SUSPENDED)
-            elif message in blocked:
-                self._unreserve(message)
-                self._pacer.withdraw(message)
-                self._never_submitted(message)
-                self._fail(message, OPTED_OUT)
-            else:
-                ours.append(message)
-        return ours
+                return False
+            advance(message, Claimed(), self._clock.wall())
+            message.committed = Status.SENDING
+        if not self._account_is_active(message):
+            code = SUSPENDED
+        elif message in blocked:
+            code = OPTED_OUT
+        else:
+            return True
+        self._unreserve(message)
+        self._pacer.withdraw(message)
+        self._never_submitted(message)
+        self._fail(message, code)
+        return False
 
     def _account_is_active(self, message: Message) -> bool:
         account = self._directory.accounts_by_id.get(message.account_id)
@@ -351,6 +397,8 @@ class Submitter:
 
     def answered(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
         """The answer to some segments (a bit mask), which the carrier gave one id."""
+        if not message.outstanding & segments:  # it was set aside after its first part had left
+            return
         message.outstanding &= ~segments
         if status == 0:
             message.answered |= segments
@@ -372,12 +420,16 @@ class Submitter:
             self._settle(message)
 
     def lost(self, message: Message, segments: int, timed_out: bool) -> None:
+        if not message.outstanding & segments:
+            return
         message.outstanding &= ~segments
         message.trouble |= Trouble.TIMED_OUT if timed_out else Trouble.LOST
         if not message.outstanding:
             self._settle(message)
 
     def unsent(self, message: Message, segments: int) -> None:
+        if not message.outstanding & segments:
+            return
         message.outstanding &= ~segments
         message.trouble |= Trouble.UNSENT
         if not message.outstanding:

@@ -17,9 +17,10 @@ from gateway.dispatch.message import Message
 from gateway.dispatch.rows import moment, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ class Writer:
         committed: Callable[[Message], None],
         settled: Callable[[Message], None],
         monotonic: Callable[[], float],
+        wall: Wall,
     ) -> None:
+        self._wall = wall
         self._monotonic = monotonic
         self._url = url
         self._committed = committed
@@ -126,9 +129,34 @@ class Writer:
         after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         if not self._marked:  # calls wait for the messages they follow: they go last
             after, self._after = self._after, []
-        batch = Batch(marked, self._submissions, self._receipts, after)
-        self._submissions, self._receipts = [], []
-        return batch
+        submissions, self._submissions = self._submissions, []
+        receipts, self._receipts = self._receipts, []
+        try:
+            return Batch(marked, submissions, receipts, after)
+        except Exception:  # a message whose row can't even be worked out
+            return self._without_broken(marked, submissions, receipts, after)
+
+    def _without_broken(
+        self,
+        marked: list[Message],
+        submissions: list[Submission],
+        receipts: list[tuple[Message, int, int]],
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]],
+    ) -> Batch:
+        """The batch of what rows can be made of. The rest stays in its last committed state."""
+        broken = self._wall.each(marked, lambda message: Batch([message], [], [], []))
+        unnamed = self._wall.each(submissions, lambda one: Batch([], [one], [], []))
+        for message, why in broken:
+            self._wall.tell(why, message)
+        for submission, why in unnamed:
+            self._wall.tell(why, submission.message)
+        out = {message for message, _ in broken}
+        return Batch(
+            [message for message in marked if message not in out],
+            [one for one in submissions if one not in [lost for lost, _ in unnamed]],
+            receipts,
+            after,
+        )
 
     async def _write(self, own: OwnConnection, batch: Batch) -> None:
         """Commit the batch, however long the database takes to come back."""
@@ -137,8 +165,10 @@ class Writer:
                 connection = await own.get()
                 try:
                     await batch.write(connection)
-                except BadRow as error:
-                    log.error("a batch of %d was refused: %s", len(batch.marked), error)
+                except DatabaseUnavailable:
+                    raise
+                except Exception as error:
+                    log.error("a batch of %d was refused: %s", len(batch.marked), described(error))
                     await self._write_pieces(connection, batch)
                 return
             except DatabaseUnavailable as error:
@@ -155,21 +185,25 @@ class Writer:
         finds it.
         """
         for piece in batch.pieces():
-            try:
+            with self._wall.around(piece.about):
                 await piece.write(connection)
-            except BadRow:
-                log.exception("%s can't be written", piece)
 
     def _finish(self, batch: Batch) -> None:
         self.flushes.observe(len(batch.marked))
         for message, status in zip(batch.marked, batch.columns[1], strict=True):
             settled = status.final and not message.committed.final
             message.committed = status
-            self._committed(message)
-            if settled:
-                self._settled(message)
+            try:
+                self._committed(message)
+                if settled:
+                    self._settled(message)
+            except Exception as error:  # it is written; what follows from it is not done
+                self._wall.tell(described(error), message)
         for call, arguments in batch.after:
-            call(*arguments)
+            try:
+                call(*arguments)
+            except Exception as error:
+                self._wall.tell(described(error))
 
 
 class Batch:
@@ -218,6 +252,12 @@ class Batch:
             yield piece
         for receipt in self.receipts:
             yield Batch([], [], [receipt], [])
+
+    @property
+    def about(self) -> Message | None:
+        """The first message of it."""
+        messages = (*self.marked, *(message for message, _, _ in self.receipts))
+        return messages[0] if messages else None
 
     async def write(self, connection: Connection) -> None:
         if not (self.marked or self.submissions or self.receipts):

@@ -12,7 +12,7 @@ from gateway.dispatch.message import Message
 ALPHABET: Final = string.ascii_letters + string.digits
 LENGTH: Final = 7
 LIFE_S: Final = 365 * 86_400.0
-CODE: Final = re.compile(rf"^[A-Za-z0-9]{{{LENGTH}}}$")
+CODE: Final = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
 
 
 def new_code(random: Random, length: int = LENGTH) -> str:

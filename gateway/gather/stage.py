@@ -24,13 +24,14 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Flag, Message, Status
 from gateway.dispatch.route import Router
 from gateway.dispatch.states import Refused, advance
-from gateway.dispatch.submit import EXPIRED
+from gateway.dispatch.submit import BROKEN, EXPIRED
 from gateway.dispatch.writer import Writer
 from gateway.gather.fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.gather.links import LIFE_S, media_urls, new_code
 from gateway.gather.lookup import CarrierLookup
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from storage import media as media_rows
 from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 
@@ -55,6 +56,7 @@ class Gathering:
         clock: Clock,
         random: Random,
         link_base: Callable[[], str],
+        wall: Wall,
         *,
         pause_s: float,
         lookup: CarrierLookup | None = None,
@@ -68,6 +70,7 @@ class Gathering:
         self._clock = clock
         self._random = random
         self._link_base = link_base
+        self._wall = wall
         self._pause_s = pause_s
         self._lookup = lookup
         self._waiting: deque[Draft] = deque()
@@ -117,6 +120,10 @@ class Gathering:
                 await asyncio.sleep(RETRY_S)
                 self._next(draft)
                 continue
+            except Exception as error:
+                self._wall.tell(described(error), draft.message)
+                self._fail(draft.message, BROKEN, "")
+                ready = False
             self.gathered += 1
             if ready:
                 draft.prepared = True

@@ -30,6 +30,7 @@ from gateway.inbound.replies import Replies
 from gateway.inbound.run import Runner
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall
 from gateway.webhooks.lanes import Lanes
 from storage import inbound as inbound_rows
 from storage.ids import Id, id_from_bytes
@@ -58,6 +59,7 @@ class Handlers:
         clock: Clock,
         random: Random,
         alerts: Alerts,
+        wall: Wall,
         *,
         per_host: int,
         retry_for_s: float,
@@ -75,6 +77,7 @@ class Handlers:
         self._pool = pool
         self._clock = clock
         self._alerts = alerts
+        self._wall = wall
         self._retry_for_s = retry_for_s
         self._conversation = conversation
         self._lanes: Lanes[Message] = Lanes(
@@ -85,6 +88,7 @@ class Handlers:
             work=self._work,
             spilled=self._spilled,
             sweep=self._sweep,
+            broke=self._broke,
             owed=True,  # by a former run
         )
         self._held: set[Id] = set()  # in memory, from here to the commit that ends it
@@ -140,7 +144,7 @@ class Handlers:
     async def _tell(self, message: Message, target: Target) -> None:
         run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
-            if self._clock.wall() - message.created_at <= self._retry_for_s:
+            if not self._too_old(message):
                 self._lanes.retry(_host(target.url), message)
                 return
             self.given_up += 1
@@ -163,6 +167,18 @@ class Handlers:
             self._end(message)
             return
         self._finish(message)
+
+    def _too_old(self, message: Message) -> bool:
+        return self._clock.wall() - message.created_at > self._retry_for_s
+
+    def _broke(self, message: Message, why: str) -> None:
+        """What nobody foresaw is tried again as long as an app that does not answer, no longer."""
+        self._wall.tell(why, message)
+        if self._too_old(message):
+            self.given_up += 1
+            self._finish(message)
+        else:
+            self._lanes.retry(HERE, message)
 
     def _is_machine(self, message: Message) -> bool:
         """Written by one of the account's own numbers: its webhook could go on for ever (§9.3)."""
@@ -235,14 +251,18 @@ class Handlers:
         self._ended = set()
         try:
             rows = await inbound_rows.unhandled(self._pool, after=self._after, most=PAGE)
-            for row in rows:
-                if row["id"] not in self._ended and self._ours(row):
-                    self.handle(from_row(row))
+            for row, why in self._wall.each(rows, self._take_up):
+                self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
         finally:
             self._ended = None
         last = len(rows) < PAGE
         self._after = NOTHING if last else rows[-1]["id"]
         return not last
+
+    def _take_up(self, row: Row) -> None:
+        ended = self._ended
+        if (ended is None or row["id"] not in ended) and self._ours(row):
+            self.handle(from_row(row))
 
 
 def _host(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -11,12 +12,14 @@ from gateway.dispatch.directory import Directory
 from gateway.dispatch.message import Message
 from gateway.inbound.handling import Target
 from gateway.inbound.request import parameters_of
-from gateway.inbound.twiml import Redirect, Reply, TwimlError, parse
+from gateway.inbound.twiml import NOT_XML, Redirect, Reply, TwimlError, parse
 from gateway.observe.alerts import Alerts
 from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters, signed_url
+
+log = logging.getLogger(__name__)
 
 MOST_DOCUMENTS: Final = 50
 TOO_MANY_DOCUMENTS: Final = 14106
@@ -99,7 +102,11 @@ class Runner:
             redirect = self._read(run, hook, answer)
             if redirect is None:
                 return
-            url, method = urljoin(_base(answer, hook), redirect.url), redirect.method
+            try:
+                url, method = urljoin(_base(answer, hook), redirect.url), redirect.method
+            except ValueError:  # such as http://[
+                self._fail(run, MALFORMED_URL, "a <Redirect> to no URL", hook, answer)
+                return
         self._fail(run, TOO_MANY_DOCUMENTS, f"more than {MOST_DOCUMENTS} documents", hook, answer)
 
     def _read(self, run: Run, hook: Hook, answer: Answer) -> Redirect | None:
@@ -115,6 +122,10 @@ class Runner:
             document = parse(answer.status, answer.content_type, answer.body)
         except TwimlError as error:
             self._fail(run, error.code, error.text, hook, answer)
+            return None
+        except Exception as error:  # the fallback is asked, whatever the document did
+            log.exception("an answer of an app could not be read")
+            self._fail(run, NOT_XML, f"not readable: {type(error).__name__}", hook, answer)
             return None
         for warning in document.warnings:
             self._alert(run, warning.code, warning.text, hook, answer, level="warning")

@@ -7,6 +7,7 @@ fetch; the caller bounds the size, this module the depth.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -20,6 +21,13 @@ BAD_CONTENT_TYPE: Final = 12300
 BAD_METHOD: Final = 14104
 VOICE_VERB: Final = 14110
 
+# What an answer may be written in, by Python's names. Others of its codecs are no alphabets, or
+# make texts of what can be stored nowhere.
+CHARSETS: Final = frozenset(
+    {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii"}
+    | {f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)}
+    | {f"cp125{page}" for page in range(9)}
+)
 XML_TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 METHODS: Final = ("GET", "POST")
@@ -116,10 +124,16 @@ def _content_type(header: str) -> tuple[str, str | None]:
 
 
 def _decoded(body: bytes, charset: str | None) -> str:
+    """As text; what says it is in none of CHARSETS is read as UTF-8."""
+    return body.decode(_codec(charset), "replace").lstrip("\ufeff")
+
+
+def _codec(charset: str | None) -> str:
     try:
-        return body.decode(charset or "utf-8", "replace").lstrip("\ufeff")
+        name = codecs.lookup(charset or "utf-8").name
     except (LookupError, ValueError):
-        return body.decode("utf-8", "replace").lstrip("\ufeff")
+        return "utf-8"
+    return name if name in CHARSETS else "utf-8"
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.observe.outage import AWAY
 from storage import alerts as alert_rows
-from storage.pool import BadRow, DatabaseUnavailable, Pool, UniqueViolation
+from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 
 log = logging.getLogger(__name__)
 
@@ -162,11 +162,15 @@ class Alerts:
                 doubtful = True
                 log.warning("%d alerts are stored later: %s", len(batch), error, extra=AWAY)
                 await asyncio.sleep(RETRY_S)
-            except BadRow as error:
+            except Exception as error:
                 if doubtful and isinstance(error, UniqueViolation):  # they had been committed
                     return True
-                log.error("%d alerts can't be stored: %s", len(batch), error)
-                return False
+                if len(batch) == 1:
+                    log.error("an alert of %d can't be stored: %s", batch[0].code, type(error))
+                    return False
+                middle = len(batch) // 2  # the others must not be lost with it
+                stored = [await self._stored(half) for half in (batch[:middle], batch[middle:])]
+                return all(stored)
 
     async def _forget(self) -> None:
         now = self._clock.monotonic()

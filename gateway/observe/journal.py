@@ -82,7 +82,7 @@ class Journal:
 
     def call(self, facts: dict[str, object]) -> None:
         """A webhook was called; `sid` is the message's."""
-        self._add(CALL, b"", orjson.dumps(facts))
+        self._add(CALL, b"", orjson.dumps({name: _kept(fact) for name, fact in facts.items()}))
 
     def _add(self, kind: int, name: bytes, payload: bytes) -> None:
         if self._folder is None:
@@ -231,3 +231,8 @@ def _scan(
                     name = data[at + HEAD.size : start].decode()
                     yield at, Entry(moment, kind, name, payload)
             at = start + length
+
+
+def _kept(fact: object) -> object:
+    """A fact as JSON takes it: a text from outside may hold what is no character."""
+    return fact.encode("utf-8", "replace").decode() if isinstance(fact, str) else fact

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway import data
 
-_FORM: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}")
+_FORM: Final = re.compile(r"(?=[0-9 \-+_&]{0,10}[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}")
 
 PREREGISTRATION_ALERT: Final = 30018  # a warning; the message goes out all the same (§2.5)
 

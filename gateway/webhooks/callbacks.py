@@ -23,6 +23,7 @@ from gateway.dispatch.directory import Directory
 from gateway.dispatch.message import Message, Status
 from gateway.dispatch.states import callback_events
 from gateway.observe.alerts import Alerts
+from gateway.observe.wall import Wall
 from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
 from gateway.webhooks.lanes import Lanes
 from gateway.webhooks.report import exchange_of
@@ -90,6 +91,7 @@ class Callbacks:
         clock: Clock,
         random: Random,
         alerts: Alerts,
+        wall: Wall,
         *,
         per_host: int,
         retry_for_s: float,
@@ -103,6 +105,7 @@ class Callbacks:
         self._directory = directory
         self._clock = clock
         self._alerts = alerts
+        self._wall = wall
         self._retry_for_s = retry_for_s
         self._event_parameters = event_parameters
         self._acknowledged = acknowledged
@@ -114,6 +117,7 @@ class Callbacks:
             work=self._post_all,
             spilled=self._spilled,
             sweep=sweep,
+            broke=self._broke,
         )
         self.posted = 0
         self.failed = 0
@@ -167,6 +171,17 @@ class Callbacks:
             if message.callbacks_done == done:  # else a replay began meanwhile, from the first
                 message.callbacks_done = done + 1
             self._acknowledged(message)
+        message.calling = False
+
+    def _broke(self, message: Message, why: str) -> None:
+        """A callback that can't be posted is tried again as one that was not taken."""
+        self._wall.tell(why, message)
+        with self._wall.around(message):
+            events = callback_events(message)
+            if message.callbacks_done < len(events):
+                self._plan_retry(message, events[message.callbacks_done][1], hopeless=False)
+                return
+        self._lanes.over(message)
         message.calling = False
 
     async def _post(self, message: Message, status: Status, at: float) -> Answer:

@@ -17,6 +17,7 @@ import orjson
 from gateway.clock import Clock
 from gateway.dispatch.directory import Directory
 from gateway.observe.alerts import Alerts
+from gateway.observe.wall import SET_ASIDE
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.lanes import Lanes
 from gateway.webhooks.report import exchange_of
@@ -112,6 +113,7 @@ class Clicks:
             work=self._post,
             spilled=lambda click: None,
             sweep=_nothing_is_owed,
+            broke=self._broke,
         )
         self.posted = 0
         self.given_up = 0
@@ -151,6 +153,20 @@ class Clicks:
             account_id=click.account_id,
             service=click.service_sid,
             exchange=exchange_of(hook, answer),
+            subject=click.host,
+        )
+
+    def _broke(self, click: Click, why: str) -> None:
+        """It can't be told: given up at once, since it would fail again."""
+        self._lanes.over(click)
+        self.given_up += 1
+        self._alerts.alert(
+            SET_ASIDE,
+            f"click event was not told: {why}",
+            level="error",
+            resource=click.message_sid,
+            account_id=click.account_id,
+            service=click.service_sid,
             subject=click.host,
         )
 

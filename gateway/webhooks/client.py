@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import aiohttp
 from yarl import URL
 
+from gateway.observe.wall import described
 from gateway.webhooks.cookies import Cookies, Pair
 from gateway.webhooks.express import Express, Place, Reply, place_of
 from gateway.webhooks.forms import form_of
@@ -29,6 +31,8 @@ from gateway.webhooks.overrides import (
 )
 from gateway.webhooks.session import WithSession
 from gateway.webhooks.signature import Parameters, sign, signed_url
+
+log = logging.getLogger(__name__)
 
 USER_AGENT: Final = "Tandem/0.1"
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -151,6 +155,13 @@ class WebhookClient(WithSession):
 
         All attempts and redirects share one budget of time.
         """
+        try:
+            return await self._call(hook)
+        except Exception as error:  # a way to misbehave that nobody thought of
+            log.exception("a webhook could not be called")
+            return _failed(NOT_CONNECTED, described(error))
+
+    async def _call(self, hook: Hook) -> Answer:
         place = place_of(hook.url) if hook.status_only else None
         if place is not None and self._express.knows(place):
             quick = await self._post(hook, place)

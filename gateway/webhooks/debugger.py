@@ -85,6 +85,7 @@ class Debugger:
             work=self._post,
             spilled=lambda alert: None,
             sweep=_nothing_is_owed,
+            broke=self._broke,
         )
         self.posted = 0
         self.failed = 0
@@ -116,6 +117,11 @@ class Debugger:
             return
         self.failed += 1
         log.info("debugger webhook of %s not taken: %s", account.sid, answer.reason)
+
+    def _broke(self, alert: Alert, why: str) -> None:
+        self.failed += 1
+        self._lanes.over(alert)
+        log.error("debugger webhook of %s not posted: %s", alert.sid, why)
 
     def _parameters(self, alert: Alert, account: Account) -> list[tuple[str, str]]:
         owner = self._directory.accounts_by_id.get(account.owner_id or 0)

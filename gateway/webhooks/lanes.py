@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from gateway.clock import Clock
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import described
 from storage.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,8 @@ class Lane(Generic[Job]):
 class Lanes(Generic[Job]):
     """Runs `work` on each job, at most `per_host` at once for one host.
 
-    `work` says when a job failed (`retry`) and when it is over (`over`); a job that raises is tried
-    again.
+    `work` says when a job failed (`retry`) and when it is over (`over`). A job that raises failed
+    in a way that `work` did not foresee: `broke` hears of it, and says which of the two it is.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Lanes(Generic[Job]):
         work: Callable[[Job], Awaitable[None]],
         spilled: Callable[[Job], None],
         sweep: Callable[[], Awaitable[bool]],
+        broke: Callable[[Job, str], None],
         owed: bool = False,
     ) -> None:
+        """`broke` is called with the job and what was raised, and must not raise itself."""
         self._name = name
         self._clock = clock
         self._random = random
@@ -69,6 +72,7 @@ class Lanes(Generic[Job]):
         self._work = work
         self._spilled = spilled
         self._sweep = sweep
+        self._broke = broke
         self._lanes: dict[str, Lane[Job]] = {}
         self._retries: list[tuple[float, int, str, Job]] = []
         self._tries: dict[Job, int] = {}
@@ -170,9 +174,12 @@ class Lanes(Generic[Job]):
             self._staff(host)
             try:
                 await self._work(job)
-            except Exception:
-                log.exception("%s: a job failed", self._name)
+            except DatabaseUnavailable as error:
+                log.warning("%s: a job is tried again: %s", self._name, error, extra=AWAY)
                 self.retry(host, job)
+            except Exception as error:
+                log.exception("%s: a job failed", self._name)
+                self._broke(job, described(error))
         lane.workers -= 1
         if not lane.workers and not lane.retrying and self._lanes.get(host) is lane:
             del self._lanes[host]

@@ -116,7 +116,7 @@ class Relay:
     def place(self, account: Account, form: Form) -> int | None:
         """See `Elsewhere`. What is wrong with the parameters is said by whom it is told."""
         sender, service = form.get("From"), form.get("MessagingServiceSid")
-        if sender and not service and SERVICE_SID.match(sender):
+        if sender and not service and SERVICE_SID.fullmatch(sender):
             sender, service = None, sender
         if service:
             found = self._directory.services.get("MG" + service[2:].lower())

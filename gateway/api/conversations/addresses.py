@@ -52,7 +52,7 @@ async def create(call: Call) -> Response:
         raise ApiError(20001, "Type must be sms: no other channel is carried yet")
     text = form.get("Address") or ""
     record = call.deps.directory.senders_by_address.get(
-        text if text.isdigit() and len(text) < 7 else number_of(text, 50407)
+        text if text.isascii() and text.isdigit() and len(text) < 7 else number_of(text, 50407)
     )
     if record is None or record.account_id != call.account.id:
         raise ApiError(50413)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, answer, gone
+from gateway.api.values import read_time
 from gateway.conversations import events as names
 from gateway.conversations.timers import interval_of
 from storage import conversations as rows
@@ -189,8 +190,7 @@ def _date(call: Call, name: str) -> datetime | None:
     text = call.filter(name)
     if text is None:
         return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(20001, f"{name} must be an ISO 8601 date") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    at = read_time(text)
+    if at is None:
+        raise ApiError(20001, f"{name} must be an ISO 8601 date")
+    return at

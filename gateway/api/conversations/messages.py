@@ -20,6 +20,7 @@ from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, answer, gone
+from gateway.api.values import read_whole
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations import events as names
 from gateway.conversations.events import Source
@@ -30,6 +31,7 @@ from storage import conversations as conversation_rows
 from storage.pool import Row
 
 DEFAULT_AUTHOR: Final = "system"
+MOST_INDEX: Final = 2**31 - 1  # of a message in its conversation: an int column
 RETRY_AFTER_S: Final = {"Retry-After": "1"}
 # Which statuses of receipts count as which: what was delivered was sent.
 COUNTS: Final = {
@@ -122,12 +124,13 @@ async def list_(call: Call) -> Response:
     if order not in (None, "asc", "desc"):
         raise ApiError(20001, "Order must be asc or desc")
     token = (request.token or "").removeprefix("PA")
-    if token and not (token.isascii() and token.isdigit() and len(token) < 10):
+    index = read_whole(token, 0, MOST_INDEX) if token else None
+    if token and index is None:
         raise ApiError(20001, "PageToken is not valid")
     found = await rows.page(
         call.deps.pool,
         conversation["id"],
-        int(token) if token else None,
+        index,
         request.size + 1,
         down=order == "desc",
     )

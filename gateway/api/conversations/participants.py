@@ -229,7 +229,7 @@ def _binding(call: Call) -> dict[str, Any]:
         return {}
     address = number_of(address, 50407)
     text = proxy or ""
-    proxy = text if text.isdigit() and len(text) < 7 else number_of(text, 50408)
+    proxy = text if text.isascii() and text.isdigit() and len(text) < 7 else number_of(text, 50408)
     if address == proxy:
         raise ApiError(50409)
     record = call.deps.directory.senders_by_address.get(proxy)

@@ -14,6 +14,7 @@ from gateway.dispatch.message import IdSource, Message, Status
 from gateway.dispatch.receipts import Held, Receipts
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
+from gateway.observe.wall import Wall
 from smpp.pdu import Address, DeliverSm
 from smpp.receipt import parse_receipt
 
@@ -31,8 +32,11 @@ class StandingClock:
 
 def receipts(profile: Profile | None = None) -> Receipts:
     """The stage with nothing running: what is to be written is only noted."""
-    writer = Writer("postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0)
-    # No spelling changes here, so no alert is raised.
+    # No spelling changes here, and nothing breaks, so no alert is raised.
+    wall = Wall("write-behind", cast(Alerts, None))
+    writer = Writer(
+        "postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0, wall
+    )
     return Receipts(
         "postgresql://nowhere", writer, cast(Alerts, None), StandingClock(), lambda _: profile
     )

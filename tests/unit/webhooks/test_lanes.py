@@ -36,6 +36,7 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
         work=work,
         spilled=lambda job: None,
         sweep=sweep,
+        broke=lambda job, why: None,
     )
     running = asyncio.create_task(lanes.run())
     lanes.line_up("host", "first")

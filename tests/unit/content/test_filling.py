@@ -1,0 +1,90 @@
+"""Texts that are filled in: what they say, and that none grows beyond what can be sent."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.content.encoding import SENT_LIMIT
+from gateway.content.filling import MOST_PLACES, Filling, TooLong
+from gateway.content.liquid import LiquidError, Template
+from gateway.content.templates import fill
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "said"),
+    [
+        ("Hi {{ name }}!", {"name": "Ada"}, "Hi Ada!"),
+        ("Hi {{name}}{{ name }}", {"name": "A"}, "Hi AA"),
+        ("{{- name -}}", {"name": "A"}, "A"),
+        ("{{ name | upcase }}", {"name": "a"}, "A"),
+        ("{{ name | default: 'you' | capitalize }}", {}, "You"),
+        ('{{ name | default : "you" }}', {"name": ""}, "you"),
+        ("{{ missing }}.", {}, "."),
+        ("no places", {}, "no places"),
+        ("{ {{a}} }", {"a": 1}, "{ 1 }"),
+    ],
+)
+def test_a_text_is_filled_in(text: str, variables: dict[str, Any], said: str) -> None:
+    assert Template(text).render(variables) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{", "{{ }}", "{{ a", "{% if %}", "{{ a | nothing }}", "{{ a: 1 }}", "{{ a | default }}"]
+    + ["{{ a b }}", "{{ 'a' }}", "{{a\n|\n}}", "{{" * 3],
+)
+def test_what_is_no_template_is_refused(text: str) -> None:
+    with pytest.raises(LiquidError):
+        Template(text)
+
+
+def test_the_length_of_a_text_is_looked_at_before_it_is_read() -> None:
+    Template("x" * SENT_LIMIT)
+    with pytest.raises(LiquidError, match="longer"):
+        Template("x" * (SENT_LIMIT + 1))
+
+
+def test_a_text_has_so_many_places_and_no_more() -> None:
+    Template("{{a}}" * MOST_PLACES)
+    with pytest.raises(LiquidError, match="places"):
+        Template("{{a}}" * (MOST_PLACES + 1))
+
+
+@pytest.mark.parametrize("value", ["x" * 300_000, "x" * (SENT_LIMIT + 1)])
+def test_a_filled_text_stops_at_the_limit_and_costs_no_more_than_that(value: str) -> None:
+    template = Template("{{a}}" * MOST_PLACES)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLong):
+            template.render({"a": value})
+        with pytest.raises(TooLong):
+            fill("{{a}}" * 3_000, {"a": value})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20 * SENT_LIMIT
+
+
+@given(st.lists(st.text(max_size=9_000), max_size=5))
+def test_a_text_of_pieces_is_all_of_them_or_too_long(pieces: list[str]) -> None:
+    whole = "".join(pieces)
+    filling = Filling()
+    try:
+        for piece in pieces:
+            filling.add(piece)
+    except TooLong:
+        assert len(whole) > SENT_LIMIT
+    else:
+        assert filling.text() == whole
+        assert len(whole) <= SENT_LIMIT
+
+
+def test_a_template_is_filled_up_to_the_limit() -> None:
+    assert len(fill("{{a}}", {"a": "x" * SENT_LIMIT})) == SENT_LIMIT
+    with pytest.raises(TooLong):
+        fill("{{a}}.", {"a": "x" * SENT_LIMIT})
