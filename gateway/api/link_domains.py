@@ -21,7 +21,8 @@ from gateway.dispatch.directory import LinkDomain, Service
 from storage import short_links as link_rows
 from storage.pool import UniqueViolation
 
-NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?<!-)(\.[a-z0-9-]{1,63})*(:[0-9]{1,5})?")
+LONGEST_NAME: Final = 253  # characters of a host name
 _OPERATOR: Final = "domains of short links are the operator's"
 
 
@@ -29,7 +30,7 @@ async def create(call: Call) -> Response:
     """From `DomainName` and what its configuration has, for `AccountSid` (default: the caller)."""
     call.operator_only(_OPERATOR)
     name = (call.form.get("DomainName") or "").lower()
-    if not NAME.fullmatch(name):
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise ApiError(20001, "DomainName must be a host name, as go.example.com")
     owner = call.form.get("AccountSid") or call.account.sid
     account = call.deps.directory.acts_for(call.account, owner)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DOMAIN: Final = "twilio.com"
-_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,4}twilio\.com")
+_HOST: Final = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62}(?<!-)\.){1,4}twilio\.com")
 CERTIFICATE, KEY = "ca.pem", "ca.key"
 YEARS: Final = 10
 LEAF_DAYS: Final = 90

@@ -314,7 +314,7 @@ def _line_of(text: str, path: tuple[str, ...], key: str) -> int:
             ),
             end,
         )
-    last = next((at for at in range(start + 1, end) if re.match(r"\s*\[", lines[at])), end)
+    last = next((at for at in range(start + 1, end) if lines[at].lstrip().startswith("[")), end)
     for at in range(start, last):
         if re.match(rf"\s*{re.escape(key)}\s*=", lines[at]):
             return at + 1

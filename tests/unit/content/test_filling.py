@@ -35,8 +35,18 @@ def test_a_text_is_filled_in(text: str, variables: dict[str, Any], said: str) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["{{", "{{ }}", "{{ a", "{% if %}", "{{ a | nothing }}", "{{ a: 1 }}", "{{ a | default }}"]
-    + ["{{ a b }}", "{{ 'a' }}", "{{a\n|\n}}", "{{" * 3],
+    [
+        *(
+            "{{",
+            "{{ }}",
+            "{{ a",
+            "{% if %}",
+            "{{ a | nothing }}",
+            "{{ a: 1 }}",
+            "{{ a | default }}",
+        ),
+        *("{{ a b }}", "{{ 'a' }}", "{{a\n|\n}}", "{{" * 3),
+    ],
 )
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(LiquidError):
