@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from storage.keyset import falling
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -32,16 +33,16 @@ SELECT * FROM alerts
  WHERE sid = $1 AND (account_id = $2 OR ($3 AND account_id IS NULL))
 """
 
-PAGE = """
+PAGE = falling("""
 SELECT * FROM alerts
  WHERE (account_id = $1 OR ($7 AND account_id IS NULL))
-   AND ($2::text IS NULL OR id < (SELECT id FROM alerts WHERE sid = $2))
+   AND ($2::text IS NULL OR id @PAST (SELECT id FROM alerts WHERE sid = $2))
    AND ($3::text IS NULL OR level = $3)
    AND ($4::timestamptz IS NULL OR at >= $4)
    AND ($5::timestamptz IS NULL OR at <= $5)
- ORDER BY id DESC
+ ORDER BY id @ORDER
  LIMIT $6
-"""
+""")
 
 FORGET = "DELETE FROM alerts WHERE at < $1"
 
@@ -67,6 +68,7 @@ async def page(
     *,
     most: int,
     before: str | None,
+    back: bool = False,
     level: str | None,
     since: datetime | None,
     until: datetime | None,
@@ -76,7 +78,7 @@ async def page(
 
     With `operator`, those about the gateway itself too.
     """
-    return await pool.fetch(PAGE, account_id, before, level, since, until, most, operator)
+    return await pool.fetch(PAGE.of(back), account_id, before, level, since, until, most, operator)
 
 
 async def forget(pool: Pool, before: datetime) -> None:

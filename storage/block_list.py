@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from storage.keyset import falling, rising
 from storage.pool import Connection, Pool, Row
 
 Key = tuple[str, int, int]  # recipient, channel, scope
 
-PAGE = """
+PAGE = rising("""
 SELECT * FROM opt_outs
- WHERE (recipient, channel, scope) > ($1, $2, $3)
+ WHERE (recipient, channel, scope) @PAST ($1, $2, $3)
    AND ($4::text IS NULL OR recipient = $4) AND ($5::int IS NULL OR account_id = $5)
    AND ($6::int IS NULL OR scope = $6) AND ($7::text IS NULL OR source = $7)
    AND ($8::timestamptz IS NULL OR at >= $8)
- ORDER BY recipient, channel, scope
+ ORDER BY recipient @ORDER, channel @ORDER, scope @ORDER
  LIMIT $9
-"""
+""")
 
 # Of the network's own: what it has blocked, only it can let go.
 HELD = """
@@ -30,12 +31,12 @@ SELECT o.recipient, o.channel, o.scope FROM opt_outs AS o
  WHERE o.source = 'network'
 """
 
-LOG_PAGE = """
+LOG_PAGE = falling("""
 SELECT * FROM opt_out_log
- WHERE id < $1 AND ($2::text IS NULL OR recipient = $2) AND ($3::int IS NULL OR account_id = $3)
- ORDER BY id DESC
+ WHERE id @PAST $1 AND ($2::text IS NULL OR recipient = $2) AND ($3::int IS NULL OR account_id = $3)
+ ORDER BY id @ORDER
  LIMIT $4
-"""
+""")
 
 LAST = 2**63 - 1
 
@@ -45,6 +46,7 @@ async def page(
     *,
     after: Key,
     most: int,
+    back: bool = False,
     recipient: str | None = None,
     account_id: int | None = None,
     scope: int | None = None,
@@ -52,7 +54,9 @@ async def page(
     since: datetime | None = None,
 ) -> list[Row]:
     """At most `most` blocks above `after`, by recipient."""
-    return await pool.fetch(PAGE, *after, recipient, account_id, scope, source, since, most)
+    return await pool.fetch(
+        PAGE.of(back), *after, recipient, account_id, scope, source, since, most
+    )
 
 
 async def held_by_network(connection: Connection, keys: Sequence[Key]) -> set[Key]:
@@ -64,7 +68,13 @@ async def held_by_network(connection: Connection, keys: Sequence[Key]) -> set[Ke
 
 
 async def log_page(
-    pool: Pool, *, before: int, most: int, recipient: str | None, account_id: int | None
+    pool: Pool,
+    *,
+    before: int,
+    most: int,
+    recipient: str | None,
+    account_id: int | None,
+    back: bool = False,
 ) -> list[Row]:
     """At most `most` changes, newest first, older than the one with the id `before`."""
-    return await pool.fetch(LOG_PAGE, before, recipient, account_id, most)
+    return await pool.fetch(LOG_PAGE.of(back), before, recipient, account_id, most)

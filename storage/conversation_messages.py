@@ -7,6 +7,7 @@ from typing import Any
 
 from storage import config
 from storage.ids import Id
+from storage.keyset import rising
 from storage.pool import Connection, Pool, Row
 
 # No index for one that is closed: a message without an index is refused by its column, and so is
@@ -19,26 +20,22 @@ UPDATE conversations
 RETURNING next_index - 1
 """
 
-PAGE = """
+PAGE = rising("""
 SELECT * FROM conversation_messages
- WHERE conversation_id = $1 AND index > $2 ORDER BY index LIMIT $3
-"""
-PAGE_DOWN = """
-SELECT * FROM conversation_messages
- WHERE conversation_id = $1 AND index < $2 ORDER BY index DESC LIMIT $3
-"""
+ WHERE conversation_id = $1 AND index @PAST $2 ORDER BY index @ORDER LIMIT $3
+""")
 
 TALLY = """
 SELECT im_id, status, count(*) AS many FROM conversation_receipts
  WHERE im_id = ANY ($1::bigint[]) GROUP BY im_id, status
 """
 
-RECEIPTS = """
+RECEIPTS = rising("""
 SELECT * FROM conversation_receipts
  WHERE im_id = $1 AND status IS NOT NULL
-   AND ($2::text IS NULL OR id > (SELECT id FROM conversation_receipts WHERE sid = $2))
- ORDER BY id LIMIT $3
-"""
+   AND ($2::text IS NULL OR id @PAST (SELECT id FROM conversation_receipts WHERE sid = $2))
+ ORDER BY id @ORDER LIMIT $3
+""")
 
 # What was heard of messages since: those named, or (null) of all that more may be heard of.
 CHANGED = """
@@ -107,11 +104,10 @@ async def one(connection: Connection | Pool, conversation_id: int, sid: str) -> 
 async def page(
     pool: Pool, conversation_id: int, after: int | None, most: int, *, down: bool
 ) -> list[Row]:
-    if down:
-        return await pool.fetch(
-            PAGE_DOWN, conversation_id, after if after is not None else 2**31 - 1, most
-        )
-    return await pool.fetch(PAGE, conversation_id, after if after is not None else -1, most)
+    """By index; `down`: the highest first."""
+    if after is None:
+        after = 2**31 - 1 if down else -1
+    return await pool.fetch(PAGE.of(down), conversation_id, after, most)
 
 
 async def update(connection: Connection, im_id: int, values: dict[str, Any]) -> None:
@@ -131,8 +127,10 @@ async def tally(pool: Pool, im_ids: Sequence[int]) -> dict[int, dict[str | None,
     return found
 
 
-async def receipts(pool: Pool, im_id: int, after: str | None, most: int) -> list[Row]:
-    return await pool.fetch(RECEIPTS, im_id, after, most)
+async def receipts(
+    pool: Pool, im_id: int, after: str | None, most: int, *, back: bool = False
+) -> list[Row]:
+    return await pool.fetch(RECEIPTS.of(back), im_id, after, most)
 
 
 async def receipt(pool: Pool, im_id: int, sid: str) -> Row | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage import config
+from storage.keyset import rising
 from storage.pool import Connection, Pool, Row
 
 SETTINGS = """
@@ -29,6 +30,23 @@ ADDRESS_FIELDS = """
 SELECT a.*, c.sid AS chat_service FROM conversation_addresses AS a
   LEFT JOIN chat_services AS c ON c.id = a.chat_service_id
 """
+
+CHAT_SERVICES = rising("""
+SELECT * FROM chat_services
+ WHERE account_id = $1
+   AND ($2::text IS NULL
+        OR id @PAST (SELECT id FROM chat_services WHERE sid = $2 AND account_id = $1))
+ ORDER BY id @ORDER LIMIT $3
+""")
+
+ADDRESSES = rising(
+    ADDRESS_FIELDS
+    + """
+ WHERE a.account_id = $1 AND ($2::text IS NULL OR a.type = $2)
+   AND ($3::text IS NULL OR a.id @PAST (SELECT id FROM conversation_addresses WHERE sid = $3))
+ ORDER BY a.id @ORDER LIMIT $4
+"""
+)
 
 
 async def settings(pool: Pool, account_id: int, new_sid: str) -> Row:
@@ -76,10 +94,11 @@ async def chat_service(pool: Pool | Connection, account_id: int, sid: str) -> Ro
     )
 
 
-async def chat_services(pool: Pool, account_id: int, after: str | None, most: int) -> list[Row]:
+async def chat_services(
+    pool: Pool, account_id: int, after: str | None, most: int, *, back: bool = False
+) -> list[Row]:
     return await pool.fetch(
-        "SELECT * FROM chat_services WHERE account_id = $1 AND ($2::text IS NULL OR id >"
-        " (SELECT id FROM chat_services WHERE sid = $2 AND account_id = $1)) ORDER BY id LIMIT $3",
+        CHAT_SERVICES.of(back),
         account_id,
         after,
         most,
@@ -115,12 +134,16 @@ async def address(pool: Pool, account_id: int, sid_or_address: str) -> Row | Non
 
 
 async def addresses(
-    pool: Pool, account_id: int, type: str | None, after: str | None, most: int
+    pool: Pool,
+    account_id: int,
+    type: str | None,
+    after: str | None,
+    most: int,
+    *,
+    back: bool = False,
 ) -> list[Row]:
     return await pool.fetch(
-        ADDRESS_FIELDS + " WHERE a.account_id = $1 AND ($2::text IS NULL OR a.type = $2)"
-        " AND ($3::text IS NULL OR a.id > (SELECT id FROM conversation_addresses WHERE sid = $3))"
-        " ORDER BY a.id LIMIT $4",
+        ADDRESSES.of(back),
         account_id,
         type,
         after,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from storage import config
+from storage.keyset import falling, rising
 from storage.pool import Connection, Pool, Row
 
 _FIELDS = """
@@ -16,16 +17,16 @@ SELECT c.*, s.sid AS chat_service FROM conversations AS c
 # Under a lock: whoever changes a conversation, or adds to it, comes one after another.
 LOCK = "SELECT id FROM conversations WHERE id = $1 FOR UPDATE"
 
-PAGE = (
+PAGE = falling(
     _FIELDS
     + """
  WHERE c.account_id = $1
    AND ($2::text IS NULL
-        OR c.id < (SELECT id FROM conversations WHERE sid = $2 AND account_id = $1))
+        OR c.id @PAST (SELECT id FROM conversations WHERE sid = $2 AND account_id = $1))
    AND ($3::text IS NULL OR c.state = $3)
    AND ($4::timestamptz IS NULL OR c.created_at >= $4)
    AND ($5::timestamptz IS NULL OR c.created_at < $5)
- ORDER BY c.id DESC LIMIT $6
+ ORDER BY c.id @ORDER LIMIT $6
 """
 )
 
@@ -53,7 +54,15 @@ SELECT id, CASE WHEN date_closed <= now() THEN 'closed' ELSE 'inactive' END AS s
         OR (state <> 'closed' AND date_closed <= now()))
 """
 
-PARTICIPANTS_OF = """
+PARTICIPANTS = rising("""
+SELECT * FROM conversation_participants
+ WHERE conversation_id = $1
+   AND ($2::text IS NULL
+        OR id @PAST (SELECT id FROM conversation_participants WHERE sid = $2))
+ ORDER BY id @ORDER LIMIT $3
+""")
+
+PARTICIPANTS_OF = falling("""
 SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
        c.attributes AS conversation_attributes, c.created_at AS conversation_created_at,
        c.updated_at AS conversation_updated_at, c.date_inactive, c.date_closed,
@@ -62,9 +71,9 @@ SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
   JOIN conversations AS c ON c.id = p.conversation_id
   JOIN chat_services AS s ON s.id = c.chat_service_id
  WHERE c.account_id = $1 AND (p.address = $2 OR p.identity = $3)
-   AND ($4::text IS NULL OR p.id < (SELECT id FROM conversation_participants WHERE sid = $4))
- ORDER BY p.id DESC LIMIT $5
-"""
+   AND ($4::text IS NULL OR p.id @PAST (SELECT id FROM conversation_participants WHERE sid = $4))
+ ORDER BY p.id @ORDER LIMIT $5
+""")
 
 
 async def by_name(
@@ -95,13 +104,14 @@ async def page(
     account_id: int,
     *,
     before: str | None,
+    back: bool = False,
     state: str | None,
     since: datetime | None,
     until: datetime | None,
     most: int,
 ) -> list[Row]:
     """Newest first."""
-    return await pool.fetch(PAGE, account_id, before, state, since, until, most)
+    return await pool.fetch(PAGE.of(back), account_id, before, state, since, until, most)
 
 
 async def insert(connection: Connection, values: dict[str, Any]) -> Row:
@@ -190,11 +200,15 @@ async def participant(
 
 
 async def participants(
-    connection: Connection | Pool, conversation_id: int, after: str | None, most: int
+    connection: Connection | Pool,
+    conversation_id: int,
+    after: str | None,
+    most: int,
+    *,
+    back: bool = False,
 ) -> list[Row]:
     return await connection.fetch(
-        "SELECT * FROM conversation_participants WHERE conversation_id = $1 AND ($2::text IS NULL"
-        " OR id > (SELECT id FROM conversation_participants WHERE sid = $2)) ORDER BY id LIMIT $3",
+        PARTICIPANTS.of(back),
         conversation_id,
         after,
         most,
@@ -220,9 +234,10 @@ async def memberships(
     identity: str | None,
     before: str | None,
     most: int,
+    back: bool = False,
 ) -> list[Row]:
     """Where somebody takes part, newest first."""
-    return await pool.fetch(PARTICIPANTS_OF, account_id, address, identity, before, most)
+    return await pool.fetch(PARTICIPANTS_OF.of(back), account_id, address, identity, before, most)
 
 
 # Webhooks of one conversation -----------------------------------------------------------------

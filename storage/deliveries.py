@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.ids import Id
+from storage.keyset import falling
 from storage.pool import Connection, Pool, Row
 
 KEPT_COLUMNS = (
@@ -40,11 +41,11 @@ PART_COLUMNS = (
 
 UNMATCHED = "SELECT * FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id"
 
-KEPT = """
+KEPT = falling("""
 SELECT * FROM kept_deliveries
- WHERE carrier_id = $1 AND ($2::text IS NULL OR reason = $2) AND ($3::bigint IS NULL OR id < $3)
- ORDER BY id DESC LIMIT $4
-"""
+ WHERE carrier_id = $1 AND ($2::text IS NULL OR reason = $2) AND ($3::bigint IS NULL OR id @PAST $3)
+ ORDER BY id @ORDER LIMIT $4
+""")
 
 SETTLE = """
 UPDATE kept_deliveries SET reason = $3
@@ -90,10 +91,16 @@ async def settle(connection: Connection, keys: Sequence[tuple[int, str]], reason
 
 
 async def kept(
-    pool: Pool, carrier_id: int, *, reason: str | None, before: int | None, most: int
+    pool: Pool,
+    carrier_id: int,
+    *,
+    reason: str | None,
+    before: int | None,
+    most: int,
+    back: bool = False,
 ) -> list[Row]:
     """At most `most` kept deliveries of a carrier, newest first, below the id `before`."""
-    return await pool.fetch(KEPT, carrier_id, reason, before, most)
+    return await pool.fetch(KEPT.of(back), carrier_id, reason, before, most)
 
 
 async def recent_parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from storage.keyset import rising
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -15,7 +16,7 @@ COLUMNS = (
 # 0 and 1: long codes and toll-free numbers (gateway.routing.pool.SenderKind).
 _FREE = "NOT EXISTS (SELECT FROM senders AS s WHERE s.address = i.address AND s.kind IN (0, 1))"
 
-_SEARCH = f"""
+_SEARCH = rising(f"""
 SELECT i.* FROM inventory AS i
  WHERE {_FREE}
    AND ($1::text IS NULL OR i.country = $1)
@@ -27,10 +28,10 @@ SELECT i.* FROM inventory AS i
    AND ($7::boolean IS NULL OR i.sms = $7)
    AND ($8::boolean IS NULL OR i.mms = $8)
    AND ($9::boolean IS NULL OR i.voice = $9)
-   AND ($10::text IS NULL OR i.address > $10)
- ORDER BY i.address
+   AND ($10::text IS NULL OR i.address @PAST $10)
+ ORDER BY i.address @ORDER
  LIMIT $11
-"""
+""")
 
 
 async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -63,11 +64,12 @@ async def search(
     mms: bool | None = None,
     voice: bool | None = None,
     after: str | None = None,
+    back: bool = False,
     most: int = 50,
 ) -> list[Row]:
     """Numbers on offer, by address; `pattern` is for LIKE."""
     return await source.fetch(
-        _SEARCH,
+        _SEARCH.of(back),
         country,
         type,
         area_code,

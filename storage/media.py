@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.ids import Id
+from storage.keyset import rising
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -28,6 +29,14 @@ RETURNING id
 """
 
 _SHOWN = "sid, message_id, account_id, content_type, created_at"
+
+_PAGE = rising(f"""
+SELECT {_SHOWN}, position FROM media
+ WHERE message_id = $1 AND position @PAST $2
+   AND ($4::timestamptz IS NULL OR created_at >= $4)
+   AND ($5::timestamptz IS NULL OR created_at < $5)
+ ORDER BY position @ORDER LIMIT $3
+""")
 
 
 async def keep(
@@ -54,15 +63,14 @@ async def of_message(
     message_id: Id,
     *,
     after: int = -1,
+    back: bool = False,
     most: int = 1000,
     since: datetime | None = None,
     before: datetime | None = None,
 ) -> list[Row]:
     """A message's media, in their order, without their bytes."""
     return await pool.fetch(
-        f"SELECT {_SHOWN}, position FROM media WHERE message_id = $1 AND position > $2"
-        " AND ($4::timestamptz IS NULL OR created_at >= $4)"
-        " AND ($5::timestamptz IS NULL OR created_at < $5) ORDER BY position LIMIT $3",
+        _PAGE.of(back),
         message_id,
         after,
         most,

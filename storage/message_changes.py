@@ -142,6 +142,11 @@ async def tell_outcome(pool: Pool, account_id: int, message_id: Id, outcome: str
     return row
 
 
+async def outcome(pool: Pool, message_id: Id) -> Row | None:
+    """What was told of a message; None until then."""
+    return await pool.fetchrow("SELECT * FROM message_feedback WHERE message_id = $1", message_id)
+
+
 async def forget(
     connection: Connection, *, text_flag: int, address_flag: int, after_s: float, most: int
 ) -> int:

@@ -333,15 +333,21 @@ async def page(
     *,
     most: int,
     before: Id | None = None,
+    back: bool = False,
+    service_id: int | None = None,
     recipient: str | None = None,
     sender: str | None = None,
     sent_from: datetime | None = None,
     sent_before: datetime | None = None,
 ) -> list[asyncpg.Record]:
-    """At most `most` messages of an account, newest first, below the id `before`."""
+    """At most `most` messages of an account, newest first, below the id `before`.
+
+    `back`: those above it, the nearest first.
+    """
     conditions, values = ["account_id = $1"], [account_id]
     for condition, value in (
-        ("id < ${}", before),
+        ("id > ${}" if back else "id < ${}", before),
+        ("service_id = ${}", service_id),
         ("recipient = ${}", recipient),
         ("sender = ${}", sender),
         ("sent_at >= ${}", sent_from),
@@ -351,6 +357,7 @@ async def page(
             values.append(value)  # type: ignore[arg-type]
             conditions.append(condition.format(len(values)))
     return await pool.fetch(
-        f"SELECT * FROM messages WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {most:d}",
+        f"SELECT * FROM messages WHERE {' AND '.join(conditions)} "
+        f" ORDER BY id {'ASC' if back else 'DESC'} LIMIT {most:d}",
         *values,
     )

@@ -5,14 +5,16 @@ The hot path reads and reserves them in `storage.recipients`.
 
 from __future__ import annotations
 
+from storage.keyset import rising
 from storage.pool import Connection, Pool, Row
 
-PAGE = """
+PAGE = rising("""
 SELECT * FROM sticky
- WHERE service_id = $1 AND channel = $2 AND recipient > $3 AND ($4::int IS NULL OR sender_id = $4)
- ORDER BY recipient
+ WHERE service_id = $1 AND channel = $2 AND recipient @PAST $3
+   AND ($4::int IS NULL OR sender_id = $4)
+ ORDER BY recipient @ORDER
  LIMIT $5
-"""
+""")
 
 ONE = "SELECT * FROM sticky WHERE service_id = $1 AND channel = $2 AND recipient = $3"
 
@@ -51,10 +53,17 @@ DELETE FROM sticky
 
 
 async def page(
-    pool: Pool, service_id: int, channel: int, *, after: str, sender_id: int | None, most: int
+    pool: Pool,
+    service_id: int,
+    channel: int,
+    *,
+    after: str,
+    sender_id: int | None,
+    most: int,
+    back: bool = False,
 ) -> list[Row]:
     """At most `most` mappings of a service, by recipient, above `after`."""
-    return await pool.fetch(PAGE, service_id, channel, after, sender_id, most)
+    return await pool.fetch(PAGE.of(back), service_id, channel, after, sender_id, most)
 
 
 async def one(pool: Pool, service_id: int, channel: int, recipient: str) -> Row | None:

@@ -65,7 +65,8 @@ async def list_(call: Call) -> Response:
     scoped = _scope_of(call, call.filter("MessagingServiceSid") or call.filter("From"))
     rows = await block_list.page(
         call.deps.pool,
-        after=_key_of(request.token),
+        after=_key_of(request.key),
+        back=request.back,
         most=request.size + 1,
         recipient=_number(call.filter("To")),
         account_id=_account(call),
@@ -133,12 +134,13 @@ async def log(call: Call) -> Response:
     """Every change of the list, newest first; filters `To`, `AccountSid`."""
     call.operator_only(WHY)
     request = call.page
-    before = (request.token or "").removeprefix("PA")
-    if before and read_whole(before, 0, block_list.LAST) is None:
+    before = block_list.LAST if request.key is None else read_whole(request.key)
+    if before is None:
         raise ApiError(20001, "PageToken is not valid")
     rows = await block_list.log_page(
         call.deps.pool,
-        before=int(before or block_list.LAST),
+        before=before,
+        back=request.back,
         most=request.size + 1,
         recipient=_number(call.filter("To")),
         account_id=_account(call),
@@ -203,7 +205,7 @@ def _key_of(token: str | None) -> Key:
     if token is None:
         return START
     try:
-        text = base64.urlsafe_b64decode(token.removeprefix("PA")).decode()
+        text = base64.urlsafe_b64decode(token).decode()
         recipient, channel, scope = text.split("|")
     except (binascii.Error, ValueError):
         raise ApiError(20001, "PageToken is not valid") from None

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gateway.api.errors import ApiError
 from gateway.api.forms import Form
-from gateway.api.paging import envelope_v1
+from gateway.api.paging import ALONE, envelope_v1
 from gateway.api.render import iso8601
 from gateway.api.resources import Call, answer, change, gone
 from gateway.api.sender_fields import rate
@@ -55,6 +55,33 @@ REQUIRED: Final = (
 STATUSES: Final = ("PENDING", "IN_PROGRESS", "VERIFIED", "FAILED")
 
 
+# What a campaign may be for: the codes of the registry, each with its name.
+USECASES: Final = {
+    "2FA": "Two-factor authentication",
+    "ACCOUNT_NOTIFICATION": "Account notifications",
+    "CUSTOMER_CARE": "Customer care",
+    "DELIVERY_NOTIFICATION": "Delivery notifications",
+    "FRAUD_ALERT": "Fraud alerts",
+    "HIGHER_EDUCATION": "Higher education",
+    "LOW_VOLUME": "Low volume of several kinds",
+    "MARKETING": "Marketing",
+    "MIXED": "Several kinds",
+    "POLLING_VOTING": "Polling and voting",
+    "PUBLIC_SERVICE_ANNOUNCEMENT": "Public service announcements",
+    "SECURITY_ALERT": "Security alerts",
+}
+
+
+async def usecases(call: Call) -> Response:
+    """The codes for `UsAppToPersonUsecase`."""
+    service_of(call)
+    shown = [
+        {"code": code, "name": name, "description": name, "post_approval_required": False}
+        for code, name in USECASES.items()
+    ]
+    return answer({"us_app_to_person_usecases": shown})
+
+
 async def create(call: Call) -> Response:
     service, form = service_of(call), call.form
     for name in REQUIRED:
@@ -75,7 +102,7 @@ async def list_(call: Call) -> Response:
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     shown = [_render(call, service, row)] if row is not None else []
     url = call.origin + call.path
-    return answer(envelope_v1("compliance", shown, url, call.page, None))
+    return answer(envelope_v1("compliance", shown, url, call.page, ALONE))
 
 
 async def fetch(call: Call) -> Response:

@@ -179,12 +179,16 @@ async def deliveries(call: Call) -> Response:
     reason = call.filter("Reason")
     before = None
     if request.token is not None:
-        text = request.token.removeprefix("PA")
-        before = read_whole(text)
+        before = read_whole(request.key or "")
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
     rows = await delivery_rows.kept(
-        call.deps.pool, carrier.id, reason=reason, before=before, most=request.size + 1
+        call.deps.pool,
+        carrier.id,
+        reason=reason,
+        before=before,
+        back=request.back,
+        most=request.size + 1,
     )
     page, token = cut(rows, request, lambda row: str(row["id"]))
     shown = [

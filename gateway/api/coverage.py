@@ -144,6 +144,7 @@ OPERATIONS: Final = (
         "`canceled` also takes back what is accepted or queued",
     ),
     Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}.json"),
+    Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Feedback.json", note=_OURS),
     Operation(
         "POST",
         f"{_ACCOUNT}/Messages/{{sid}}/Feedback.json",
@@ -302,6 +303,26 @@ OPERATIONS: Final = (
         _CAMPAIGN,
         "messaging.v1.services().us_app_to_person.create",
         note="a stored record: nothing is registered from here",
+    ),
+    Operation(
+        "GET", f"{_SERVICE}/Messages", _all(State.DONE, "To From DateSent DateSent< DateSent>")
+    ),
+    Operation("GET", f"{_SERVICE}/Compliance/Usa2p/Usecases"),
+    Operation(
+        "GET",
+        "/messaging/v1/a2p/BrandRegistrations",
+        sdk="messaging.v1.brand_registrations.list",
+        note="empty: they are kept with the registry",
+    ),
+    Operation(
+        "GET",
+        "/messaging/v1/Tollfree/Verifications",
+        _all(
+            State.IGNORED,
+            "TollfreePhoneNumberSid Status ExternalReferenceId IncludeSubAccounts TrustProductSid",
+        ),
+        sdk="messaging.v1.tollfree_verifications.list",
+        note="empty: they are kept with the registry",
     ),
     Operation("GET", f"{_SERVICE}/Compliance/Usa2p/{{sid}}"),
     Operation(

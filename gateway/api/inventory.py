@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from gateway.api.errors import ApiError
 from gateway.api.forms import read_flag
-from gateway.api.paging import cut, envelope_2010, envelope_v1
+from gateway.api.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.render import API_VERSION
 from gateway.api.resources import Call, Handler, answer, change, gone
 from gateway.routing.destination import Destination, parse_destination
@@ -70,7 +70,7 @@ def _render_country(call: Call, row: Row) -> dict[str, Any]:
 
 async def countries(call: Call) -> Response:
     rows = [_render_country(call, row) for row in await inventory.countries(call.deps.pool)]
-    return answer(envelope_2010("countries", rows, call.path, call.page, None))
+    return answer(envelope_2010("countries", rows, call.path, call.page, ALONE))
 
 
 async def country(call: Call) -> Response:
@@ -100,7 +100,8 @@ def listing(type: str) -> Handler:
             sms=read_flag("SmsEnabled", call.filter("SmsEnabled")),
             mms=read_flag("MmsEnabled", call.filter("MmsEnabled")),
             voice=read_flag("VoiceEnabled", call.filter("VoiceEnabled")),
-            after="+" + request.token.removeprefix("PA") if request.token else None,
+            after=f"+{request.key}" if request.key is not None else None,
+            back=request.back,
             most=request.size + 1,
         )
         page, token = cut(rows, request, lambda row: row["address"][1:])
@@ -153,8 +154,10 @@ async def list_(call: Call) -> Response:
     """What is on offer."""
     call.operator_only("the inventory is the operator's")
     request = call.page
-    after = "+" + request.token.removeprefix("PA") if request.token else None
-    rows = await inventory.search(call.deps.pool, after=after, most=request.size + 1)
+    after = f"+{request.key}" if request.key is not None else None
+    rows = await inventory.search(
+        call.deps.pool, after=after, back=request.back, most=request.size + 1
+    )
     page, token = cut(rows, request, lambda row: row["address"][1:])
     names = {carrier.id: carrier.name for carrier in call.deps.directory.carriers.values()}
     shown = [

@@ -28,7 +28,7 @@ async def list_(call: Call) -> Response:
     if request.token is not None:
         last = await media_rows.of_message(call.deps.pool, id_of_path(call))
         places = {row["sid"]: row["position"] for row in last}
-        after = places.get(request.token.removeprefix("PA"), -1)
+        after = places.get(request.key or "", -1)
     if await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)) is None:
         raise call.missing()
     since, before = date_range(call, "DateCreated")
@@ -36,6 +36,7 @@ async def list_(call: Call) -> Response:
         call.deps.pool,
         id_of_path(call),
         after=after,
+        back=request.back,
         most=request.size + 1,
         since=since,
         before=before,

@@ -13,9 +13,10 @@ from gateway.api import wire
 from gateway.api.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.errors import ApiError
 from gateway.api.idempotency import digest_of, first_answer, key_of
-from gateway.api.paging import cut, envelope_2010
+from gateway.api.paging import Tokens, cut, envelope_2010, envelope_v1
 from gateway.api.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.resources import Call, answer, gone
+from gateway.api.services import service_of
 from gateway.api.values import read_any_time
 from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.message import Flag, Status
@@ -138,24 +139,45 @@ async def feedback(call: Call) -> Response:
     if not message["flags"] & Flag.PROVIDE_FEEDBACK:
         raise ApiError(20001, "the message was not created with ProvideFeedback=true")
     row = await message_changes.tell_outcome(call.deps.pool, call.account.id, id, outcome)
+    return answer(_feedback(call, row))
+
+
+async def fetch_feedback(call: Call) -> Response:
+    """What was told of it; `unconfirmed` until then."""
+    id = id_of_path(call)
+    if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
+        raise call.missing()
+    return answer(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
+
+
+def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
     sid = call.request.path_params["sid"]
-    return answer(
-        {
-            "account_sid": call.account.sid,
-            "message_sid": sid,
-            "outcome": row["outcome"],
-            "date_created": rfc2822_of(row["created_at"]),
-            "date_updated": rfc2822_of(row["updated_at"]),
-            "uri": f"/{API_VERSION}/Accounts/{call.account.sid}/Messages/{sid}/Feedback.json",
-        }
-    )
+    return {
+        "account_sid": call.account.sid,
+        "message_sid": sid,
+        "outcome": row["outcome"] if row is not None else "unconfirmed",
+        "date_created": rfc2822_of(row["created_at"]) if row is not None else None,
+        "date_updated": rfc2822_of(row["updated_at"]) if row is not None else None,
+        "uri": f"/{API_VERSION}/Accounts/{call.account.sid}/Messages/{sid}/Feedback.json",
+    }
 
 
 async def list_(call: Call) -> Response:
+    page, tokens = await _page(call, None)
+    return answer(envelope_2010("messages", page, call.path, call.page, tokens))
+
+
+async def list_of_service(call: Call) -> Response:
+    """Those of one service, with the same filters."""
+    page, tokens = await _page(call, service_of(call).id)
+    return answer(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
+
+
+async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]], Tokens]:
     request = call.page
     before = None
     if request.token is not None:
-        before = id_of_sid(request.token.removeprefix("PA"))
+        before = id_of_sid(request.key or "")
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
     sent_from, sent_before = date_range(call, "DateSent")
@@ -164,14 +186,15 @@ async def list_(call: Call) -> Response:
         call.account.id,
         most=request.size + 1,
         before=before,
+        back=request.back,
+        service_id=service_id,
         recipient=_normal(call.filter("To")),
         sender=_normal(call.filter("From")),
         sent_from=sent_from,
         sent_before=sent_before,
     )
-    resources = [message_row(row, call.account.sid, call.deps.directory) for row in rows]
-    page, token = cut(resources, request, lambda resource: resource["sid"])
-    return answer(envelope_2010("messages", page, call.path, request, token))
+    page, tokens = cut(rows, request, sid_of_row)
+    return [message_row(row, call.account.sid, call.deps.directory) for row in page], tokens
 
 
 def id_of_path(call: Call) -> Id:

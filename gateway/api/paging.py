@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from gateway.api.errors import ApiError
@@ -15,14 +15,39 @@ LARGEST_NUMBER = 999_999_999
 _OWN = ("Page", "PageSize", "PageToken")
 
 
+ONWARDS, BACK = "PA", "PB"
+
+
+class Tokens(NamedTuple):
+    """Of the pages beside one; None where there is none."""
+
+    next: str | None
+    previous: str | None
+
+
+ALONE = Tokens(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which page: `token` names the last row of the page before, `number` is bookkeeping."""
+    """Which page: `token` names the row that it comes behind (`PA…`), or before (`PB…`), `number`
+    is bookkeeping.
+    """
 
     size: int
     number: int
     token: str | None
     filters: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str | None:
+        """The row that the token names."""
+        return self.token[len(ONWARDS) :] if self.token is not None else None
+
+    @property
+    def back(self) -> bool:
+        """Whether the page before that row is wanted: its rows are read against the order."""
+        return self.token is not None and self.token.startswith(BACK)
 
     def query(self, number: int, token: str | None) -> str:
         pairs = [*self.filters, ("PageSize", str(self.size)), ("Page", str(number))]
@@ -47,38 +72,53 @@ def page_request(query: Sequence[tuple[str, str]]) -> PageRequest:
     size = number("PageSize", DEFAULT_SIZE)
     if size < 1:
         raise ApiError(20001, "PageSize must be at least 1")
+    page, token = number("Page", 0), values.get("PageToken") or None
+    if token is None and page > 0:
+        # Whoever counts pages up must not see the first one for ever.
+        raise ApiError(20001, "a page above 0 needs the PageToken that next_page gives")
+    if token is not None and not token.startswith((ONWARDS, BACK)):
+        raise ApiError(20001, "PageToken is not valid")
     return PageRequest(
         size=min(size, LARGEST_SIZE),
-        number=number("Page", 0),
-        token=values.get("PageToken"),
+        number=page,
+        token=token,
         filters=tuple(pair for pair in query if pair[0] not in _OWN),
     )
 
 
-def cut(rows: Sequence[Any], request: PageRequest, sid_of: Any) -> tuple[Sequence[Any], str | None]:
-    """One page of `rows` (fetched with one row to spare) and the token of the next."""
-    if len(rows) <= request.size:
-        return rows, None
+def cut(rows: Sequence[Any], request: PageRequest, sid_of: Any) -> tuple[Sequence[Any], Tokens]:
+    """One page of `rows` and the tokens of those beside it.
+
+    They were fetched with one row to spare and, where the request leads back, the nearest first.
+    """
+    spare = len(rows) > request.size
     rows = rows[: request.size]
-    return rows, "PA" + sid_of(rows[-1])
+    if not rows:
+        return rows, ALONE
+    if request.back:
+        rows = rows[::-1]
+    following = spare or request.back
+    before = spare if request.back else request.token is not None
+    return rows, Tokens(
+        ONWARDS + sid_of(rows[-1]) if following else None,
+        BACK + sid_of(rows[0]) if before else None,
+    )
 
 
 def in_memory(items: Sequence[Any], request: PageRequest, sid_of: Any) -> Sequence[Any]:
-    """The rest of an ordered list after the page token, with one row to spare."""
-    start = 0
-    if request.token is not None:
-        wanted = request.token.removeprefix("PA")
-        for index, item in enumerate(items):
-            if sid_of(item) == wanted:
-                start = index + 1
-                break
-        else:
-            raise ApiError(20001, "PageToken is not valid")
-    return items[start : start + request.size + 1]
+    """What lies beyond the page token in an ordered list, nearest first, with one row to spare."""
+    if request.token is None:
+        return items[: request.size + 1]
+    place = next((at for at, item in enumerate(items) if sid_of(item) == request.key), None)
+    if place is None:
+        raise ApiError(20001, "PageToken is not valid")
+    if request.back:
+        return items[max(0, place - request.size - 1) : place][::-1]
+    return items[place + 1 : place + request.size + 2]
 
 
 def envelope_2010(
-    key: str, rows: Sequence[Mapping[str, Any]], uri: str, request: PageRequest, token: str | None
+    key: str, rows: Sequence[Mapping[str, Any]], uri: str, request: PageRequest, tokens: Tokens
 ) -> dict[str, Any]:
     """The list body of the 2010-04-01 API; nothing but paging keys beside `key`."""
     start = request.number * request.size
@@ -90,13 +130,13 @@ def envelope_2010(
         "end": start + len(rows) - 1 if rows else 0,
         "uri": f"{uri}?{request.query(request.number, request.token)}",
         "first_page_uri": f"{uri}?{request.query(0, None)}",
-        "next_page_uri": f"{uri}?{request.query(request.number + 1, token)}" if token else None,
-        "previous_page_uri": None,
+        "next_page_uri": _beside(uri, request, 1, tokens.next),
+        "previous_page_uri": _beside(uri, request, -1, tokens.previous),
     }
 
 
 def envelope_v1(
-    key: str, rows: Sequence[Mapping[str, Any]], url: str, request: PageRequest, token: str | None
+    key: str, rows: Sequence[Mapping[str, Any]], url: str, request: PageRequest, tokens: Tokens
 ) -> dict[str, Any]:
     """The list body of the v1 APIs: absolute URLs under `meta`."""
     return {
@@ -107,7 +147,14 @@ def envelope_v1(
             "page_size": request.size,
             "url": f"{url}?{request.query(request.number, request.token)}",
             "first_page_url": f"{url}?{request.query(0, None)}",
-            "next_page_url": f"{url}?{request.query(request.number + 1, token)}" if token else None,
-            "previous_page_url": None,
+            "next_page_url": _beside(url, request, 1, tokens.next),
+            "previous_page_url": _beside(url, request, -1, tokens.previous),
         },
     }
+
+
+def _beside(url: str, request: PageRequest, step: int, token: str | None) -> str | None:
+    """The address of the page before or behind."""
+    if token is None:
+        return None
+    return f"{url}?{request.query(max(0, request.number + step), token)}"

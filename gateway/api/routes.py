@@ -32,6 +32,7 @@ from gateway.api import (
     opt_out_entries,
     opt_outs,
     pools,
+    registrations,
     replay,
     safe_list,
     services,
@@ -162,7 +163,11 @@ RESOURCES: Final = (
         post=messages.update,
         delete=messages.delete,
     ),
-    Resource(f"{ACCOUNT}/Messages/{{sid}}/Feedback.json", post=messages.feedback),
+    Resource(
+        f"{ACCOUNT}/Messages/{{sid}}/Feedback.json",
+        get=messages.fetch_feedback,
+        post=messages.feedback,
+    ),
     Resource(f"{ACCOUNT}/Messages/{{sid}}/Media.json", get=media.list_),
     Resource(
         f"{ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json", get=media.fetch, delete=media.delete
@@ -204,6 +209,8 @@ RESOURCES: Final = (
     Resource(f"{SERVICES}/Usecases", get=services.usecases),
     Resource(SERVICE, get=services.fetch, post=services.update, delete=services.delete),
     *_pools(),
+    Resource("/messaging/v1/a2p/BrandRegistrations", get=registrations.brands),
+    Resource("/messaging/v1/Tollfree/Verifications", get=registrations.verifications),
     Resource(f"{SERVICE}/StickySenders", get=sticky.list_),
     Resource(f"{SERVICE}/StickySenders/Move", post=sticky.move_all),
     Resource(
@@ -212,7 +219,9 @@ RESOURCES: Final = (
         post=sticky.move,
         delete=sticky.reset,
     ),
+    Resource(f"{SERVICE}/Messages", get=messages.list_of_service),
     Resource(f"{SERVICE}/Compliance/Usa2p", get=campaigns.list_, post=campaigns.create),
+    Resource(f"{SERVICE}/Compliance/Usa2p/Usecases", get=campaigns.usecases),
     Resource(
         f"{SERVICE}/Compliance/Usa2p/{{sid}}",
         get=campaigns.fetch,

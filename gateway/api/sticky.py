@@ -48,7 +48,8 @@ async def list_(call: Call) -> Response:
         call.deps.pool,
         service.id,
         Channel.SMS,
-        after=(request.token or "").removeprefix("PA"),
+        after=request.key or "",
+        back=request.back,
         sender_id=sender_id,
         most=request.size + 1,
     )

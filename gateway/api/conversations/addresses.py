@@ -83,8 +83,9 @@ async def list_(call: Call) -> Response:
         call.deps.pool,
         call.account.id,
         call.filter("Type"),
-        request.token.removeprefix("PA") if request.token else None,
+        request.key,
         request.size + 1,
+        back=request.back,
     )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, row) for row in page]

@@ -100,7 +100,8 @@ async def list_(call: Call) -> Response:
     found = await rows.page(
         call.deps.pool,
         call.account.id,
-        before=request.token.removeprefix("PA") if request.token else None,
+        before=request.key,
+        back=request.back,
         state=call.filter("State"),
         since=_date(call, "StartDate"),
         until=_date(call, "EndDate"),

@@ -123,16 +123,15 @@ async def list_(call: Call) -> Response:
     order = call.filter("Order")
     if order not in (None, "asc", "desc"):
         raise ApiError(20001, "Order must be asc or desc")
-    token = (request.token or "").removeprefix("PA")
-    index = read_whole(token, 0, MOST_INDEX) if token else None
-    if token and index is None:
+    index = read_whole(request.key, 0, MOST_INDEX) if request.key is not None else None
+    if request.key is not None and index is None:
         raise ApiError(20001, "PageToken is not valid")
     found = await rows.page(
         call.deps.pool,
         conversation["id"],
         index,
         request.size + 1,
-        down=order == "desc",
+        down=(order == "desc") is not request.back,
     )
     page, token_of_next = cut(found, request, lambda row: str(row["index"]))
     tallies = await rows.tally(call.deps.pool, [row["id"] for row in page])
@@ -221,8 +220,9 @@ async def list_receipts(call: Call) -> Response:
     """What was heard of a message so far, one receipt a recipient."""
     conversation, request = await conversation_of(call), call.page
     message = await message_of(call, conversation)
-    after = request.token.removeprefix("PA") if request.token else None
-    found = await rows.receipts(call.deps.pool, message["id"], after, request.size + 1)
+    found = await rows.receipts(
+        call.deps.pool, message["id"], request.key, request.size + 1, back=request.back
+    )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_receipt(call, conversation, message, row) for row in page]
     url = call.origin + call.path

@@ -106,8 +106,9 @@ async def _conflict(call: Call, conversation: Row, values: dict[str, Any]) -> Ap
 
 async def list_(call: Call) -> Response:
     conversation, request = await conversation_of(call), call.page
-    after = request.token.removeprefix("PA") if request.token else None
-    found = await rows.participants(call.deps.pool, conversation["id"], after, request.size + 1)
+    found = await rows.participants(
+        call.deps.pool, conversation["id"], request.key, request.size + 1, back=request.back
+    )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, conversation, row) for row in page]
     return answer(envelope_v1("participants", shown, call.origin + call.path, request, token))
@@ -174,7 +175,8 @@ async def list_memberships(call: Call) -> Response:
         call.account.id,
         address=number_of(address, 50407) if address else None,
         identity=identity,
-        before=request.token.removeprefix("PA") if request.token else None,
+        before=request.key,
+        back=request.back,
         most=request.size + 1,
     )
     page, token = cut(found, request, lambda row: row["sid"])
