@@ -15,6 +15,10 @@ import asyncpg
 
 from storage.pool import Connection, Pool
 
+DELETE_SERVICE = """
+WITH gone AS (DELETE FROM services WHERE id = $1 RETURNING id, sid, account_id)
+INSERT INTO former_services (id, sid, account_id) SELECT id, sid, account_id FROM gone
+"""
 BUMP = "UPDATE config_version SET version = version + 1"
 CHANNEL = "tandem_config"
 
@@ -151,7 +155,18 @@ async def update_service(connection: Connection, service_id: int, values: dict[s
 
 
 async def delete_service(connection: Connection, service_id: int) -> None:
-    await connection.execute("DELETE FROM services WHERE id = $1", service_id)
+    """Its messages keep its SID: that is kept apart."""
+    await connection.execute(DELETE_SERVICE, service_id)
+
+
+async def former_services(pool: Pool, ids: Sequence[int] | None, most: int) -> list[asyncpg.Record]:
+    """SIDs of services that are deleted: of these, or of the newest."""
+    return await pool.fetch(
+        "SELECT id, sid FROM former_services WHERE $1::int[] IS NULL OR id = ANY($1)"
+        " ORDER BY deleted_at DESC LIMIT $2",
+        ids,
+        most,
+    )
 
 
 async def add_member(

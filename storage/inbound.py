@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
@@ -11,8 +12,9 @@ UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
 CLEAR = """
-UPDATE messages SET handling = NULL
- WHERE id = ANY($1::uuid[]) AND id >= $2 AND id <= $3
+UPDATE messages AS m SET handling = NULL, sent_at = coalesce(u.called_at, m.sent_at)
+  FROM unnest($1::uuid[], $4::timestamptz[]) AS u (id, called_at)
+ WHERE m.id = u.id AND m.id >= $2 AND m.id <= $3
 """
 
 
@@ -21,6 +23,9 @@ async def unhandled(pool: Pool, *, after: Id, most: int) -> list[Row]:
     return await pool.fetch(UNHANDLED, after, most)
 
 
-async def clear(connection: Connection | Pool, ids: Sequence[Id]) -> None:
-    """Nothing is owed for these any more."""
-    await connection.execute(CLEAR, ids, min(ids), max(ids))
+async def clear(
+    connection: Connection | Pool, handled: Sequence[tuple[Id, datetime | None]]
+) -> None:
+    """Nothing is owed for these any more; each with the time of its webhook's first call, if any."""
+    ids, called_at = zip(*handled, strict=True)
+    await connection.execute(CLEAR, ids, min(ids), max(ids), called_at)

@@ -11,9 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from gateway.api.addresses import check_channels, is_sender, normal_sender, read_destination
+from gateway.api.addresses import (
+    check_channels,
+    hidden_in,
+    is_sender,
+    normal_sender,
+    read_destination,
+)
 from gateway.api.elsewhere import Elsewhere, Nowhere
-from gateway.api.errors import ApiError
+from gateway.api.errors import ApiError, meaning
 from gateway.api.forms import Form, check_url
 from gateway.api.message_options import Options, read_options, send_time
 from gateway.api.render import created_message
@@ -127,7 +133,24 @@ class Creation:
         """Body and media of a form, or of the template that it names. Raises ApiError."""
         if content_sid := form.get("ContentSid"):
             return Text(*self._said(account, content_sid, form))
-        return Text(read_body(form), read_media(form))
+        return Text(self._body(form), read_media(form))
+
+    def _body(self, form: Form) -> str:
+        """The text. A NUL is dropped where Smart Encoding is on, whose table has it.
+
+        Raises ApiError 21602, 21617 to 21619.
+        """
+        body = form.get("Body")
+        if body is None or "\x00" not in body:
+            return read_body(form)
+        smart = form.flag("SmartEncoded")
+        if smart is None:
+            service = self.directory.services.get("MG" + (read_who(form).service or "")[2:].lower())
+            smart = service is not None and service.pool.settings.smart_encoding
+        if not smart:
+            raise ApiError(21618, "the body contains a NUL character")
+        kept = {"Body": [body.replace("\x00", "")], "MediaUrl": form.all("MediaUrl")}
+        return read_body(Form(kept))
 
     def shared(self, account: Account, form: Form, who: Who, text: Text) -> Shared:
         """All of a form that is not its recipient's: the same for every one of a bulk send.
@@ -135,12 +158,12 @@ class Creation:
         Raises ApiError.
         """
         if who.sender and not is_sender(who.sender):
-            raise ApiError(21212)
+            raise ApiError(21212, f"{meaning(21212)}{hidden_in(who.sender)}")
         if who.service and not SERVICE_SID.fullmatch(who.service):
             raise ApiError(21705)
         callback = form.get("StatusCallback")
         if callback:
-            _check_callback(callback)
+            callback = check_url(callback, "StatusCallback", 21609)
         validity = form.integer("ValidityPeriod", *VALIDITY_S, code=21624)
         smart = form.flag("SmartEncoded")
         options = read_options(form)
@@ -423,9 +446,7 @@ def read_media(form: Form) -> list[str]:
     media = form.all("MediaUrl")
     if len(media) > MOST_MEDIA:
         raise ApiError(21623)
-    for url in media:
-        check_url(url, "MediaUrl", 21620)
-    return media
+    return [check_url(url, "MediaUrl", 21620) for url in media]
 
 
 def _extras(options: Options, explicit: str | None) -> dict[str, Any] | None:
@@ -433,10 +454,6 @@ def _extras(options: Options, explicit: str | None) -> dict[str, Any] | None:
     if explicit is not None and (options.scheduled or options.flags & Flag.AWAITS_MEDIA):
         return {**(options.kept or {}), "from": explicit}
     return options.kept
-
-
-def _check_callback(url: str) -> None:
-    check_url(url, "StatusCallback", 21609)
 
 
 def accept_error(error: Exception) -> ApiError:

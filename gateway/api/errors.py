@@ -69,6 +69,14 @@ MEANINGS = {
     99003: "the database may lose what it has confirmed",
     99004: "messages are held after a restore from a backup",
     99005: "a service has several toll-free numbers",
+    99006: "a carrier's receipts spell ids in another way",
+    99007: "a carrier refuses our credentials",
+    99008: "a unit of work was set aside",
+    99009: "many logins were refused",
+    99010: "messages waited in no gateway's memory",
+    99011: "an inbound message was kept: its number is unclear, or another carrier's",
+    99012: "a repeated delivery was dropped",
+    30020: "the message could not be handled, and was set aside",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

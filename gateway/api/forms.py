@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.api.errors import ApiError
 from gateway.api.values import read_whole
+from gateway.webhooks.urls import ascii_url
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 URL_LIMIT: Final = 4000
@@ -72,8 +73,7 @@ class Form:
         value = self.get(name)
         if value is None or value == "":
             return value
-        check_url(value, name, code)
-        return value
+        return check_url(value, name, code)
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -89,8 +89,11 @@ def read_flag(name: str, value: str | None) -> bool | None:
     return known
 
 
-def check_url(value: str, name: str, code: int) -> None:
-    """Raises ApiError `code` unless `value` is an absolute http(s) URL we could call."""
+def check_url(value: str, name: str, code: int) -> str:
+    """`value` as it is called, percent-encoded where it must be.
+
+    Raises ApiError `code` unless it is an absolute http(s) URL that could be called.
+    """
     if len(value) > URL_LIMIT:
         raise ApiError(code, f"{name} is longer than {URL_LIMIT} characters")
     try:
@@ -102,6 +105,7 @@ def check_url(value: str, name: str, code: int) -> None:
         raise ApiError(code, f"{name} must be an absolute http or https URL")
     if any(ord(character) <= 32 for character in value):
         raise ApiError(code, f"{name} is not a valid URL")
+    return ascii_url(value)
 
 
 def parse_form(body: bytes) -> Form:

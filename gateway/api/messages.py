@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from gateway.api.values import read_any_time
 from gateway.dispatch.forecast import Outlook
 from gateway.dispatch.message import Flag, Status
 from gateway.routing.destination import parse_destination
+from storage import config as config_rows
 from storage import message_changes
 from storage import messages as message_rows
 from storage.ids import Id, id_from_hex
@@ -80,7 +82,7 @@ async def fetch(call: Call) -> Response:
     row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
     if row is None:
         raise call.missing()
-    return answer(message_row(row, call.account.sid, call.deps.directory))
+    return answer((await _shown(call, [row]))[0])
 
 
 async def update(call: Call) -> Response:
@@ -103,7 +105,7 @@ async def update(call: Call) -> Response:
         raise too_early_or_late
     if body is not None:
         await _erase_wire(call, row)
-    return answer(message_row(row, call.account.sid, call.deps.directory))
+    return answer((await _shown(call, [row]))[0])
 
 
 async def delete(call: Call) -> Response:
@@ -194,7 +196,21 @@ async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]
         sent_before=sent_before,
     )
     page, tokens = cut(rows, request, sid_of_row)
-    return [message_row(row, call.account.sid, call.deps.directory) for row in page], tokens
+    return await _shown(call, page), tokens
+
+
+async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The resources of these rows; they name their services, also those deleted long ago."""
+    directory = call.deps.directory
+    unknown = {
+        row["service_id"]
+        for row in rows
+        if row["service_id"] is not None and directory.service_sid(row["service_id"]) is None
+    }
+    if unknown:
+        found = await config_rows.former_services(call.deps.pool, list(unknown), len(unknown))
+        directory.remember_services({row["id"]: row["sid"] for row in found})
+    return [message_row(row, call.account.sid, directory) for row in rows]
 
 
 def id_of_path(call: Call) -> Id:

@@ -139,7 +139,6 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
     sid = sid_of_row(row)
     uri, subresources = _message_uris(account_sid, sid)
     subresources["feedback"] = uri.removesuffix(".json") + "/Feedback.json"
-    service = directory.services_by_id.get(row["service_id"] or 0)
     status = Status(row["status"])
     code = row["error_code"]
     created = created_at(row["id"])
@@ -164,7 +163,7 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
         "status": _shown(status, row["service_id"]),
         "sid": sid,
         "date_sent": rfc2822_of(row["sent_at"]),
-        "messaging_service_sid": service.sid if service else None,
+        "messaging_service_sid": directory.service_sid(row["service_id"]),
         "error_code": code,
         "price_unit": "USD",
         "api_version": API_VERSION,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import parse_destination
@@ -21,6 +21,8 @@ from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from storage.config import Picture
 
 Made = TypeVar("Made")
+
+MOST_FORMER: Final = 10_000  # deleted services whose SIDs are in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,8 @@ class Directory:
     """Approved (alphanumeric ID, country) pairs, by account."""
     opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
     opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
+    former_services: dict[int, str] = field(default_factory=dict)
+    """SIDs of services that are deleted, by id: the newest, and those that were asked for."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
@@ -319,6 +323,10 @@ class Directory:
                 self.alphanumerics.setdefault(key, []).append(record)
             else:
                 self.senders_by_address[record.sender.address] = record
+        now = {service.id for service in services}
+        self.remember_services(
+            {id: gone.sid for id, gone in self.services_by_id.items() if id not in now}
+        )
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
         configs = [OptOutConfig(**_only(row, OptOutConfig)) for row in picture.opt_out_configs]
@@ -348,6 +356,18 @@ class Directory:
             except Exception as error:
                 self.unreadable[row["sid"]] = f"{type(error).__name__}"
         return made
+
+    def remember_services(self, sids: Mapping[int, str]) -> None:
+        """These services are deleted; their messages go on naming them."""
+        for id, sid in sids.items():
+            self.former_services[id] = sid
+            if len(self.former_services) > MOST_FORMER:
+                del self.former_services[next(iter(self.former_services))]
+
+    def service_sid(self, service_id: int | None) -> str | None:
+        """The SID of a message's service, also of one that was deleted since."""
+        service = self.services_by_id.get(service_id or 0)
+        return service.sid if service is not None else self.former_services.get(service_id or 0)
 
     def application(self, account_id: int, sid: str) -> Application | None:
         """An application of the account."""

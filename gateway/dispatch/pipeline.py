@@ -24,7 +24,7 @@ from gateway.dispatch.admission import Admission
 from gateway.dispatch.adopt import Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
-from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.dispatch.directory import MOST_FORMER, Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.mappings import Mappings
@@ -80,7 +80,7 @@ MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
 MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
 DEACTIVATIONS_DAYS = 31  # one more than is shown
-BIND_REFUSED = 20003  # "authentication": what the carrier says of us
+BIND_REFUSED = 99007  # an alert of ours
 
 
 def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Answer) -> None:
@@ -293,6 +293,8 @@ class Pipeline:
             self.router.begin_references(self.next_id.now())
         await self.fleet.adopt_file(self.pool)
         await self.refresh()
+        former = await config_rows.former_services(self.pool, None, MOST_FORMER)
+        self.directory.remember_services({row["id"]: row["sid"] for row in reversed(former)})
         await self.mappings.count()
         self.submitter.connect(self.connectors)
         reading = await open_connection(self._url)

@@ -44,10 +44,10 @@ class PreregistrationAlerts:
         if destination is None or record is None:
             return
         country, sender = destination.country, record.sender
-        registered = any(
-            where == country for _, where in self._directory.registered[message.account_id]
-        )
-        local = sender.kind is not SenderKind.ALPHA and sender.country == country
+        alpha = sender.kind is SenderKind.ALPHA
+        approved = self._directory.registered[message.account_id]
+        registered = alpha and (sender.address, country) in approved
+        local = not alpha and sender.country == country
         if alert_is_due(self._directory.facts.alpha(country), registered, local):
             more = self._count((service.id, sender.id, country))
             if more is not None:

@@ -116,6 +116,7 @@ class Router:
             if sender.id not in self._directory.senders_by_id:  # deleted since the request
                 sender = self._refuse(message, SENDER_GONE, now)
             elif self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
+                message.sender = sender.address  # shown even where it fails
                 sender = self._refuse(message, OPTED_OUT, now)
         if sender is not None:
             self.assign(message, sender, draft.destination)

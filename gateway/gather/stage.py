@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from random import Random
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 WORKERS: Final = 16
 TRIES: Final = 3
+EXPIRY_EVERY_S: Final = 1.0
 RETRY_S: Final = 0.5  # while the database is away
 
 
@@ -101,6 +103,7 @@ class Gathering:
         async with asyncio.TaskGroup() as group:
             for number in range(WORKERS):
                 group.create_task(self._work(), name=f"gathering {number}")
+            group.create_task(self._expire(), name="gathering expiry")
 
     async def _work(self) -> None:
         while True:
@@ -109,16 +112,20 @@ class Gathering:
                 await self._wake.wait()
             draft = self._waiting.popleft()
             try:
-                ready = await self._gather(draft)
+                async with asyncio.timeout(self._left_s(draft.message)) as patience:
+                    ready = await self._gather(draft)
+            except TimeoutError as error:
+                ready = False
+                if patience.expired():
+                    self._fail(draft.message, EXPIRED, "")
+                else:
+                    await self._wait_for_the_database(draft, error)
+                    continue
             except Unusable as unusable:
                 self._fail(draft.message, unusable.code, str(unusable))
                 ready = False
             except DatabaseUnavailable as error:
-                log.error(
-                    "database: %s; what waits for its media goes on waiting", error, extra=AWAY
-                )
-                await asyncio.sleep(RETRY_S)
-                self._next(draft)
+                await self._wait_for_the_database(draft, error)
                 continue
             except Exception as error:
                 self._wall.tell(described(error), draft.message)
@@ -131,6 +138,24 @@ class Gathering:
             else:
                 self._router.awaited.end(draft)
             self._follow(key_of(draft))
+
+    def _left_s(self, message: Message) -> float:
+        """Until its validity ends: nobody waits longer for what it needs."""
+        return max(0.0, message.valid_until - self._clock.wall())
+
+    async def _wait_for_the_database(self, draft: Draft, error: Exception) -> None:
+        log.error("database: %s; what waits for its media goes on waiting", error, extra=AWAY)
+        await asyncio.sleep(RETRY_S)
+        self._next(draft)
+
+    async def _expire(self) -> None:
+        """Fail those that became too old while they wait for a worker, or behind another."""
+        while True:
+            await asyncio.sleep(EXPIRY_EVERY_S)
+            now = self._clock.wall()
+            for draft in (*self._waiting, *chain.from_iterable(self._behind.values())):
+                if draft.message.valid_until <= now and not draft.message.status.final:
+                    self._fail(draft.message, EXPIRED, "")
 
     def _follow(self, key: Key) -> None:
         """The first of this key is done with: the next one's turn has come."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from random import Random
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 from gateway.clock import Clock
 from gateway.dispatch.directory import Directory, SenderRecord, Service
 from gateway.dispatch.message import Message
-from gateway.dispatch.rows import from_row
+from gateway.dispatch.rows import from_row, moment
 from gateway.inbound.geography import cities
 from gateway.inbound.handling import (
     InboundMode,
@@ -91,6 +92,7 @@ class Handlers:
             broke=self._broke,
             owed=True,  # by a former run
         )
+        self._called: dict[Id, float] = {}  # of those held: when their webhook was called first
         self._held: set[Id] = set()  # in memory, from here to the commit that ends it
         self._again: dict[Id, Message] = {}  # of those held: what is asked for once more
         self._ended: set[Id] | None = None  # ended since a sweep began to read
@@ -142,6 +144,7 @@ class Handlers:
         await self._tell(message, target)
 
     async def _tell(self, message: Message, target: Target) -> None:
+        self._called.setdefault(message.id, self._clock.wall())
         run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
             if not self._too_old(message):
@@ -161,7 +164,7 @@ class Handlers:
 
         async def mark(connection: Connection) -> None:
             if message.id not in self._again:
-                await inbound_rows.clear(connection, [message.id])
+                await inbound_rows.clear(connection, [(message.id, self._called_at(message))])
 
         if drafts and await self._replies.store(message, drafts, mark):
             self._end(message)
@@ -213,9 +216,15 @@ class Handlers:
         self._finished.append(message)
         self._wake.set()
 
+    def _called_at(self, message: Message) -> datetime | None:
+        """When its webhook was called first; None where it has none."""
+        at = self._called.get(message.id)
+        return moment(at) if at is not None else None
+
     def _end(self, message: Message) -> None:
         """Its row says that nothing is owed."""
         self.handled += 1
+        self._called.pop(message.id, None)
         self._held.discard(message.id)
         if self._ended is not None:
             self._ended.add(message.id)
@@ -224,6 +233,7 @@ class Handlers:
             self.handle(again)
 
     def _spilled(self, message: Message) -> None:
+        self._called.pop(message.id, None)
         self._held.discard(message.id)
         self._again.pop(message.id, None)  # its row says so, and is read again
 
@@ -234,7 +244,11 @@ class Handlers:
             self._wake.clear()
             batch, self._finished = self._finished, []
             try:
-                done = [message.id for message in batch if message.id not in self._again]
+                done = [
+                    (message.id, self._called_at(message))
+                    for message in batch
+                    if message.id not in self._again
+                ]
                 if done:
                     await inbound_rows.clear(self._pool, done)
             except DatabaseUnavailable as error:

@@ -40,14 +40,17 @@ VOICE_VERBS: Final = frozenset(
 ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
     "Response": frozenset(),
     "Message": frozenset({"to", "from", "action", "method", "statusCallback"}),
+    "Sms": frozenset({"to", "from", "action", "method", "statusCallback"}),
     "Body": frozenset(),
     "Media": frozenset(),
     "Redirect": frozenset({"method"}),
 }
+REPLIES: Final = ("Message", "Sms")
 # Which element may stand in which.
 PLACES: Final = frozenset(
     {
         ("Response", "Message"),
+        ("Response", "Sms"),  # what Message was called first; it holds a text only
         ("Response", "Redirect"),
         ("Message", "Body"),
         ("Message", "Media"),
@@ -202,7 +205,7 @@ class _Reader:
         for attribute in attributes.keys() - ATTRIBUTES[name]:
             self._warn(UNKNOWN, f"the attribute {attribute} of <{name}> was skipped")
         self._take_text(parent)
-        if name == "Message":
+        if name in REPLIES:
             self._message = _Message(attributes)
         elif name == "Redirect":
             self._redirect = attributes
@@ -216,7 +219,7 @@ class _Reader:
         text = self._take_text(name)
         if name == "Media" and self._message is not None:
             self._message.media.append(text.strip())
-        elif name == "Message" and self._message is not None:
+        elif name in REPLIES and self._message is not None:
             self._add(self._reply(self._message))
             self._message = None
         elif name == "Redirect":
@@ -234,7 +237,7 @@ class _Reader:
         self._text.clear()
         if name == "Body" and self._message is not None:
             self._message.body.append(text)
-        elif name == "Message" and self._message is not None:
+        elif name in REPLIES and self._message is not None:
             self._message.body.append(text.strip())
         elif name == "Response" and text.strip():
             self._warn(UNKNOWN, "text directly in <Response> was skipped")

@@ -67,7 +67,8 @@ def packaged() -> Mapping[str, AlphaCountry]:
 def alert_is_due(treatment: AlphaCountry, registered: bool, sender_is_local_number: bool) -> bool:
     """Whether a message should raise the pre-registration alert 30018 (§2.5).
 
-    `registered`: the account has an approved alphanumeric sender for the country.
+    `registered`: the sender is an alphanumeric ID that the account has an approved registration
+    of for the country; another one's does not help.
     `sender_is_local_number`: the chosen sender is a number or short code of that country.
     The service's own switch is the caller's to ask.
     """

@@ -297,11 +297,12 @@ def _area_groups(question: Question) -> tuple[Group, ...]:
 def _home_numbers(question: Question) -> Choice | None:
     """Step 6: numbers of the recipient's country, by area code in the US and Canada."""
     pool, country, media = question.pool, question.country, question.media
-    if country == "CA":  # toll-free goes before long codes in Canada (§1.3)
-        choice = question.best(pool.toll_free(media))
-        if choice is not None:
-            return choice
-    for group in _area_groups(question):
+    groups = _area_groups(question)
+    if country == "CA":
+        # Toll-free goes before long codes in Canada, but for those of the recipient's area and its
+        # overlays (§1.3).
+        groups = (*groups[:2], pool.toll_free(media), *groups[2:])
+    for group in groups:
         choice = question.best(group)
         if choice is not None:
             return choice

@@ -61,9 +61,9 @@ def callback_parameters(
     ]
     if message.sender is not None:
         pairs.append(("From", message.sender))
-    service = directory.services_by_id.get(message.service_id or 0)
-    if service is not None:
-        pairs.append(("MessagingServiceSid", service.sid))
+    service_sid = directory.service_sid(message.service_id)
+    if service_sid is not None:
+        pairs.append(("MessagingServiceSid", service_sid))
     if status in (Status.FAILED, Status.UNDELIVERED) and message.error_code:
         pairs.append(("ErrorCode", str(message.error_code)))
     if status in (Status.DELIVERED, Status.UNDELIVERED) and message.done_date:

@@ -31,6 +31,7 @@ from gateway.webhooks.overrides import (
 )
 from gateway.webhooks.session import WithSession
 from gateway.webhooks.signature import Parameters, sign, signed_url
+from gateway.webhooks.urls import ascii_url
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,8 @@ class WebhookClient(WithSession):
         All attempts and redirects share one budget of time.
         """
         try:
+            if not hook.url.isascii():  # an app's own answer named it, or an older version kept it
+                hook = replace(hook, url=ascii_url(hook.url))
             return await self._call(hook)
         except Exception as error:  # a way to misbehave that nobody thought of
             log.exception("a webhook could not be called")

@@ -145,14 +145,14 @@ def reference(
 
     def numbers_of_the_country() -> list[list[Sender]]:
         tiers: list[list[Sender]] = []
-        if to == "CA":
-            tiers.append(kind(SenderKind.TOLL_FREE))
         if to in NORTH:
             north = [sender for sender in long_codes if sender.country in NORTH]
             code = destination.area_code
             if settings.area_code_geomatch and code is not None:
                 tiers.append([sender for sender in north if sender.area_code == code])
                 tiers.append([sender for sender in north if sender.area_code in overlays(code)])
+        if to == "CA":
+            tiers.append(kind(SenderKind.TOLL_FREE))
         same = [sender for sender in long_codes if sender.country == to]
         if to == "US":
             same += kind(SenderKind.TOLL_FREE)
