@@ -26,6 +26,6 @@ async def unhandled(pool: Pool, *, after: Id, most: int) -> list[Row]:
 async def clear(
     connection: Connection | Pool, handled: Sequence[tuple[Id, datetime | None]]
 ) -> None:
-    """Nothing is owed for these any more; each with the time of its webhook's first call, if any."""
+    """Nothing is owed for these any more; each with when its webhook was first called."""
     ids, called_at = zip(*handled, strict=True)
     await connection.execute(CLEAR, ids, min(ids), max(ids), called_at)

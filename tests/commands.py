@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from testing import ALLOWED, free_port, until
+from testing import ALLOWED, WAIT_S, free_port, until
 
 PORTS = ("PORT", "SMSC_PORT", "SMSC_CONTROL_PORT", "CALLBACK_PORT", "INBOX_PORT")
 
@@ -50,7 +50,7 @@ class Command:
             self.said += line.decode()
 
     async def says(self, text: str, times: int = 1) -> None:
-        await until(lambda: self.said.count(text) >= times, seconds=60)
+        await until(lambda: self.said.count(text) >= times)
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -60,7 +60,7 @@ class Command:
     async def ends(self) -> int:
         assert self._process is not None
         assert self._reading is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             await self._reading
             return await self._process.wait()
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
-from testing import AUTH_TOKEN, until
+from testing import AUTH_TOKEN, WAIT_S, until
 from twilio.request_validator import RequestValidator
 
 from smpp.smsc import Smsc
@@ -89,7 +89,7 @@ class Hooks:
     def at(self, path: str) -> list[Taken]:
         return [one for one in self.taken if one.path == path]
 
-    async def has(self, path: str, count: int = 1, *, seconds: float = 30.0) -> list[Taken]:
+    async def has(self, path: str, count: int = 1, *, seconds: float = WAIT_S) -> list[Taken]:
         """The requests to a path once there are so many."""
         await until(lambda: len(self.at(path)) >= count, seconds=seconds)
         return self.at(path)

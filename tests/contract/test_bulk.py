@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 from pools import Pool
-from testing import GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
+from testing import WAIT_S, GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
 
 from gateway.api.crockford import id_of, text_of
 from gateway.dispatch.message import Status
@@ -38,7 +38,7 @@ async def comms(sdk: Sdk, method: str, path: str, **request: Any) -> tuple[int, 
 
 
 async def completed(sdk: Sdk, name: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while True:
             _, operation = await comms(sdk, "GET", f"/Operations/{name}")
             if operation["status"] in ("COMPLETED", "CANCELED"):
@@ -178,7 +178,7 @@ async def test_what_has_left_is_not_taken_back_and_the_rest_is_told(
     status, accepted = await comms(sdk, "POST", "", json=request)
     assert status == 202
     name = accepted["operationId"]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while (await comms(sdk, "GET", f"/Operations/{name}"))[1]["stats"]["delivered"] != 1:
             await asyncio.sleep(0.02)
     status, operation = await comms(sdk, "POST", f"/Operations/{name}/Cancel")
@@ -214,7 +214,7 @@ async def test_a_row_that_another_has_in_hand_is_decided_by_who_commits_first(
     canceling = asyncio.create_task(gateway.pipeline.canceler.cancel_many(account.id, ids))
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     free = "SELECT count(*) FROM messages WHERE id = ANY($1::uuid[]) AND status = $2"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while not await watching.fetchval(waits):
             await asyncio.sleep(0.01)
         assert await watching.fetchval(free, [ids[0], ids[3]], int(Status.CANCELED)) == 2

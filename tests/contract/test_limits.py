@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from testing import TO, GatewayUnderTest, Sdk, basic
+from testing import TO, WAIT_S, GatewayUnderTest, Sdk, basic
 
 from gateway.api import fastlane
 from gateway.api.fastlane import HEAD_LIMIT, MOST_HEADERS, URL_LIMIT
@@ -38,7 +38,7 @@ class Wire:
         return await self.answer()
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             status, *lines = head.rstrip().split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines)
@@ -151,14 +151,14 @@ async def test_what_never_ends_is_refused_in_the_middle(
         wire.writer.write(start)
         flood = asyncio.create_task(wire.flood(more))
         assert (await wire.answer())[0] == status
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             assert await flood < 30_000_000
 
 
 async def test_a_trailer_that_never_ends_is_cut_off(gateway: GatewayUnderTest) -> None:
     async with Wire(gateway) as wire:
         wire.writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: ")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             assert await wire.flood(b"b" * 65536) < 30_000_000
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from testing import NUMBERS, TO, GatewayUnderTest, Receiver, Sdk
+from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk
 
 from smpp.smsc import Smsc
 
@@ -172,7 +172,7 @@ async def test_what_is_to_be_forgotten_is_forgotten(
     assert {form["To"] for form in receiver.forms} == {TO}
 
     async def forgotten() -> Any:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while (one := await sdk.fetch(message.sid)).body or one.to == TO:
                 await asyncio.sleep(0.05)
             return one

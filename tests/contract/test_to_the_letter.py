@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from hooks import Hooks
 from pools import Pool
-from testing import NUMBERS, TO, GatewayUnderTest, Receiver, Sdk, until
+from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk, until
 
 from smpp.smsc import Smsc
 
@@ -56,7 +56,7 @@ async def test_replies_are_found_by_their_date(sdk: Sdk, smsc: Smsc, hooks: Hook
     await write(smsc, "to nobody", without)
     await hooks.has("/in")
     for to in NUMBERS:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 found = await sdk.call(
                     sdk.client.messages.list, to=to, from_=HANDSET, date_sent_after=began
@@ -130,7 +130,7 @@ async def test_an_app_may_answer_with_sms(sdk: Sdk, smsc: Smsc, hooks: Hooks) ->
         found = await sdk.call(sdk.client.messages.list, from_=NUMBERS[0])
         return {message.to: message.body for message in found}
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while len(await replies()) < 2:
             await asyncio.sleep(0.02)
     assert await replies() == {HANDSET: "Hi", "+447700900501": "Ho"}
@@ -183,7 +183,7 @@ async def test_a_reply_to_whom_it_must_not_go_shows_whom_it_was_from(
         found = await sdk.call(sdk.client.messages.list, to="+447700900502")
         return [message for message in found if message.error_code == 21610]
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while not (found := await refused()):
             await asyncio.sleep(0.02)
     assert found[0].from_ == NUMBERS[0]
@@ -218,7 +218,7 @@ async def test_another_ids_registration_does_not_end_the_alert(
     path = f"/messaging/v1/Services/{pool.sid}"
     assert (await sdk.operate("POST", path, data={"SenderIdPreregAlert": "true"}))[0] == 200
     assert await pool.sender_of("+971501234567") == "Acme"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while not await alerts(sdk, 30018):
             await asyncio.sleep(0.02)
 
@@ -246,7 +246,7 @@ async def test_a_carrier_that_refuses_our_password_has_an_alert_of_its_own(
     smsc = await start_smsc(CarrierScenario(password="another"))
     gateway = await start_gateway(smsc.port)
     sdk = await Sdk.provisioned(gateway.base_url)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while not (found := await alerts(sdk, 99007)):
             await asyncio.sleep(0.02)
     assert found[0].resource_sid == "simulator"

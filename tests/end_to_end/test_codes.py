@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from testing import NUMBERS, TO, GatewayUnderTest, Receiver, carrier
+from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, carrier
 
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 
@@ -84,7 +84,7 @@ async def test_what_waits_when_its_account_is_suspended_does_not_leave(
         codes.update({f"SM{row['id'].hex}": row["error_code"] for row in rows})
         return sum(code == 30002 for code in codes.values()) >= 2
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while not await ended():
             await asyncio.sleep(0.05)
     assert [codes[sid] for sid in sids[1:]] == [30002, 30002]

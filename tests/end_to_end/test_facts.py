@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from hooks import Hooks
 from pools import Pool
-from testing import GatewayUnderTest, basic
+from testing import WAIT_S, GatewayUnderTest, basic
 from twilio.base.exceptions import TwilioRestException
 
 from gateway.dispatch import pipeline as pipeline_module
@@ -177,7 +177,7 @@ async def test_row_19_a_country_that_wants_ids_registered_raises_an_alert_and_ge
     final = await pool.sdk.reaches(message.sid, "delivered")
     assert (final.from_, final.error_code) == ("Acme", None)
     assert await pool.sender_of("+971501234568") == "Acme"  # counted, not told
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while not (found := await alerts(pool, 30018)):
             await asyncio.sleep(0.02)
     [alert] = found
@@ -362,10 +362,10 @@ async def test_what_was_read_before_a_change_does_not_come_in_force_after_it(
     monkeypatch.setattr(pipeline_module.fact_rows, "contents", slowly)
     header = "iso,alpha_supported,preregistration\n"
     putting = asyncio.create_task(put(pool, "alpha_sender_countries", header + "GB,no,none\n"))
-    await asyncio.wait_for(read.wait(), 20)
+    await asyncio.wait_for(read.wait(), WAIT_S)
     table = "/tandem/v1/Tables/alpha_sender_countries"
     deleting = asyncio.create_task(pool.sdk.operate("DELETE", table))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while await gateway.pipeline.pool.fetchval("SELECT count(*) FROM fact_tables"):
             await asyncio.sleep(0.02)
     go_on.set()

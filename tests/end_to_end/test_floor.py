@@ -7,7 +7,7 @@ import asyncio
 from random import Random
 
 import asyncpg
-from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, Receiver, free_port, until
+from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, WAIT_S, Receiver, free_port, until
 
 from bench.floor.__main__ import run
 from gateway.dispatch.message import Status
@@ -56,7 +56,7 @@ async def test_the_floor_carries_single_and_bulk_sends_to_their_last_callback(
         assert receiver.bad_signatures == 0
         connection = await asyncpg.connect(empty_database_url)
         delivered = "SELECT count(*) FROM messages WHERE status = $1 AND callbacks_done = 2"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while await connection.fetchval(delivered, Status.DELIVERED) != 2 * COUNT:
                 await asyncio.sleep(0.01)
         await connection.close()

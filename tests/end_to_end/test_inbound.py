@@ -10,7 +10,16 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from testing import NUMBERS, GatewayProcess, GatewayUnderTest, Sdk, carrier, free_port, until
+from testing import (
+    NUMBERS,
+    WAIT_S,
+    GatewayProcess,
+    GatewayUnderTest,
+    Sdk,
+    carrier,
+    free_port,
+    until,
+)
 
 from smpp import vocabulary as v
 from smpp.codec import encode, encode_deliver
@@ -36,7 +45,7 @@ async def write(smsc: Smsc, text: str, to: str = NUMBERS[0], mode: str = "udh8")
 
 async def received(sdk: Sdk, count: int) -> list[Any]:
     """The account's inbound messages, oldest first, once there are so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             listed = await sdk.call(sdk.client.messages.list)
             inbound = [message for message in listed if message.direction == "inbound"]
@@ -84,14 +93,14 @@ async def test_a_message_to_a_number_that_is_not_ours_is_kept(
 ) -> None:
     await write(smsc, "who is there?", to="+447700900777")
     connection = await asyncpg.connect(gateway.database_url)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not (rows := await connection.fetch("SELECT * FROM kept_deliveries")):
             await asyncio.sleep(0.02)
     await connection.close()
     assert rows[0]["reason"] == "unknown number"
     assert rows[0]["payload"] == b"who is there?"
     assert smsc.counters.deliveries_answered == 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not (codes := await gateway.pipeline.pool.fetch("SELECT code FROM alerts")):
             await asyncio.sleep(0.02)
     assert [row["code"] for row in codes] == [21601]
@@ -199,7 +208,7 @@ class OddCarrier:
         self._writer.write(encode_deliver(message, sequence))
 
     async def answered(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while len(self.answers) < count:
                 await asyncio.sleep(0.01)
 
@@ -253,7 +262,7 @@ async def test_two_long_messages_with_one_reference_are_two(
 
 async def alerts_of(sdk: Sdk, code: int) -> list[Any]:
     """The account's alerts with a code, once there is one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
             found = [one for one in listed if one.error_code == str(code)]

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 from testing import (
     NUMBERS,
+    WAIT_S,
     Client50,
     GatewayProcess,
     GatewayUnderTest,
@@ -58,7 +59,7 @@ async def statuses(sdk: Sdk, sids: list[str]) -> set[str]:
 
 
 async def all_become(sdk: Sdk, sids: list[str], status: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while await statuses(sdk, sids) != {status}:
             await asyncio.sleep(0.05)
 
@@ -95,7 +96,7 @@ async def test_a_change_of_the_spelling_is_matched_and_raises_an_alert(
             await all_become(sdk, await send(sdk, 60), "delivered")
         connection = await asyncpg.connect(gateway.database_url)
         await until(lambda: gateway.pipeline.alerts.raised == 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not (rows := await connection.fetch("SELECT * FROM alerts")):
                 await asyncio.sleep(0.02)
         assert "'as is', now 'decimal to hex'" in rows[0]["text"]
@@ -140,7 +141,7 @@ async def test_a_receipt_for_an_unknown_id_is_kept_and_counted(start_gateway: St
         message = await sdk.send()
         await sdk.reaches(message.sid, "sent")
         connection = await asyncpg.connect(gateway.database_url)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not (rows := await connection.fetch("SELECT * FROM kept_deliveries")):
                 await asyncio.sleep(0.02)
         assert rows[0]["reason"] == "unmatched"
@@ -197,7 +198,7 @@ async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gatewa
                 status = (await response.json())["status"]
             assert status["receipt_ids"] == "decimal to hex"
             assert status["receipts"]["matched"] == 27
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_S):
                 while True:
                     async with session.get(f"{url}/Deliveries?Reason=duplicate") as response:
                         kept = (await response.json())["deliveries"]

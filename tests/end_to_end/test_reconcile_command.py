@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from commands import Command
-from testing import Client50, GatewayUnderTest, Receiver, Sdk, until
+from testing import WAIT_S, Client50, GatewayUnderTest, Receiver, Sdk, until
 
 from gateway.reconcile import read_sids, reconcile
 from gateway.settings import Settings
@@ -112,7 +112,7 @@ async def test_a_deletion_is_forgotten_with_the_journal(
     age = "UPDATE deleted_messages SET deleted_at = now() - $2::interval WHERE message_id = $1"
     await connection.execute(age, one[2:], timedelta(hours=24))
     await connection.execute(age, other[2:], timedelta(hours=23))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while await connection.fetchval("SELECT count(*) FROM deleted_messages") == 2:
             await asyncio.sleep(0.05)
     assert (await connection.fetchval("SELECT message_id FROM deleted_messages")).hex == other[2:]

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from carriers import StartSmsc
 from pools import Pool
-from testing import Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
+from testing import WAIT_S, Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
 
 from gateway.api import comms
 from gateway.dispatch import lobby, spill
@@ -409,7 +409,7 @@ async def test_the_watchdog_counts_what_waits_in_rows_behind_a_bind_that_is_down
     watch.look(1e9 + 600.0)
     [one] = watch.watchdog.episodes.values()
     assert (one.places, one.waiting, one.in_rows) == (1, 20, 80)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not (listed := await sdk.call(sdk.client.monitor.v1.alerts.list)):
             await asyncio.sleep(0.02)
     assert "with+20+segments+and+80+messages+in+rows%2C+nothing+got+through" in listed[0].alert_text

@@ -16,7 +16,7 @@ import pytest
 from hooks import HANDSET, Hooks, write
 from inbound_apps import configure_number
 from prometheus_client.parser import text_string_to_metric_families
-from testing import TO, Client50, GatewayProcess, Receiver, Sdk, carrier, free_port, until
+from testing import TO, WAIT_S, Client50, GatewayProcess, Receiver, Sdk, carrier, free_port, until
 from workers import WorkersProcess
 
 from gateway.dispatch.message import Flag
@@ -234,7 +234,7 @@ async def test_rates_hold_whichever_worker_is_asked(
     pair = [await Sdk.provisioned(process.base_url, numbers) for numbers in (LEFT, RIGHT)]
     clients = [Client50(sdk, connections=8) for sdk in pair]
     await asyncio.gather(*(one.send(130) for one in clients))
-    await until(lambda: len(smsc.ledger.entries) >= 260, seconds=60)
+    await until(lambda: len(smsc.ledger.entries) >= 260)
     await process.stop()
     times: dict[str, list[float]] = defaultdict(list)
     for row in ledger(smsc):
@@ -297,7 +297,7 @@ async def test_what_is_stuck_at_one_worker_is_said_by_all(
                 found.append((await response.json())["status"])
         return found
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while set(await answers()) != {"degraded"}:
             await asyncio.sleep(0.1)
     assert set(await answers()) == {"degraded"}
@@ -411,7 +411,7 @@ async def test_order_holds_when_a_service_changes_its_worker(
             for recipient in recipients:
                 tasks.create_task(chat(sdk, recipient))
         tasks.create_task(shrink())
-    await until(lambda: len(smsc.ledger.entries) >= 480, seconds=60)
+    await until(lambda: len(smsc.ledger.entries) >= 480)
     await process.stop()
     chats: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in ledger(smsc):

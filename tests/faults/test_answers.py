@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 from testing import (
     TO,
+    WAIT_S,
     Client50,
     GatewayProcess,
     GatewayUnderTest,
@@ -189,11 +190,11 @@ async def test_readyz_tells_that_the_database_went(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
             name,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while await status() != 503:
                 await asyncio.sleep(0.02)
         await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while await status() != 200:
                 await asyncio.sleep(0.02)
     await server.close()
@@ -236,7 +237,7 @@ async def test_a_database_that_is_gone_is_told_though_nothing_waits(
         logging.getLogger().removeHandler(handler)
         await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
         await server.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         codes: list[str] = []
         told = ("99002", "99001")
         while tuple(codes) != told:
@@ -278,7 +279,7 @@ async def test_what_waits_follows_its_number_to_another_carrier(
     try:
         dead = carrier(free_port(), name="dead")
         gateway = await start_gateway(smsc.port, carriers=(dead, carrier(smsc.port)))
-        await asyncio.wait_for(_one_up(gateway), 20)
+        await asyncio.wait_for(_one_up(gateway), WAIT_S)
         sdk = await Sdk.provisioned(gateway.base_url)
         sids = [(await sdk.send(str(n), from_=sdk.numbers[0])).sid for n in range(3)]
         [number] = await sdk.call(

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 import asyncpg
 import pytest
-from testing import BOTH, NUMBERS, GatewayProcess, Sdk, basic, free_port, sdk_client, until
+from testing import BOTH, NUMBERS, WAIT_S, GatewayProcess, Sdk, basic, free_port, sdk_client, until
 
 from gateway.dispatch.message import Status
 from gateway.opt_out.keywords import default_entries
@@ -57,7 +57,7 @@ async def known_to(sdk: Sdk, base_url: str) -> Sdk:
     client = sdk_client(base_url, sdk.account_sid, sdk.auth_token)
     other = Sdk(base_url, client, sdk.service_sid, sdk.numbers)
     service = client.messaging.v1.services(sdk.service_sid)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             try:
                 members = await other.call(service.phone_numbers.list)
@@ -143,13 +143,13 @@ async def test_no_message_leaves_after_a_stop_was_answered(
             for n, recipient in enumerate(recipients):
                 carrier.carriers[0].mobile_originated(recipient, NUMBERS[n % 2], "STOP")
                 if n % 10 == 9:  # spread over the time that the sends take
-                    await until(lambda n=n: len(sids) * RECIPIENTS >= n * SENDS, seconds=120)
+                    await until(lambda n=n: len(sids) * RECIPIENTS >= n * SENDS)
 
         await asyncio.gather(stop_all(), *(send_all(worker) for worker in range(40)))
-    await until(lambda: all(one.answered is not None for one in carrier.ledger.inbound), seconds=60)
-    await until(lambda: _confirmations(carrier) >= RECIPIENTS, seconds=60)
+    await until(lambda: all(one.answered is not None for one in carrier.ledger.inbound))
+    await until(lambda: _confirmations(carrier) >= RECIPIENTS)
 
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(WAIT_S):
         while not (ends := await ended(database_url)) or sum(ends.values()) < SENDS:
             await asyncio.sleep(0.1)
     stopped = {one.source: one.answered or 0.0 for one in carrier.ledger.inbound}

@@ -19,6 +19,7 @@ from testing import (
     AUTH_TOKEN,
     NUMBERS,
     TO,
+    WAIT_S,
     GatewayUnderTest,
     Receiver,
     Sdk,
@@ -77,7 +78,7 @@ async def outcomes(
 
 async def told(sdk: Sdk, sid: str | None = None) -> list[Any]:
     """The alerts of what was set aside, once there is one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while True:
             alerts = await sdk.call(sdk.client.monitor.v1.alerts.list)
             found = [

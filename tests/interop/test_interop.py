@@ -22,7 +22,7 @@ from smpp.session import SessionConfig
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 PEERS = Path(__file__).parent / "peers"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 CLIENTS = ["smpp34_client", "aiosmpplib_client", "smpplib_client", "node_client"]
 SERVERS = ["smpp34_server", "node_server"]
 

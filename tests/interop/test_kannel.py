@@ -19,7 +19,7 @@ from aiohttp import web
 from smpp.smsc import Smsc
 
 KANNEL = Path(os.environ.get("TANDEM_INTEROP_DIR", "")).resolve() / "kannel"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.skipif(
     not (KANNEL / "usr/sbin/bearerbox").exists(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from struct import pack
 
 import pytest
+from testing import WAIT_S
 
 from smpp import codec
 from smpp import vocabulary as v
@@ -115,7 +116,7 @@ async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
     bind.on_pdu = lambda direction, data: seen.append((direction, data))
     task = asyncio.create_task(bind.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             await traffic.done.wait()
             await bind.request(Pdu(v.QUERY_SM, fields={"message_id": "x"}))
             await bind.request(Pdu(v.CANCEL_SM, fields={"message_id": "x"}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testing import WAIT_S
 
 from gateway.carriers.check import check
 from gateway.carriers.report import CANARY
@@ -198,6 +199,6 @@ async def test_the_command_prints_the_table_and_its_status_is_the_verdict(
 
 
 async def _gone(smsc: Smsc) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while smsc.connections:
             await asyncio.sleep(0.01)

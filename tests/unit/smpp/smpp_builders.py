@@ -14,7 +14,7 @@ from smpp.pdu import Address, DeliverSm, SubmitSm, Tlvs
 from smpp.session import BindType, SessionConfig, Tap
 from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
 
-PATIENCE_S = 10.0
+PATIENCE_S = 120.0
 
 FAST_BACKOFF = BackoffConfig(
     first_s=0.01,

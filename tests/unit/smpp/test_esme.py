@@ -12,6 +12,7 @@ from smpp_builders import (
     running_smsc,
     submit,
 )
+from testing import WAIT_S
 
 from smpp.esme import Bind, NotBound, RefusalClass, WindowFull
 from smpp.pdu import Pdu
@@ -156,7 +157,7 @@ async def test_an_unanswered_message_times_out_and_its_late_answer_is_still_told
         bind.submit(submit(), "slow")
         await recorder.until(lambda: recorder.timeouts == ["slow"])
         assert bind.window_free == bind.config.session.window
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await told.wait()
     assert late[0][:2] == ("slow", 0)
     assert late[0][2]
@@ -192,7 +193,7 @@ async def test_enquire_link_keeps_an_idle_session():
         running_smsc() as smsc,
         running_bind(bind_config(smsc.port, enquire_interval_s=0.02), recorder, tap=count) as bind,
     ):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await enough.wait()
         assert bind.bound
         assert smsc.counters.enquire_links == 3
@@ -241,7 +242,7 @@ async def test_closing_does_not_wait_for_answers_from_a_connection_that_is_gone(
         closing = asyncio.create_task(bind.close(60.0))
         await asyncio.sleep(0)  # it waits now
         smsc.connections[0].disconnect()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             await closing
         assert recorder.downs[0][1] == ["lost"]
 

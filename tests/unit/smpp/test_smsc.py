@@ -9,6 +9,7 @@ import sys
 import aiohttp
 import pytest
 from smpp_builders import Recorder, bind_config, running_bind, running_smsc, submit
+from testing import WAIT_S
 
 from smpp.concat import Reassembler
 from smpp.receipt import parse_receipt
@@ -299,7 +300,7 @@ async def test_the_command_line_serves_and_stops(tmp_path):
     scenario.write_text('[[carrier]]\nname = "a"\n[[carrier]]\nname = "b"\nsystem_id = "other"\n')
     process = await _command("--port", "0", "--control-port", "0", "--scenario", str(scenario))
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         lines = [await process.stdout.readline() for _ in range(3)]
         process.terminate()
         assert await process.wait() == 0

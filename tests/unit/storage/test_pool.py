@@ -7,6 +7,7 @@ import contextlib
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pytest
+from testing import WAIT_S
 
 from storage.pool import DatabaseUnavailable, open_connection
 
@@ -48,7 +49,7 @@ async def test_a_connection_whose_end_was_announced_counts_as_unavailable(postgr
         connection.add_log_listener(lambda *_: read.set())
         # The notice comes after it, and tells that it was read.
         to_client[-1].write(message(b"E", b"FATAL", b"57P01") + message(b"N", b"LOG", b"00000"))
-        await asyncio.wait_for(read.wait(), 20)
+        await asyncio.wait_for(read.wait(), WAIT_S)
         with pytest.raises(DatabaseUnavailable):
             await connection.fetchval("SELECT 1")
     finally:

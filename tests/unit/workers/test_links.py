@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from testing import WAIT_S
 
 from gateway.carriers.share import Share
 from gateway.workers import links
@@ -86,7 +87,7 @@ async def test_who_dies_is_told_of_even_if_nothing_was_asked(made: Made) -> None
             async with running(made(1, {Kind.SEND: echo})):
                 assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
                 assert gone.empty()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 assert await gone.get() == 1
 
 

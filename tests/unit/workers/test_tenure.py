@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from testing import WAIT_S
 
 from gateway.carriers.share import Share
 from gateway.workers.tenure import Place, TakenOver, Tenure, keys_of
@@ -40,7 +41,7 @@ async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
     assert not await has(second)
     waiting = asyncio.create_task(second.wait())
     first.close()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, WAIT_S)
     assert second.held
     second.close()
 
@@ -91,7 +92,7 @@ async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile
     keeping = asyncio.create_task(one.run())
     await asyncio.sleep(0)
     await end_holder(server)
-    await asyncio.wait_for(again.wait(), 10)
+    await asyncio.wait_for(again.wait(), WAIT_S)
     assert heard == [False, True]
     keeping.cancel()
     one.close()
@@ -109,9 +110,9 @@ async def test_who_finds_another_there_ends(database_url: str, server: Connectio
     taken = asyncio.Event()
     first.changed = lost
     await end_holder(server)
-    await asyncio.wait_for(second.wait(), 5)
+    await asyncio.wait_for(second.wait(), WAIT_S)
     with pytest.raises(TakenOver, match="tandem 1"):
-        await asyncio.wait_for(first.run(), 10)
+        await asyncio.wait_for(first.run(), WAIT_S)
     assert taken.is_set()
     second.close()
 
@@ -121,7 +122,7 @@ async def test_a_former_session_of_ours_is_ended(database_url: str, server: Conn
     ghost = await tenure.open_session(database_url, "tandem 1")
     assert await tenure.take(ghost, keys_of(None))
     one = Tenure(database_url, "tandem 1", keys_of(None))
-    await asyncio.wait_for(one.wait(), 5)
+    await asyncio.wait_for(one.wait(), WAIT_S)
     [holder, *_] = await tenure.holders(server)
     assert holder.name == "tandem 1"
     one.close()

@@ -111,7 +111,7 @@ asyncio.run(main())
     os.kill(pid, 0)
     parent.kill()
     await parent.wait()
-    await until(lambda: not _alive(pid), seconds=5)
+    await until(lambda: not _alive(pid))
 
 
 def _alive(pid: int) -> bool:
