@@ -65,6 +65,7 @@ from gateway.webhooks.signature import signed_url
 from gateway.workers.relay import Relay
 from gateway.workers.tenure import Place, Tenure, keys_of
 from storage import config as config_rows
+from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import migrate
 from storage.pool import (
@@ -181,6 +182,7 @@ class Gateway:
                 event_parameters=self.settings.webhooks.event_parameters,
                 acknowledged=pipeline.writer.mark,
                 sweep=pipeline.sweep_callbacks,
+                exists=partial(message_rows.exists, pool),
                 carrier_parameters=pipeline.callback_tlvs,
             )
             pipeline.owe_callbacks = callbacks.owe
@@ -391,7 +393,8 @@ class Gateway:
         if proxy.port is None and proxy.tls_port is None:
             return None
         try:
-            context = Authority(self.settings.proxy_folder).server_context()
+            authority = Authority(self.settings.proxy_folder)
+            context = await asyncio.to_thread(authority.server_context)
         except AuthorityError as error:
             raise ConfigurationError(str(error)) from error
         config = server.config
@@ -399,6 +402,7 @@ class Gateway:
         protocol: Any = config.http_protocol_class
         listeners = self.listeners = Listeners(
             lambda: protocol(config=config, server_state=server.server_state, app_state={}),
+            authority,
             context,
         )
         try:

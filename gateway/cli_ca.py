@@ -26,13 +26,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     init = commands.add_parser("init", help="make one; the gateway's proxy needs it")
     init.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
+    init.add_argument(
+        "--force", action="store_true", help="in place of one that is there; apps need the new one"
+    )
     init.set_defaults(run=_init)
 
 
 def _init(parsed: argparse.Namespace) -> int:
     try:
         folder = load_settings(parsed.config).proxy_folder
-        certificate = create(folder, datetime.now(UTC)).resolve()
+        certificate = create(folder, datetime.now(UTC), anew=parsed.force).resolve()
     except (ConfigurationError, AuthorityError) as error:
         print(f"tandem ca init: {error}", file=sys.stderr)
         return WRONG_USE

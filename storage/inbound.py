@@ -23,6 +23,11 @@ async def unhandled(pool: Pool, *, after: Id, most: int) -> list[Row]:
     return await pool.fetch(UNHANDLED, after, most)
 
 
+async def is_owed(pool: Pool, id: Id) -> bool:
+    """Whether something is owed for this message: it may be redacted or deleted meanwhile."""
+    return bool(await pool.fetchval("SELECT handling IS NOT NULL FROM messages WHERE id = $1", id))
+
+
 async def clear(
     connection: Connection | Pool, handled: Sequence[tuple[Id, datetime | None]]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from storage.erasure import erase_copies
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
 
@@ -29,8 +30,9 @@ RETURNING *
 
 WAITING = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL ORDER BY id"
 
+# An app that has not heard of an inbound message yet does not any more: it would hear the text.
 REDACT = """
-UPDATE messages SET body = '', submitted_body = NULL
+UPDATE messages SET body = '', submitted_body = NULL, handling = NULL
  WHERE id = $1 AND account_id = $2 AND status >= $3
 RETURNING *
 """
@@ -91,6 +93,7 @@ UPDATE messages AS m
           FROM messages WHERE flags & 24 <> 0 ORDER BY id) AS u
  WHERE m.id = u.id AND (u.text OR u.address)
    AND m.id IN (SELECT id FROM messages WHERE flags & 24 <> 0 ORDER BY id LIMIT $3)
+RETURNING m.id, u.text
 """
 
 
@@ -115,8 +118,14 @@ async def waiting(pool: Pool, ids: Sequence[Id]) -> list[Id]:
 
 
 async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> Row | None:
-    """Remove the text of a message with a final status; None when there is no such message."""
-    return await pool.fetchrow(REDACT, message_id, account_id, first_final)
+    """Remove the text of a message with a final status, and its copies; None when there is no
+    such message.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        row = await connection.fetchrow(REDACT, message_id, account_id, first_final)
+        if row is not None:
+            await erase_copies(connection, [message_id])
+    return row
 
 
 async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
@@ -128,6 +137,7 @@ async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: in
         status = await connection.execute(DELETE, message_id, account_id, first_final)
         if status == "INSERT 0 1":
             await connection.execute("DELETE FROM media WHERE message_id = $1", message_id)
+            await erase_copies(connection, [message_id])
         await connection.execute(
             "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
             message_id,
@@ -154,8 +164,10 @@ async def forget(
 
     A recipient is kept while callbacks are owed, at most `after_s` seconds.
     """
-    status = await connection.execute(FORGET, text_flag, address_flag, most, after_s)
-    return int(status.removeprefix("UPDATE "))
+    rows = await connection.fetch(FORGET, text_flag, address_flag, most, after_s)
+    if ids := [row["id"] for row in rows if row["text"]]:
+        await erase_copies(connection, ids)
+    return len(rows)
 
 
 async def owe_callbacks_again(

@@ -315,6 +315,11 @@ async def waiting_sizes(
     return await connection.fetch(WAITING_SIZES, shard, sender_ids, queued_status)
 
 
+async def exists(pool: Pool, id: Id) -> bool:
+    """Whether a message is there: it may have been deleted."""
+    return bool(await pool.fetchval("SELECT true FROM messages WHERE id = $1", id))
+
+
 async def overdue(
     connection: Connection, now: datetime, queued_status: int, most: int
 ) -> list[asyncpg.Record]:

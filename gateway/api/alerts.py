@@ -80,7 +80,7 @@ async def list_(call: Call) -> Response:
         level=level,
         since=_moment(call, "StartDate"),
         until=_moment(call, "EndDate"),
-        operator=call.account.owner_id is None,
+        operator=call.is_operators and call.account.owner_id is None,
     )
     page, token = cut(rows, request, lambda row: row["sid"])
     resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
@@ -90,7 +90,10 @@ async def list_(call: Call) -> Response:
 async def fetch(call: Call) -> Response:
     sid = "NO" + call.request.path_params["sid"][2:].lower()
     row = await alert_rows.fetch(
-        call.deps.pool, call.account.id, sid, operator=call.account.owner_id is None
+        call.deps.pool,
+        call.account.id,
+        sid,
+        operator=call.is_operators and call.account.owner_id is None,
     )
     if row is None:
         raise call.missing()

@@ -90,8 +90,7 @@ async def delete(call: Call) -> Response:
 
 
 def _seen_by(call: Call, record: SenderRecord) -> bool:
-    owner = call.deps.directory.accounts_by_id[record.account_id]
-    return record.sender.kind in CHANNEL_NAMES and call.account.id in (owner.id, owner.owner_id)
+    return record.sender.kind in CHANNEL_NAMES and call.sees(record.account_id)
 
 
 def _record(call: Call) -> SenderRecord:

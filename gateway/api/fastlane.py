@@ -307,6 +307,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._upgrade = self.parser.should_upgrade()
             if self._upgrade:
                 return
+            self._check_head()
             request = self._fast_request()
             if request is None:
                 bulk = BULK.match(self.url.partition(b"?")[0])
@@ -322,6 +323,26 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             if self._ending:
                 self.cycle.keep_alive = False
             self._stage = Stage.BODY
+
+        def _check_head(self) -> None:
+            """Refuse a head that a proxy before us may read in another way (RFC 9112 §3.2, §6.1).
+
+            Raises Refusal.
+            """
+            hosts = authorizations = 0
+            for name, value in self.headers:
+                if name == b"host":
+                    hosts += 1
+                elif name == b"authorization":
+                    authorizations += 1
+                elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                    raise self._stop(
+                        ApiError(20001, "Transfer-Encoding must be chunked alone", status=501)
+                    )
+            if authorizations > 1:
+                raise self._stop(ApiError(20001, "there is more than one Authorization"))
+            if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+                raise self._stop(ApiError(20001, "there must be one Host"))
 
         def on_body(self, body: bytes) -> None:
             if self._fast is None:

@@ -52,7 +52,7 @@ async def create(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
-    found = [one for one in call.deps.directory.link_domains.values() if _seen_by(call, one)]
+    found = [one for one in call.deps.directory.link_domains.values() if call.sees(one.account_id)]
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
     rows = [_render(call, one) for one in page]
@@ -143,15 +143,10 @@ def _configuration(form: Form) -> dict[str, Any]:
     return values
 
 
-def _seen_by(call: Call, domain: LinkDomain) -> bool:
-    owner = call.deps.directory.accounts_by_id[domain.account_id]
-    return call.account.id in (owner.id, owner.owner_id)
-
-
 def _domain(call: Call) -> LinkDomain:
     sid = call.request.path_params["domain"]
     domain = call.deps.directory.link_domains.get(sid[:2].upper() + sid[2:].lower())
-    if domain is None or not _seen_by(call, domain):
+    if domain is None or not call.sees(domain.account_id):
         raise call.missing()
     return domain
 

@@ -106,7 +106,7 @@ async def create(call: Call) -> Response:
         offered: Row | None
         if number is not None:
             offered = await inventory_rows.find(connection, number.e164)
-            if offered is None and call.credential.account.owner_id is not None:
+            if offered is None and not call.is_operators:
                 raise ApiError(21422)
             address = number
         else:

@@ -119,8 +119,22 @@ class Call:
     def operator_only(self, why: str) -> None:
         """Raises ApiError 20403 unless a parent account's token or Main key is used."""
         self.managers_only()
-        if self.credential.account.owner_id is not None:
+        if not self.is_operators:
             raise ApiError(20403, why)
+
+    def sees(self, account_id: int) -> bool:
+        """Whether the request may see what belongs to this account: its own, and for those who
+        manage accounts also its subaccounts'.
+        """
+        owner = self.deps.directory.accounts_by_id[account_id]
+        if self.account.id == owner.id:
+            return True
+        return self.credential.manages and self.account.id == owner.owner_id
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether a parent account's token or Main key is used."""
+        return self.credential.manages and self.credential.account.owner_id is None
 
     def managers_only(self) -> None:
         """Raises ApiError 20403 for a Standard key."""

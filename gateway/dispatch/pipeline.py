@@ -56,7 +56,7 @@ from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
-from storage import deactivations, idempotency, partitions
+from storage import deactivations, erasure, idempotency, partitions
 from storage import facts as fact_rows
 from storage import media as media_rows
 from storage import messages as message_rows
@@ -79,6 +79,7 @@ PARTITIONS_EVERY_S = 3600.0
 MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
 MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
+UNADDRESSABLE_KEPT = timedelta(days=30)  # recipients of bulk operations that are no numbers
 DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 99007  # an alert of ours
 
@@ -687,6 +688,7 @@ class Pipeline:
                 async with self.pool.acquire() as connection:
                     await partitions.ensure_partitions(connection, self._today())
                     await idempotency.purge(connection)
+                    await erasure.forget_unaddressable(connection, UNADDRESSABLE_KEPT)
                     oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
                     await deactivations.purge(connection, oldest)
                     await self._forget_media(connection)

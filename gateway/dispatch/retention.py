@@ -28,7 +28,7 @@ async def keep_forgetting(pool: Pool, *, callbacks_end_s: float, deletions_s: fl
     while True:
         changed = 0
         try:
-            async with pool.acquire() as connection:
+            async with pool.acquire() as connection, connection.transaction():
                 changed = await message_changes.forget(
                     connection,
                     text_flag=Flag.FORGET_TEXT,

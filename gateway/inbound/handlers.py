@@ -129,6 +129,9 @@ class Handlers:
     # Work -----------------------------------------------------------------------------------
 
     async def _work(self, message: Message) -> None:
+        if not await inbound_rows.is_owed(self._pool, message.id):
+            self._end(message)
+            return
         record, service = self._place(message)
         if record is None or self._is_machine(message):
             self._finish(message)

@@ -1,17 +1,18 @@
 """A private certificate authority that vouches for `*.twilio.com`, and for nothing else.
 
-Its own certificate carries a name constraint, so that whoever gets hold of its key can not pose as
-any other site to the apps that trust it. Leaves are made when a name is first asked for and kept in
-memory only.
+Its own certificate carries name constraints, so that whoever gets hold of its key can not pose as
+any other site to the apps that trust it. One leaf, kept in memory only, stands for all the names
+that SDKs make of a product, an edge and a region: making one costs milliseconds, and a name is
+whatever a client says that connects.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
 import tempfile
-from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -26,8 +27,26 @@ _HOST: Final = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62}(?<!-)\.){1,4}twilio\.com"
 CERTIFICATE, KEY = "ca.pem", "ca.key"
 YEARS: Final = 10
 LEAF_DAYS: Final = 90
-RENEW_DAYS: Final = 30  # before its end
-MOST_LEAVES: Final = 100
+RENEW_DAYS: Final = 30  # how old a leaf is when another takes its place
+REGIONS: Final = ("us1", "us2", "ie1", "au1", "de1", "jp1", "sg1", "br1", "in1", "gb1")
+EDGES: Final = (
+    *("ashburn", "dublin", "frankfurt", "roaming", "sao-paulo", "singapore", "sydney", "tokyo"),
+    *("umatilla", "ashburn-ix", "london-ix", "frankfurt-ix", "san-jose-ix", "singapore-ix"),
+)
+
+
+# A constraint holds for names of its own kind only. So addresses are shut out by themselves, and
+# mail and URIs have a host to be at that nobody has (RFC 2606 §2): no other is permitted then.
+NO_HOST: Final = "invalid"
+PERMITTED: Final = (
+    x509.DNSName(DOMAIN),
+    x509.RFC822Name(NO_HOST),
+    x509.UniformResourceIdentifier(NO_HOST),
+)
+EXCLUDED: Final = (
+    x509.IPAddress(ipaddress.ip_network("0.0.0.0/0")),
+    x509.IPAddress(ipaddress.ip_network("::/0")),
+)
 
 
 class AuthorityError(Exception):
@@ -39,15 +58,21 @@ def is_ours(host: str) -> bool:
     return len(host) <= 253 and _HOST.fullmatch(host.lower().rstrip(".")) is not None
 
 
-def create(folder: Path, now: datetime) -> Path:
+def create(folder: Path, now: datetime, *, anew: bool = False) -> Path:
     """Make a new authority in `folder`; the path of its certificate.
 
-    Raises AuthorityError when there is one already, or the folder can't be written.
+    `anew`: in place of one that is there, which apps then trust no more. Raises AuthorityError
+    when there is one already, or the folder can't be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / KEY).exists():
-            raise AuthorityError(f"{folder / KEY} is there already; remove it to begin anew")
+        if anew:
+            for file in (KEY, CERTIFICATE):
+                (folder / file).unlink(missing_ok=True)
+        elif (folder / KEY).exists():
+            raise AuthorityError(
+                f"{folder / KEY} is there already; with --force another takes its place"
+            )
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tandem private CA")])
         certificate = (
@@ -55,11 +80,10 @@ def create(folder: Path, now: datetime) -> Path:
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .add_extension(
-                x509.NameConstraints(
-                    permitted_subtrees=[x509.DNSName(DOMAIN)], excluded_subtrees=None
-                ),
+                x509.NameConstraints(permitted_subtrees=PERMITTED, excluded_subtrees=EXCLUDED),
                 critical=True,
             )
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
             )
@@ -90,50 +114,36 @@ class Authority:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise AuthorityError(f"{folder / KEY} is not one that `tandem ca init` made")
         self._key = key
-        self._leaves: OrderedDict[str, tuple[datetime, ssl.SSLContext]] = OrderedDict()
 
     def server_context(self) -> ssl.SSLContext:
-        """A context for a listener: it answers to names of ours with their certificates."""
-        context = self.context_for(f"api.{DOMAIN}")  # for clients that name no server
-
-        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-            if name is None:
-                return None
-            if not is_ours(name):
-                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-            connection.context = self.context_for(name.lower().rstrip("."))
-            return None
-
-        context.sni_callback = choose
-        return context
-
-    def context_for(self, host: str) -> ssl.SSLContext:
-        """The context of one name of ours."""
-        now = datetime.now(UTC)
-        known = self._leaves.get(host)
-        if known is not None and known[0] > now:
-            self._leaves.move_to_end(host)
-            return known[1]
+        """A context for a listener: it answers to names of ours, and to no other."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        self._load_leaf(context, host, now)
-        self._leaves[host] = (now + timedelta(days=LEAF_DAYS - RENEW_DAYS), context)
-        if len(self._leaves) > MOST_LEAVES:
-            self._leaves.popitem(last=False)
+
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+            """Without a name it is a client that asks for none."""
+            ours = name is None or is_ours(name)
+            return None if ours else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+        context.sni_callback = choose
+        self.renew(context)
         return context
 
-    def _load_leaf(self, context: ssl.SSLContext, host: str, now: datetime) -> None:
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Give the context a new leaf, for connections from now on. Takes milliseconds."""
+        now = datetime.now(UTC)
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"*.{DOMAIN}")])
         issuer = self._certificate.subject
         end = min(now + timedelta(days=LEAF_DAYS), self._certificate.not_valid_after_utc)
+        names = [x509.DNSName(name) for name in _names()]
         leaf = (
-            _builder(name, issuer, key.public_key(), now, end)
+            _builder(subject, issuer, key.public_key(), now, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
@@ -145,6 +155,12 @@ class Authority:
             file.write(leaf.public_bytes(serialization.Encoding.PEM) + self._pem + _key_bytes(key))
             file.flush()
             context.load_cert_chain(file.name)
+
+
+def _names() -> list[str]:
+    """What the leaf stands for: `product.edge.region`, each of the last two with or without."""
+    places = ["", *REGIONS, *EDGES, *(f"{edge}.{region}" for edge in EDGES for region in REGIONS)]
+    return [DOMAIN, *(f"*.{place}.{DOMAIN}".replace("..", ".") for place in places)]
 
 
 def _builder(

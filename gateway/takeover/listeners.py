@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
+from gateway.takeover.authority import RENEW_DAYS, Authority
 from gateway.takeover.connect import ConnectProxy
 
 LOOPBACK = "127.0.0.1"
@@ -14,9 +15,17 @@ LOOPBACK = "127.0.0.1"
 class Listeners:
     """Both, in front of the gateway's own HTTP protocol."""
 
-    def __init__(self, protocol: Callable[[], asyncio.Protocol], context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        authority: Authority,
+        context: ssl.SSLContext,
+    ) -> None:
+        """`context` is one that the authority has made."""
         self._protocol = protocol
+        self._authority = authority
         self._context = context
+        self._renewing: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._proxy: ConnectProxy | None = None
         self.tls_port = 0
@@ -35,13 +44,22 @@ class Listeners:
         self._server = await loop.create_server(
             self._protocol, host, port, ssl=self._context, reuse_port=shared or None
         )
+        self._renewing = asyncio.create_task(self._renew(), name="TLS leaf")
         self.tls_port = self._server.sockets[0].getsockname()[1]
         if proxy is not None:
             inner = LOOPBACK if host in ("0.0.0.0", "::") else host
             self._proxy = ConnectProxy((inner, self.tls_port))
             self.proxy_port = await self._proxy.start(*proxy, shared=shared)
 
+    async def _renew(self) -> None:
+        """A leaf never comes near its end, however long the process runs."""
+        while True:
+            await asyncio.sleep(RENEW_DAYS * 86_400)
+            await asyncio.to_thread(self._authority.renew, self._context)
+
     async def stop(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._proxy is not None:
             await self._proxy.stop()
         if self._server is not None:

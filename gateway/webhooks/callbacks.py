@@ -28,6 +28,7 @@ from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
 from gateway.webhooks.lanes import Lanes
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters
+from storage.ids import Id
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,11 @@ class Callbacks:
         event_parameters: bool,
         acknowledged: Callable[[Message], None],
         sweep: Callable[[], Awaitable[bool]],
+        exists: Callable[[Id], Awaitable[bool]],
         carrier_parameters: Callable[[Message], Parameters],
     ) -> None:
+        """`exists` says whether a message is still there."""
+        self._exists = exists
         self._carrier_parameters = carrier_parameters
         self._client = client
         self._directory = directory
@@ -160,6 +164,11 @@ class Callbacks:
 
     async def _post_all(self, message: Message) -> None:
         """Post what the message owes by now, one after the other."""
+        if self._lanes.tried(message) and not await self._exists(message.id):
+            self._lanes.over(message)  # it was deleted while it waited for another try
+            message.callback_url = None
+            message.calling = False
+            return
         while message.callbacks_done < len(events := callback_events(message)):
             done = message.callbacks_done
             status, at = events[done]

@@ -70,12 +70,31 @@ class Guard:
 
         Raises ForbiddenTarget.
         """
-        try:
-            allowed = self.permits(host.strip("[]"))
-        except ValueError:
+        numeric = _numeric(host.strip("[]").rstrip("."))
+        if numeric is None:
             return  # a name: the resolver checks what it stands for
+        allowed = self.permits(numeric)
         if not allowed:
             raise ForbiddenTarget(f"{host} is not a public address")
+
+
+def _numeric(host: str) -> str | None:
+    """The address that a host is, in its usual spelling; None for a name.
+
+    Also those spellings that resolvers of the system take: `2130706433`, `127.1`, `0x7f.1`,
+    `0177.0.0.1` (inet_aton).
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    last = host.rpartition(".")[2]
+    if not last[:1].isdigit():  # no name ends in a number (RFC 3696 §2)
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        raise ForbiddenTarget(f"{host} is neither a name nor an address") from None
 
 
 def _public(ip: Address) -> bool:

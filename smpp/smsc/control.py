@@ -6,6 +6,9 @@ GET  /mo                      subscribers' messages, and when each was answered
 POST /mo                      {"from", "to", "text"[, "mode"][, "carrier"]}
 POST /scenario                {"carrier": name, …}: keys of a [[carrier]] table, now
 POST /disconnect              {["carrier"][, "bind"][, "how"]}: reset, close, unbind, …
+
+It has no credentials, so it must not be a browser's to use: a page from elsewhere that knows the
+port sends its own `Origin`, or (when its name was made to mean this machine) its own `Host`.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     from smpp.smsc.server import Smsc
 
 _BODY_LIMIT = 256 * 1024
+_LONGEST_S = 86_400.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOW = ("reset", "close", "unbind", "half_open", "stall")
 
 
@@ -56,7 +64,13 @@ class Control:
                 Route("/scenario", self._scenario, methods=["POST"]),
                 Route("/disconnect", self._disconnect, methods=["POST"]),
             ],
-            exception_handlers={_Bad: _bad, ScenarioError: _bad},
+            exception_handlers={
+                _Bad: _bad,
+                ScenarioError: _bad,
+                404: _refused,
+                405: _refused,
+                500: _broken,
+            },
         )
 
     async def start(self, host: str, port: int) -> int:
@@ -65,7 +79,8 @@ class Control:
         uvicorn's protocol without its server: that one takes over the process's
         signals, and the simulator lives inside other programs.
         """
-        config = Config(self.app, lifespan="off", access_log=False, log_config=None, ws="none")
+        app = _OwnHostOnly(self.app, host)
+        config = Config(app, lifespan="off", access_log=False, log_config=None, ws="none")
         config.load()
         state = self._state
         self._server = await asyncio.get_running_loop().create_server(
@@ -127,7 +142,7 @@ class Control:
                 _text(body, "text"),
                 body.get("mode", "udh8"),
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise _Bad(str(error)) from error
         return JSONResponse({"parts": parts, "binds": binds, "waiting": carrier.waiting})
 
@@ -135,7 +150,10 @@ class Control:
         body = await _json(request)
         carriers = [self._carrier(body)] if body.get("carrier") else self._smsc.carriers
         change = {key: value for key, value in body.items() if key != "carrier"}
-        after = [changed(one.scenario, change) for one in carriers]
+        try:
+            after = [changed(one.scenario, change) for one in carriers]
+        except (TypeError, OverflowError) as error:
+            raise _Bad(str(error)) from error
         for one, scenario in zip(carriers, after, strict=True):
             one.configure(scenario)
         return JSONResponse({"carriers": [one.scenario.name for one in carriers]})
@@ -145,6 +163,9 @@ class Control:
         how = body.get("how", "reset")
         if how not in _HOW:
             raise _Bad(f"how is one of {', '.join(_HOW)}")
+        seconds = body.get("seconds", 1.0)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+            raise _Bad('"seconds" is no number of seconds')
         carriers = [self._carrier(body)] if body.get("carrier") else self._smsc.carriers
         wanted = body.get("bind")
         hit = [
@@ -154,7 +175,7 @@ class Control:
             if wanted is None or bind.name == wanted
         ]
         for bind in hit:
-            _end(bind, how, float(body.get("seconds", 1.0)))
+            _end(bind, how, min(float(seconds), _LONGEST_S))
         return JSONResponse({"binds": len(hit)})
 
     def _carrier(self, body: dict[str, Any]) -> Any:
@@ -201,3 +222,39 @@ def _text(body: dict[str, Any], key: str) -> str:
 
 async def _bad(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, status_code=400)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return JSONResponse({"error": f"{request.method} {request.url.path}"}, status_code=status)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": type(error).__name__}, status_code=500)
+
+
+class _OwnHostOnly:
+    """Refuses what was written for another host, and what a page of another origin asks for."""
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._hosts = _LOOPBACK | {host}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            origin = request.headers.get("origin")
+            hosts = [request.headers.get("host", "")]
+            if origin is not None:
+                hosts.append(urlsplit(origin).netloc)
+            if any(_name_of(host) not in self._hosts for host in hosts):
+                refusal = JSONResponse({"error": "not for this host"}, status_code=403)
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _name_of(host: str) -> str:
+    """Without the port."""
+    name, separator, port = host.rpartition(":")
+    return (name if separator and port.isdigit() else host).lower()

@@ -59,7 +59,7 @@ class Wire:
             pass
         return sent
 
-    async def closed(self, seconds: float = 5) -> None:
+    async def closed(self, seconds: float = WAIT_S) -> None:
         async with asyncio.timeout(seconds):
             try:
                 assert await self.reader.read() == b""
@@ -120,7 +120,8 @@ async def test_a_head_has_a_size(
 @pytest.mark.parametrize(("count", "status"), [(MOST_HEADERS, 401), (MOST_HEADERS + 1, 431)])
 async def test_headers_are_counted(gateway: GatewayUnderTest, count: int, status: int) -> None:
     async with Wire(gateway) as wire:
-        request = f"GET {PATH} HTTP/1.1\r\n" + "a: b\r\n" * count + "\r\n"
+        others = "a: b\r\n" * (count - 1)
+        request = f"GET {PATH} HTTP/1.1\r\nHost: x\r\n{others}\r\n"
         assert (await wire.ask(request.encode()))[0] == status
 
 
@@ -177,7 +178,7 @@ async def test_a_body_that_is_announced_too_long_is_not_waited_for(
 
 async def test_a_body_of_the_whole_limit_is_read(sdk: Sdk, gateway: GatewayUnderTest) -> None:
     async with Wire(gateway) as wire:
-        start = f"POST {PATH} HTTP/1.1\r\nContent-Length: {SINGLE_BODY_LIMIT}\r\n\r\n"
+        start = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {SINGLE_BODY_LIMIT}\r\n\r\n"
         assert (await wire.ask(start.encode() + b"x" * SINGLE_BODY_LIMIT))[0] == 401
         assert (await wire.ask(send(sdk)))[0] == 201  # and the connection goes on
 
@@ -189,9 +190,9 @@ async def test_a_body_of_the_whole_limit_is_read(sdk: Sdk, gateway: GatewayUnder
         b"\r\n",
         b"GET / HT",
         b"GET / HTTP/1.1\r\nHost",
-        b"POST /2010-04-01/Accounts.json HTTP/1.1\r\nContent-Length: 5\r\n\r\nhal",
-        b"POST /2010-04-01/Accounts/AC%s/Messages.json HTTP/1.1\r\nContent-Length: 5\r\n\r\nhal"
-        % (b"0" * 32),
+        b"POST /2010-04-01/Accounts.json HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhal",
+        b"POST /2010-04-01/Accounts/AC%s/Messages.json HTTP/1.1\r\n" % (b"0" * 32)
+        + b"Host: x\r\nContent-Length: 5\r\n\r\nhal",
     ],
     ids=["nothing", "an empty line", "a line", "headers", "a body", "a body in the fast lane"],
 )
@@ -203,7 +204,7 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(
         wire.writer.write(start)
         await asyncio.sleep(0.2)
         assert not wire.reader.at_eof()
-        await wire.closed(2)
+        await wire.closed()
 
 
 async def test_a_request_in_time_is_answered_and_the_next_has_its_own_time(
@@ -309,3 +310,35 @@ async def test_with_the_database_away_reads_and_changes_say_when_to_come_back(
         async with Wire(gateway) as wire:
             code, headers, body = await wire.ask("\r\n".join(lines).encode())
             assert (code, body["code"], headers["retry-after"]) == (503, 20503, "1")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("Host: x\r\nAuthorization: {authorization}", 200),
+        ("Host: x\r\nHost: x\r\nAuthorization: {authorization}", 400),
+        ("Authorization: {authorization}", 400),
+        ("Host: x\r\nAuthorization: {authorization}\r\nAuthorization: {authorization}", 400),
+        ("Host: x\r\nAuthorization: Basic eDp5\r\nAuthorization: {authorization}", 400),
+        ("Host: x\r\nTransfer-Encoding: gzip, chunked\r\nAuthorization: {authorization}", 501),
+        ("Host: x\r\nTransfer-Encoding: identity\r\nAuthorization: {authorization}", 501),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_head_that_two_readers_may_read_in_two_ways_is_refused(
+    sdk: Sdk, method: str, head: str, status: int
+) -> None:
+    """On both lanes alike: a proxy in front may have taken the other one."""
+    host, port = sdk.base_url.removeprefix("http://").split(":")
+    lines = head.format(authorization=basic(sdk.account_sid, sdk.auth_token))
+    if method == "POST" and status == 200:
+        status = 400  # for the form, which says nothing
+    path = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
+    form = f"Content-Type: {FORM}\r\n"
+    length = "" if "Transfer" in head else "Content-Length: 0\r\n"
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n{form}{length}\r\n".encode())
+    async with asyncio.timeout(WAIT_S):
+        answer = await reader.readline()
+    assert int(answer.split()[1]) == status
+    writer.close()

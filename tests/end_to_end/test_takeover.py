@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from testing import TO, GatewayUnderTest
 
 from gateway.takeover.authority import Authority, AuthorityError, create, is_ours
@@ -19,6 +23,7 @@ from smpp.smsc import Smsc
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 UNTOUCHED = """
+import ipaddress
 import os
 from twilio.rest import Client
 
@@ -135,10 +140,98 @@ def test_an_authority_is_made_once_and_vouches_for_one_domain(folder: Path) -> N
     assert (folder / "ca.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(AuthorityError, match="there already"):
         create(folder, datetime.now(UTC))
-    authority = Authority(folder)
-    assert authority.context_for("api.twilio.com") is authority.context_for("api.twilio.com")
+    before = (folder / "ca.pem").read_bytes()
+    create(folder, datetime.now(UTC), anew=True)
+    assert (folder / "ca.pem").read_bytes() != before
     with pytest.raises(AuthorityError, match="ca init"):
         Authority(folder.parent / "elsewhere")
+
+
+def handshake(ca: Path, server: ssl.SSLContext, name: str) -> None:
+    """Raises ssl.SSLError when a client that trusts the authority does not take the server."""
+    client = ssl.create_default_context(cafile=str(ca))
+    ways = [ssl.MemoryBIO() for _ in range(2)]
+    ends = (
+        client.wrap_bio(ways[0], ways[1], server_hostname=name),
+        server.wrap_bio(ways[1], ways[0], server_side=True),
+    )
+    done: set[int] = set()
+    while len(done) < 2:
+        for number, end in enumerate(ends):
+            try:
+                end.do_handshake()
+                done.add(number)
+            except ssl.SSLWantReadError:
+                continue
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("api.twilio.com", "messaging.ie1.twilio.com", "api.dublin.ie1.twilio.com"),
+        *("conversations.sydney.au1.twilio.com", "api.sao-paulo.br1.twilio.com", "x.ashburn.us1"),
+    ],
+)
+def test_one_leaf_stands_for_all_that_an_sdk_calls(folder: Path, name: str) -> None:
+    context = Authority(folder).server_context()
+    if name.endswith("twilio.com"):
+        handshake(folder / "ca.pem", context, name)
+    else:
+        with pytest.raises(ssl.SSLError):
+            handshake(folder / "ca.pem", context, name)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "1.1.1.1", "::1", "google.com", "api.twilio.com"])
+def test_the_authority_vouches_for_no_address_and_no_other_name(folder: Path, name: str) -> None:
+    """Even with its key in hand: what it signs for another is believed by nobody."""
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    try:
+        names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(name))]
+    except ValueError:
+        names = [x509.DNSName(name)]
+    now = datetime.now(UTC)
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    chain = folder / "leaf.pem"
+    chain.write_bytes(
+        leaf.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    if name == "api.twilio.com":
+        handshake(folder / "ca.pem", context, name)
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            handshake(folder / "ca.pem", context, name)
+
+
+def test_the_authority_is_bound_for_every_kind_of_name(folder: Path) -> None:
+    """Of mail and URIs no client of ours asks; a verifier that does finds them shut out."""
+    certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    bound = certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    assert bound.critical
+    assert bound.value.permitted_subtrees is not None
+    assert bound.value.excluded_subtrees is not None
+    kinds = {type(name) for name in bound.value.permitted_subtrees}
+    assert kinds == {x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier}
+    assert {str(name.value) for name in bound.value.excluded_subtrees} == {"0.0.0.0/0", "::/0"}
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,14 @@ async def test_of_a_large_answer_only_the_beginning_is_read(server: str) -> None
     assert answer.truncated
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://localhost:9/", "http://[::1]:9/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:9/", "http://localhost:9/", "http://[::1]:9/", "http://2130706433:9/"),
+        *("http://127.1:9/", "http://0177.0.0.1:9/", "http://0x7f.1:9/", "http://0x7f000001:9/"),
+        *("http://127.0.0.1.:9/", "http://0:9/", "http://10.1:9/", "http://192.168.257:9/"),
+    ],
+)
 async def test_private_targets_are_refused_by_address_and_by_name(url: str) -> None:
     async with client(networks=()) as one:
         answer = await one.call(Hook(url, [], AUTH_TOKEN))
@@ -321,6 +328,21 @@ async def test_a_refused_connection_is_11202() -> None:
     async with client() as one:
         answer = await one.call(Hook("http://127.0.0.1:1/", [], AUTH_TOKEN))
     assert answer.error_code == 11202
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "2130706433", "0x7f.0.0.1", "017700000001", "127.0.0.1.", "1.2.3.4.5", "0x7g.1"],
+)
+def test_no_spelling_of_an_address_is_taken_for_a_name(host: str) -> None:
+    """By the guard itself: who resolves names behind it may know fewer, or more."""
+    with pytest.raises(ForbiddenTarget):
+        Guard(allow_private=False).check_host(host)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "134744072", "8.8.2056", "example.com", "7.example"])
+def test_public_addresses_in_any_spelling_and_names_pass(host: str) -> None:
+    Guard(allow_private=False).check_host(host)
 
 
 @pytest.mark.parametrize(

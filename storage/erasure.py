@@ -1,0 +1,66 @@
+"""Copies of a message's text beside its row: gone with it, in the same transaction.
+
+The row's own statements are in `message_changes`. What is kept without a text: which parts an SMSC
+delivered (their digests, so that a repetition is known), which receipts were kept, that an app was
+called. A short link goes on leading where it led: it is in a recipient's hands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from storage.ids import Id
+from storage.pool import Connection
+
+PARTS = "UPDATE inbound_parts SET payload = '', tlvs = '' WHERE message_id = ANY($1::uuid[])"
+
+# Receipts quote the beginning of a text.
+KEPT = """
+UPDATE kept_deliveries AS k SET payload = '', tlvs = ''
+  FROM submissions AS s
+ WHERE s.message_id = ANY($1::uuid[]) AND k.carrier_id = s.carrier_id
+   AND k.carrier_message_id = s.carrier_message_id
+"""
+
+ALERTS = """
+UPDATE alerts SET request_variables = '', response_body = ''
+ WHERE resource = ANY($1::text[]) AND request_method IS NOT NULL
+"""
+
+CONVERSATION = """
+UPDATE conversation_messages SET body = ''
+ WHERE inbound_id = ANY($1::uuid[])
+    OR id IN (SELECT im_id FROM conversation_receipts WHERE message_id = ANY($1::uuid[]))
+RETURNING sid, conversation_id
+"""
+
+# Pairs of names and values, in their order.
+EVENTS = """
+UPDATE conversation_events AS e
+   SET parameters = (
+       SELECT jsonb_agg(CASE WHEN pair ->> 0 = 'Body' THEN '["Body", ""]'::jsonb ELSE pair END
+                        ORDER BY place)
+         FROM jsonb_array_elements(e.parameters) WITH ORDINALITY AS of (pair, place))
+ WHERE e.conversation_id = $1
+   AND e.parameters @> jsonb_build_array(jsonb_build_array('MessageSid', $2::text))
+"""
+
+UNADDRESSABLE = """
+UPDATE bulk_operations SET unaddressable = '[]'::jsonb
+ WHERE unaddressable <> '[]'::jsonb AND created_at < now() - $1::interval
+"""
+
+
+async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
+    """Remove the texts of these messages wherever they are kept beside the rows."""
+    await connection.execute(PARTS, ids)
+    await connection.execute(KEPT, ids)
+    await connection.execute(ALERTS, [kind + id.hex for id in ids for kind in ("SM", "MM")])
+    for row in await connection.fetch(CONVERSATION, ids):
+        await connection.execute(EVENTS, row["conversation_id"], row["sid"])
+
+
+async def forget_unaddressable(connection: Connection, age: timedelta) -> None:
+    """Forget the addresses of older bulk operations for which no message was made."""
+    await connection.execute(UNADDRESSABLE, age)
