@@ -206,6 +206,8 @@ class Gateway:
             )
             pipeline.inbound = inbound.received
             pipeline.connection_over = inbound.lost
+            pipeline.answers_arrived = inbound.settled
+            pipeline.inbound_drained = inbound.drained
             tenure.changed = lambda held: pipeline.suspend(not held)
             pipeline.start_stage("tenure", tenure.run())
             if embedded is not None:

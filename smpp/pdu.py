@@ -83,7 +83,8 @@ class DeliverSm:
     """deliver_sm (SMPP 3.4 §4.6.1), or a data_sm in its shape.
 
     `sequence`, `command` and `link` are what an answer needs: the number and
-    command of the request, and the connection it came on.
+    command of the request, and the connection it came on. `number` counts what
+    came on that connection: unlike `sequence`, no peer uses it twice.
     """
 
     source: Address
@@ -103,6 +104,7 @@ class DeliverSm:
     sequence: int = 0
     command: int = DELIVER_SM
     link: int = 0
+    number: int = 0
 
     @property
     def udhi(self) -> bool:

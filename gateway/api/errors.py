@@ -69,6 +69,8 @@ MEANINGS = {
     99003: "the database may lose what it has confirmed",
     99004: "messages are held after a restore from a backup",
     99005: "a service has several toll-free numbers",
+    99011: "what a carrier delivered does not fit its settings",
+    99012: "a message that came again was not stored a second time",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

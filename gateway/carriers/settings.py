@@ -124,6 +124,9 @@ class CarrierSettings(Section):
     window: Window = 100
     response_timeout_s: Positive = 30.0
     enquire_interval_s: Positive = 30.0
+    confirm_interval_s: float = Field(
+        default=1.0, ge=0, description="asks so often whether our answers arrived; 0: never"
+    )
     tls: CarrierTls | None = None
     refusal_waits: RefusalWaits = RefusalWaits()
 

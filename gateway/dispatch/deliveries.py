@@ -39,10 +39,17 @@ def kept_row(
 
 
 def delivery_of(row: Row) -> DeliverSm:
-    """A stored delivery, as far as it was stored: numbering plans are not."""
+    """A stored delivery, as far as it was stored: kept ones have no types of number."""
+    typed = "source_ton" in row
     return DeliverSm(
-        Address(0, 0, row["source"]),
-        Address(0, 0, row["destination"]),
+        Address(
+            row["source_ton"] if typed else 0, row["source_npi"] if typed else 0, row["source"]
+        ),
+        Address(
+            row["destination_ton"] if typed else 0,
+            row["destination_npi"] if typed else 0,
+            row["destination"],
+        ),
         row["payload"],
         data_coding=row["data_coding"],
         esm_class=row["esm_class"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
@@ -87,6 +87,14 @@ def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer:
     answer(delivery, ESME_RX_T_APPN)
 
 
+def _nothing_to_settle(connection: str, deliveries: Sequence[DeliverSm]) -> None:
+    """Nobody stored any."""
+
+
+async def _at_once() -> None:
+    """Nothing is to be waited for."""
+
+
 class Limits:
     """The rates that the pacer asks for, from configuration."""
 
@@ -133,6 +141,10 @@ class Pipeline:
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
         self.connection_over: Callable[[str], None] = lambda connection: None
         """Hears of connections to carriers that are over, in any worker."""
+        self.answers_arrived: Callable[[str, Sequence[DeliverSm]], None] = _nothing_to_settle
+        """Hears of deliveries of a connection of ours whose answers have arrived."""
+        self.inbound_drained: Callable[[], Awaitable[None]] = _at_once
+        """Returns when that is written."""
         self.journal = Journal(
             settings.data_dir / "journal" if settings.journal.keep_hours else None,
             clock,
@@ -327,6 +339,7 @@ class Pipeline:
         try:
             async with asyncio.timeout_at(max(until, now() + GOODBYE_S)):
                 await self.writer.drained()
+                await self.inbound_drained()
         except TimeoutError:
             log.error(
                 "stopping with %d events not written; a restart repeats them", self.writer.pending
@@ -475,6 +488,9 @@ class Pipeline:
         self.connection_over(connection)
         if not self.ownership.alone:
             self.moving.others.lost(connection)
+
+    def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
+        self.answers_arrived(connection, deliveries)
 
     def refused(self, carrier: int, reason: str) -> None:
         name = self.connectors[carrier].name
