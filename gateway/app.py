@@ -197,7 +197,7 @@ class Gateway:
                 url,
                 pipeline.directory,
                 pipeline.next_id,
-                pipeline.alphabet_of,
+                pipeline.profile_of,
                 pipeline.alerts,
                 self._clock,
                 handle=handlers.handle,

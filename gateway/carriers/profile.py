@@ -95,6 +95,10 @@ class Profile:
     receipt_pattern: re.Pattern[bytes] | None = None
     error_codes: Codes = field(default_factory=dict)
     receipt_utc_offset_minutes: int = 0
+    inbound_country: str = ""
+    inbound_prefix: str = ""
+    delivers_for: frozenset[str] | None = frozenset()
+    """Carriers and numbers besides its own that it may deliver for; None: any."""
 
     @classmethod
     def of(cls, settings: CarrierSettings) -> Self:
@@ -125,6 +129,9 @@ class Profile:
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
             error_codes=settings.error_codes,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
+            inbound_country=settings.inbound_country or "",
+            inbound_prefix=settings.inbound_prefix or "",
+            delivers_for=_besides_its_own(settings.delivers_for),
         )
 
     # Texts --------------------------------------------------------------------------------
@@ -344,6 +351,12 @@ class Profile:
             message_reference(message.reference).to_bytes(2, "big"),
         )
         return (*tlvs, reference) if tlvs else (reference,)
+
+
+def _besides_its_own(whose: str | tuple[str, ...]) -> frozenset[str] | None:
+    if isinstance(whose, str):
+        return None if whose == "any" else frozenset()
+    return frozenset(whose)
 
 
 def _cut_for_16_bits(content: Content) -> Content:

@@ -24,6 +24,7 @@ from gateway.dispatch.admission import Admission
 from gateway.dispatch.adopt import Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
+from gateway.dispatch.deliveries import number_of
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
@@ -52,7 +53,7 @@ from gateway.routing.health import Health
 from gateway.routing.tables import read_facts
 from gateway.settings import Settings
 from smpp.codec import encode_tlvs
-from smpp.pdu import DeliverSm, Tlvs
+from smpp.pdu import Address, DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import deactivations, idempotency, partitions
@@ -503,11 +504,19 @@ class Pipeline:
         delivery: DeliverSm,
         answer: Callable[[DeliverSm, int], object],
     ) -> None:
-        slot = self.ownership.of_address(delivery.destination.value)
+        slot = self._slot_of(carrier, delivery.destination)
         if slot != self.ownership.share.slot:
             self.moving.others.deliver(slot, carrier, connection, delivery, answer)
         else:
             self.take_in(carrier, connection, delivery, answer)
+
+    def _slot_of(self, carrier: int, address: Address) -> int:
+        ownership = self.ownership
+        if not ownership.alone and not ownership.has_address(address.value):
+            record = number_of(self.directory, address, self.profile_of(carrier))
+            if record is not None:
+                return ownership.of_address(record.sender.address)
+        return ownership.of_address(address.value)
 
     def take_in(
         self,
@@ -591,10 +600,9 @@ class Pipeline:
         connector = self.connectors.get(carrier_id)
         return connector.profile if connector is not None else None
 
-    def alphabet_of(self, carrier_id: int) -> str:
-        """What data_coding 0 means to a carrier."""
-        profile = self._profile(carrier_id)
-        return profile.alphabet if profile is not None else "gsm7"
+    def profile_of(self, carrier_id: int) -> Profile:
+        """A carrier's ways; those of most where it is gone."""
+        return self._profile(carrier_id) or Profile()
 
     def network_opt_out(self, record: SenderRecord) -> bool:
         """Whether the carrier's network takes STOP for its toll-free numbers (§7.4)."""

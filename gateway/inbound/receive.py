@@ -23,18 +23,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
+from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import Encoding
-from gateway.dispatch.deliveries import delivery_of, kept_row, storable
+from gateway.dispatch.deliveries import (
+    delivery_of,
+    kept_row,
+    may_deliver,
+    number_of,
+    storable,
+)
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import insert_row, moment
 from gateway.inbound.handling import InboundMode, handling, inbound_mode
 from gateway.inbound.judge import Judge, Judged
 from gateway.inbound.optout import NO_KEYWORD, Arrival
-from gateway.inbound.text import normal_address, text_of
+from gateway.inbound.text import text_of
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.routing.incoming import Read, read_address
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
@@ -57,7 +65,7 @@ CONNECTIONS_KEPT = 10_000  # that have ended; more than can end within AGAIN
 RETRY_S = 0.5
 SEGMENT_MISSING = 30009
 UNKNOWN_NUMBER = 21601
-REPETITION = 99012  # an alert of ours
+UNFIT, REPETITION = 99011, 99012  # alerts of ours
 MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
 
 Answer = Callable[[DeliverSm, int], object]
@@ -114,6 +122,8 @@ class Batch:
     parts: list[tuple[Id, Incoming]] = field(default_factory=list)
     wholes: list[Stored] = field(default_factory=list)
     unknown: list[Incoming] = field(default_factory=list)
+    foreign: list[Incoming] = field(default_factory=list)
+    """To a number of another carrier."""
     moved: dict[PartKey, tuple[str, int]] = field(default_factory=dict)
     """Parts that came again: where they are answered now."""
     repeated: list[tuple[Incoming, Earlier]] = field(default_factory=list)
@@ -127,7 +137,7 @@ class Inbound:
         url: str,
         directory: Directory,
         next_id: Callable[[], Id],
-        alphabet_of: Callable[[int], str],
+        profile_of: Callable[[int], Profile],
         alerts: Alerts,
         clock: Clock,
         handle: Callable[[Message], None],
@@ -137,7 +147,7 @@ class Inbound:
         self._url = url
         self._directory = directory
         self._next_id = next_id
-        self._alphabet_of = alphabet_of
+        self._profile_of = profile_of
         self._alerts = alerts
         self._clock = clock
         self._handle = handle
@@ -152,6 +162,7 @@ class Inbound:
         self._connections: dict[str, str] = {}  # bind → its newest connection
         self._over: OrderedDict[str, None] = OrderedDict()  # connections that have ended
         self._given_up: list[tuple[int, Whole]] = []  # of what a former run left
+        self._unclear: set[tuple[int, str, str]] = set()  # carriers, as set, that was told of
         self._settled: deque[tuple[str, str, str, str, int]] = deque(maxlen=MOST_SETTLED)
         self._all_settled = asyncio.Event()
         self._all_settled.set()
@@ -272,7 +283,7 @@ class Inbound:
         for row in rows:
             carrier_id, delivery = row["carrier_id"], delivery_of(row)
             key = (row["source"], row["destination"], row["id"])
-            record = self._number(delivery.destination)
+            record = self._number(carrier_id, delivery.destination)
             for whole in self._join(carrier_id, delivery, record, key):
                 self._given_up.append((carrier_id, whole))
         if self._given_up:
@@ -282,10 +293,11 @@ class Inbound:
         self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, key: PartKey
     ) -> list[Whole]:
         """The messages that are whole with this part of one."""
+        source = self._read(carrier_id, delivery.source, record).value
         return self._open[carrier_id].add(
             delivery,
             self._clock.monotonic(),
-            pair=(normal_address(delivery.source), record.sender.id if record else None),
+            pair=(source, record.sender.id if record is not None else delivery.destination.value),
             holder=record.account_id if record is not None else None,
             token=key,
         )
@@ -337,9 +349,13 @@ class Inbound:
             batch.moved[key] = (incoming.connection, delivery.number)
             batch.repeated.append((incoming, again))
             return
-        record = self._number(delivery.destination)
+        record = self._number(incoming.carrier_id, delivery.destination)
         if record is None:
             batch.unknown.append(incoming)
+            return
+        profile = self._profile_of(incoming.carrier_id)
+        if not may_deliver(self._directory, incoming.carrier_id, profile, record):
+            batch.foreign.append(incoming)
             return
         id = self._next_id()
         earlier.append(Earlier(id, incoming.part, incoming.digest, incoming.connection, None))
@@ -389,8 +405,8 @@ class Inbound:
                     await delivery_rows.close_parts(connection, closed)
                 if batch.moved:
                     await delivery_rows.move_parts(connection, batch.moved)
-                if batch.unknown:
-                    await self._keep(connection, batch.unknown, batch.at)
+                if batch.unknown or batch.foreign:
+                    await self._keep(connection, batch)
         except BaseException:
             self._judge.give_back(judged)
             raise
@@ -406,9 +422,21 @@ class Inbound:
                 "an inbound message to a number that is not ours was kept",
                 resource=incoming.delivery.destination.value,
             )
+            destination = incoming.delivery.destination
+            if not self._read(incoming.carrier_id, destination, None).clear:
+                self._tell_unclear(incoming.carrier_id, destination)
+        for incoming in batch.foreign:
+            self.counts["another carrier's"] += 1
+            self._alerts.alert(
+                UNFIT,
+                "a message to a number of another carrier was kept: this carrier's delivers_for"
+                " has neither the number nor its carrier",
+                resource=self._name_of(incoming.carrier_id),
+                subject=f"{incoming.carrier_id} {incoming.delivery.destination.value}",
+            )
         for incoming, earlier in batch.repeated:
             self.counts["repeated"] += 1
-            record = self._number(incoming.delivery.destination)
+            record = self._number(incoming.carrier_id, incoming.delivery.destination)
             self._alerts.alert(
                 REPETITION,
                 "a message came again by another connection, and nothing shows that our answer to"
@@ -431,9 +459,12 @@ class Inbound:
         if rows:
             await message_rows.insert(connection, rows)
 
-    async def _keep(self, connection: Connection, unknown: list[Incoming], at: datetime) -> None:
+    async def _keep(self, connection: Connection, batch: Batch) -> None:
+        kept = [(incoming, "unknown number") for incoming in batch.unknown]
+        kept += [(incoming, "another carrier's number") for incoming in batch.foreign]
         rows = [
-            kept_row(one.carrier_id, at, "unknown number", None, one.delivery) for one in unknown
+            kept_row(incoming.carrier_id, batch.at, reason, None, incoming.delivery)
+            for incoming, reason in kept
         ]
         await delivery_rows.keep(connection, rows)
 
@@ -472,18 +503,51 @@ class Inbound:
             return True
         return self._connections.get(_bind_of(connection)) != connection
 
-    def _number(self, address: Address) -> SenderRecord | None:
+    def _number(self, carrier_id: int, address: Address) -> SenderRecord | None:
         """The number of ours that was written to."""
-        senders = self._directory.senders_by_address
-        return senders.get(normal_address(address)) or senders.get(address.value)
+        return number_of(self._directory, address, self._profile_of(carrier_id))
+
+    def _read(self, carrier_id: int, source: Address, record: SenderRecord | None) -> Read:
+        """The number that wrote."""
+        profile = self._profile_of(carrier_id)
+        return read_address(
+            *source,
+            country=profile.inbound_country,
+            prefix=profile.inbound_prefix,
+            near=record.sender.country if record is not None else "",
+        )
+
+    def _tell_unclear(self, carrier_id: int, address: Address) -> None:
+        """Once for each carrier, and again once its settings are others."""
+        profile = self._profile_of(carrier_id)
+        key = (carrier_id, profile.inbound_country, profile.inbound_prefix)
+        if key in self._unclear:
+            return
+        self._unclear.add(key)
+        self._alerts.alert(
+            UNFIT,
+            f"a number of {len(address.value)} characters, type {address.ton}, plan {address.npi},"
+            " can't be told from another country's: it stays as it came, unless inbound_country or"
+            " inbound_prefix say what it lacks",
+            resource=self._name_of(carrier_id),
+            subject=f"unclear {carrier_id}",
+        )
+
+    def _name_of(self, carrier_id: int) -> str:
+        carriers = self._directory.carriers.values()
+        return next((one.name for one in carriers if one.id == carrier_id), str(carrier_id))
 
     def _stored(self, carrier_id: int, whole: Whole) -> Stored | None:
         """The message of a whole; None when its number went away while its parts came."""
         delivery = whole.pieces[0].delivery
-        record = self._number(delivery.destination)
+        record = self._number(carrier_id, delivery.destination)
         if record is None:
             return None
-        text = text_of(whole, self._alphabet_of(carrier_id))
+        profile = self._profile_of(carrier_id)
+        source = self._read(carrier_id, delivery.source, record)
+        if not source.clear:
+            self._tell_unclear(carrier_id, delivery.source)
+        text = text_of(whole, profile.alphabet)
         message = Message(
             self._next_id(),
             record.account_id,
@@ -492,7 +556,7 @@ class Inbound:
             service_id=record.service_id,
             direction=Direction.INBOUND,
         )
-        message.sender = storable(normal_address(delivery.source))
+        message.sender = storable(source.value)
         message.sender_id = record.sender.id
         message.carrier_id = carrier_id
         message.segments = whole.total

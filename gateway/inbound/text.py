@@ -1,16 +1,13 @@
-"""From the octets of an inbound message to its text and addresses. Pure."""
+"""From the octets of an inbound message to its text. Pure."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
 from gateway.content import national
-from gateway.routing.destination import parse_destination
 from smpp.alphabet import decode_text
 from smpp.concat import Piece, Whole, split_header
-from smpp.pdu import Address
 
-TON_INTERNATIONAL, TON_ALPHANUMERIC = 1, 5
 SINGLE_SHIFT, LOCKING_SHIFT = 0x24, 0x25  # user data header elements, 3GPP TS 23.040 §9.2.3.24
 DEFAULT_CODING = 0
 REPLACEMENT = "�"
@@ -52,18 +49,3 @@ def _shift_tables(header: bytes) -> tuple[int, int]:
             found[kind] = header[at + 2]
         at += 2 + length
     return found[LOCKING_SHIFT], found[SINGLE_SHIFT]
-
-
-def normal_address(address: Address) -> str:
-    """E.164 where the address is a whole number, else as it came (twilio-api §7.2)."""
-    value = address.value
-    if address.ton == TON_ALPHANUMERIC:
-        return value
-    digits = value.lstrip("+")
-    if not (digits.isascii() and digits.isdigit()):
-        return value
-    if value.startswith("+") or address.ton == TON_INTERNATIONAL or len(digits) > 8:
-        number = parse_destination("+" + digits)
-        if number is not None:
-            return number.e164
-    return value

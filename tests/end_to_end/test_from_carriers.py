@@ -1,0 +1,153 @@
+"""What carriers deliver, peculiar as it is: whose number it is, what it says, who may say it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from odd_carrier import FAST, HANDSET, OddCarrier
+from testing import NUMBERS, GatewayUnderTest, Sdk, carrier
+
+from smpp import vocabulary as v
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+US_NUMBER = "+12025550114"
+
+
+def odd_one(odd: OddCarrier, **options: Any) -> dict[str, Any]:
+    return carrier(odd.port, name="odd", refusal_waits=FAST, **options)
+
+
+async def inbound(sdk: Sdk, count: int = 1) -> list[Any]:
+    """The account's inbound messages, oldest first, once there are so many."""
+    async with asyncio.timeout(60):
+        while True:
+            listed = await sdk.call(sdk.client.messages.list)
+            found = [one for one in reversed(listed) if one.direction == "inbound"]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def rows(gateway: GatewayUnderTest, query: str, *values: Any) -> list[Any]:
+    """What a query finds, once it finds something."""
+    async with asyncio.timeout(60):
+        while True:
+            if found := await gateway.pipeline.pool.fetch(query, *values):
+                return list(found)
+            await asyncio.sleep(0.02)
+
+
+async def alerts(gateway: GatewayUnderTest, code: int) -> list[Any]:
+    return await rows(gateway, "SELECT * FROM alerts WHERE code = $1 ORDER BY id", code)
+
+
+async def is_open(sdk: Sdk, to: str) -> bool:
+    """Whether a message to this number goes out."""
+    message = await sdk.send("an offer", to)
+    async with asyncio.timeout(60):
+        while (found := await sdk.fetch(message.sid)).status in ("accepted", "queued", "sending"):
+            await asyncio.sleep(0.02)
+    return bool(found.error_code != 21610)
+
+
+@pytest.mark.parametrize(
+    ("country", "ton", "source", "number"),
+    [
+        ("US", 2, "3125550123", "+13125550123"),
+        ("US", 0, "2025550123", "+12025550123"),
+        ("GB", 2, "07700900601", "+447700900601"),
+        (None, 0, "00447700900604", "+447700900604"),
+        (None, 1, "47580009083060", "+47580009083060"),
+    ],
+)
+async def test_a_national_number_is_the_carriers_countrys(
+    start_gateway: Start, odd: OddCarrier, country: str | None, ton: int, source: str, number: str
+) -> None:
+    """Its STOP blocks it, and nobody else."""
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, inbound_country=country),))
+    sdk = await gateway.sdk()
+    assert await odd.delivered(b"STOP", source=source, ton=ton) == v.ESME_ROK
+    [message] = await inbound(sdk)
+    assert message.from_ == number
+    assert not await is_open(sdk, number)
+
+
+async def test_a_national_number_without_a_country_stays_as_it_came_and_is_told_once(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    for source in ("3125550123", "2025550123", "6465550123"):
+        await odd.delivered(b"STOP", source=source, ton=2)
+    messages = await inbound(sdk, 3)
+    assert [one.from_ for one in messages] == ["3125550123", "2025550123", "6465550123"]
+    [alert] = await alerts(gateway, 99011)
+    assert alert["resource"] == "odd"
+    assert await is_open(sdk, "+13125550123")
+    assert await is_open(sdk, "+31202555012")
+
+
+@pytest.mark.parametrize(
+    ("destination", "ton"), [("2025550114", 2), ("12025550114", 0), ("0012025550114", 1)]
+)
+async def test_our_own_number_is_found_however_it_is_written(
+    start_gateway: Start, odd: OddCarrier, destination: str, ton: int
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, inbound_country="US"),))
+    await gateway.bound()
+    sdk = await Sdk.provisioned(gateway.base_url, (US_NUMBER,))
+    await odd.delivered(b"hello", to=destination, to_ton=ton)
+    [message] = await inbound(sdk)
+    assert message.to == US_NUMBER
+
+
+async def test_a_message_from_a_machine_can_be_answered(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    for source in ("47580009083060", "861440012345678"):
+        sent = await sdk.send("reset", f"+{source}")
+        await sdk.reaches(sent.sid, "sent")
+
+
+async def two_carriers(
+    start_gateway: Start, odd: OddCarrier, smsc_port: int, **options: Any
+) -> tuple[GatewayUnderTest, Sdk]:
+    """The numbers are the simulator's; the odd one is another."""
+    gateway = await start_gateway(smsc_port, carriers=(carrier(smsc_port), odd_one(odd, **options)))
+    sdk = await gateway.sdk()
+    return gateway, sdk
+
+
+async def test_a_stop_from_another_carrier_blocks_nobody(
+    start_gateway: Start, odd: OddCarrier, smsc: Any
+) -> None:
+    gateway, sdk = await two_carriers(start_gateway, odd, smsc.port)
+    assert await odd.delivered(b"STOP") == v.ESME_ROK
+    [kept] = await rows(gateway, "SELECT * FROM kept_deliveries")
+    assert (kept["reason"], kept["payload"]) == ("another carrier's number", b"STOP")
+    [alert] = await alerts(gateway, 99011)
+    assert alert["resource"] == "odd"
+    assert await is_open(sdk, HANDSET)
+
+
+@pytest.mark.parametrize("whose", ["any", ["simulator"], [NUMBERS[0]], ["+44 7700 900101"]])
+async def test_a_carrier_may_deliver_for_whom_its_settings_say(
+    start_gateway: Start, odd: OddCarrier, smsc: Any, whose: Any
+) -> None:
+    _, sdk = await two_carriers(start_gateway, odd, smsc.port, delivers_for=whose)
+    await odd.delivered(b"STOP")
+    await inbound(sdk)
+    assert not await is_open(sdk, HANDSET)
+
+
+async def test_a_list_lets_through_what_it_names_and_nothing_else(
+    start_gateway: Start, odd: OddCarrier, smsc: Any
+) -> None:
+    gateway, _ = await two_carriers(start_gateway, odd, smsc.port, delivers_for=[NUMBERS[1]])
+    await odd.delivered(b"STOP")
+    assert await rows(gateway, "SELECT * FROM kept_deliveries")
