@@ -70,7 +70,7 @@ class Notified(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A PDU that could not be used, whole, and why."""
+    """A PDU that could not be used, or not all of it, and why."""
 
     data: bytes
     reason: str

@@ -84,7 +84,8 @@ class DeliverSm:
 
     `sequence`, `command` and `link` are what an answer needs: the number and
     command of the request, and the connection it came on. `number` counts what
-    came on that connection: unlike `sequence`, no peer uses it twice.
+    came on that connection: unlike `sequence`, no peer uses it twice. `flaw` says what
+    of it could not be read, and was left out.
     """
 
     source: Address
@@ -105,6 +106,7 @@ class DeliverSm:
     command: int = DELIVER_SM
     link: int = 0
     number: int = 0
+    flaw: str = ""
 
     @property
     def udhi(self) -> bool:
@@ -147,6 +149,8 @@ class Pdu:
     status: int = 0
     fields: dict[str, FieldValue] = field(default_factory=dict)
     tlvs: Tlvs = ()
+    flaw: str = ""
+    """What of it could not be read, and was left out."""
 
     def text(self, name: str) -> str:
         """A field that is a string; empty when the peer left it out."""

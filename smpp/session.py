@@ -429,7 +429,7 @@ class Session:
                 except CodecError as error:
                     self._unreadable(pdu, command, sequence, error, events)
                 else:
-                    self._delivered(delivery, now, events)
+                    self._delivered(delivery, pdu, now, events)
             else:
                 self._rare(pdu, command, status, sequence, now, events)
                 if events and events[-1].__class__ is Ended:
@@ -500,7 +500,7 @@ class Session:
                 self._unreadable(pdu, command, sequence, error, events)
                 return
             if command == v.DATA_SM or command == v.DELIVER_SM:
-                self._delivered(codec.message_from(read), now, events)
+                self._delivered(codec.message_from(read), pdu, now, events)
             else:
                 events.append(Notified(read))
 
@@ -581,12 +581,14 @@ class Session:
             self.unmatched += 1
             events.append(Malformed(pdu, f"{v.command_name(command)} to nothing we sent"))
 
-    def _delivered(self, delivery: DeliverSm, now: float, events: list[Event]) -> None:
+    def _delivered(self, delivery: DeliverSm, pdu: bytes, now: float, events: list[Event]) -> None:
         self._deliveries += 1
         delivery.link, delivery.number = self.link, self._deliveries
         self._owed.add(delivery.sequence)
         self.last_message_at = now
         events.append(Delivered(delivery))
+        if delivery.flaw:
+            events.append(Malformed(pdu, f"{delivery.flaw}: taken without it"))
 
     def _enquiry_answered(self, sequence: int, events: list[Event]) -> bool:
         """An enquire_link of ours is answered; False if it is none of ours."""

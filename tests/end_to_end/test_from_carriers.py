@@ -151,3 +151,20 @@ async def test_a_list_lets_through_what_it_names_and_nothing_else(
     gateway, _ = await two_carriers(start_gateway, odd, smsc.port, delivers_for=[NUMBERS[1]])
     await odd.delivered(b"STOP")
     assert await rows(gateway, "SELECT * FROM kept_deliveries")
+
+
+@pytest.mark.parametrize("tail", [b"\x15\x01\0\x09ab", b"abcd"])
+async def test_a_cut_parameter_costs_neither_the_message_nor_the_receipt(
+    start_gateway: Start, odd: OddCarrier, tail: bytes
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    sent = await sdk.send("hello", HANDSET)
+    await sdk.reaches(sent.sid, "sent")
+    receipt = b"id:00000001 submit date:2611300900 done date:2611300900 stat:DELIVRD err:000"
+    assert await odd.delivered(receipt, esm_class=v.ESM_RECEIPT, tail=tail) == v.ESME_ROK
+    await sdk.reaches(sent.sid, "delivered")
+    assert await odd.delivered(b"STOP", tail=tail) == v.ESME_ROK
+    [message] = await inbound(sdk)
+    assert message.body == "STOP"
+    assert not await is_open(sdk, HANDSET)

@@ -518,3 +518,12 @@ def test_proof_holds_when_sequence_numbers_wrap():
     [(_, _, sequence)] = sent(one)
     assert sequence == 1
     assert settled(one.receive(response(v.SUBMIT_SM, 1, body=b"1\0"), 2.0)) == [7]
+
+
+def test_a_delivery_with_a_cut_parameter_is_delivered_and_reported():
+    one = session()
+    data = delivery(7) + b"\x15\x01\0\x09ab"
+    delivered, malformed = one.receive(len(data).to_bytes(4, "big") + data[4:], 1.0)
+    assert delivered.delivery.payload == b"YES"
+    assert "taken without it" in malformed.reason
+    assert one.owed == 1
