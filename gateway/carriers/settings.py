@@ -178,8 +178,11 @@ class CarrierSettings(Section):
     )
 
     # Texts.
-    default_alphabet: Literal["gsm7", "packed", "latin1", "ascii"] = Field(
+    default_alphabet: Literal["gsm7", "packed", "latin1", "ascii", "utf8"] = Field(
         default="gsm7", description="what data_coding 0 means there"
+    )
+    text_terminator: Literal["learn", "nul", "none"] = Field(
+        default="learn", description="whether a NUL ends its texts of GSM-7, where it is @ as well"
     )
     national_tables: tuple[int, ...] = Field(
         default=(), description="language identifiers of 3GPP TS 23.038 that it passes on"

@@ -39,9 +39,10 @@ from gateway.dispatch.rows import insert_row, moment
 from gateway.inbound.handling import InboundMode, handling, inbound_mode
 from gateway.inbound.judge import Judge, Judged
 from gateway.inbound.optout import NO_KEYWORD, Arrival
-from gateway.inbound.text import text_of
+from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.opt_out.keywords import default_book
 from gateway.routing.incoming import Read, read_address
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
@@ -162,6 +163,7 @@ class Inbound:
         self._connections: dict[str, str] = {}  # bind → its newest connection
         self._over: OrderedDict[str, None] = OrderedDict()  # connections that have ended
         self._given_up: list[tuple[int, Whole]] = []  # of what a former run left
+        self._endings = Endings()
         self._unclear: set[tuple[int, str, str]] = set()  # carriers, as set, that was told of
         self._settled: deque[tuple[str, str, str, str, int]] = deque(maxlen=MOST_SETTLED)
         self._all_settled = asyncio.Event()
@@ -547,7 +549,7 @@ class Inbound:
         source = self._read(carrier_id, delivery.source, record)
         if not source.clear:
             self._tell_unclear(carrier_id, delivery.source)
-        text = text_of(whole, profile.alphabet)
+        text = self._text(carrier_id, profile, whole)
         message = Message(
             self._next_id(),
             record.account_id,
@@ -560,7 +562,8 @@ class Inbound:
         message.sender_id = record.sender.id
         message.carrier_id = carrier_id
         message.segments = whole.total
-        message.encoding = Encoding.UCS2 if delivery.data_coding == 8 else Encoding.GSM7
+        alphabet = form_of(whole.pieces[0], profile.alphabet).alphabet
+        message.encoding = Encoding.UCS2 if alphabet == "ucs2" else Encoding.GSM7
         message.status = message.committed = Status.RECEIVED
         message.waiting = False
         message.done_at = self._clock.wall()
@@ -578,6 +581,18 @@ class Inbound:
         service = self._directory.services_by_id.get(record.service_id or 0)
         dropped = inbound_mode(record, service) is InboundMode.DROP
         return Stored(message, parts, record, dropped)
+
+    def _text(self, carrier_id: int, profile: Profile, whole: Whole) -> str:
+        """The text of a message, without the NUL that some put behind it."""
+        ended = ends_with_nul(whole, profile.alphabet)
+        if ended is None or profile.text_terminator == "none":
+            return text_of(whole, profile.alphabet)
+        learnt = self._endings.learnt(carrier_id, ended)
+        if learnt or profile.text_terminator == "nul":
+            return text_of(whole, profile.alphabet, terminated=True)
+        text = text_of(whole, profile.alphabet)
+        # Until it is known what the carrier does: nobody writes `STOP@`.
+        return text[:-1] if ended and default_book().match(text, "") is not None else text
 
     def _part_row(
         self, id: Id, incoming: Incoming, at: datetime, message_id: Id | None

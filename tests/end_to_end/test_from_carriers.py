@@ -11,6 +11,8 @@ from odd_carrier import FAST, HANDSET, OddCarrier
 from testing import NUMBERS, GatewayUnderTest, Sdk, carrier
 
 from smpp import vocabulary as v
+from smpp.alphabet import encode_gsm7, pack
+from smpp.concat import udh8
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 US_NUMBER = "+12025550114"
@@ -168,3 +170,63 @@ async def test_a_cut_parameter_costs_neither_the_message_nor_the_receipt(
     [message] = await inbound(sdk)
     assert message.body == "STOP"
     assert not await is_open(sdk, HANDSET)
+
+
+async def test_no_dress_hides_a_stop(start_gateway: Start, odd: OddCarrier) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    texts = ("STOP\u200b", "\u202aSTOP\u202c", "STOP\ufe0f", "STOP。", "(STOP)", "STOP 🛑")
+    for number, text in enumerate(texts):
+        source = f"44770090070{number}"
+        await odd.delivered(text.encode("utf-16-be"), source=source, data_coding=8)
+        assert not await is_open(sdk, f"+{source}"), ascii(text)
+
+
+@pytest.mark.parametrize("coding", [0, 1, 3, 8])
+async def test_a_nul_behind_a_stop_is_no_part_of_it(
+    start_gateway: Start, odd: OddCarrier, coding: int
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    text = "STOP\0".encode("utf-16-be") if coding == 8 else b"STOP\0"
+    await odd.delivered(text, data_coding=coding)
+    await odd.delivered(b"", data_coding=coding, tlvs=((v.MESSAGE_PAYLOAD, text),))
+    assert [one.body for one in await inbound(sdk, 2)] == ["STOP", "STOP"]
+    assert not await is_open(sdk, HANDSET)
+
+
+@pytest.mark.parametrize(
+    ("terminator", "bodies"),
+    [
+        ("learn", ["me@", "me@", "me@", "me@", "me", "you@", "you", "me@"]),
+        ("nul", ["me", "me", "me", "me", "me", "you@", "you", "me"]),
+        ("none", ["me@", "me@", "me@", "me@", "me@", "you@@", "you", "me@"]),
+    ],
+)
+async def test_a_nul_that_ends_every_text_is_learnt_or_set(
+    start_gateway: Start, odd: OddCarrier, terminator: str, bodies: list[str]
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, text_terminator=terminator),))
+    sdk = await gateway.sdk()
+    for text in (*[b"me\0"] * 5, b"you\0\0", b"you", b"me\0"):
+        await odd.delivered(text)
+    assert [one.body for one in await inbound(sdk, 8)] == bodies
+
+
+async def test_packed_parts_and_utf8_are_read_as_the_carriers_settings_say(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, default_alphabet="packed"),))
+    sdk = await gateway.sdk()
+    for number, text in ((1, "First part, "), (2, "second part.")):
+        octets = udh8(9, 2, number) + pack(encode_gsm7(text), 1)
+        await odd.delivered(octets, esm_class=v.ESM_UDHI)
+    assert (await inbound(sdk))[0].body == "First part, second part."
+    path = "/tandem/v1/Carriers/odd"
+    status, _ = await sdk.operate("POST", path, json={"default_alphabet": "utf8"})
+    assert status == 200
+    await odd.delivered("Grüße €".encode())
+    assert (await inbound(sdk, 2))[1].body == "Grüße €"
+    sent = await sdk.send("Grüße € zurück", HANDSET)
+    await sdk.reaches(sent.sid, "sent")
+    assert "Grüße € zurück".encode() in odd.submitted[-1]
