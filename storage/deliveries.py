@@ -55,8 +55,12 @@ SELECT * FROM kept_deliveries
 """
 
 SETTLE = """
-UPDATE kept_deliveries SET reason = $3
- WHERE reason = 'unmatched' AND carrier_id = ANY($1::int[]) AND carrier_message_id = ANY($2::text[])
+UPDATE kept_deliveries k SET reason = $5
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::text[])
+    AS u (carrier_id, carrier_message_id, source, destination)
+ WHERE k.reason = 'unmatched' AND k.carrier_id = u.carrier_id
+   AND k.carrier_message_id = u.carrier_message_id
+   AND k.source = u.source AND k.destination = u.destination
 """
 
 UNSETTLED_PARTS = """
@@ -118,11 +122,11 @@ async def unmatched(connection: Connection, since: datetime) -> list[Row]:
     return await connection.fetch(UNMATCHED, since)
 
 
-async def settle(connection: Connection, keys: Sequence[tuple[int, str]], reason: str) -> None:
-    """Receipts that waited found their message, or are given up."""
-    await connection.execute(
-        SETTLE, [carrier for carrier, _ in keys], [name for _, name in keys], reason
-    )
+async def settle(
+    connection: Connection, waited: Sequence[tuple[int, str, str, str]], reason: str
+) -> None:
+    """Receipts (carrier, id, source, destination) found their message, or are given up."""
+    await connection.execute(SETTLE, *zip(*waited, strict=True), reason)
 
 
 async def kept(

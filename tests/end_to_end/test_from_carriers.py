@@ -230,3 +230,36 @@ async def test_packed_parts_and_utf8_are_read_as_the_carriers_settings_say(
     sent = await sdk.send("Grüße € zurück", HANDSET)
     await sdk.reaches(sent.sid, "sent")
     assert "Grüße € zurück".encode() in odd.submitted[-1]
+
+
+def receipt(carrier_id: str, stat: str = "DELIVRD") -> bytes:
+    return (
+        f"id:{carrier_id} sub:001 dlvrd:001 submit date:2611300900 done date:2611300900"
+        f" stat:{stat} err:000 text:x"
+    ).encode()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_one_carrier_id_for_two_messages_closes_the_right_one(
+    start_gateway: Start, odd: OddCarrier, restarted: bool
+) -> None:
+    """Also when nothing but the table remembers whose the id was."""
+    odd.message_id = "TWICE"
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    sids = []
+    for to in ("+441632960188", "+441632960199"):
+        message = await sdk.send("x", to, from_=NUMBERS[0])
+        await sdk.reaches(message.sid, "sent")
+        sids.append(message.sid)
+    await gateway.pipeline.writer.drained()
+    if restarted:
+        gateway.pipeline.receipts._recent.clear()
+    await odd.delivered(receipt("TWICE", "UNDELIV"), source="441632960188", esm_class=v.ESM_RECEIPT)
+    await sdk.reaches(sids[0], "undelivered")
+    assert (await sdk.fetch(sids[1])).status == "sent"
+    await odd.delivered(receipt("TWICE"), source="441632960100", esm_class=v.ESM_RECEIPT)
+    [kept] = await rows(gateway, "SELECT * FROM kept_deliveries WHERE reason = 'unmatched'")
+    assert kept["source"] == "441632960100"
+    await odd.delivered(receipt("TWICE"), source="441632960199", esm_class=v.ESM_RECEIPT)
+    await sdk.reaches(sids[1], "delivered")
