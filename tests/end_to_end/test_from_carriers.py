@@ -263,3 +263,19 @@ async def test_one_carrier_id_for_two_messages_closes_the_right_one(
     assert kept["source"] == "441632960100"
     await odd.delivered(receipt("TWICE"), source="441632960199", esm_class=v.ESM_RECEIPT)
     await sdk.reaches(sids[1], "delivered")
+
+
+@pytest.mark.parametrize(
+    ("head", "esm_class"),
+    [(b"\0", 0x04), (b"\0", 0x00), (b"\x05\0\x03\x07\x01\x01", 0x44), (b"", 0x08)],
+)
+async def test_a_receipt_is_one_whatever_precedes_it_and_whatever_it_is_marked_as(
+    start_gateway: Start, odd: OddCarrier, head: bytes, esm_class: int
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    sent = await sdk.send("x", HANDSET)
+    await sdk.reaches(sent.sid, "sent")
+    await odd.delivered(head + receipt("00000001"), esm_class=esm_class)
+    await sdk.reaches(sent.sid, "delivered")
+    assert [one.direction for one in await sdk.call(sdk.client.messages.list)] == ["outbound-api"]
