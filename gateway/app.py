@@ -200,7 +200,7 @@ class Gateway:
                 url,
                 pipeline.directory,
                 pipeline.next_id,
-                pipeline.alphabet_of,
+                pipeline.profile_of,
                 pipeline.alerts,
                 self._clock,
                 handle=handlers.handle,
@@ -209,6 +209,8 @@ class Gateway:
             )
             pipeline.inbound = inbound.received
             pipeline.connection_over = inbound.lost
+            pipeline.answers_arrived = inbound.settled
+            pipeline.inbound_drained = inbound.drained
             tenure.changed = lambda held: pipeline.suspend(not held)
             pipeline.start_stage("tenure", tenure.run())
             if embedded is not None:

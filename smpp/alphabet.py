@@ -155,7 +155,7 @@ def unpack(data: bytes, septets: int, fill_bits: int = 0) -> bytes:
     return bytes(bits >> 7 * index & 0x7F for index in range(min(septets, available)))
 
 
-def _unpack_all(data: bytes, fill_bits: int) -> bytes:
+def unpack_all(data: bytes, fill_bits: int = 0) -> bytes:
     """Unpack a whole body whose septet count is unknown.
 
     Seven spare bits at the end look like one more septet: CR is the standard's own padding
@@ -203,8 +203,16 @@ def alphabet_of(data_coding: int, default_alphabet: str = "gsm7") -> str:
     """The alphabet behind a `data_coding`, as one name.
 
     `default_alphabet`, "ucs2", "octets" or a Python codec's name. Values 0x00 to 0x0f are
-    SMPP's list (SMPP 3.4 §5.2.19); above, the coding groups of 3GPP TS 23.038 §4.
+    SMPP's list (SMPP 3.4 §5.2.19); above, the coding groups of 3GPP TS 23.038 §4. Who writes
+    UTF-8 by default does so as ASCII and as 8-bit octets, too.
     """
+    alphabet = _alphabet_of(data_coding, default_alphabet)
+    if default_alphabet == "utf8" and alphabet in ("ascii", "octets"):
+        return "utf8"
+    return alphabet
+
+
+def _alphabet_of(data_coding: int, default_alphabet: str) -> str:
     if data_coding < 0x10:
         if data_coding == 0x08:
             return "ucs2"
@@ -222,12 +230,13 @@ def alphabet_of(data_coding: int, default_alphabet: str = "gsm7") -> str:
 
 
 def _decode_packed(data: bytes, fill_bits: int) -> str:
-    return decode_gsm7(_unpack_all(data, fill_bits))
+    return decode_gsm7(unpack_all(data, fill_bits))
 
 
 _DECODERS: Final[dict[str, Callable[[bytes], str]]] = {
     "gsm7": decode_gsm7,
     "ucs2": _decode_ucs2,
+    "utf8": lambda data: data.decode("utf-8", "replace"),
     "octets": lambda data: data.decode("latin-1"),
     "latin1": lambda data: data.decode("latin-1"),
     # "ASCII" carriers pass 8-bit text through, and it is Latin-1 then.
@@ -241,7 +250,7 @@ def decode_text(
     """Decode a body without its UDH; never raises.
 
     `default_alphabet` says what data_coding 0 and the groups built on it mean at this
-    carrier: "gsm7" (unpacked), "packed", "latin1" or "ascii". `fill_bits` matters only for
+    carrier: "gsm7" (unpacked), "packed", "latin1", "ascii" or "utf8". `fill_bits` matters only for
     packed text after a UDH. Join the parts of a long message before decoding when they are
     UCS-2: a careless sender cuts surrogate pairs in two.
     """

@@ -15,7 +15,8 @@ Rules of the house:
   data_coding pass through; text over its size limit is read; a response with
   its body missing or cut is still a response (SMPP 3.4 §4.4.2 drops the body on
   errors, some carriers send it all the same); up to three stray octets at the
-  end are ignored.
+  end are ignored. A message whose mandatory part is whole is never refused for
+  what comes behind it, unless that is its text: it has a `flaw`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from typing import Final
 
 from smpp import vocabulary as v
 from smpp.layouts import LAYOUTS, Field, Kind
-from smpp.pdu import Address, DeliverSm, Destination, Failure, FieldValue, Pdu, SubmitSm, Tlvs
+from smpp.pdu import (
+    Address,
+    DeliverSm,
+    Destination,
+    Failure,
+    FieldValue,
+    Pdu,
+    SubmitSm,
+    Tlvs,
+    tlv,
+)
 
 HEADER: Final = Struct("!IIII")
 """command_length, command_id, command_status, sequence_number (SMPP 3.4 §3.2)."""
@@ -114,6 +125,14 @@ def encode_deliver(message: SubmitSm | DeliverSm, sequence: int) -> bytes:
 
 def decode_deliver(pdu: bytes) -> DeliverSm:
     """Read a whole deliver_sm. Raises CodecError."""
+    message, end = _mandatory(pdu)
+    if end < len(pdu):
+        message.tlvs, message.flaw = _message_tlvs(pdu, end)
+    return message
+
+
+def _mandatory(pdu: bytes) -> tuple[DeliverSm, int]:
+    """The message without its optional parameters, and where they begin."""
     try:
         end = pdu.index(0, 16)
         service_type = pdu[16:end].decode("latin-1") if end > 16 else ""
@@ -140,7 +159,7 @@ def decode_deliver(pdu: bytes) -> DeliverSm:
     end = start + length
     if end > len(pdu):
         raise CodecError(f"sm_length {length} beyond the PDU", v.ESME_RINVMSGLEN)
-    return DeliverSm(
+    message = DeliverSm(
         source,
         destination,
         pdu[start:end],
@@ -154,14 +173,15 @@ def decode_deliver(pdu: bytes) -> DeliverSm:
         validity,
         replace,
         default_id,
-        decode_tlvs(pdu, end) if end < len(pdu) else (),
+        (),
         sequence,
     )
+    return message, end
 
 
 def decode_submit(pdu: bytes) -> SubmitSm:
     """Read a whole submit_sm: the same fields as deliver_sm. Raises CodecError."""
-    m = decode_deliver(pdu)
+    m, end = _mandatory(pdu)
     return SubmitSm(
         m.source,
         m.destination,
@@ -176,7 +196,7 @@ def decode_submit(pdu: bytes) -> SubmitSm:
         m.validity_period,
         m.replace_if_present,
         m.sm_default_msg_id,
-        m.tlvs,
+        decode_tlvs(pdu, end) if end < len(pdu) else (),
     )
 
 
@@ -223,21 +243,43 @@ def decode_tlvs(pdu: bytes, start: int, *, tolerant: bool = False) -> Tlvs:
     Up to three octets that cannot be a TLV are ignored. A value that ends
     beyond the PDU raises CodecError, or ends the list if `tolerant`.
     """
-    tlvs = []
+    tlvs, cut = _tlvs_at(pdu, start)
+    if cut is not None and not tolerant:
+        raise CodecError(_beyond(pdu, cut), v.ESME_RINVOPTPARSTREAM)
+    return tlvs
+
+
+def _message_tlvs(pdu: bytes, start: int) -> tuple[Tlvs, str]:
+    """The optional parameters of a message, as far as they go, and what was left out.
+
+    Raises CodecError where that is the text: nobody would know that it is not all.
+    """
+    tlvs, cut = _tlvs_at(pdu, start)
+    if cut is None:
+        return tlvs, ""
+    is_text = _TLV.unpack_from(pdu, cut)[0] == v.MESSAGE_PAYLOAD
+    if is_text and tlv(tlvs, v.MESSAGE_PAYLOAD) is None:
+        raise CodecError(_beyond(pdu, cut), v.ESME_RINVOPTPARSTREAM)
+    return tlvs, _beyond(pdu, cut)
+
+
+def _tlvs_at(pdu: bytes, start: int) -> tuple[Tlvs, int | None]:
+    """The optional parameters that are whole, and where one begins that is not."""
+    tlvs: list[tuple[int, bytes]] = []
     end = len(pdu)
     while end - start >= 4:
         tag, length = _TLV.unpack_from(pdu, start)
-        start += 4
-        if start + length > end:
-            if tolerant:
-                break
-            raise CodecError(
-                f"TLV {v.tlv_name(tag)} of {length} octets beyond the PDU",
-                v.ESME_RINVOPTPARSTREAM,
-            )
-        tlvs.append((tag, pdu[start : start + length]))
-        start += length
-    return tuple(tlvs)
+        value = start + 4
+        if value + length > end:
+            return tuple(tlvs), start
+        start = value + length
+        tlvs.append((tag, pdu[value:start]))
+    return tuple(tlvs), None
+
+
+def _beyond(pdu: bytes, at: int) -> str:
+    tag, length = _TLV.unpack_from(pdu, at)
+    return f"TLV {v.tlv_name(tag)} of {length} octets beyond the PDU"
 
 
 # Every PDU, by its layout ----------------------------------------------------
@@ -288,7 +330,12 @@ def decode(data: bytes) -> Pdu:
         if tolerant:
             return Pdu(command, sequence, status, fields)
         raise CodecError(f"{layout.name}: {error}", error.status) from error
-    tlvs = decode_tlvs(data, at, tolerant=tolerant) if length - at >= 4 else ()
+    if length - at < 4:
+        return Pdu(command, sequence, status, fields)
+    if command in (v.DELIVER_SM, v.DATA_SM):
+        tlvs, flaw = _message_tlvs(data, at)
+        return Pdu(command, sequence, status, fields, tlvs, flaw)
+    tlvs = decode_tlvs(data, at, tolerant=tolerant)
     return Pdu(command, sequence, status, fields, tlvs)
 
 
@@ -311,6 +358,7 @@ def message_from(pdu: Pdu) -> DeliverSm:
         pdu.tlvs,
         pdu.sequence,
         pdu.command,
+        flaw=pdu.flaw,
     )
 
 

@@ -7,7 +7,8 @@ text in message_payload, where the SMSC does the cutting.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container, Hashable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from smpp.pdu import DeliverSm, SubmitSm, Tlvs, tlv
@@ -15,6 +16,8 @@ from smpp.vocabulary import SAR_MSG_REF_NUM, SAR_SEGMENT_SEQNUM, SAR_TOTAL_SEGME
 
 _CONCAT_8 = 0x00
 _CONCAT_16 = 0x08
+MOST_ALIKE = 16  # messages under one key at a time
+PIECE_OCTETS = 512  # what keeping a part costs beside its octets, about
 
 
 class Part(NamedTuple):
@@ -121,6 +124,8 @@ class Piece(NamedTuple):
 
     delivery: DeliverSm
     text: bytes
+    token: object = None
+    """Whatever its owner knows it by."""
 
 
 class Whole(NamedTuple):
@@ -132,65 +137,164 @@ class Whole(NamedTuple):
     pieces: tuple[Piece, ...]
     total: int
     missing: tuple[int, ...] = ()
+    again: tuple[object, ...] = ()
+    """Tokens of parts that came again while the message was open; `pieces` has the newest."""
 
 
-_Key = tuple[str, str, int, int]
+_Key = tuple[Hashable, int, int]
 
 
 @dataclass(slots=True)
 class _Open:
+    """What came under one key: for each number its pieces, in order of arrival."""
+
+    key: _Key
+    holder: Hashable
     deadline: float
-    pieces: dict[int, Piece]
+    pieces: dict[int, list[Piece]] = field(default_factory=dict)
+    again: list[object] = field(default_factory=list)
+    octets: int = 0
+
+    def take(self, number: int, piece: Piece) -> int:
+        """Add a piece; the octets that it costs."""
+        there = self.pieces.setdefault(number, [])
+        for place, other in enumerate(there):
+            if _says_the_same(other, piece):
+                there[place] = piece
+                self.again.append(other.token)
+                return 0
+        there.append(piece)
+        cost = len(piece.delivery.payload) + PIECE_OCTETS
+        self.octets += cost
+        return cost
+
+    def whole(self) -> list[Whole]:
+        """The messages that these pieces are; none while a part of any is missing."""
+        total = self.key[2]
+        counts = {len(pieces) for pieces in self.pieces.values()}
+        if len(self.pieces) < total or len(counts) > 1:
+            return []
+        columns = [self.pieces[number] for number in range(1, total + 1)]
+        if len({tuple(sorted(map(_coding, pieces))) for pieces in columns}) == 1:
+            # One is in UCS-2 and the other is not: that tells them apart better than the order.
+            columns = [sorted(pieces, key=_coding) for pieces in columns]
+        return self._with_again([Whole(row, total) for row in zip(*columns, strict=True)])
+
+    def rest(self) -> list[Whole]:
+        """What is there, with what is missing.
+
+        Of two messages under one key nobody can tell whose a single part is: each piece is told
+        by itself then, rather than as a text that nobody wrote.
+        """
+        total = self.key[2]
+        if all(len(pieces) == 1 for pieces in self.pieces.values()):
+            found = tuple(self.pieces[number][0] for number in sorted(self.pieces))
+            return self._with_again([Whole(found, total, _without(total, self.pieces))])
+        return self._with_again(
+            [
+                Whole((piece,), total, _without(total, (number,)))
+                for number in sorted(self.pieces)
+                for piece in self.pieces[number]
+            ]
+        )
+
+    def _with_again(self, wholes: list[Whole]) -> list[Whole]:
+        if self.again:
+            wholes[0] = wholes[0]._replace(again=tuple(self.again))
+        return wholes
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one holder has open, in order of age."""
+
+    octets: int = 0
+    keys: dict[_Key, None] = field(default_factory=dict)
 
 
 class Reassembler:
     """Joins parts by (source, destination, reference, total), across all binds of a carrier.
 
-    Bounded: at most `limit` messages are open; one more gives up the oldest as
-    it is. Parts that do not come within `timeout_s` of the first are given up
-    too (messaging-services §9.3). The time is passed in.
+    A peer may use a key again while a message of it is open. The octets tell: the same ones are
+    the same part, sent again; others are another message's part, and the pieces under that key
+    are told once each of its messages has all of them, paired in order of arrival.
+
+    Bounded, in messages and in octets, and so is the share of each holder (a tenant): what is
+    beyond gives up the oldest of that holder, or of the one who has most, as it is. Parts that do
+    not come within `timeout_s` of the first are given up too (messaging-services §9.3). The time
+    is passed in.
     """
 
-    def __init__(self, *, timeout_s: float = 60.0, limit: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 60.0,
+        limit: int = 10_000,
+        limit_each: int = 2_500,
+        most_octets: int = 16 * 1024 * 1024,
+        most_octets_each: int = 4 * 1024 * 1024,
+    ) -> None:
         if limit < 1:
             raise ValueError("limit must be at least 1")
         self.timeout_s = timeout_s
         self.limit = limit
+        self.limit_each = limit_each
+        self.most_octets = most_octets
+        self.most_octets_each = most_octets_each
+        self.octets = 0
+        """What the open pieces cost, about."""
         self._open: dict[_Key, _Open] = {}
+        self._shares: dict[Hashable, _Share] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, delivery: DeliverSm, now: float) -> list[Whole]:
+    def add(
+        self,
+        delivery: DeliverSm,
+        now: float,
+        *,
+        pair: Hashable = None,
+        holder: Hashable = None,
+        token: object = None,
+    ) -> list[Whole]:
         """Take one delivery; return the messages that are ready now (seldom more than one).
 
-        A part that is already here is replaced: it was sent again by the SMSC,
-        and the answer it waits for belongs to the newer one. Ask `is_duplicate`
-        first to treat it otherwise.
+        `pair` names its source and destination where they may be spelt in several ways; `holder`
+        is whose it is. A part that is already here, octet for octet, is replaced: it was sent
+        again by the SMSC, and the answer it waits for belongs to the newer one. Ask
+        `is_duplicate` first to treat it otherwise.
         """
         part, text, _ = split_header(delivery)
-        piece = Piece(delivery, text)
+        piece = Piece(delivery, text, token)
         if part is None:
             return [Whole((piece,), 1)]
-        key = _key(delivery, part)
-        ready: list[Whole] = []
+        key = _key(delivery, part, pair)
         waiting = self._open.get(key)
+        ready: list[Whole] = []
         if waiting is None:
             if len(self._open) >= self.limit:
-                ready.append(self._give_up(next(iter(self._open))))
-            waiting = self._open[key] = _Open(now + self.timeout_s, {})
-        waiting.pieces[part.number] = piece
-        if len(waiting.pieces) == part.total:
-            ready.append(self._give_up(key))
-        return ready
+                ready += self._give_up(next(iter(self._fattest().keys)))
+            waiting = self._open[key] = _Open(key, holder, now + self.timeout_s)
+            self._shares.setdefault(holder, _Share()).keys[key] = None
+        cost = waiting.take(part.number, piece)
+        self.octets += cost
+        self._shares[waiting.holder].octets += cost
+        if whole := waiting.whole():
+            self._close(key)
+            return ready + whole
+        if len(waiting.pieces[part.number]) > MOST_ALIKE:
+            return ready + self._give_up(key)
+        return ready + self._bounded(waiting.holder)
 
     def is_duplicate(self, delivery: DeliverSm) -> bool:
-        """Whether this very part is here already."""
-        part = split_header(delivery).part
+        """Whether this very part is here already, octet for octet."""
+        part, text, _ = split_header(delivery)
         if part is None:
             return False
-        waiting = self._open.get(_key(delivery, part))
-        return waiting is not None and part.number in waiting.pieces
+        waiting = self._open.get(_key(delivery, part, None))
+        there = waiting.pieces.get(part.number, []) if waiting is not None else []
+        return any(_says_the_same(piece, Piece(delivery, text)) for piece in there)
 
     def deadline(self) -> float:
         """When `expire` has something to give up next; infinity if nothing is open."""
@@ -205,18 +309,49 @@ class Reassembler:
             key = next(iter(self._open))
             if self._open[key].deadline > now:
                 break
-            ready.append(self._give_up(key))
+            ready += self._give_up(key)
         return ready
 
-    def _give_up(self, key: _Key) -> Whole:
-        pieces = self._open.pop(key).pieces
-        total = key[3]
-        return Whole(
-            tuple(pieces[index] for index in sorted(pieces)),
-            total,
-            tuple(index for index in range(1, total + 1) if index not in pieces),
-        )
+    def _bounded(self, holder: Hashable) -> list[Whole]:
+        """Give up the oldest of what is too much."""
+        ready: list[Whole] = []
+        while (share := self._shares.get(holder)) is not None and (
+            share.octets > self.most_octets_each or len(share.keys) > self.limit_each
+        ):
+            ready += self._give_up(next(iter(share.keys)))
+        while self.octets > self.most_octets:
+            ready += self._give_up(next(iter(self._fattest().keys)))
+        return ready
+
+    def _fattest(self) -> _Share:
+        return max(self._shares.values(), key=lambda share: share.octets)
+
+    def _give_up(self, key: _Key) -> list[Whole]:
+        return self._close(key).rest()
+
+    def _close(self, key: _Key) -> _Open:
+        closed = self._open.pop(key)
+        share = self._shares[closed.holder]
+        del share.keys[key]
+        share.octets -= closed.octets
+        self.octets -= closed.octets
+        if not share.keys:
+            del self._shares[closed.holder]
+        return closed
 
 
-def _key(delivery: DeliverSm, part: Part) -> _Key:
-    return delivery.source.value, delivery.destination.value, part.reference, part.total
+def _key(delivery: DeliverSm, part: Part, pair: Hashable) -> _Key:
+    pair = pair or (delivery.source.value, delivery.destination.value)
+    return pair, part.reference, part.total
+
+
+def _says_the_same(piece: Piece, other: Piece) -> bool:
+    return piece.text == other.text and _coding(piece) == _coding(other)
+
+
+def _coding(piece: Piece) -> int:
+    return piece.delivery.data_coding
+
+
+def _without(total: int, there: Container[int]) -> tuple[int, ...]:
+    return tuple(number for number in range(1, total + 1) if number not in there)

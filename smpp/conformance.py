@@ -76,7 +76,12 @@ _RULES = (
     ("user data header longer than the text", "tolerated", "left in the text"),
     ("text fields over their size", "tolerated", "read; never written"),
     ("unknown TLV, vendor TLV, repeated TLV", "tolerated", "carried through in order"),
-    ("TLV beyond the PDU in a request", "refused", "ESME_RINVOPTPARSTREAM"),
+    (
+        "TLV beyond the PDU in deliver_sm or data_sm",
+        "tolerated",
+        "reported; what comes before it is kept; refused where it is the text itself",
+    ),
+    ("TLV beyond the PDU in another request", "refused", "ESME_RINVOPTPARSTREAM"),
     ("TLV beyond the PDU in a response", "tolerated", "what comes before it is kept"),
     ("up to three stray octets at the end", "tolerated", "ignored"),
     ("unknown TON, NPI, data_coding, status", "tolerated", "carried through as numbers"),

@@ -29,6 +29,7 @@ from smpp.events import (
     Notified,
     Refused,
     Responded,
+    Settled,
     TimedOut,
 )
 from smpp.link import Link
@@ -111,6 +112,8 @@ class Bind:
         """Sees every PDU of later connections, ("in" | "out", octets); None costs nothing."""
         self.on_late_answer: Callable[[object, int, str, Tlvs], None] | None = None
         """The response to a submit that had been reported as timed out."""
+        self.on_settled: Callable[[tuple[DeliverSm, ...]], None] | None = None
+        """Deliveries whose answers have arrived for certain: they will not come again."""
         self.on_notified: Callable[[Pdu], None] | None = None
         """alert_notification, outbind."""
         self.on_unreachable: Callable[[str, float], None] | None = None
@@ -384,6 +387,9 @@ class Bind:
             case LateAnswer():
                 if self.on_late_answer is not None:
                     self.on_late_answer(*event)
+            case Settled(deliveries):
+                if self.on_settled is not None:
+                    self.on_settled(deliveries)
             case Notified():
                 if self.on_notified is not None:
                     self.on_notified(event.pdu)

@@ -57,6 +57,12 @@ class Delivered(NamedTuple):
     delivery: DeliverSm
 
 
+class Settled(NamedTuple):
+    """Our answers to these deliveries have arrived: the peer has said something after them."""
+
+    deliveries: tuple[DeliverSm, ...]
+
+
 class Notified(NamedTuple):
     """alert_notification or outbind: news that takes no answer."""
 
@@ -64,7 +70,7 @@ class Notified(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A PDU that could not be used, whole, and why."""
+    """A PDU that could not be used, or not all of it, and why."""
 
     data: bytes
     reason: str
@@ -84,6 +90,7 @@ Event = (
     | Responded
     | TimedOut
     | Delivered
+    | Settled
     | Notified
     | Malformed
     | Ended

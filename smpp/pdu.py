@@ -26,6 +26,9 @@ Tlvs = tuple[tuple[int, bytes], ...]
 """Optional parameters as they came: (tag, value), in their order, unknown ones too."""
 
 
+_LONGEST_RECEIPT = 1_000  # octets: what follows is the text that it quotes
+
+
 class Address(NamedTuple):
     """An SME address with its type of number and numbering plan (SMPP 3.4 §5.2.5-§5.2.9)."""
 
@@ -83,7 +86,9 @@ class DeliverSm:
     """deliver_sm (SMPP 3.4 §4.6.1), or a data_sm in its shape.
 
     `sequence`, `command` and `link` are what an answer needs: the number and
-    command of the request, and the connection it came on.
+    command of the request, and the connection it came on. `number` counts what
+    came on that connection: unlike `sequence`, no peer uses it twice. `flaw` says what
+    of it could not be read, and was left out.
     """
 
     source: Address
@@ -103,6 +108,8 @@ class DeliverSm:
     sequence: int = 0
     command: int = DELIVER_SM
     link: int = 0
+    number: int = 0
+    flaw: str = ""
 
     @property
     def udhi(self) -> bool:
@@ -119,15 +126,14 @@ class DeliverSm:
         """Whether this reports on a message we sent, and is no message itself.
 
         By esm_class (receipt or intermediate notification); by the two receipt
-        TLVs; or, for a carrier that marks neither, by a text that has an id, a
-        stat and a date: no one of them alone, which a subscriber might type.
+        TLVs; or, for a carrier that marks neither or marks it as something
+        else, by a text that has an id, a stat and a date: no one of them alone,
+        which a subscriber might type.
         """
-        kind = self.esm_class & ESM_TYPE_MASK
-        if kind:
-            return kind in (ESM_RECEIPT, ESM_INTERMEDIATE)
-        if self.esm_class & ESM_UDHI:
-            return False
-        text = self.payload[:200].lower()
+        if self.esm_class & ESM_TYPE_MASK in (ESM_RECEIPT, ESM_INTERMEDIATE):
+            return True
+        # Of UTF-16 every other octet is a NUL; some put one before the text.
+        text = self.payload[:_LONGEST_RECEIPT].replace(b"\0", b"").lower()
         if self.tlvs and tlv(self.tlvs, RECEIPTED_MESSAGE_ID) is not None:
             return tlv(self.tlvs, MESSAGE_STATE) is not None or b"stat:" in text
         return b"id:" in text and b"stat:" in text and b"date:" in text
@@ -145,6 +151,8 @@ class Pdu:
     status: int = 0
     fields: dict[str, FieldValue] = field(default_factory=dict)
     tlvs: Tlvs = ()
+    flaw: str = ""
+    """What of it could not be read, and was left out."""
 
     def text(self, name: str) -> str:
         """A field that is a string; empty when the peer left it out."""

@@ -4,8 +4,9 @@ SMPP 3.4 appendix B gives the text form as "vendor specific", and vendors took
 the word: fields in any order, missing, renamed, with spaces after the colon,
 dates of 10, 12 or 14 digits, errors of one to four characters and letters, the
 text cut in the middle of binary, ASCII marked as UCS-2 and UCS-2 marked as
-ASCII. So the text is read field by field, and the TLVs, where there are any,
-win over it (§5.3.2.12, §5.3.2.35, §5.3.2.31).
+ASCII, a NUL or a header before it. So the text is read field by field, whatever
+stands before the first, and the TLVs, where there are any, win over it
+(§5.3.2.12, §5.3.2.35, §5.3.2.31).
 
 The id of a receipt need not be spelt like the id of the response it belongs
 to: `forms_of` lists the other spellings in the order in which to try them.
@@ -45,13 +46,16 @@ class Receipt:
     network_error: bytes | None = None
 
 
+# Its lengths are bounded, so that no text takes long, wherever it is looked for in it.
 _STANDARD: Final = re.compile(
-    rb"id:(\S+) sub:(\d+) dlvrd:(\d+) submit date:(\d+) done date:(\d+) stat:(\S+) err:(\S+)"
-    rb"(?: text:(.*))?",
+    rb"id:([^\s\0]{1,255}) sub:(\d{1,20}) dlvrd:(\d{1,20}) submit date:(\d{1,20})"
+    rb" done date:(\d{1,20}) stat:([^\s\0]{1,40}) err:([^\s\0]{1,40})(?: text:(.*))?",
     re.IGNORECASE | re.DOTALL,
 )
+_BARE_ID: Final = re.compile(rb"id\s{0,8}[:=][ \t]{0,8}([^\s\0]{1,255})", re.IGNORECASE)
+_LONGEST_HEAD: Final = 1_000  # octets in which a receipt must have begun
 _FIELD: Final = re.compile(
-    rb"(?:^|(?<=[\s,;|]))"
+    rb"(?<![0-9A-Za-z_])"
     rb"(id|message[ _]?id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|state|status"
     rb"|err|error|error[ _]?code|text)\s{0,8}[:=][ \t]{0,8}",
     re.IGNORECASE,
@@ -121,25 +125,23 @@ def parse_receipt(delivery: DeliverSm, pattern: re.Pattern[bytes] | None = None)
     Understood means: an id, and a stat or a state. Never raises.
     """
     text = delivery.payload
-    standard = _STANDARD.fullmatch(text)
-    if standard is not None and pattern is None:
-        raw_id, sub, dlvrd, submitted, done, raw_stat, error, quoted = standard.groups()
-        stat = raw_stat.decode("latin-1")
-        receipt = Receipt(
-            raw_id.decode("latin-1"),
-            _KNOWN.get(stat) or state_of(stat),
-            stat,
-            error.decode("latin-1"),
-            submitted.decode("latin-1"),
-            done.decode("latin-1"),
-            sub.decode("latin-1"),
-            dlvrd.decode("latin-1"),
-            quoted or b"",
-        )
-        return _with_tlvs(receipt, delivery) if delivery.tlvs else receipt
+    if pattern is None:
+        standard = _STANDARD.fullmatch(text)
+        if standard is not None:
+            return _read(standard, delivery)
     text = _plain(text)
-    fields, quoted = _by_pattern(pattern, text) if pattern else _by_field(text)
+    fields: dict[str, str] = {}
+    if pattern is not None:
+        fields, quoted = _by_pattern(pattern, text)
+    elif (standard := _STANDARD.search(text, 0, _LONGEST_HEAD)) is not None:
+        return _read(standard, delivery)
+    if not fields:
+        fields, quoted = _by_field(text)
     stat = fields.get("stat", "")
+    if "message_id" not in fields and stat and "done_date" in fields:
+        # All is there but its name: letters stand right before it.
+        bare = _BARE_ID.search(text, 0, _LONGEST_HEAD)
+        fields["message_id"] = _value(bare[1]) if bare is not None else ""
     receipt = Receipt(
         fields.get("message_id", ""),
         state_of(stat),
@@ -153,6 +155,24 @@ def parse_receipt(delivery: DeliverSm, pattern: re.Pattern[bytes] | None = None)
     )
     receipt = _with_tlvs(receipt, delivery)
     return receipt if receipt.message_id and receipt.stat else None
+
+
+def _read(standard: re.Match[bytes], delivery: DeliverSm) -> Receipt:
+    """The receipt in the specification's own form."""
+    raw_id, sub, dlvrd, submitted, done, raw_stat, error, quoted = standard.groups()
+    stat = raw_stat.decode("latin-1")
+    receipt = Receipt(
+        raw_id.decode("latin-1"),
+        _KNOWN.get(stat) or state_of(stat),
+        stat,
+        error.decode("latin-1"),
+        submitted.decode("latin-1"),
+        done.decode("latin-1"),
+        sub.decode("latin-1"),
+        dlvrd.decode("latin-1"),
+        quoted or b"",
+    )
+    return _with_tlvs(receipt, delivery) if delivery.tlvs else receipt
 
 
 def _with_tlvs(receipt: Receipt, delivery: DeliverSm) -> Receipt:
@@ -173,12 +193,18 @@ def _with_tlvs(receipt: Receipt, delivery: DeliverSm) -> Receipt:
 
 
 def _plain(text: bytes) -> bytes:
-    """One octet per character, whatever data_coding claims: a receipt is ASCII by nature."""
+    """One octet per character, whatever data_coding claims: a receipt is ASCII by nature.
+
+    It is UTF-16 where every other octet is a NUL.
+    """
     if text[:2] in (b"\xfe\xff", b"\xff\xfe"):
         text = text[2:]
-    if text[:1] == b"\0":
+    if b"\0" not in text:
+        return text
+    pairs = len(text) // 2
+    if text[::2].count(0) * 2 > pairs:
         return text.decode("utf-16-be", "replace").encode("latin-1", "replace")
-    if text[1:2] == b"\0":
+    if text[1::2].count(0) * 2 > pairs:
         return text.decode("utf-16-le", "replace").encode("latin-1", "replace")
     return text
 

@@ -17,10 +17,16 @@ Theory of operation:
 3. Peculiar is not fatal. A PDU that cannot be understood is answered, reported
    as `Malformed` and forgotten; only a broken frame, of which nobody can say
    where the next PDU begins, ends the session.
+4. What is written is read in its order. So whatever the peer answers proves
+   that it had all that we wrote before: deliveries answered before a request
+   that it answers, or before an orderly unbind, are `Settled`, and will not
+   come again. While some are not, and nothing else is asked, an enquire_link
+   asks (a peer that leaves it unanswered is not held to be dead for that).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,12 +44,18 @@ from smpp.events import (
     Notified,
     Refused,
     Responded,
+    Settled,
     TimedOut,
 )
 from smpp.pdu import DeliverSm, Pdu, SubmitSm
 from smpp.states import ACCEPTED, BOUND, MOVES, RECEIVABLE, BindType, Move, State
 
 __all__ = ["BindType", "NotBound", "Session", "SessionConfig", "State", "WindowFull"]
+
+CONFIRM_AFTER_S = 0.2  # for a submit to be answered meanwhile
+MOST_UNSETTLED = 10_000  # deliveries whose answers may not have arrived; beyond it never settled
+MOST_ENQUIRIES = 16
+RECEIPT_BITS = v.ESM_RECEIPT | v.ESM_INTERMEDIATE
 
 Tap = Callable[[str, bytes], None]
 """Sees every PDU: "in" or "out", and its octets."""
@@ -66,6 +78,8 @@ class SessionConfig:
     response_timeout_s: float = 30.0
     enquire_interval_s: float = 30.0
     """Silence after which we ask whether the peer is there; 0 never asks."""
+    confirm_interval_s: float = 1.0
+    """How often we ask whether our answers to messages have arrived, at most; 0 never asks."""
     bind_timeout_s: float = 10.0
     inactivity_timeout_s: float = 0.0
     """Time without any message after which we unbind; 0 never does."""
@@ -117,12 +131,18 @@ class Session:
         "_asked_at",
         "_bind_sequence",
         "_buffer",
+        "_confirm_again_at",
+        "_confirm_at",
         "_deadline_at",
+        "_deliveries",
+        "_enquiries",
         "_expired",
         "_needed",
         "_output",
         "_owed",
         "_sequence",
+        "_unbind_sequence",
+        "_unsettled",
         "_window",
         "config",
         "last_message_at",
@@ -146,6 +166,13 @@ class Session:
         self._asked_at: float | None = None  # when the unanswered enquire_link was sent
         self._deadline_at = 0.0  # of the bind, then of the unbind
         self._bind_sequence = 0
+        self._unbind_sequence = 0
+        self._deliveries = 0
+        # Answered, and the last request that was written before: in the order of the answers.
+        self._unsettled: deque[tuple[int, DeliverSm]] = deque(maxlen=MOST_UNSETTLED)
+        self._enquiries: dict[int, None] = {}  # sequences of enquire_links not answered
+        self._confirm_at = 0.0  # earliest time to ask whether answers have arrived
+        self._confirm_again_at = 0.0  # the same, once the last such question is answered
         self._sequence = first_sequence
         self._window: dict[
             int, tuple[object, float, int]
@@ -243,6 +270,10 @@ class Session:
         if sequence not in self._owed:
             return False
         self._owed.discard(sequence)
+        if status == 0 and not delivery.esm_class & RECEIPT_BITS:
+            if not self._unsettled:
+                self._confirm_at = max(self._confirm_at, self.last_received_at + CONFIRM_AFTER_S)
+            self._unsettled.append((self._sequence, delivery))
         self._send(codec.encode_submit_resp(sequence, b"", status, delivery.command | v.RESPONSE))
         return True
 
@@ -252,7 +283,8 @@ class Session:
             return
         self._advance(Move.UNBIND_SENT)
         self._deadline_at = now + min(self.config.response_timeout_s, 5.0)
-        self._send(HEADER.pack(16, v.UNBIND, 0, self._next_sequence()))
+        self._unbind_sequence = self._next_sequence()
+        self._send(HEADER.pack(16, v.UNBIND, 0, self._unbind_sequence))
 
     def take_output(self) -> bytes:
         """What has gathered to be written; it is forgotten here."""
@@ -293,6 +325,8 @@ class Session:
             due = float("inf")
         if self._window:
             due = min(due, next(iter(self._window.values()))[1])
+        if self._unsettled and config.confirm_interval_s:
+            due = min(due, self._confirm_at)
         if config.inactivity_timeout_s:
             due = min(due, self.last_message_at + config.inactivity_timeout_s)
         return due
@@ -314,7 +348,11 @@ class Session:
                 return events
         elif config.enquire_interval_s and now >= self.last_received_at + config.enquire_interval_s:
             self._asked_at = now
-            self._send(HEADER.pack(16, v.ENQUIRE_LINK, 0, self._next_sequence()))
+            self._enquire()
+        if self._unsettled and config.confirm_interval_s and now >= self._confirm_at:
+            self._confirm_again_at = now + config.confirm_interval_s
+            self._confirm_at = now + config.response_timeout_s
+            self._enquire()
         if (
             config.inactivity_timeout_s
             and now >= self.last_message_at + config.inactivity_timeout_s
@@ -335,6 +373,13 @@ class Session:
                 if len(self._expired) > self.config.late_answers:
                     del self._expired[next(iter(self._expired))]
             events.append(TimedOut(token))
+
+    def _enquire(self) -> None:
+        sequence = self._next_sequence()
+        self._enquiries[sequence] = None
+        if len(self._enquiries) > MOST_ENQUIRIES:
+            del self._enquiries[next(iter(self._enquiries))]
+        self._send(HEADER.pack(16, v.ENQUIRE_LINK, 0, sequence))
 
     # Bytes ----------------------------------------------------------------------
 
@@ -367,6 +412,8 @@ class Session:
                 tap("in", pdu)
             if command == v.SUBMIT_SM_RESP and sequence in window:
                 token, _, sent = window.pop(sequence)
+                if self._unsettled:
+                    self._proved(sequence, events)
                 message_id, tlvs = codec.decode_submit_resp(pdu)
                 if sent == v.SUBMIT_SM:
                     events.append(Answered(token, status, message_id, tlvs))
@@ -382,10 +429,7 @@ class Session:
                 except CodecError as error:
                     self._unreadable(pdu, command, sequence, error, events)
                 else:
-                    delivery.link = self.link
-                    self._owed.add(sequence)
-                    self.last_message_at = now
-                    events.append(Delivered(delivery))
+                    self._delivered(delivery, pdu, now, events)
             else:
                 self._rare(pdu, command, status, sequence, now, events)
                 if events and events[-1].__class__ is Ended:
@@ -432,13 +476,16 @@ class Session:
             self._send(HEADER.pack(16, v.ENQUIRE_LINK_RESP, 0, sequence))
             return
         if command == v.ENQUIRE_LINK_RESP:
+            self._enquiry_answered(sequence, events)
             return
         if command not in RECEIVABLE[self.state]:
             self._out_of_place(pdu, command, sequence, events)
         elif command == v.UNBIND:
             self._send(HEADER.pack(16, v.UNBIND_RESP, 0, sequence))
+            self._settle(len(self._unsettled), events)
             events.append(self._end("unbound by the SMSC"))
         elif command == v.UNBIND_RESP:
+            self._proved(self._unbind_sequence, events)
             events.append(self._end("unbound"))
         elif command == v.GENERIC_NACK:
             self._nacked(pdu, status, sequence, events)
@@ -453,11 +500,7 @@ class Session:
                 self._unreadable(pdu, command, sequence, error, events)
                 return
             if command == v.DATA_SM or command == v.DELIVER_SM:
-                delivery = codec.message_from(read)
-                delivery.link = self.link
-                self._owed.add(sequence)
-                self.last_message_at = now
-                events.append(Delivered(delivery))
+                self._delivered(codec.message_from(read), pdu, now, events)
             else:
                 events.append(Notified(read))
 
@@ -500,8 +543,11 @@ class Session:
             self._advance(Move.ENDED)
             events.append(Refused(status))
             events.append(Ended(f"bind refused by generic_nack: {v.status_name(status)}"))
+        elif self._enquiry_answered(sequence, events):
+            return  # it knows no enquire_link, and is there
         elif sequence in self._window:
             token, _, sent = self._window.pop(sequence)
+            self._proved(sequence, events)
             if sent == v.SUBMIT_SM:
                 events.append(Answered(token, status, "", ()))
             else:
@@ -525,13 +571,47 @@ class Session:
                 )
                 return
             del self._window[sequence]
+            self._proved(sequence, events)
             events.append(Responded(token, codec.decode(pdu)))
         elif command == v.SUBMIT_SM_RESP and sequence in self._expired:
             message_id, tlvs = codec.decode_submit_resp(pdu)
+            self._proved(sequence, events)
             events.append(LateAnswer(self._expired.pop(sequence), status, message_id, tlvs))
         else:
             self.unmatched += 1
             events.append(Malformed(pdu, f"{v.command_name(command)} to nothing we sent"))
+
+    def _delivered(self, delivery: DeliverSm, pdu: bytes, now: float, events: list[Event]) -> None:
+        self._deliveries += 1
+        delivery.link, delivery.number = self.link, self._deliveries
+        self._owed.add(delivery.sequence)
+        self.last_message_at = now
+        events.append(Delivered(delivery))
+        if delivery.flaw:
+            events.append(Malformed(pdu, f"{delivery.flaw}: taken without it"))
+
+    def _enquiry_answered(self, sequence: int, events: list[Event]) -> bool:
+        """An enquire_link of ours is answered; False if it is none of ours."""
+        if sequence not in self._enquiries:
+            return False
+        del self._enquiries[sequence]
+        self._confirm_at = self._confirm_again_at
+        self._proved(sequence, events)
+        return True
+
+    def _proved(self, sequence: int, events: list[Event]) -> None:
+        """The peer answered this request: it has read whatever was written before."""
+        settled = 0
+        for before, _ in self._unsettled:
+            if not 0 < (sequence - before & codec.MAX_SEQUENCE) <= codec.MAX_SEQUENCE >> 1:
+                break
+            settled += 1
+        self._settle(settled, events)
+
+    def _settle(self, count: int, events: list[Event]) -> None:
+        if count:
+            deliveries = tuple(self._unsettled.popleft()[1] for _ in range(count))
+            events.append(Settled(deliveries))
 
     # Its own small tools ---------------------------------------------------------
 

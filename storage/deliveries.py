@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ KEPT_COLUMNS = (
     "tlvs",
 )
 PART_COLUMNS = (
+    "id",
     "carrier_id",
     "source",
     "destination",
@@ -37,7 +38,14 @@ PART_COLUMNS = (
     "tlvs",
     "at",
     "message_id",
+    "number",
+    "source_ton",
+    "source_npi",
+    "destination_ton",
+    "destination_npi",
 )
+PartKey = tuple[str, str, Id]
+"""Source and destination as they came (they are what the index is by), and the part's id."""
 
 UNMATCHED = "SELECT * FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id"
 
@@ -48,29 +56,61 @@ SELECT * FROM kept_deliveries
 """)
 
 SETTLE = """
-UPDATE kept_deliveries SET reason = $3
- WHERE reason = 'unmatched' AND carrier_id = ANY($1::int[]) AND carrier_message_id = ANY($2::text[])
+UPDATE kept_deliveries k SET reason = $5
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::text[])
+    AS u (carrier_id, carrier_message_id, source, destination)
+ WHERE k.reason = 'unmatched' AND k.carrier_id = u.carrier_id
+   AND k.carrier_message_id = u.carrier_message_id
+   AND k.source = u.source AND k.destination = u.destination
 """
 
-RECENT_PARTS = """
-SELECT p.* FROM inbound_parts p
+UNSETTLED_PARTS = """
+SELECT p.id, p.carrier_id, p.source, p.destination, p.reference, p.total, p.part, p.digest,
+       p.connection, p.message_id
+  FROM inbound_parts p
   JOIN unnest($1::int[], $2::text[], $3::text[]) AS wanted (carrier_id, source, destination)
     ON p.carrier_id = wanted.carrier_id AND p.source = wanted.source
    AND p.destination = wanted.destination
- WHERE p.at >= $4
+ WHERE p.at >= $4 AND NOT p.settled
+ ORDER BY p.at, p.connection, p.number
 """
 
 OPEN_PARTS = "SELECT * FROM inbound_parts WHERE message_id IS NULL ORDER BY at"
 
 CLOSE_PARTS = """
 UPDATE inbound_parts p SET message_id = u.message_id
-  FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::smallint[], $6::uuid[])
-    AS u (carrier_id, source, destination, reference, total, message_id)
- WHERE p.carrier_id = u.carrier_id AND p.source = u.source AND p.destination = u.destination
-   AND p.reference = u.reference AND p.total = u.total AND p.message_id IS NULL
+  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
+    AS u (source, destination, id, message_id)
+ WHERE p.source = u.source AND p.destination = u.destination AND p.id = u.id
 """
 
-FORGET_PARTS = "DELETE FROM inbound_parts WHERE message_id IS NOT NULL AND at < $1"
+MOVE_PARTS = """
+UPDATE inbound_parts p SET connection = u.connection, number = u.number
+  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[])
+    AS u (source, destination, id, connection, number)
+ WHERE p.source = u.source AND p.destination = u.destination AND p.id = u.id
+"""
+
+# A delivery that was handed on is stored under `owner:holder.connection`.
+SETTLE_PARTS = """
+WITH arrived AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[])
+        AS u (source, destination, own, handed, number)
+), whole AS (
+    DELETE FROM inbound_parts p USING arrived u
+     WHERE p.source = u.source AND p.destination = u.destination AND p.number = u.number
+       AND (p.connection = u.own OR split_part(p.connection, ':', 2) = u.handed)
+       AND p.message_id IS NOT NULL
+)
+UPDATE inbound_parts p SET settled = true FROM arrived u
+ WHERE p.source = u.source AND p.destination = u.destination AND p.number = u.number
+   AND (p.connection = u.own OR split_part(p.connection, ':', 2) = u.handed)
+   AND p.message_id IS NULL
+"""
+
+FORGET_PARTS = """
+DELETE FROM inbound_parts WHERE message_id IS NOT NULL AND (settled OR at < $1)
+"""
 
 
 async def keep(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -83,11 +123,11 @@ async def unmatched(connection: Connection, since: datetime) -> list[Row]:
     return await connection.fetch(UNMATCHED, since)
 
 
-async def settle(connection: Connection, keys: Sequence[tuple[int, str]], reason: str) -> None:
-    """Receipts that waited found their message, or are given up."""
-    await connection.execute(
-        SETTLE, [carrier for carrier, _ in keys], [name for _, name in keys], reason
-    )
+async def settle(
+    connection: Connection, waited: Sequence[tuple[int, str, str, str]], reason: str
+) -> None:
+    """Receipts (carrier, id, source, destination) found their message, or are given up."""
+    await connection.execute(SETTLE, *zip(*waited, strict=True), reason)
 
 
 async def kept(
@@ -103,12 +143,12 @@ async def kept(
     return await pool.fetch(KEPT.of(back), carrier_id, reason, before, most)
 
 
-async def recent_parts(
+async def unsettled_parts(
     connection: Connection, wanted: Sequence[tuple[int, str, str]], since: datetime
 ) -> list[Row]:
-    """Parts between these (carrier, source, destination), to recognise what was sent again."""
+    """Parts between these (carrier, source, destination) that may be sent again, oldest first."""
     carriers, sources, destinations = zip(*wanted, strict=True)
-    return await connection.fetch(RECENT_PARTS, carriers, sources, destinations, since)
+    return await connection.fetch(UNSETTLED_PARTS, carriers, sources, destinations, since)
 
 
 async def insert_parts(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -121,11 +161,26 @@ async def open_parts(connection: Connection) -> list[Row]:
     return await connection.fetch(OPEN_PARTS)
 
 
-async def close_parts(
-    connection: Connection, closed: Sequence[tuple[int, str, str, int, int, Id]]
+async def close_parts(connection: Connection, closed: Mapping[PartKey, Id]) -> None:
+    """These are whole now: the message of each."""
+    sources, destinations, ids = zip(*closed, strict=True)
+    await connection.execute(CLOSE_PARTS, sources, destinations, ids, list(closed.values()))
+
+
+async def move_parts(connection: Connection, moved: Mapping[PartKey, tuple[str, int]]) -> None:
+    """These came again, and are answered there: (connection, number)."""
+    sources, destinations, ids = zip(*moved, strict=True)
+    connections, numbers = zip(*moved.values(), strict=True)
+    await connection.execute(MOVE_PARTS, sources, destinations, ids, connections, numbers)
+
+
+async def settle_parts(
+    connection: Connection, arrived: Sequence[tuple[str, str, str, str, int]]
 ) -> None:
-    """(carrier, source, destination, reference, total, message): these are whole now."""
-    await connection.execute(CLOSE_PARTS, *zip(*closed, strict=True))
+    """Our answers to these have arrived: (source, destination, connection, the same as another
+    worker names it, number).
+    """
+    await connection.execute(SETTLE_PARTS, *zip(*arrived, strict=True))
 
 
 async def forget_parts(connection: Connection, before: datetime) -> None:

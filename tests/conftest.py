@@ -22,6 +22,7 @@ from carriers import StartSmsc
 from commands import Command
 from databases import Databases
 from hooks import Hooks
+from odd_carrier import OddCarrier
 from testing import GatewayUnderTest, Receiver, Sdk
 
 from smpp.smsc import CarrierScenario, Scenario, Smsc
@@ -84,6 +85,15 @@ async def smsc() -> AsyncIterator[Smsc]:
     await simulator.start()
     yield simulator
     await simulator.stop()
+
+
+@pytest.fixture
+async def odd() -> AsyncIterator[OddCarrier]:
+    """A carrier that says whatever a test tells it to."""
+    carrier = OddCarrier()
+    await carrier.start()
+    yield carrier
+    carrier.stop()
 
 
 @pytest.fixture

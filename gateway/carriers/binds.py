@@ -110,6 +110,7 @@ def bind_configs(settings: CarrierSettings) -> list[BindConfig]:
             window=kind.window or settings.window,
             response_timeout_s=settings.response_timeout_s,
             enquire_interval_s=settings.enquire_interval_s,
+            confirm_interval_s=settings.confirm_interval_s,
         )
         hosts = tuple(_host(address) for address in kind.hosts or settings.hosts)
         for _ in range(kind.count):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Generic, Protocol, TypeVar
@@ -66,6 +66,9 @@ class Outcomes(Protocol[M_contra]):
 
     def connection_lost(self, connection: str) -> None:
         """This connection of a bind is over: what it delivered and had no answer comes again."""
+
+    def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
+        """The answers to these have arrived: what comes again now was written again."""
 
     def refused(self, carrier: int, reason: str) -> None:
         """A bind was refused for what only the operator can put right."""
@@ -193,6 +196,7 @@ class Connector(Generic[M]):
             reason, self._clock.monotonic() + wait_s
         )
         bind.on_late_answer = self._answered_late
+        bind.on_settled = partial(self._settled, bind.name)
         bind.on_pdu = self._tap(bind.name)
 
     def _tap(self, name: str) -> Callable[[str, bytes], None] | None:
@@ -354,6 +358,9 @@ class Connector(Generic[M]):
     def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
         connection = f"{bind.name}#{delivery.link}"
         self._outcomes.delivered(self.carrier_id, connection, delivery, bind.answer)
+
+    def _settled(self, name: str, deliveries: tuple[DeliverSm, ...]) -> None:
+        self._outcomes.settled(f"{name}#{deliveries[0].link}", deliveries)
 
     def malformed(self, bind: Bind, data: bytes, reason: str) -> None:
         shown = data[:HEADER_OCTETS] if self._mask else data[:256]  # a text may stand behind it

@@ -36,7 +36,7 @@ UCS2_CODING: Final = int(DataCoding.UCS2)
 RECEIPT_BITS: Final = 0x03  # of registered_delivery, SMPP 3.4 §5.2.17
 SINGLE_SHIFT, LOCKING_SHIFT = 0x24, 0x25  # UDH elements, 3GPP TS 23.040 §9.2.3.24.15-16
 # What data_coding 0 means where it is not GSM-7.
-CHARSETS: Final = {"latin1": "latin-1", "ascii": "ascii"}
+CHARSETS: Final = {"latin1": "latin-1", "ascii": "ascii", "utf8": "utf-8"}
 
 
 class Outgoing(Protocol):
@@ -95,6 +95,11 @@ class Profile:
     receipt_pattern: re.Pattern[bytes] | None = None
     error_codes: Codes = field(default_factory=dict)
     receipt_utc_offset_minutes: int = 0
+    text_terminator: str = "learn"
+    inbound_country: str = ""
+    inbound_prefix: str = ""
+    delivers_for: frozenset[str] | None = frozenset()
+    """Carriers and numbers besides its own that it may deliver for; None: any."""
 
     @classmethod
     def of(cls, settings: CarrierSettings) -> Self:
@@ -125,6 +130,10 @@ class Profile:
             receipt_pattern=re.compile(pattern.encode()) if pattern is not None else None,
             error_codes=settings.error_codes,
             receipt_utc_offset_minutes=settings.receipt_utc_offset_minutes,
+            text_terminator=settings.text_terminator,
+            inbound_country=settings.inbound_country or "",
+            inbound_prefix=settings.inbound_prefix or "",
+            delivers_for=_besides_its_own(settings.delivers_for),
         )
 
     # Texts --------------------------------------------------------------------------------
@@ -344,6 +353,12 @@ class Profile:
             message_reference(message.reference).to_bytes(2, "big"),
         )
         return (*tlvs, reference) if tlvs else (reference,)
+
+
+def _besides_its_own(whose: str | tuple[str, ...]) -> frozenset[str] | None:
+    if isinstance(whose, str):
+        return None if whose == "any" else frozenset()
+    return frozenset(whose)
 
 
 def _cut_for_16_bits(content: Content) -> Content:

@@ -21,7 +21,7 @@ from smpp.vocabulary import (
 
 CANARY: Final = "@£$_¥è{~"  # eight characters that no two alphabets show alike
 PROBE_TEXT: Final = f"Tandem test {CANARY}"
-ALPHABETS: Final = ("gsm7", "packed", "latin1", "ascii")
+ALPHABETS: Final = ("gsm7", "packed", "latin1", "ascii", "utf8")
 FORM_SETTINGS: Final = {form: name for name, form in ID_FORMS.items()}
 
 

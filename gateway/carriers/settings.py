@@ -10,10 +10,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+import phonenumbers
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gateway.carriers.tlvs import parse_tag, parse_value
 from gateway.content.national import LANGUAGES
+from gateway.routing.countries import calling_code_of
+from gateway.routing.destination import parse_destination
 from gateway.sections import Positive, Section
 from smpp.tls import TlsConfig
 
@@ -109,6 +112,22 @@ Binds: TypeAlias = Annotated[
 ]
 
 
+def _kind_of_numbers(value: Any) -> str:
+    return "list" if isinstance(value, (list, tuple)) else "word"
+
+
+# Its own numbers, any of ours, or its own and these: names of carriers, or numbers.
+DeliversFor: TypeAlias = Annotated[
+    Annotated[Literal["own", "any"], Tag("word")]
+    | Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(max_length=1_000),
+        Tag("list"),
+    ],
+    Discriminator(_kind_of_numbers),
+]
+
+
 class CarrierSettings(Section):
     """One carrier: where to bind, and how it wants to be spoken to."""
 
@@ -124,6 +143,9 @@ class CarrierSettings(Section):
     window: Window = 100
     response_timeout_s: Positive = 30.0
     enquire_interval_s: Positive = 30.0
+    confirm_interval_s: float = Field(
+        default=1.0, ge=0, description="asks so often whether our answers arrived; 0: never"
+    )
     tls: CarrierTls | None = None
     refusal_waits: RefusalWaits = RefusalWaits()
 
@@ -143,10 +165,24 @@ class CarrierSettings(Section):
     alphanumeric: AddressType = AddressType(ton=5, npi=0)
     destination: AddressType = AddressType(ton=1, npi=1)
     leading_plus: bool = Field(default=False, description="numbers keep their +")
+    inbound_country: str | None = Field(
+        default=None, description="ISO; of the numbers that it delivers without a country"
+    )
+    inbound_prefix: str | None = Field(
+        default=None,
+        pattern=r"^\+?[0-9]{1,12}$",
+        description="digits before the numbers that it delivers without them",
+    )
+    delivers_for: DeliversFor = Field(
+        default="own", description="whose numbers it may deliver messages for"
+    )
 
     # Texts.
-    default_alphabet: Literal["gsm7", "packed", "latin1", "ascii"] = Field(
+    default_alphabet: Literal["gsm7", "packed", "latin1", "ascii", "utf8"] = Field(
         default="gsm7", description="what data_coding 0 means there"
+    )
+    text_terminator: Literal["learn", "nul", "none"] = Field(
+        default="learn", description="whether a NUL ends its texts of GSM-7, where it is @ as well"
     )
     national_tables: tuple[int, ...] = Field(
         default=(), description="language identifiers of 3GPP TS 23.038 that it passes on"
@@ -224,6 +260,35 @@ class CarrierSettings(Section):
             if language not in LANGUAGES:
                 raise ValueError(f"{language} is no language; 1 to {max(LANGUAGES)} are")
         return languages
+
+    @field_validator("inbound_country")
+    @classmethod
+    def _country_exists(cls, country: str | None) -> str | None:
+        if country is None:
+            return None
+        if country.upper() not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError(f"{country!r} is no country's two letters")
+        return country.upper()
+
+    @field_validator("inbound_prefix")
+    @classmethod
+    def _prefix_has_a_country(cls, prefix: str | None) -> str | None:
+        if prefix is None:
+            return None
+        digits = prefix.removeprefix("+")
+        if calling_code_of(digits) is None and not digits.startswith("1"):
+            raise ValueError(f"{prefix!r} does not begin with a country's calling code")
+        return digits
+
+    @field_validator("delivers_for")
+    @classmethod
+    def _numbers_are_whole(cls, whose: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(whose, str):
+            return whose
+        for one in whose:
+            if one.startswith("+") and parse_destination(one) is None:
+                raise ValueError(f"{one!r} is no number")
+        return tuple(found.e164 if (found := parse_destination(one)) else one for one in whose)
 
     @field_validator("error_codes")
     @classmethod

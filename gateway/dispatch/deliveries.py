@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from gateway.carriers.profile import Profile
+from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.routing.incoming import NATIONAL, SUBSCRIBER, read_address
 from smpp.codec import decode_tlvs, encode_tlvs
 from smpp.pdu import Address, DeliverSm
 from storage.pool import Row
@@ -14,6 +17,37 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def storable(text: str) -> str:
     """A text as Postgres takes it: it knows no NUL."""
     return text.replace("\x00", REPLACEMENT)
+
+
+def number_of(directory: Directory, address: Address, profile: Profile) -> SenderRecord | None:
+    """The number of ours that a carrier's delivery is to.
+
+    Of a number without its country only what the carrier's settings make of it counts. Any other
+    is looked for as it came, too: to be ours is proof enough.
+    """
+    senders = directory.senders_by_address
+    country, prefix = profile.inbound_country, profile.inbound_prefix
+    record = senders.get(read_address(*address, country=country, prefix=prefix).value)
+    if record is None:
+        record = senders.get(address.value)
+    if record is None and address.ton not in (NATIONAL, SUBSCRIBER):
+        record = senders.get("+" + address.value)
+    return record
+
+
+def may_deliver(
+    directory: Directory, carrier_id: int, profile: Profile, record: SenderRecord
+) -> bool:
+    """Whether a message to this number may come from this carrier."""
+    of_number = record.sender.carrier_id
+    if of_number == carrier_id or profile.delivers_for is None:
+        return True
+    if not profile.delivers_for:
+        return False
+    return record.sender.address in profile.delivers_for or any(
+        carrier.id == of_number and carrier.name in profile.delivers_for
+        for carrier in directory.carriers.values()
+    )
 
 
 def kept_row(
@@ -39,10 +73,17 @@ def kept_row(
 
 
 def delivery_of(row: Row) -> DeliverSm:
-    """A stored delivery, as far as it was stored: numbering plans are not."""
+    """A stored delivery, as far as it was stored: kept ones have no types of number."""
+    typed = "source_ton" in row
     return DeliverSm(
-        Address(0, 0, row["source"]),
-        Address(0, 0, row["destination"]),
+        Address(
+            row["source_ton"] if typed else 0, row["source_npi"] if typed else 0, row["source"]
+        ),
+        Address(
+            row["destination_ton"] if typed else 0,
+            row["destination_npi"] if typed else 0,
+            row["destination"],
+        ),
         row["payload"],
         data_coding=row["data_coding"],
         esm_class=row["esm_class"],

@@ -3,15 +3,18 @@
 Carriers name a message in the response and again in the receipt, and many spell it differently
 there: hex and decimal, other case, zeros lost or added (field report: a third of all trouble).
 The rule is *raw first, then the normal forms in their fixed order* (`smpp.receipt.forms_of`), and
-a normal form counts only when the addresses agree: a wrong `delivered` is worse than none.
+a normal form counts only when the addresses agree: a wrong `delivered` is worse than none. Nor is
+an id always one message's: two SMSCs share a load, a counter begins anew. Of several the one whose
+addresses agree is meant; if none does, nobody knows.
 
 Pure: what a carrier's receipts taught is a value kept here; nothing is looked up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from smpp.pdu import DeliverSm
 from smpp.receipt import Form, forms_of
@@ -27,6 +30,26 @@ class Addressed(Protocol):
     def recipient(self) -> str: ...
     @property
     def sender(self) -> str | None: ...
+
+
+class Submitted(Addressed, Protocol):
+    """What of a message decides between several under one id."""
+
+    @property
+    def sent_at(self) -> float: ...
+    @property
+    def receipts(self) -> int: ...
+
+
+S = TypeVar("S", bound=Submitted)
+
+
+class Candidate(NamedTuple, Generic[S]):
+    """A segment that a receipt may mean, and how its id was read to find it."""
+
+    message: S
+    segment: int
+    form: Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,44 @@ class Spelling:
         return agrees
 
 
+def choose(
+    candidates: Iterable[Candidate[S]], delivery: DeliverSm, spelling: Spelling, *, all_known: bool
+) -> Candidate[S] | None:
+    """The one that a receipt means; None when there is none, or nobody can tell.
+
+    A raw id is believed against the addresses only if `all_known`, and it is one message's.
+    """
+    agreeing: list[Candidate[S]] = []
+    spelt: list[Candidate[S]] = []  # in another form, and agreeing
+    doubtful: list[Candidate[S]] = []
+    for candidate in candidates:
+        is_raw = candidate.form is Form.RAW
+        if addresses_agree(delivery, candidate.message):
+            (agreeing if is_raw else spelt).append(candidate)
+        elif is_raw:
+            doubtful.append(candidate)
+    if agreeing:  # an id that came round again means its latest message
+        return _segment_of(agreeing)
+    if spelt:
+        return _segment_of(spelt) if _one_message(spelt) else None
+    if not all_known or not spelling.counts(Form.RAW, agrees=False):
+        return None
+    if len(doubtful) > 1 and not _one_message(doubtful):  # some networks replace the sender
+        doubtful = [one for one in doubtful if _recipient_agrees(delivery, one.message)]
+    return _segment_of(doubtful) if _one_message(doubtful) else None
+
+
+def _one_message(candidates: Sequence[Candidate[S]]) -> bool:
+    return len({id(candidate.message) for candidate in candidates}) == 1
+
+
+def _segment_of(candidates: Sequence[Candidate[S]]) -> Candidate[S]:
+    """Of the latest message the first segment without a receipt: all may have one id."""
+    latest = max(candidates, key=lambda candidate: candidate.message.sent_at).message
+    own = sorted((one for one in candidates if one.message is latest), key=lambda one: one.segment)
+    return next((one for one in own if not latest.receipts >> one.segment & 1), own[0])
+
+
 def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
     """Whether a receipt's addresses are the message's, either way round.
 
@@ -91,6 +152,11 @@ def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
     return (_same(source, message.recipient) and _same(destination, sender)) or (
         _same(source, sender) and _same(destination, message.recipient)
     )
+
+
+def _recipient_agrees(delivery: DeliverSm, message: Addressed) -> bool:
+    given = (delivery.source.value, delivery.destination.value)
+    return any(_same(one, message.recipient) for one in given)
 
 
 def _same(given: str, ours: str) -> bool:

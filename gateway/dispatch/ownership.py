@@ -74,6 +74,10 @@ class Ownership:
         """The slot of whoever has this number of ours; our own for one that is nobody's."""
         return self._addresses.get(address.lstrip("+"), self.share.slot)
 
+    def has_address(self, address: str) -> bool:
+        """Whether a number of ours is spelt so, but for its plus."""
+        return address.lstrip("+") in self._addresses
+
     @property
     def services(self) -> list[int]:
         """The services that are ours."""

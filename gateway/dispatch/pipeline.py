@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
@@ -24,6 +24,7 @@ from gateway.dispatch.admission import Admission
 from gateway.dispatch.adopt import Adoption
 from gateway.dispatch.assign import Assigner
 from gateway.dispatch.cancel import Canceler
+from gateway.dispatch.deliveries import number_of
 from gateway.dispatch.directory import MOST_FORMER, Directory, SenderRecord
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.fleet import Fleet
@@ -53,7 +54,7 @@ from gateway.routing.health import Health
 from gateway.routing.tables import read_facts
 from gateway.settings import Settings
 from smpp.codec import encode_tlvs
-from smpp.pdu import DeliverSm, Tlvs
+from smpp.pdu import Address, DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import deactivations, erasure, idempotency, partitions
@@ -87,6 +88,14 @@ BIND_REFUSED = 99007  # an alert of ours
 def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Answer) -> None:
     """Until somebody stores inbound messages, the carrier keeps them."""
     answer(delivery, ESME_RX_T_APPN)
+
+
+def _nothing_to_settle(connection: str, deliveries: Sequence[DeliverSm]) -> None:
+    """Nobody stored any."""
+
+
+async def _at_once() -> None:
+    """Nothing is to be waited for."""
 
 
 class Limits:
@@ -135,6 +144,10 @@ class Pipeline:
         self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
         self.connection_over: Callable[[str], None] = lambda connection: None
         """Hears of connections to carriers that are over, in any worker."""
+        self.answers_arrived: Callable[[str, Sequence[DeliverSm]], None] = _nothing_to_settle
+        """Hears of deliveries of a connection of ours whose answers have arrived."""
+        self.inbound_drained: Callable[[], Awaitable[None]] = _at_once
+        """Returns when that is written."""
         self.journal = Journal(
             settings.data_dir / "journal" if settings.journal.keep_hours else None,
             clock,
@@ -355,6 +368,7 @@ class Pipeline:
         try:
             async with asyncio.timeout_at(max(until, now() + GOODBYE_S)):
                 await self.writer.drained()
+                await self.inbound_drained()
         except TimeoutError:
             log.error(
                 "stopping with %d events not written; a restart repeats them", self.writer.pending
@@ -518,6 +532,9 @@ class Pipeline:
         if not self.ownership.alone:
             self.moving.others.lost(connection)
 
+    def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
+        self.answers_arrived(connection, deliveries)
+
     def refused(self, carrier: int, reason: str) -> None:
         name = self.connectors[carrier].name
         self.alerts.alert(BIND_REFUSED, reason, level="error", resource=name)
@@ -529,11 +546,19 @@ class Pipeline:
         delivery: DeliverSm,
         answer: Callable[[DeliverSm, int], object],
     ) -> None:
-        slot = self.ownership.of_address(delivery.destination.value)
+        slot = self._slot_of(carrier, delivery.destination)
         if slot != self.ownership.share.slot:
             self.moving.others.deliver(slot, carrier, connection, delivery, answer)
         else:
             self.take_in(carrier, connection, delivery, answer)
+
+    def _slot_of(self, carrier: int, address: Address) -> int:
+        ownership = self.ownership
+        if not ownership.alone and not ownership.has_address(address.value):
+            record = number_of(self.directory, address, self.profile_of(carrier))
+            if record is not None:
+                return ownership.of_address(record.sender.address)
+        return ownership.of_address(address.value)
 
     def take_in(
         self,
@@ -617,10 +642,9 @@ class Pipeline:
         connector = self.connectors.get(carrier_id)
         return connector.profile if connector is not None else None
 
-    def alphabet_of(self, carrier_id: int) -> str:
-        """What data_coding 0 means to a carrier."""
-        profile = self._profile(carrier_id)
-        return profile.alphabet if profile is not None else "gsm7"
+    def profile_of(self, carrier_id: int) -> Profile:
+        """A carrier's ways; those of most where it is gone."""
+        return self._profile(carrier_id) or Profile()
 
     def network_opt_out(self, record: SenderRecord) -> bool:
         """Whether the carrier's network takes STOP for its toll-free numbers (§7.4)."""

@@ -23,7 +23,7 @@ from gateway.carriers.profile import Profile
 from gateway.carriers.results import receipt_result
 from gateway.clock import Clock
 from gateway.dispatch.deliveries import delivery_of, kept_row, storable
-from gateway.dispatch.matching import Spelling, addresses_agree
+from gateway.dispatch.matching import Candidate, Spelling, addresses_agree, choose
 from gateway.dispatch.message import Message
 from gateway.dispatch.rows import from_row, moment
 from gateway.dispatch.states import Effect, Receipted, advance
@@ -47,10 +47,12 @@ MOST_HELD = 10_000  # receipts waiting for their response; beyond it the SMSC is
 HOLD_S = 60.0  # how long a receipt waits for its response
 LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
 RETRY_S = 0.5
+MOST_ALIKE = 100  # submissions under one id that are remembered in memory
 SPELLING_CHANGED = 30008  # "unknown delivery error": what a wrong spelling would end in
 
 Answer = Callable[[DeliverSm, int], object]
 Key = tuple[int, str]
+Submission = tuple[Message, int]  # and its segment
 
 
 @dataclass(eq=False, slots=True)
@@ -91,12 +93,13 @@ class Receipts:
         self._alerts = alerts
         self._clock = clock
         # Not a dict: its first entry is found by passing over all that were removed before it.
-        self._recent: OrderedDict[Key, tuple[Message, int]] = OrderedDict()
+        # One submission, or a list where the carrier gave one id to several, the oldest first.
+        self._recent: OrderedDict[Key, Submission | list[Submission]] = OrderedDict()
         self._held: dict[Key, list[Held]] = {}
         self._holding = 0  # receipts in `_held`
         self._spelt: dict[Key, dict[Key, None]] = {}  # by each spelling: keys of `_held`
         self._unlooked: list[Held] = []
-        self._settled: list[tuple[Key, str]] = []  # kept rows whose waiting is over
+        self._settled: list[tuple[Held, str]] = []  # whose waiting is over, and how it ended
         self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
         self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
@@ -111,11 +114,23 @@ class Receipts:
         """A segment got its name at the carrier; a receipt may be here already."""
         key = (message.carrier_id, carrier_message_id)
         recent = self._recent
-        recent[key] = (message, segment)
+        submission = (message, segment)
+        there = recent.setdefault(key, submission)
+        if there is not submission:
+            self._also(key, there, submission)
         if len(recent) > RECENT:
             recent.popitem(last=False)
         if self._held:
             self._match_held(message, segment, carrier_message_id)
+
+    def _also(self, key: Key, there: Submission | list[Submission], submission: Submission) -> None:
+        """The carrier gave one id to several."""
+        several = there if isinstance(there, list) else [there]
+        if submission not in several:
+            several.append(submission)
+            del several[:-MOST_ALIKE]
+            self._recent[key] = several
+        self._recent.move_to_end(key)
 
     def received(self, carrier_id: int, delivery: DeliverSm, answer: Answer) -> None:
         """A delivery that says it is a receipt."""
@@ -174,20 +189,24 @@ class Receipts:
 
     def _in_memory(
         self, carrier_id: int, receipt: Receipt, delivery: DeliverSm
-    ) -> tuple[Message, int, Form] | None:
+    ) -> Candidate[Message] | None:
+        """What memory knows for certain: whether others had the same id, the table may tell."""
         raw = self._recent.get((carrier_id, receipt.message_id))
-        spelling = self.spelling[carrier_id]
-        if raw is not None and spelling.counts(Form.RAW, addresses_agree(delivery, raw[0])):
-            return (*raw, Form.RAW)
-        candidates: dict[tuple[Message, int], Form] = {}
-        for form, text in spelling.spellings(receipt.message_id):
+        if raw.__class__ is tuple and addresses_agree(delivery, raw[0]):
+            return Candidate(*raw, Form.RAW)
+        candidates = self._remembered(carrier_id, receipt)
+        return choose(candidates, delivery, self.spelling[carrier_id], all_known=False)
+
+    def _remembered(self, carrier_id: int, receipt: Receipt) -> list[Candidate[Message]]:
+        """The submissions in memory that a receipt can mean by its id."""
+        candidates: list[Candidate[Message]] = []
+        for form, text in self.spelling[carrier_id].spellings(receipt.message_id):
             found = self._recent.get((carrier_id, text))
-            if found is not None and spelling.counts(form, addresses_agree(delivery, found[0])):
-                candidates.setdefault(found, form)
-        if len(candidates) == 1:
-            [((message, segment), form)] = candidates.items()
-            return message, segment, form
-        return None
+            if found is None:
+                continue
+            several = found if isinstance(found, list) else [found]
+            candidates += [Candidate(message, segment, form) for message, segment in several]
+        return candidates
 
     def _hold(self, held: Held) -> None:
         """Let a receipt wait, to be found by any spelling that its response may have."""
@@ -197,31 +216,42 @@ class Receipts:
         for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
             self._spelt.setdefault((held.carrier_id, text), {})[key] = None
 
-    def _let_go(self, key: Key) -> list[Held]:
-        waiting = self._held.pop(key)
-        self._holding -= len(waiting)
+    def _let_go(self, key: Key, some: list[Held]) -> None:
+        """These of the receipts held under a key wait no more."""
+        rest = [held for held in self._held[key] if held not in some]
+        self._holding -= len(self._held[key]) - len(rest)
+        if rest:
+            self._held[key] = rest
+            return
+        del self._held[key]
         for _, text in forms_of(key[1]):
             keys = self._spelt.get((key[0], text))
             if keys is not None:
                 keys.pop(key, None)
                 if not keys:
                     del self._spelt[key[0], text]
-        return waiting
 
     def _match_held(self, message: Message, segment: int, carrier_message_id: str) -> None:
-        """The response came after its receipt: whatever of the held ones means it is applied."""
+        """The response came after its receipt: whatever of the held ones means it is applied.
+
+        One whose addresses do not agree waits on: the response with the same id that it means may
+        be about to come.
+        """
         for key in list(self._spelt.get((message.carrier_id, carrier_message_id), ())):
-            spelling = self.spelling[key[0]]
-            forms = {text: form for form, text in spelling.spellings(key[1])}
+            forms = {text: form for form, text in self.spelling[key[0]].spellings(key[1])}
             form = forms.get(carrier_message_id)
             if form is None:
                 continue
-            if not spelling.counts(form, addresses_agree(self._held[key][0].delivery, message)):
-                continue
-            self._settled.append((key, "matched late"))
-            for held in self._let_go(key):
-                self._apply(message, segment, form, held.receipt, held.delivery)
-            self._wake.set()
+            meant = [one for one in self._held[key] if addresses_agree(one.delivery, message)]
+            if meant:
+                self._let_go(key, meant)
+                self._apply_late(meant, Candidate(message, segment, form))
+
+    def _apply_late(self, meant: list[Held], candidate: Candidate[Message]) -> None:
+        for held in meant:
+            self._settled.append((held, "matched late"))
+            self._apply(*candidate, held.receipt, held.delivery)
+        self._wake.set()
 
     def _apply(
         self, message: Message, segment: int, form: Form, receipt: Receipt, delivery: DeliverSm
@@ -292,8 +322,8 @@ class Receipts:
                     await self._sleep()
                     await self._look_up(connection)
                     self._orphan_old()
-                    await self._settle(connection)
                     await self._write_kept(connection)
+                    await self._settle(connection)
                 except BadRow:
                     log.exception("a receipt can't be looked up or kept; it is passed over")
                     self._pass_over_first()
@@ -345,8 +375,10 @@ class Receipts:
         del self._unlooked[: len(batch)]
         for held in batch:
             # Its response may have come while we were reading.
-            found = self._in_memory(held.carrier_id, held.receipt, held.delivery)
-            found = found or self._in_rows(held, rows, messages)
+            candidates = self._remembered(held.carrier_id, held.receipt)
+            candidates += self._in_rows(held, rows, messages)
+            spelling = self.spelling[held.carrier_id]
+            found = choose(candidates, held.delivery, spelling, all_known=True)
             answer, held.answer = held.answer, None
             if found is not None:
                 self._apply(*found, held.receipt, held.delivery)
@@ -363,23 +395,14 @@ class Receipts:
         held: Held,
         rows: dict[Key, list[tuple[Id, int]]],
         messages: dict[Id, Message],
-    ) -> tuple[Message, int, Form] | None:
-        """The one message that the receipt can mean; None when there is none, or several."""
-        spelling = self.spelling[held.carrier_id]
-        candidates: dict[tuple[Message, int], Form] = {}
-        for form, text in spelling.spellings(held.receipt.message_id):
-            for id, segment in rows.get((held.carrier_id, text), ()):
-                message = messages.get(id)
-                if message is None:
-                    continue
-                if spelling.counts(form, addresses_agree(held.delivery, message)):
-                    candidates.setdefault((message, segment), form)
-            if candidates and form is Form.RAW:
-                break  # newest first: an id that came round again means its latest message
-        if len(candidates) == 1 or (candidates and set(candidates.values()) == {Form.RAW}):
-            (message, segment), form = next(iter(candidates.items()))
-            return message, segment, form
-        return None
+    ) -> list[Candidate[Message]]:
+        """The submissions in the table that a receipt can mean by its id."""
+        return [
+            Candidate(message, segment, form)
+            for form, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for id, segment in rows.get((held.carrier_id, text), ())
+            if (message := messages.get(id)) is not None
+        ]
 
     async def _load(self, connection: Connection, ids: set[Id]) -> dict[Id, Message]:
         """These messages, from memory where they are, else from their rows."""
@@ -420,15 +443,35 @@ class Receipts:
             self._wake.set()
 
     def _orphan_old(self) -> None:
+        """Receipts that waited long enough: believed against their addresses, or given up."""
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            self._count(key[0], "orphan", len(self._let_go(key)))
-            self._settled.append((key, "orphan"))
-            log.warning("receipt for an unknown id %s of carrier %d", key[1], key[0])
+            carrier_id, name = key
+            over = [held for held in self._held[key] if held.until <= now]
+            self._let_go(key, over)
+            for held in over:
+                candidates = self._remembered(carrier_id, held.receipt)
+                spelling = self.spelling[carrier_id]
+                found = choose(candidates, held.delivery, spelling, all_known=True)
+                if found is not None:
+                    self._apply_late([held], found)
+                    continue
+                self._count(carrier_id, "orphan")
+                self._settled.append((held, "orphan"))
+                log.warning("receipt for an unknown id %s of carrier %d", name, carrier_id)
 
     async def _settle(self, connection: Connection) -> None:
         for reason in ("matched late", "orphan"):
-            keys = [key for key, why in self._settled if why == reason]
+            keys = [
+                (
+                    held.carrier_id,
+                    storable(held.receipt.message_id),
+                    storable(held.delivery.source.value),
+                    storable(held.delivery.destination.value),
+                )
+                for held, why in self._settled
+                if why == reason
+            ]
             if keys:
                 await delivery_rows.settle(connection, keys, reason)
         self._settled.clear()

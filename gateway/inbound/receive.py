@@ -2,12 +2,14 @@
 
 Deliveries are taken in batches. Each part is committed before it is answered, so a crash makes
 the SMSC send again what was not; parts of a message that is not whole are found again after a
-restart. What is sent again is recognised for ten minutes:
+restart.
 
-* by its reference, number and octets, and only if the connection that it came on is gone: a
-  carrier that had our answer does not send again, people do write the same word twice, and some
-  senders never change their reference;
-* a part that comes again while its message is open takes the place of the first.
+Repeated means unanswered. A carrier that had our answer does not send again, people do write the
+same word twice, and some senders never change their reference. So a delivery is a repetition of a
+former one, with the same addresses, reference and octets, only if the connection of that one is
+gone and our answer to it may not have arrived (`smpp.session` tells what has: it is *settled*, in
+the table, and for good); and each is the repetition of one. What then settles the repetition's
+answer settles the former. It is looked for for ten minutes.
 """
 
 from __future__ import annotations
@@ -16,28 +18,39 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from gateway.carriers.profile import Profile
 from gateway.clock import Clock
 from gateway.content.encoding import Encoding
-from gateway.dispatch.deliveries import delivery_of, kept_row, storable
+from gateway.dispatch.deliveries import (
+    delivery_of,
+    kept_row,
+    may_deliver,
+    number_of,
+    storable,
+)
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
 from gateway.dispatch.rows import insert_row, moment
 from gateway.inbound.handling import InboundMode, handling, inbound_mode
 from gateway.inbound.judge import Judge, Judged
 from gateway.inbound.optout import NO_KEYWORD, Arrival
-from gateway.inbound.text import normal_address, text_of
+from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.opt_out.keywords import default_book
+from gateway.routing.incoming import Read, read_address
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
 from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
+from storage.deliveries import PartKey
 from storage.ids import Id
 from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection, Row
 
@@ -53,10 +66,11 @@ CONNECTIONS_KEPT = 10_000  # that have ended; more than can end within AGAIN
 RETRY_S = 0.5
 SEGMENT_MISSING = 30009
 UNKNOWN_NUMBER = 21601
+UNFIT, REPETITION = 99011, 99012  # alerts of ours
+MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
 
 Answer = Callable[[DeliverSm, int], object]
 Pair = tuple[int, str, str]  # carrier, source, destination
-OpenKey = tuple[int, str, str, int, int]  # and reference, total
 
 
 class Incoming(NamedTuple):
@@ -79,16 +93,41 @@ class Incoming(NamedTuple):
         )
 
 
+class Earlier(NamedTuple):
+    """A part that came before, whose answer may not have arrived."""
+
+    id: Id
+    part: Part
+    digest: bytes
+    connection: str
+    message_id: Id | None
+
+
 class Stored(NamedTuple):
     """A message that became whole: its row, which parts it took, and whom it was sent to."""
 
     message: Message
-    key: OpenKey
+    parts: tuple[PartKey, ...]
     record: SenderRecord
     dropped: bool  # nobody wants it: its text counts as a keyword, and nothing is kept of it
 
 
 SINGLE = Part(0, 1, 1)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a batch of deliveries comes to."""
+
+    at: datetime
+    parts: list[tuple[Id, Incoming]] = field(default_factory=list)
+    wholes: list[Stored] = field(default_factory=list)
+    unknown: list[Incoming] = field(default_factory=list)
+    foreign: list[Incoming] = field(default_factory=list)
+    """To a number of another carrier."""
+    moved: dict[PartKey, tuple[str, int]] = field(default_factory=dict)
+    """Parts that came again: where they are answered now."""
+    repeated: list[tuple[Incoming, Earlier]] = field(default_factory=list)
 
 
 class Inbound:
@@ -99,7 +138,7 @@ class Inbound:
         url: str,
         directory: Directory,
         next_id: Callable[[], Id],
-        alphabet_of: Callable[[int], str],
+        profile_of: Callable[[int], Profile],
         alerts: Alerts,
         clock: Clock,
         handle: Callable[[Message], None],
@@ -109,7 +148,7 @@ class Inbound:
         self._url = url
         self._directory = directory
         self._next_id = next_id
-        self._alphabet_of = alphabet_of
+        self._profile_of = profile_of
         self._alerts = alerts
         self._clock = clock
         self._handle = handle
@@ -123,6 +162,12 @@ class Inbound:
         )
         self._connections: dict[str, str] = {}  # bind → its newest connection
         self._over: OrderedDict[str, None] = OrderedDict()  # connections that have ended
+        self._given_up: list[tuple[int, Whole]] = []  # of what a former run left
+        self._endings = Endings()
+        self._unclear: set[tuple[int, str, str]] = set()  # carriers, as set, that was told of
+        self._settled: deque[tuple[str, str, str, str, int]] = deque(maxlen=MOST_SETTLED)
+        self._all_settled = asyncio.Event()
+        self._all_settled.set()
         self._wake = asyncio.Event()
         self._forget_at = 0.0
         self._batch = BATCH
@@ -161,6 +206,26 @@ class Inbound:
         if len(self._over) > CONNECTIONS_KEPT:
             self._over.popitem(last=False)
 
+    def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
+        """Our answers to these deliveries, on a connection of this process, have arrived."""
+        own, handed = f"{self._run_id}:{connection}", f"{self._run_id}.{connection}"
+        self._settled.extend(
+            (
+                storable(delivery.source.value),
+                storable(delivery.destination.value),
+                own,
+                handed,
+                delivery.number,
+            )
+            for delivery in deliveries
+        )
+        self._all_settled.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Return when it is written which answers have arrived."""
+        await self._all_settled.wait()
+
     async def run(self) -> None:
         """Store what comes; until cancelled."""
         own = OwnConnection(self._url)
@@ -173,6 +238,7 @@ class Inbound:
                         self._restore(await delivery_rows.open_parts(connection))
                         restored = True
                     await self._sleep()
+                    await self._write_settled(connection)
                     while self._waiting:
                         await self._store_batch(connection)
                     await self._store_incomplete(connection)
@@ -215,86 +281,172 @@ class Inbound:
 
     def _restore(self, rows: list[Row]) -> None:
         """Parts of messages that were not whole when the process ended."""
-        now = self._clock.monotonic()
+        self._given_up.clear()
         for row in rows:
-            self._open[row["carrier_id"]].add(delivery_of(row), now)
+            carrier_id, delivery = row["carrier_id"], delivery_of(row)
+            key = (row["source"], row["destination"], row["id"])
+            record = self._number(carrier_id, delivery.destination)
+            for whole in self._join(carrier_id, delivery, record, key):
+                self._given_up.append((carrier_id, whole))
+        if self._given_up:
+            self._wake.set()
+
+    def _join(
+        self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, key: PartKey
+    ) -> list[Whole]:
+        """The messages that are whole with this part of one."""
+        source = self._read(carrier_id, delivery.source, record).value
+        return self._open[carrier_id].add(
+            delivery,
+            self._clock.monotonic(),
+            pair=(source, record.sender.id if record is not None else delivery.destination.value),
+            holder=record.account_id if record is not None else None,
+            token=key,
+        )
+
+    async def _write_settled(self, connection: Connection) -> None:
+        if self._settled:
+            arrived = list(self._settled)
+            await delivery_rows.settle_parts(connection, arrived)
+            for _ in arrived:
+                self._settled.popleft()
+        if not self._settled:
+            self._all_settled.set()
 
     async def _store_batch(self, connection: Connection) -> None:
-        batch = [self._waiting[i] for i in range(min(self._batch, len(self._waiting)))]
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        since = moment(wall)
-        assert since is not None
-        seen = await delivery_rows.recent_parts(
-            connection, list({one.pair for one in batch}), since - AGAIN
-        )
-        known = {(row["carrier_id"], row["source"], row["destination"]): [] for row in seen}  # type: ignore[var-annotated]
-        for row in seen:
+        await self._write_settled(connection)
+        deliveries = [self._waiting[i] for i in range(min(self._batch, len(self._waiting)))]
+        at = self._now()
+        known: defaultdict[Pair, list[Earlier]] = defaultdict(list)
+        pairs = list({incoming.pair for incoming in deliveries})
+        for row in await delivery_rows.unsettled_parts(connection, pairs, at - AGAIN):
             known[row["carrier_id"], row["source"], row["destination"]].append(
-                (row["reference"], row["total"], row["part"], row["digest"], row["connection"])
+                Earlier(
+                    row["id"],
+                    Part(row["reference"], row["total"], row["part"]),
+                    row["digest"],
+                    row["connection"],
+                    row["message_id"],
+                )
             )
-        parts, wholes, unknown = [], [], []
-        for one in batch:
-            earlier = known.setdefault(one.pair, [])
-            if self._is_repeated(one, earlier):
-                self.counts["repeated"] += 1
-                continue
-            earlier.append((*one.part, one.digest, one.connection))
-            record = self._number(one.delivery.destination)
-            if record is None:
-                unknown.append(one)
-                continue
-            for whole in self._open[one.carrier_id].add(one.delivery, now):
-                wholes.append(self._stored(one.carrier_id, whole))
-            parts.append(self._part_row(one, since))
-        await self._commit(connection, parts, wholes, unknown, since)
-        for one in batch:
+        batch = Batch(at)
+        for incoming in deliveries:
+            self._take(incoming, known[incoming.pair], batch)
+        await self._commit(connection, batch)
+        for incoming in deliveries:
             self._waiting.popleft()
-            one.answer(one.delivery, ESME_ROK)
+            incoming.answer(incoming.delivery, ESME_ROK)
         self._batch = min(BATCH, self._batch * 2)
-        self._hand_on(wholes)
+        self._hand_on(batch)
+
+    def _take(self, incoming: Incoming, earlier: list[Earlier], batch: Batch) -> None:
+        """One delivery of a batch: a repetition, to nobody, or a part of a message."""
+        _, source, destination = incoming.pair
+        delivery = incoming.delivery
+        again = self._repeated(incoming, earlier)
+        if again is not None:
+            earlier.remove(again)
+            earlier.append(again._replace(connection=incoming.connection))
+            key = (source, destination, again.id)
+            batch.moved[key] = (incoming.connection, delivery.number)
+            batch.repeated.append((incoming, again))
+            return
+        record = self._number(incoming.carrier_id, delivery.destination)
+        if record is None:
+            batch.unknown.append(incoming)
+            return
+        profile = self._profile_of(incoming.carrier_id)
+        if not may_deliver(self._directory, incoming.carrier_id, profile, record):
+            batch.foreign.append(incoming)
+            return
+        id = self._next_id()
+        earlier.append(Earlier(id, incoming.part, incoming.digest, incoming.connection, None))
+        for whole in self._join(incoming.carrier_id, delivery, record, (source, destination, id)):
+            self._whole(incoming.carrier_id, whole, batch)
+        batch.parts.append((id, incoming))
+
+    def _whole(self, carrier_id: int, whole: Whole, batch: Batch) -> None:
+        stored = self._stored(carrier_id, whole)
+        if stored is not None:
+            batch.wholes.append(stored)
 
     async def _store_incomplete(self, connection: Connection) -> None:
         """Messages whose other parts did not come: stored with what is there (30009)."""
         now = self._clock.monotonic()
-        wholes = [
-            self._stored(carrier_id, whole)
-            for carrier_id, reassembler in self._open.items()
-            for whole in reassembler.expire(now)
-        ]
-        if wholes:
-            at = moment(self._clock.wall())
-            assert at is not None
-            await self._commit(connection, [], wholes, [], at)
-            self._hand_on(wholes)
+        batch = Batch(self._now())
+        for carrier_id, whole in self._given_up:
+            self._whole(carrier_id, whole, batch)
+        for carrier_id, reassembler in self._open.items():
+            for whole in reassembler.expire(now):
+                self._whole(carrier_id, whole, batch)
+        if batch.wholes:
+            await self._commit(connection, batch)
+            self._hand_on(batch)
+        self._given_up.clear()
 
-    async def _commit(
-        self,
-        connection: Connection,
-        parts: list[tuple[object, ...]],
-        wholes: list[Stored | None],
-        unknown: list[Incoming],
-        at: datetime,
-    ) -> None:
-        stored = [one for one in wholes if one is not None]
+    def _now(self) -> datetime:
+        at = moment(self._clock.wall())
+        assert at is not None
+        return at
+
+    async def _commit(self, connection: Connection, batch: Batch) -> None:
+        closed = {key: stored.message.id for stored in batch.wholes for key in stored.parts}
+        rows = []
+        for id, incoming in batch.parts:
+            _, source, destination = incoming.pair
+            message_id = closed.pop((source, destination, id), None)
+            rows.append(self._part_row(id, incoming, batch.at, message_id))
         judged = Judged()
         try:
             async with connection.transaction():
-                if parts:
-                    await delivery_rows.insert_parts(connection, parts)
-                if stored:
-                    await self._store(connection, stored, judged)
-                if unknown:
-                    await self._keep(connection, unknown, at)
+                if rows:
+                    await delivery_rows.insert_parts(connection, rows)
+                if batch.wholes:
+                    await self._store(connection, batch.wholes, judged)
+                if closed:
+                    await delivery_rows.close_parts(connection, closed)
+                if batch.moved:
+                    await delivery_rows.move_parts(connection, batch.moved)
+                if batch.unknown or batch.foreign:
+                    await self._keep(connection, batch)
         except BaseException:
             self._judge.give_back(judged)
             raise
         self._judge.committed(judged)
-        for one in unknown:
+        self._tell(batch)
+
+    def _tell(self, batch: Batch) -> None:
+        """Alerts of what was not taken for a message."""
+        for incoming in batch.unknown:
             self.counts["unknown number"] += 1
             self._alerts.alert(
                 UNKNOWN_NUMBER,
                 "an inbound message to a number that is not ours was kept",
-                resource=one.delivery.destination.value,
+                resource=incoming.delivery.destination.value,
+            )
+            destination = incoming.delivery.destination
+            if not self._read(incoming.carrier_id, destination, None).clear:
+                self._tell_unclear(incoming.carrier_id, destination)
+        for incoming in batch.foreign:
+            self.counts["another carrier's"] += 1
+            self._alerts.alert(
+                UNFIT,
+                "a message to a number of another carrier was kept: this carrier's delivers_for"
+                " has neither the number nor its carrier",
+                resource=self._name_of(incoming.carrier_id),
+                subject=f"{incoming.carrier_id} {incoming.delivery.destination.value}",
+            )
+        for incoming, earlier in batch.repeated:
+            self.counts["repeated"] += 1
+            record = self._number(incoming.carrier_id, incoming.delivery.destination)
+            self._alerts.alert(
+                REPETITION,
+                "a message came again by another connection, and nothing shows that our answer to"
+                " the first had arrived: it was not stored a second time",
+                level="notice",
+                resource=f"SM{earlier.message_id.hex}" if earlier.message_id else None,
+                account_id=record.account_id if record is not None else None,
+                subject=earlier.id.hex,
             )
 
     async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:
@@ -308,39 +460,42 @@ class Inbound:
         rows = [insert_row(one.message) for one in stored if not one.dropped]
         if rows:
             await message_rows.insert(connection, rows)
-        await delivery_rows.close_parts(connection, [(*one.key, one.message.id) for one in stored])
 
-    async def _keep(self, connection: Connection, unknown: list[Incoming], at: datetime) -> None:
+    async def _keep(self, connection: Connection, batch: Batch) -> None:
+        kept = [(incoming, "unknown number") for incoming in batch.unknown]
+        kept += [(incoming, "another carrier's number") for incoming in batch.foreign]
         rows = [
-            kept_row(one.carrier_id, at, "unknown number", None, one.delivery) for one in unknown
+            kept_row(incoming.carrier_id, batch.at, reason, None, incoming.delivery)
+            for incoming, reason in kept
         ]
         await delivery_rows.keep(connection, rows)
 
-    def _hand_on(self, wholes: list[Stored | None]) -> None:
-        for one in wholes:
-            if one is not None:
-                self.counts["dropped" if one.dropped else "stored"] += 1
-                if not one.dropped:
-                    self._handle(one.message)
+    def _hand_on(self, batch: Batch) -> None:
+        for stored in batch.wholes:
+            self.counts["dropped" if stored.dropped else "stored"] += 1
+            if not stored.dropped:
+                self._handle(stored.message)
 
     async def _forget(self, connection: Connection) -> None:
         now = self._clock.monotonic()
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_S
-            at = moment(self._clock.wall())
-            assert at is not None
+            at = self._now()
             await delivery_rows.forget_parts(connection, at - AGAIN)
             await delivery_rows.forget_kept(connection, at - KEEP)
 
     # Rules ----------------------------------------------------------------------------------
 
-    def _is_repeated(self, one: Incoming, earlier: list[tuple[int, int, int, bytes, str]]) -> bool:
-        for reference, total, number, digest, connection in earlier:
-            if (reference, total, number) != one.part or digest != one.digest:
-                continue
-            if self._is_gone(connection):
-                return True
-        return False
+    def _repeated(self, incoming: Incoming, earlier: list[Earlier]) -> Earlier | None:
+        """The former delivery that this is the repetition of."""
+        for former in earlier:
+            if (
+                former.part == incoming.part
+                and former.digest == incoming.digest
+                and self._is_gone(former.connection)
+            ):
+                return former
+        return None
 
     def _is_gone(self, connection: str) -> bool:
         """Whether that connection has ended: we saw it, its bind has a newer one, or it is another
@@ -350,18 +505,51 @@ class Inbound:
             return True
         return self._connections.get(_bind_of(connection)) != connection
 
-    def _number(self, address: Address) -> SenderRecord | None:
+    def _number(self, carrier_id: int, address: Address) -> SenderRecord | None:
         """The number of ours that was written to."""
-        senders = self._directory.senders_by_address
-        return senders.get(normal_address(address)) or senders.get(address.value)
+        return number_of(self._directory, address, self._profile_of(carrier_id))
+
+    def _read(self, carrier_id: int, source: Address, record: SenderRecord | None) -> Read:
+        """The number that wrote."""
+        profile = self._profile_of(carrier_id)
+        return read_address(
+            *source,
+            country=profile.inbound_country,
+            prefix=profile.inbound_prefix,
+            near=record.sender.country if record is not None else "",
+        )
+
+    def _tell_unclear(self, carrier_id: int, address: Address) -> None:
+        """Once for each carrier, and again once its settings are others."""
+        profile = self._profile_of(carrier_id)
+        key = (carrier_id, profile.inbound_country, profile.inbound_prefix)
+        if key in self._unclear:
+            return
+        self._unclear.add(key)
+        self._alerts.alert(
+            UNFIT,
+            f"a number of {len(address.value)} characters, type {address.ton}, plan {address.npi},"
+            " can't be told from another country's: it stays as it came, unless inbound_country or"
+            " inbound_prefix say what it lacks",
+            resource=self._name_of(carrier_id),
+            subject=f"unclear {carrier_id}",
+        )
+
+    def _name_of(self, carrier_id: int) -> str:
+        carriers = self._directory.carriers.values()
+        return next((one.name for one in carriers if one.id == carrier_id), str(carrier_id))
 
     def _stored(self, carrier_id: int, whole: Whole) -> Stored | None:
         """The message of a whole; None when its number went away while its parts came."""
         delivery = whole.pieces[0].delivery
-        record = self._number(delivery.destination)
+        record = self._number(carrier_id, delivery.destination)
         if record is None:
             return None
-        text = text_of(whole, self._alphabet_of(carrier_id))
+        profile = self._profile_of(carrier_id)
+        source = self._read(carrier_id, delivery.source, record)
+        if not source.clear:
+            self._tell_unclear(carrier_id, delivery.source)
+        text = self._text(carrier_id, profile, whole)
         message = Message(
             self._next_id(),
             record.account_id,
@@ -370,11 +558,12 @@ class Inbound:
             service_id=record.service_id,
             direction=Direction.INBOUND,
         )
-        message.sender = storable(normal_address(delivery.source))
+        message.sender = storable(source.value)
         message.sender_id = record.sender.id
         message.carrier_id = carrier_id
         message.segments = whole.total
-        message.encoding = Encoding.UCS2 if delivery.data_coding == 8 else Encoding.GSM7
+        alphabet = form_of(whole.pieces[0], profile.alphabet).alphabet
+        message.encoding = Encoding.UCS2 if alphabet == "ucs2" else Encoding.GSM7
         message.status = message.committed = Status.RECEIVED
         message.waiting = False
         message.done_at = self._clock.wall()
@@ -387,25 +576,43 @@ class Inbound:
                 resource=message.sid,
                 account_id=record.account_id,
             )
-        part = split_header(delivery).part or SINGLE
-        key = (carrier_id, storable(delivery.source.value), storable(delivery.destination.value))
+        tokens = (*(piece.token for piece in whole.pieces), *whole.again)
+        parts = cast(tuple[PartKey, ...], tokens)
         service = self._directory.services_by_id.get(record.service_id or 0)
         dropped = inbound_mode(record, service) is InboundMode.DROP
-        return Stored(message, (*key, part.reference, part.total), record, dropped)
+        return Stored(message, parts, record, dropped)
 
-    def _part_row(self, one: Incoming, at: datetime) -> tuple[object, ...]:
-        delivery = one.delivery
+    def _text(self, carrier_id: int, profile: Profile, whole: Whole) -> str:
+        """The text of a message, without the NUL that some put behind it."""
+        ended = ends_with_nul(whole, profile.alphabet)
+        if ended is None or profile.text_terminator == "none":
+            return text_of(whole, profile.alphabet)
+        learnt = self._endings.learnt(carrier_id, ended)
+        if learnt or profile.text_terminator == "nul":
+            return text_of(whole, profile.alphabet, terminated=True)
+        text = text_of(whole, profile.alphabet)
+        # Until it is known what the carrier does: nobody writes `STOP@`.
+        return text[:-1] if ended and default_book().match(text, "") is not None else text
+
+    def _part_row(
+        self, id: Id, incoming: Incoming, at: datetime, message_id: Id | None
+    ) -> tuple[object, ...]:
+        delivery = incoming.delivery
         return (
-            *one.pair,
-            *one.part,
-            one.digest,
-            one.connection,
+            id,
+            *incoming.pair,
+            *incoming.part,
+            incoming.digest,
+            incoming.connection,
             delivery.esm_class,
             delivery.data_coding,
             delivery.payload,
             encode_tlvs(delivery.tlvs),
             at,
-            None,
+            message_id,
+            delivery.number,
+            *delivery.source[:2],
+            *delivery.destination[:2],
         )
 
 

@@ -68,6 +68,8 @@ def read_keywords(name: Name, words: object) -> Row:
         if not (STANDARD_WORD.fullmatch(word) if standard else _is_word(word)):
             letters = "A-Z and 0-9" if standard else "letters and digits"
             raise BadEntry(f"a keyword has 1 to {KEYWORD_LIMIT} {letters}: {word[:40]!r}")
+        if not normal(word):
+            raise BadEntry(f"a keyword that nobody sees: {word[:40]!a}")
         found.setdefault(normal(word), word)
     return {"keyword_type": name[0], "message_type": name[1], "keywords": list(found.values())}
 

@@ -8,6 +8,7 @@ language), for one country or, as `ALL`, for any.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
@@ -17,8 +18,22 @@ from typing import Any, Final, NamedTuple
 from gateway import data
 
 ANY: Final = "ALL"  # country or language
-_QUOTES: Final = "\"'“”‘’«»„`"
-_TRAILING: Final = ".,!?;:"
+_MOST_TEXT: Final = 200  # visible characters looked at
+_MOST_HIDDEN: Final = 40_000  # characters in which they are looked for
+# What nobody sees, or what only adorns: format characters (Cf), fillers, joiners and selectors
+# (default ignorable), marks that enclose or strike out, the Arabic elongation; and controls (Cc),
+# but those that part words. A test holds it against Python's own tables.
+_HIDDEN: Final = re.compile(
+    "[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u0334-\u0338\u034f\u0488\u0489\u0600-\u0605"
+    "\u061c\u0640\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u1abe"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20dd-\u20e0\u20e2-\u20e4\u3164\ua670-\ua672"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+_DASHES: Final = re.compile("[\u2010-\u2015\u2212\u058a\u05be\u30a0]")
+# Turkish has two letters i: casefold makes an i and a dot above it of İ, and leaves ı alone.
+_DOT_ABOVE: Final = "\u0307"
+_DOTLESS_I: Final = str.maketrans("ı", "i")
 # Two words that mean one keyword (§7.1).
 _JOINED: Final = {"stop all": "stopall", "opt out": "optout", "opt-out": "optout"}
 # What a toll-free network undoes a block with: `YES` and the like cannot (§7.4).
@@ -64,10 +79,27 @@ NO_EFFECT: Final = Effect(Keyword.NONE, None, False)
 
 
 def normal(text: str) -> str:
-    """A text as keywords are compared: the whole of it, without case, quotes and punctuation."""
-    text = unicodedata.normalize("NFKC", text[:200]).strip().strip(_QUOTES)
-    text = text.rstrip(_TRAILING).strip().strip(_QUOTES).casefold()
-    return _JOINED.get(" ".join(text.split()), text)
+    """A text as keywords are compared: the whole of it, without case, and without what hides it.
+
+    What nobody sees is no part of a word, wherever it is; quotes, punctuation and symbols of any
+    script are none at either end. What stays there is a letter, a digit or a mark of one.
+    """
+    seen = _HIDDEN.sub("", text[:_MOST_HIDDEN])[:_MOST_TEXT]
+    folded = unicodedata.normalize("NFKC", seen).casefold()
+    folded = folded.replace("i" + _DOT_ABOVE, "i").translate(_DOTLESS_I)
+    words = " ".join(_bare(unicodedata.normalize("NFKC", folded)).split())
+    words = _DASHES.sub("-", words)
+    return _JOINED.get(words, words)
+
+
+def _bare(text: str) -> str:
+    """The text from its first letter or digit to its last, with the marks of that."""
+    start, end = 0, len(text)
+    while start < end and unicodedata.category(text[start])[0] not in "LN":
+        start += 1
+    while end > start and unicodedata.category(text[end - 1])[0] not in "LNM":
+        end -= 1
+    return text[start:end]
 
 
 class Book:
@@ -95,6 +127,8 @@ class Book:
     def match(self, text: str, country: str) -> Match | None:
         """The entry of a text whose sender is in `country`; None for an ordinary message."""
         word = normal(text)
+        if not word:
+            return None
         entry = (
             self._countries.get(country, {}).get(word)
             or self._standard.get(word)

@@ -3,7 +3,9 @@
 Plain E.164 takes a fast path over our own tables (about 1 us). Everything else (national
 numbers, punctuation, a default country) goes through the `phonenumbers` library. Neither asks
 whether a number is *valid*: the library does not know thirteen area codes in service
-(messaging-services §1.1). A number counts when its length is possible for its country.
+(messaging-services §1.1). A number counts when its length is possible for its country, or is
+longer and within E.164's own limit: machines have longer numbers than people, in ranges that the
+library leaves out on purpose. The North American plan has one length.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from gateway.routing.countries import calling_code_of, country_under
 from gateway.routing.nanp import NumberKind, area_codes
 
 _NANP: Final = "1"
+_MOST_DIGITS: Final = 15  # of a number with its calling code, ITU-T E.164 §6.2.1
 _MAX_TEXT: Final = 40  # longest text worth parsing; E.164 itself is 16 characters
 _PUNCTUATION: Final = re.compile(r"[\s\-.()/\u00a0\u2010-\u2015\u2212]+")
 _DIALLED: Final = re.compile(r"\+?[0-9]{3,17}")
@@ -89,7 +92,7 @@ def _nanp(e164: str, digits: str) -> Destination | None:
 
 @cache
 def _lengths(calling_code: str) -> frozenset[int]:
-    """Possible lengths of national numbers, the library's knowledge kept per calling code."""
+    """Possible lengths of national numbers: the library's, and what is longer (machines')."""
     region = phonenumbers.region_code_for_country_code(int(calling_code))
     metadata = (
         phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(calling_code))
@@ -97,9 +100,12 @@ def _lengths(calling_code: str) -> frozenset[int]:
         else phonenumbers.PhoneMetadata.metadata_for_region(region)
     )
     general = metadata.general_desc if metadata is not None else None
+    most = _MOST_DIGITS - len(calling_code)
     if general is None:  # a code the library has not: E.164's own limits
-        return frozenset(range(4, 16 - len(calling_code)))
-    return frozenset(general.possible_length) | _LEGACY_LENGTHS.get(calling_code, frozenset())
+        return frozenset(range(4, most + 1))
+    known = frozenset(length for length in general.possible_length if length <= most)
+    longer = range(max(known) + 1, most + 1)
+    return known | frozenset(longer) | _LEGACY_LENGTHS.get(calling_code, frozenset())
 
 
 def country_of(e164: str) -> str:

@@ -292,14 +292,16 @@ class Relay:
             log.error("a delivery that can't be handed on: %s", error)
             self._pipeline.take_in(carrier, connection, delivery, answer)
             return
-        head = orjson.dumps((carrier, self._share.slot, self._run_id, connection))
+        head = orjson.dumps((carrier, self._share.slot, self._run_id, connection, delivery.number))
         self.links.ask(slot, Kind.DELIVER, LENGTH.pack(len(head)) + head + pdu, answered)
 
     def _on_deliver(self, payload: bytes, reply: Reply) -> None:
         (length,) = LENGTH.unpack_from(payload)
-        carrier, slot, run, connection = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
+        head = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
+        carrier, slot, run, connection, number = head
         self._runs[slot] = run
         delivery = decode_deliver(payload[LENGTH.size + length :])
+        delivery.number = number
         self._pipeline.take_in(
             carrier, f"{run}.{connection}", delivery, lambda _, status: reply(STATUS.pack(status))
         )

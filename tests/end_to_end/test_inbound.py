@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+from odd_carrier import HANDSET, OddCarrier
 from testing import (
     NUMBERS,
     WAIT_S,
@@ -22,13 +23,11 @@ from testing import (
 )
 
 from smpp import vocabulary as v
-from smpp.codec import encode, encode_deliver
 from smpp.concat import udh8
-from smpp.pdu import Address, DeliverSm, Pdu, SubmitSm
+from smpp.pdu import Address, DeliverSm
 from smpp.smsc import Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
-HANDSET = "+447700900500"
 
 
 async def write(smsc: Smsc, text: str, to: str = NUMBERS[0], mode: str = "udh8") -> None:
@@ -167,62 +166,6 @@ async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_
     await comes("simulator/2#1")
     assert len(await received(sdk, stored)) == stored
     assert [status for _, status in answers] == [v.ESME_ROK, v.ESME_ROK]
-
-
-class OddCarrier:
-    """An SMSC that sends the PDUs it is told, and counts the answers."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self._writer: asyncio.StreamWriter | None = None
-        self._server: asyncio.Server | None = None
-        self.bound = asyncio.Event()
-        self.port = 0
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        while True:
-            try:
-                size = int.from_bytes(await reader.readexactly(4), "big")
-                rest = await reader.readexactly(size - 4)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return
-            command, status, sequence = (
-                int.from_bytes(rest[at : at + 4], "big") for at in (0, 4, 8)
-            )
-            if command == v.BIND_TRANSCEIVER:
-                writer.write(encode(Pdu(command | v.RESPONSE, sequence, 0, {"system_id": "odd"})))
-                self.bound.set()
-            elif command == v.DELIVER_SM | v.RESPONSE:
-                self.answers.append(status)
-
-    def deliver(self, sequence: int, payload: bytes, **fields: Any) -> None:
-        assert self._writer is not None
-        message = SubmitSm(
-            Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), payload, **fields
-        )
-        self._writer.write(encode_deliver(message, sequence))
-
-    async def answered(self, count: int) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while len(self.answers) < count:
-                await asyncio.sleep(0.01)
-
-    def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-
-
-@pytest.fixture
-async def odd() -> AsyncIterator[OddCarrier]:
-    one = OddCarrier()
-    await one.start()
-    yield one
-    one.stop()
 
 
 async def test_a_reference_that_cannot_be_harms_nobody(

@@ -158,3 +158,36 @@ def test_tags_and_values_are_read_as_people_write_them() -> None:
     assert parse_value("0x0") == b"0x0"
     assert parse_value("1101xyz") == b"1101xyz"
     assert parse_value("é") == "é".encode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("inbound_country", "XX", "country"),
+        ("inbound_country", "Spain", "country"),
+        ("inbound_prefix", "020", "calling code"),
+        ("inbound_prefix", "one", "pattern"),
+        ("delivers_for", "mine", "own"),
+        ("delivers_for", ["+44"], "no number"),
+        ("delivers_for", [""], "at least 1 character"),
+    ],
+)
+def test_what_says_nothing_of_inbound_numbers_is_refused(
+    field: str, value: object, reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        CarrierSettings(name="a", hosts=("a:1",), system_id="a", **{field: value})
+
+
+def test_countries_and_numbers_are_kept_in_one_spelling() -> None:
+    settings = CarrierSettings(
+        name="a",
+        hosts=("a:1",),
+        system_id="a",
+        inbound_country="gb",
+        inbound_prefix="+1202",
+        delivers_for=("+44 7700 900101", "12345", "backup"),
+    )
+    assert settings.inbound_country == "GB"
+    assert settings.inbound_prefix == "1202"
+    assert settings.delivers_for == ("+447700900101", "12345", "backup")

@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.dispatch.matching import LEARN_AFTER, Change, Spelling, addresses_agree
+from gateway.dispatch.matching import (
+    LEARN_AFTER,
+    Candidate,
+    Change,
+    Spelling,
+    addresses_agree,
+    choose,
+)
 from smpp.pdu import Address, DeliverSm
 from smpp.receipt import Form
 
@@ -90,3 +97,33 @@ def test_a_raw_id_is_not_believed_against_what_is_known() -> None:
 def test_a_pinned_form_is_the_only_one_beside_raw() -> None:
     spelling = Spelling(pinned=Form.DECIMAL_TO_HEX)
     assert {form for form, _ in spelling.spellings("31")} == {Form.RAW, Form.DECIMAL_TO_HEX}
+
+
+class Submitted(NamedTuple):
+    recipient: str
+    sender: str | None = "+447700900101"
+    sent_at: float = 1.0
+    receipts: int = 0
+
+
+def chosen(delivery: DeliverSm, *messages: Submitted, all_known: bool = True) -> object:
+    candidates = [Candidate(message, 0, Form.RAW) for message in messages]
+    found = choose(candidates, delivery, Spelling(), all_known=all_known)
+    return found.message if found is not None else None
+
+
+def test_of_several_under_one_id_the_recipient_alone_may_tell() -> None:
+    first, second = Submitted("+441632960001"), Submitted("+441632960002")
+    replaced = receipt("441632960001", "88888")  # the network put a sender of its own
+    assert chosen(replaced, first, second) is first
+    assert chosen(replaced, first, second, all_known=False) is None
+    assert chosen(receipt("441632960003", "88888"), first, second) is None
+    twins = Submitted("+441632960001"), Submitted("+441632960001")
+    assert chosen(replaced, *twins) is None
+
+
+def test_one_alone_is_believed_against_its_addresses_once_no_other_can_have_the_id() -> None:
+    alone = Submitted("+441632960001")
+    odd = receipt("441632960009", "88888")
+    assert chosen(odd, alone) is alone
+    assert chosen(odd, alone, all_known=False) is None

@@ -119,3 +119,87 @@ def test_memory_keeps_the_segments_that_were_answered_last(
     for n in range(3, 10):
         stage.expect(message, 1, f"{n}")
     assert [name for _, name in stage._recent] == ["7", "8", "9"]
+
+
+async def come(stage: Receipts, *several: Held) -> None:
+    """These receipts come, and memory is all that there is: nothing is in a table."""
+    for one in several:
+        stage.received(1, one.delivery, lambda *_: None)
+    for one in stage._unlooked:
+        stage._hold(one)
+    stage._unlooked.clear()
+
+
+async def test_one_id_for_two_messages_means_the_one_whose_addresses_agree() -> None:
+    stage = receipts()
+    first, second = sent("+13125550188"), sent("+13125550199")
+    for message in (first, second):
+        stage.expect(message, 0, "TWICE")
+    await come(stage, held("TWICE", "+13125550188"))
+    assert (first.status, second.status) == (Status.DELIVERED, Status.SENT)
+    await come(stage, held("TWICE", "+13125550199"))
+    assert second.status is Status.DELIVERED
+
+
+async def test_one_id_for_many_messages_is_told_apart_by_the_addresses_of_each() -> None:
+    stage = receipts()
+    messages = [sent(f"+1312555{number:04d}") for number in range(50)]
+    for message in messages:
+        stage.expect(message, 0, "0")
+    for message in reversed(messages):
+        await come(stage, held("0", message.recipient))
+        assert message.status is Status.DELIVERED
+    assert stage.held == 0
+
+
+async def test_a_receipt_of_nobody_among_several_waits() -> None:
+    stage = receipts()
+    first, second = sent("+13125550188"), sent("+13125550199")
+    for message in (first, second):
+        stage.expect(message, 0, "TWICE")
+    await come(stage, held("TWICE", "+13125550100"))
+    assert (first.status, second.status) == (Status.SENT, Status.SENT)
+    assert stage.held == 1
+
+
+async def test_receipts_before_their_responses_find_their_own_under_one_id() -> None:
+    stage = receipts()
+    first, second = sent("+13125550188"), sent("+13125550199")
+    await come(stage, held("TWICE", "+13125550199"), held("TWICE", "+13125550188"))
+    stage.expect(first, 0, "TWICE")
+    assert (first.status, second.status, stage.held) == (Status.DELIVERED, Status.SENT, 1)
+    stage.expect(second, 0, "TWICE")
+    assert (second.status, stage.held) == (Status.DELIVERED, 0)
+
+
+async def test_the_parts_of_a_message_may_all_have_one_id() -> None:
+    stage = receipts()
+    message = sent("+13125550188")
+    message.segments = 3
+    for segment in range(3):
+        stage.expect(message, segment, "ALL")
+    for status in (Status.SENT, Status.SENT, Status.DELIVERED):
+        await come(stage, held("ALL", "+13125550188"))
+        assert message.status is status
+
+
+async def test_an_id_that_came_round_again_means_the_latest_message() -> None:
+    stage = receipts()
+    old, new = sent("+13125550188"), sent("+13125550188")
+    old.sent_at = new.sent_at - 1_000
+    for message in (old, new):
+        stage.expect(message, 0, "ROUND")
+    await come(stage, held("ROUND", "+13125550188"))
+    assert (old.status, new.status) == (Status.SENT, Status.DELIVERED)
+
+
+async def test_after_its_wait_a_receipt_with_odd_addresses_is_believed_if_one_had_its_id() -> None:
+    stage = receipts()
+    message = sent("+13125550188")
+    odd = held("ODD", "+13125550100")
+    odd.until = 0.0
+    stage._hold(odd)
+    stage.expect(message, 0, "ODD")
+    assert message.status is Status.SENT
+    stage._orphan_old()
+    assert (message.status, stage.held) == (Status.DELIVERED, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from gateway.opt_out.keywords import (
@@ -49,6 +51,91 @@ def test_the_whole_message_is_a_stop_word_in_any_dress(text: str) -> None:
     match = default_book().match(text, "GB")
     assert match is not None
     assert match.entry.keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\u200b", "\u200c", "\u200d", "\u200e", "\u202a", "\u202c", "\u2060", "\u2066", "\u2069",
+        "\ufeff", "\u00ad", "\ufe0f", "\ufe0e", "\U000e0101", "\U000e0041", "\u180e", "\u180b",
+        "\u034f", "\u061c", "\u3164", "\u115f", "\uffa0", "\ufff9", "\u2065",
+        "\x00", "\x03", "\x1a", "\x1b", "\x7f", "\x80", "\x9f", "\u20e3", "\u0336",
+    ],
+)  # fmt: skip
+def test_what_nobody_sees_hides_no_keyword_wherever_it_is(hidden: str) -> None:
+    for text in (
+        f"STOP{hidden}",
+        f"{hidden}STOP",
+        f"S{hidden}TO{hidden * 3}P",
+        hidden * 300 + "STOP",
+    ):
+        match = default_book().match(text, "GB")
+        assert match is not None, ascii(text)
+        assert match.entry.keyword is Keyword.STOP
+
+
+def test_every_format_character_and_control_is_hidden() -> None:
+    seen = [
+        character
+        for character in map(chr, range(0x110000))
+        if unicodedata.category(character) in ("Cf", "Cc")
+        and not character.isspace()
+        and normal(f"st{character}op") != "stop"
+    ]
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP。", "(STOP)", "*STOP*", "¡STOP!", "STOP？", "「STOP」", "《STOP》", "STOP।",
+        "STOP؟", "STOP；", "STOP🛑", "🛑 STOP 🛑", "STOP ✋🏽", "#STOP", "STOP…",
+        "-STOP-", "_STOP_", "[STOP]", "<STOP>", "STOP=",
+        "~STOP~", "STOP\u2014", "‹STOP›", "STOP·", "STOP\ufffd", "STOP@",
+        "STOP\ue412", "STOP\u00a0.",
+    ],
+)  # fmt: skip
+def test_punctuation_and_symbols_of_any_script_are_none_at_either_end(text: str) -> None:
+    match = default_book().match(text, "GB")
+    assert match is not None
+    assert match.entry.keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("İPTAL", "iptal"),
+        ("İPTAL", "İptal"),
+        ("iptal", "I\u0307PTAL"),
+        ("iptal", "ıptal"),
+        ("ÇIKIŞ", "çıkış"),
+        ("ALTO", "¡Alto!"),
+        ("取消", "取消。"),
+        ("退订", "【退订】"),
+        ("إيقاف", "إيقاف؟"),
+        ("إيقاف", "إيقـــاف"),
+        ("रोकें", "रोकें।"),
+        ("לא", "לא׃"),
+        ("СТОП", "«стоп»"),
+        ("หยุด", "หยุด๚"),
+        ("정지", "정지!"),
+        ("STRASSE", "straße"),
+        ("OPTOUT", "opt\u2011out"),
+    ],
+)
+def test_a_keyword_of_any_script_is_known_in_any_dress(keyword: str, text: str) -> None:
+    assert normal(text) == normal(keyword)
+
+
+@pytest.mark.parametrize("text", ["🛑", "?!", "\u200b", "...", "\x00"])
+def test_what_has_no_letter_and_no_digit_is_no_keyword(text: str) -> None:
+    assert normal(text) == ""
+    assert Book([ALTO._replace(words=frozenset({""}))]).match(text, "MX") is None
+
+
+def test_what_a_letter_carries_is_part_of_it() -> None:
+    assert normal("arrêt.") == "arrêt" != normal("arret")
+    assert normal("रोकें") != normal("रोक")
 
 
 @pytest.mark.parametrize("text", ["stop please", "please stop", "st op", "", "stopp", "s", "ends"])

@@ -148,3 +148,9 @@ def test_any_text_is_an_entry_or_a_bad_one(word: str, reply: str) -> None:
     ):
         with contextlib.suppress(BadEntry):  # nothing else is raised
             assert read()
+
+
+@pytest.mark.parametrize("word", ["🛑", "STOP🛑", "\ufe0f", "\u034f", "\u3164", "?"])
+def test_a_keyword_that_nobody_could_write_is_refused(word: str) -> None:
+    with pytest.raises(BadEntry):
+        entries.read_keywords(("STOP.SPANISH", "MX"), [word])

@@ -81,6 +81,28 @@ def test_what_cannot_be_a_number_is_refused(text: str) -> None:
     assert parse_destination(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [
+        ("+47580009083060", "NO"),
+        ("+33700011564653", "FR"),
+        ("+27872405086123", "ZA"),
+        ("+861440012345678", "CN"),
+        ("+32771234567890", "BE"),
+        ("+4537123456789", "DK"),
+        ("+345901234567890", "ES"),
+    ],
+)
+def test_numbers_of_machines_are_numbers(text: str, country: str) -> None:
+    assert len(text) <= 16
+    assert country_of(text) == country
+
+
+@pytest.mark.parametrize("text", ["+4758000908306012", "+861440012345678901", "+120255501111"])
+def test_e164_and_the_north_american_plan_have_their_own_limits(text: str) -> None:
+    assert parse_destination(text) is None
+
+
 def test_a_national_number_needs_a_default_country() -> None:
     destination = parse_destination("(415) 555-0100", "US")
     assert destination is not None

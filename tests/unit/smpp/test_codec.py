@@ -68,9 +68,44 @@ def test_up_to_three_stray_octets_at_the_end_are_ignored(stray):
     assert delivery.tlvs == ()
 
 
-def test_a_tlv_beyond_the_pdu_is_refused_in_a_message():
+@pytest.mark.parametrize("text", [b"\0", b"\x02hi"])
+def test_a_text_beyond_the_pdu_is_refused(text):
+    data = raw(v.DELIVER_SM, HEAD + FLAGS + text + b"\x04\x24\xff\xff!")
+    for read in (codec.decode_deliver, codec.decode):
+        with pytest.raises(CodecError) as error:
+            read(data)
+        assert error.value.status == v.ESME_RINVOPTPARSTREAM
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\x15\x01\0\x09ab",  # says nine octets, has two
+        b"abcd",  # stray letters, read as the head of a parameter
+        b"\x04\x27\0\x01\x02\x14\x11\xff\xff",  # behind one that is whole
+        b"\x04\x24\0\x02hi\x04\x24\0\x09x",  # the text, and a piece of it again
+    ],
+)
+def test_a_message_is_read_as_far_as_it_goes_and_says_what_was_left_out(tail):
+    data = raw(v.DELIVER_SM, HEAD + FLAGS + b"\x02hi" + tail)
+    delivery = codec.decode_deliver(data)
+    assert delivery.payload == b"hi"
+    assert "beyond the PDU" in delivery.flaw
+    read = codec.message_from(codec.decode(data))
+    assert (read.payload, read.tlvs, read.flaw) == (b"hi", delivery.tlvs, delivery.flaw)
+
+
+def test_a_data_sm_is_read_as_far_as_it_goes():
+    message = Pdu(v.DATA_SM, 7, tlvs=((v.MESSAGE_PAYLOAD, b"hi"),))
+    data = codec.encode(message) + b"\x15\x01\0\x09ab"
+    read = codec.message_from(codec.decode(len(data).to_bytes(4, "big") + data[4:]))
+    assert read.payload == b"hi"
+    assert "beyond the PDU" in read.flaw
+
+
+def test_a_submit_with_a_tlv_beyond_the_pdu_is_refused():
     with pytest.raises(CodecError) as error:
-        codec.decode_deliver(raw(v.DELIVER_SM, HEAD + FLAGS + b"\x02hi\x04\x24\xff\xff!"))
+        codec.decode_submit(raw(v.SUBMIT_SM, HEAD + FLAGS + b"\x02hi\x15\x01\0\x09ab"))
     assert error.value.status == v.ESME_RINVOPTPARSTREAM
 
 

@@ -136,3 +136,114 @@ def test_nothing_open_has_no_deadline():
     assert Reassembler().deadline() == float("inf")
     with pytest.raises(ValueError, match="limit"):
         Reassembler(limit=0)
+
+
+def texts(wholes):
+    """Each message's parts as one text, and whether something is missing."""
+    return [(b"".join(piece.text for piece in one.pieces), bool(one.missing)) for one in wholes]
+
+
+def under_one_key(*parts: tuple[int, bytes], total: int = 2, build=udh8):
+    """What comes of these parts under one reference, at once and after the timeout."""
+    reassembler = Reassembler()
+    ready = []
+    for number, text in parts:
+        ready += reassembler.add(part(build(7, total, number) + text), 0.0)
+    return texts(ready), texts(reassembler.expire(60.0)), len(reassembler)
+
+
+@pytest.mark.parametrize("build", [udh8, udh16])
+def test_two_messages_under_one_reference_are_never_mixed(build):
+    at_once, late, _ = under_one_key((1, b"A1"), (1, b"B1"), (2, b"A2"), (2, b"B2"), build=build)
+    assert at_once == [(b"A1A2", False), (b"B1B2", False)]
+    assert late == []
+
+
+def test_three_messages_of_three_parts_under_one_reference_are_three():
+    parts = [(number, b"%c%d" % (name, number)) for number in (1, 2, 3) for name in b"ABC"]
+    at_once, late, left = under_one_key(*parts, total=3)
+    assert at_once == [(b"A1A2A3", False), (b"B1B2B3", False), (b"C1C2C3", False)]
+    assert (late, left) == ([], 0)
+
+
+def test_a_part_that_may_be_either_messages_is_told_by_itself_and_marked():
+    at_once, late, left = under_one_key((1, b"A1"), (1, b"B1"), (2, b"?2"))
+    assert at_once == []
+    assert sorted(late) == [(b"?2", True), (b"A1", True), (b"B1", True)]
+    assert left == 0
+
+
+def test_two_messages_under_one_reference_in_two_codings_are_told_apart_by_them():
+    reassembler = Reassembler()
+    ready = []
+    for number, text, coding in ((1, b"A1", 0), (1, b"B1", 8), (2, b"B2", 8), (2, b"A2", 0)):
+        one = part(udh8(7, 2, number) + text)
+        one.data_coding = coding
+        ready += reassembler.add(one, 0.0)
+    assert texts(ready) == [(b"A1A2", False), (b"B1B2", False)]
+
+
+def test_a_part_sent_again_while_two_messages_are_open_is_still_one_part():
+    at_once, late, _ = under_one_key((1, b"A1"), (1, b"B1"), (1, b"A1"), (2, b"A2"), (2, b"B2"))
+    assert at_once == [(b"A1A2", False), (b"B1B2", False)]
+    assert late == []
+
+
+def test_the_tokens_of_all_parts_come_back():
+    reassembler = Reassembler()
+    reassembler.add(eight(1, 2), 0.0, token="first")
+    reassembler.add(eight(1, 2), 0.0, token="again")
+    [whole] = reassembler.add(eight(2, 2), 0.0, token="second")
+    assert [piece.token for piece in whole.pieces] == ["again", "second"]
+    assert whole.again == ("first",)
+
+
+def test_one_source_spelt_in_two_ways_is_one_message():
+    reassembler = Reassembler()
+    reassembler.add(eight(1, 2), 0.0, pair=("+447700900123", "+15550001111"))
+    plus = part(udh8(7, 2, 2) + b"end", sender="+447700900123")
+    [whole] = reassembler.add(plus, 0.0, pair=("+447700900123", "+15550001111"))
+    assert whole.missing == ()
+
+
+def test_more_messages_under_one_reference_than_can_be_are_given_up():
+    reassembler = Reassembler()
+    ready = []
+    for number in range(100):
+        ready += reassembler.add(eight(1, 2, text=b"%d" % number), 0.0)
+    assert len(ready) >= 80
+    assert all(one.missing == (2,) for one in ready)
+
+
+def test_a_flood_of_first_parts_gives_up_the_floods_own():
+    reassembler = Reassembler(most_octets=100_000, most_octets_each=25_000)
+    reassembler.add(eight(1, 2, reference=1, text=b"mine"), 0.0, pair="mine", holder="tenant")
+    given_up = []
+    for number in range(300):
+        forged = part(udh8(number & 0xFF, 2, 1) + bytes(5_000))
+        given_up += reassembler.add(forged, 0.0, pair=f"flood {number}", holder="flood")
+    assert reassembler.octets <= 26_000
+    assert len(given_up) > 290
+    [whole] = reassembler.add(
+        eight(2, 2, reference=1, text=b"too"), 0.0, pair="mine", holder="tenant"
+    )
+    assert texts([whole]) == [(b"minetoo", False)]
+
+
+def test_all_holders_together_are_bounded_and_the_one_with_most_gives_up_first():
+    reassembler = Reassembler(most_octets=50_000, most_octets_each=25_000)
+    reassembler.add(eight(1, 2, text=b"small"), 0.0, pair="small", holder="small")
+    for number in range(100):
+        forged = part(udh8(number, 2, 1) + bytes(5_000))
+        reassembler.add(forged, 0.0, pair=f"flood {number}", holder=f"flood {number % 10}")
+    assert reassembler.octets <= 50_000
+    [whole] = reassembler.add(eight(2, 2, text=b"!"), 0.0, pair="small", holder="small")
+    assert texts([whole]) == [(b"small!", False)]
+
+
+def test_a_message_larger_than_a_holder_may_have_open_is_told_as_far_as_it_came():
+    reassembler = Reassembler(most_octets_each=10_000)
+    ready = []
+    for number in (1, 2, 3):
+        ready += reassembler.add(part(udh8(7, 3, number) + bytes(6_000)), 0.0)
+    assert [one.missing for one in ready] == [(3,)]

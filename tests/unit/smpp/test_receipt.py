@@ -93,6 +93,55 @@ def test_ascii_marked_as_ucs2_and_ucs2_itself():
         assert (receipt.message_id, receipt.stat) == ("0123456789", "DELIVRD")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0",
+        b"\0\0\0",
+        b"\x01",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"\x1b\x80",
+        b"\x05\0\x03\x07\x01\x01",
+        b"(",
+        b"Receipt ",
+        b"DLR",
+        b"\r\n",
+        b"[7] ",
+    ],
+)
+@pytest.mark.parametrize(
+    "text", [STANDARD, b"id:0123456789 stat:DELIVRD done date:0809011131", STANDARD + b"\0"]
+)
+def test_a_receipt_is_read_whatever_precedes_it(head, text):
+    receipt = parse_receipt(delivery(head + text))
+    assert receipt is not None
+    assert (receipt.message_id, receipt.stat) == ("0123456789", "DELIVRD")
+    assert receipt.done_date == "0809011131"
+
+
+@pytest.mark.parametrize("coding", ["utf-16-be", "utf-16-le"])
+@pytest.mark.parametrize("head", [b"", b"\0", b"\0\0"])
+def test_a_receipt_in_ucs2_is_read_wherever_it_begins(coding, head):
+    receipt = parse_receipt(delivery(head + STANDARD.decode().encode(coding), coding=8))
+    assert receipt is not None
+    assert (receipt.message_id, receipt.stat) == ("0123456789", "DELIVRD")
+
+
+@pytest.mark.parametrize(
+    "filler", [b"id:", b"id:a sub:1 ", b"id:a sub:1 dlvrd:1 submit date:", b"\0i"]
+)
+def test_no_text_takes_long(filler):
+    """Twice the octets, about twice the work: only that it ends is asserted here."""
+    assert parse_receipt(delivery(filler * 20_000)) is None
+
+
+def test_a_pattern_that_does_not_match_leaves_what_can_be_read_without_it():
+    receipt = parse_receipt(delivery(STANDARD), re.compile(rb"(?P<message_id>\d+),(?P<stat>\w+)"))
+    assert receipt is not None
+    assert (receipt.message_id, receipt.stat) == ("0123456789", "DELIVRD")
+
+
 def test_the_tlvs_win_over_the_text():
     tlvs = (
         (v.RECEIPTED_MESSAGE_ID, b"abc\0"),
@@ -155,10 +204,16 @@ def test_what_has_no_id_or_no_state_is_not_understood(text):
         (0x04, b"anything", True),
         (0x20, b"anything", True),
         (0x44, b"", True),
-        (0x08, STANDARD, False),  # the subscriber's own acknowledgement
+        (0x08, STANDARD, True),  # marked as the subscriber's own acknowledgement
+        (0x10, STANDARD, True),
+        (0x08, b"thanks", False),
         (0x00, STANDARD, True),  # a carrier that marks nothing
+        (0x00, b"\0" + STANDARD, True),
+        (0x00, STANDARD.decode().encode("utf-16-be"), True),
+        (0x00, STANDARD.decode().encode("utf-16-le"), True),
         (0x00, b"my id:7 and stat:DELIVRD", False),  # a subscriber may write that
-        (0x40, b"\x05\0\x03\1\2\1" + STANDARD, False),
+        (0x40, b"\x05\0\x03\1\2\1" + STANDARD, True),
+        (0x40, b"\x05\0\x03\1\2\1hello", False),
         (0x00, b"hello", False),
     ],
 )

@@ -17,6 +17,7 @@ from smpp.events import (
     Notified,
     Refused,
     Responded,
+    Settled,
     TimedOut,
 )
 from smpp.pdu import Address, Pdu, SubmitSm
@@ -390,3 +391,139 @@ def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():
     assert {state for state, _ in MOVES} <= set(State)
     for state in State:
         assert MOVES[state, Move.ENDED] is State.CLOSED
+
+
+def delivery(sequence: int, text: bytes = b"YES", esm_class: int = 0) -> bytes:
+    one = SubmitSm(Address(1, 1, "447700900123"), Address(1, 1, "15550001111"), text)
+    one.esm_class = esm_class
+    return codec.encode_deliver(one, sequence)
+
+
+def answered(one: Session, *sequences: int, now: float = 1.0, **fields: int) -> None:
+    """These come, and are answered."""
+    for sequence in sequences:
+        [event] = one.receive(delivery(sequence, **fields), now)
+        assert isinstance(event, Delivered)
+        assert one.answer(event.delivery)
+
+
+def settled(events) -> list[int]:
+    """The sequence numbers of what is settled by these events."""
+    return [one.sequence for event in events if isinstance(event, Settled) for one in event[0]]
+
+
+def test_an_answer_to_a_later_request_settles_the_deliveries_answered_before_it():
+    one = session()
+    answered(one, 7)
+    one.submit(MESSAGE, "token", 1.0)
+    answered(one, 8)
+    [*_, (command, _, sequence), _] = sent(one)
+    assert command == v.SUBMIT_SM
+    assert settled(one.receive(response(v.SUBMIT_SM, sequence, body=b"1\0"), 2.0)) == [7]
+
+
+def test_an_answer_to_an_earlier_request_settles_nothing():
+    one = session()
+    one.submit(MESSAGE, "token", 1.0)
+    answered(one, 7)
+    assert settled(one.receive(response(v.SUBMIT_SM, 2, body=b"1\0"), 2.0)) == []
+
+
+def test_with_nothing_else_to_ask_an_enquire_link_asks_whether_answers_have_arrived():
+    one = session(enquire_interval_s=30.0)
+    answered(one, 7)
+    sent(one)
+    assert 1.0 < one.deadline() < 2.0
+    one.tick(one.deadline())
+    [(command, _, sequence)] = sent(one)
+    assert command == v.ENQUIRE_LINK
+    assert settled(one.receive(response(v.ENQUIRE_LINK, sequence, body=b""), 2.0)) == [7]
+    assert one.deadline() > 30.0
+
+
+def test_while_messages_keep_coming_it_is_asked_about_once_a_second():
+    one = session(enquire_interval_s=30.0)
+    asked = 0
+    now = 1.0
+    for sequence in range(1, 101):
+        answered(one, sequence, now=now)
+        if now >= one.deadline():
+            one.tick(now)
+        for command, _, number in sent(one):
+            if command == v.ENQUIRE_LINK:
+                asked += 1
+                one.receive(response(v.ENQUIRE_LINK, number, body=b""), now)
+        now += 0.1
+    assert 9 <= asked <= 11
+
+
+@pytest.mark.parametrize("nack", [True, False])
+def test_a_nack_of_our_question_is_an_answer_and_silence_is_no_end(nack: bool):
+    one = session(enquire_interval_s=30.0)
+    answered(one, 7)
+    sent(one)
+    one.tick(2.0)
+    [(_, _, sequence)] = sent(one)
+    if nack:
+        events = one.receive(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDID, sequence), 2.0)
+        assert settled(events) == [7]
+        assert not any(isinstance(event, Malformed) for event in events)
+    else:
+        one.receive(delivery(8), 2.5)
+        assert one.tick(32.4) == []
+        assert one.bound
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        response(v.ENQUIRE_LINK, 99, body=b""),
+        HEADER.pack(16, v.ENQUIRE_LINK, 0, 99),
+        response(v.SUBMIT_SM, 99, body=b"1\0"),
+    ],
+)
+def test_what_answers_nothing_of_ours_proves_nothing(pdu: bytes):
+    one = session()
+    answered(one, 7)
+    assert settled(one.receive(pdu, 2.0)) == []
+
+
+def test_an_orderly_end_by_either_side_settles_everything_answered():
+    one = session()
+    answered(one, 7, 8)
+    assert settled(one.receive(HEADER.pack(16, v.UNBIND, 0, 9), 2.0)) == [7, 8]
+    one = session()
+    answered(one, 7, 8)
+    one.unbind(2.0)
+    assert settled(one.receive(response(v.UNBIND, 2, body=b""), 2.0)) == [7, 8]
+
+
+def test_refused_deliveries_and_receipts_are_not_waited_for():
+    one = session()
+    [event] = one.receive(delivery(7), 1.0)
+    one.answer(event.delivery, v.ESME_RX_T_APPN)
+    answered(one, 8, esm_class=v.ESM_RECEIPT)
+    sent(one)
+    assert one.deadline() > 30.0
+    assert settled(one.receive(HEADER.pack(16, v.UNBIND, 0, 9), 2.0)) == []
+
+
+def test_proof_holds_when_sequence_numbers_wrap():
+    one = Session(SessionConfig("tandem", "secret"), first_sequence=codec.MAX_SEQUENCE - 1)
+    one.connected(0.0)
+    one.receive(response(v.BIND_TRANSCEIVER, codec.MAX_SEQUENCE), 0.0)
+    answered(one, 7)
+    sent(one)
+    one.submit(MESSAGE, "token", 1.0)
+    [(_, _, sequence)] = sent(one)
+    assert sequence == 1
+    assert settled(one.receive(response(v.SUBMIT_SM, 1, body=b"1\0"), 2.0)) == [7]
+
+
+def test_a_delivery_with_a_cut_parameter_is_delivered_and_reported():
+    one = session()
+    data = delivery(7) + b"\x15\x01\0\x09ab"
+    delivered, malformed = one.receive(len(data).to_bytes(4, "big") + data[4:], 1.0)
+    assert delivered.delivery.payload == b"YES"
+    assert "taken without it" in malformed.reason
+    assert one.owed == 1

@@ -1,0 +1,243 @@
+"""Repeated means unanswered: people say the same thing twice, and a carrier that had our answer
+does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from odd_carrier import FAST, HANDSET, OddCarrier
+from testing import (
+    ACCOUNT_SID,
+    AUTH_TOKEN,
+    NUMBERS,
+    GatewayProcess,
+    GatewayUnderTest,
+    Sdk,
+    carrier,
+    free_port,
+    sdk_client,
+    until,
+)
+
+from smpp import vocabulary as v
+from smpp.concat import udh8
+from smpp.pdu import Address, DeliverSm
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
+
+
+async def texts(sdk: Sdk, count: int) -> list[str]:
+    """The account's inbound texts, oldest first, once there are so many."""
+    async with asyncio.timeout(60):
+        while True:
+            listed = await sdk.call(sdk.client.messages.list)
+            found = [one.body for one in reversed(listed) if one.direction == "inbound"]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def start(start_gateway: Start, odd: OddCarrier) -> GatewayUnderTest:
+    return await start_gateway(odd.port, carriers=(carrier(odd.port, refusal_waits=FAST),))
+
+
+async def settled(gateway: GatewayUnderTest) -> None:
+    """Return when no answer may still be under way."""
+    query = "SELECT count(*) FROM inbound_parts WHERE NOT settled"
+    async with asyncio.timeout(60):
+        while await gateway.pipeline.pool.fetchval(query):
+            await asyncio.sleep(0.01)
+
+
+async def alerts(gateway: GatewayUnderTest, code: int) -> list[Any]:
+    async with asyncio.timeout(60):
+        while True:
+            query = "SELECT * FROM alerts WHERE code = $1 ORDER BY id"
+            if rows := await gateway.pipeline.pool.fetch(query, code):
+                return list(rows)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_the_same_words_after_a_reconnect_are_another_message(
+    start_gateway: Start, odd: OddCarrier, parts: int
+) -> None:
+    """The carrier answered what we asked after our answer, so it had our answer."""
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+
+    async def yes() -> None:
+        if parts == 1:
+            await odd.delivered(b"YES")
+        else:  # one reference for all, as some senders have
+            await odd.delivered(udh8(7, 2, 1) + b"Y", esm_class=0x40)
+            await odd.delivered(udh8(7, 2, 2) + b"ES", esm_class=0x40)
+
+    for count in (1, 2, 3):
+        await yes()
+        assert await texts(sdk, count) == ["YES"] * count
+        await settled(gateway)
+        await odd.drop()
+
+
+async def test_a_stop_after_start_and_a_reconnect_blocks(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    for word in (b"STOP", b"START"):
+        await odd.delivered(word)
+    await settled(gateway)
+    await odd.drop()
+    await odd.delivered(b"STOP")
+    assert await texts(sdk, 3) == ["STOP", "START", "STOP"]
+    blocked = await sdk.send("hello", HANDSET)
+    assert (await sdk.reaches(blocked.sid, "failed")).error_code == 21610
+
+
+async def test_an_orderly_unbind_by_the_carrier_settles_what_was_answered(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    await odd.delivered(b"YES")
+    await odd.unbind()
+    await odd.delivered(b"YES")
+    assert await texts(sdk, 2) == ["YES", "YES"]
+
+
+async def test_the_answer_to_a_submit_settles_what_was_answered_before_it(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    await odd.delivered(b"YES")
+    await sdk.send("thank you", HANDSET)
+    await settled(gateway)
+    await odd.drop()
+    await odd.delivered(b"YES")
+    assert await texts(sdk, 2) == ["YES", "YES"]
+
+
+async def test_what_comes_again_unanswered_is_one_message_and_its_drop_is_told(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    await odd.delivered(b"YES")
+    await odd.drop()
+    assert await odd.delivered(b"YES") == v.ESME_ROK
+    [alert] = await alerts(gateway, 99012)
+    [message] = await sdk.call(sdk.client.messages.list)
+    assert alert["resource"] == message.sid
+
+
+async def test_each_delivery_is_the_repetition_of_one(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    """Of two that were written only the first was stored before the connection broke."""
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    await odd.delivered(b"YES")
+    await odd.drop()
+    await odd.delivered(b"YES")
+    await odd.delivered(b"YES")
+    assert await texts(sdk, 2) == ["YES", "YES"]
+
+
+async def test_a_repetition_that_was_answered_settles_its_first(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    await odd.delivered(b"YES")
+    await odd.drop()
+    odd.silent = set()
+    await odd.delivered(b"YES")
+    await settled(gateway)
+    await odd.drop()
+    await odd.delivered(b"YES")
+    assert await texts(sdk, 2) == ["YES", "YES"]
+
+
+async def test_a_carrier_that_leaves_our_question_unanswered_is_not_dropped_for_it(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    odd.silent = {v.ENQUIRE_LINK}
+    gateway = await start(start_gateway, odd)
+    await gateway.bound()
+    await odd.delivered(b"YES")
+    await until(lambda: odd.asked[v.ENQUIRE_LINK] > 0, seconds=60)
+    await odd.delivered(b"NO")
+    assert odd.asked[v.BIND_TRANSCEIVER] == 1
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_the_same_word_after_a_restart_is_another_message(
+    database_url: str, tmp_path: Path, odd: OddCarrier, end: str
+) -> None:
+    """After a clean end nothing is open; after a crash what was settled before it stays so."""
+    if end == "stop":
+        odd.silent = {v.ENQUIRE_LINK}  # its unbind is all that proves it
+    process = GatewayProcess(
+        database_url,
+        odd.port,
+        tmp_path,
+        free_port(),
+        carriers=[carrier(odd.port, hosts=[f"127.0.0.1:{odd.port}"], refusal_waits=FAST)],
+    )
+    await process.start()
+    sdk = await Sdk.provisioned(process.base_url)
+    await odd.bound.wait()
+    await odd.delivered(b"YES")
+    assert await texts(sdk, 1) == ["YES"]
+    odd.bound.clear()
+    if end == "stop":
+        await process.stop()
+    else:
+        connection = await asyncpg.connect(database_url)
+        while await connection.fetchval("SELECT count(*) FROM inbound_parts WHERE NOT settled"):
+            await asyncio.sleep(0.01)
+        await connection.close()
+        await process.kill()
+    await process.start()
+    await odd.bound.wait()
+    await odd.delivered(b"YES")
+    sdk.client = sdk_client(process.base_url, ACCOUNT_SID, AUTH_TOKEN)
+    assert await texts(sdk, 2) == ["YES", "YES"]
+    await process.stop()
+
+
+async def test_what_another_worker_stored_is_settled_by_the_one_whose_connection_it_is(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway = await start(start_gateway, odd)
+    sdk = await gateway.sdk()
+    inbound, answers = gateway.inner.inbound, []
+    [carrier_id] = gateway.pipeline.connectors
+    run = inbound._run_id
+    delivery = DeliverSm(Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), b"YES")
+    delivery.number = 3
+
+    async def handed_over(connection: str) -> None:
+        wanted = len(answers) + 1
+        inbound.received(carrier_id, connection, delivery, lambda *answer: answers.append(answer))
+        await until(lambda: len(answers) == wanted)
+
+    await handed_over(f"{run}.simulator/1#1")
+    inbound.settled("simulator/1#1", [delivery])  # as the holder of the connection says it
+    await settled(gateway)
+    inbound.lost(f"{run}.simulator/1#1")
+    await handed_over(f"{run}.simulator/1#2")
+    assert await texts(sdk, 2) == ["YES", "YES"]
