@@ -206,6 +206,7 @@ class Gateway:
                 handle=handlers.handle,
                 judge=self._judge(pipeline),
                 run_id=run_id,
+                wall=pipeline.walls.of("inbound"),
             )
             pipeline.inbound = inbound.received
             pipeline.connection_over = inbound.lost

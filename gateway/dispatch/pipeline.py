@@ -47,7 +47,7 @@ from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
 from gateway.observe.outage import AWAY
-from gateway.observe.wall import Walls
+from gateway.observe.wall import Walls, described
 from gateway.pacing.pacer import Pacer, Shared
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
@@ -172,7 +172,15 @@ class Pipeline:
         self.writer = Writer(
             url, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
         )
-        self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
+        self.receipts = Receipts(
+            url,
+            self.writer,
+            self.alerts,
+            clock,
+            self._profile,
+            self.carrier_name,
+            self.walls.of("receipts"),
+        )
         self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
             url,
@@ -568,10 +576,13 @@ class Pipeline:
         answer: Callable[[DeliverSm, int], object],
     ) -> None:
         """A delivery for a number of this process."""
-        if delivery.is_receipt:
-            self.receipts.received(carrier, delivery, answer)
-        else:
-            self.inbound(carrier, connection, delivery, answer)
+        try:
+            if delivery.is_receipt:
+                self.receipts.received(carrier, delivery, answer)
+            else:
+                self.inbound(carrier, connection, delivery, answer)
+        except Exception as error:  # of this delivery: its bind goes on
+            self.receipts.refuse(carrier, delivery, answer, described(error))
 
     def send_stored(self, drafts: Sequence[Draft]) -> None:
         """Another stage stored these, with their senders: they wait for their turn now."""
@@ -641,6 +652,11 @@ class Pipeline:
     def _profile(self, carrier_id: int) -> Profile | None:
         connector = self.connectors.get(carrier_id)
         return connector.profile if connector is not None else None
+
+    def carrier_name(self, carrier_id: int) -> str:
+        """Its name; its id where it is gone."""
+        connector = self.connectors.get(carrier_id)
+        return connector.name if connector is not None else str(carrier_id)
 
     def profile_of(self, carrier_id: int) -> Profile:
         """A carrier's ways; those of most where it is gone."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -30,15 +31,16 @@ from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
 from smpp.receipt import Form, Receipt, forms_of, parse_date, parse_receipt
-from smpp.vocabulary import ESME_ROK, ESME_RX_T_APPN, MESSAGE_PAYLOAD
+from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ HOLD_S = 60.0  # how long a receipt waits for its response
 LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
 RETRY_S = 0.5
 MOST_ALIKE = 100  # submissions under one id that are remembered in memory
-SPELLING_CHANGED = 30008  # "unknown delivery error": what a wrong spelling would end in
+SPELLING_CHANGED = 99006  # an alert of ours
 
 Answer = Callable[[DeliverSm, int], object]
 Key = tuple[int, str]
@@ -86,7 +88,12 @@ class Receipts:
         alerts: Alerts,
         clock: Clock,
         profile_of: Callable[[int], Profile | None],
+        name_of: Callable[[int], str],
+        wall: Wall,
     ) -> None:
+        """`name_of` tells a carrier's name."""
+        self._name = name_of
+        self._wall = wall
         self._profile_of = profile_of
         self._url = url
         self._writer = writer
@@ -297,9 +304,9 @@ class Receipts:
         if change is not None:
             self._alerts.alert(
                 SPELLING_CHANGED,
-                f"receipts of carrier {carrier_id} spelt ids {change.before.value!r},"
+                f"receipts of {self._name(carrier_id)} spelt ids {change.before.value!r},"
                 f" now {change.now.value!r}",
-                resource=str(carrier_id),
+                resource=self._name(carrier_id),
             )
 
     def _keep(self, kept: Kept) -> None:
@@ -320,13 +327,10 @@ class Receipts:
                         await self._restore(connection)
                         restored = True
                     await self._sleep()
-                    await self._look_up(connection)
+                    await self._look_up_all(connection)
                     self._orphan_old()
-                    await self._write_kept(connection)
-                    await self._settle(connection)
-                except BadRow:
-                    log.exception("a receipt can't be looked up or kept; it is passed over")
-                    self._pass_over_first()
+                    await self._keep_all(connection)
+                    await self._settle_all(connection)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; receipts wait", error, extra=AWAY)
                     own.drop()
@@ -335,18 +339,57 @@ class Receipts:
         finally:
             own.drop()
 
-    def _pass_over_first(self) -> None:
-        """One that no table takes is among the first: it must not stop the others for ever."""
-        for held in self._unlooked[:1]:
-            if held.answer is not None:
-                held.answer(held.delivery, ESME_ROK)
-        del self._unlooked[:1]
-        for kept in self._to_keep[:1]:
+    async def _look_up_all(self, connection: Connection) -> None:
+        batch, self._unlooked = self._unlooked, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._look_up, connection))
+        for held, why in outcome.failed:
+            self._set_aside(held.carrier_id, held.delivery, held.answer, why)
+        if outcome.away is not None:
+            self._unlooked[:0] = outcome.undone
+            raise outcome.away
+
+    async def _keep_all(self, connection: Connection) -> None:
+        batch, self._to_keep = self._to_keep, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._write_kept, connection))
+        for kept, why in outcome.failed:
+            self._wall.tell(why, resource=self._name(kept.carrier_id))
             if kept.answer is not None:
-                kept.answer(kept.delivery, ESME_ROK)
-        del self._to_keep[:1]
-        self._settled.clear()
-        self._wake.set()
+                with self._wall.around():
+                    kept.answer(kept.delivery, ESME_RX_R_APPN)
+        if outcome.away is not None:
+            self._to_keep[:0] = outcome.undone
+            raise outcome.away
+
+    async def _settle_all(self, connection: Connection) -> None:
+        batch, self._settled = self._settled, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._settle, connection))
+        for (held, _), why in outcome.failed:
+            self._wall.tell(why, resource=self._name(held.carrier_id))
+        if outcome.away is not None:
+            self._settled[:0] = outcome.undone
+            raise outcome.away
+
+    def refuse(self, carrier_id: int, delivery: DeliverSm, answer: Answer, why: str) -> None:
+        """A delivery that could not even be looked at is kept, and refused."""
+        self._set_aside(carrier_id, delivery, answer, why)
+
+    def _set_aside(
+        self, carrier_id: int, delivery: DeliverSm, answer: Answer | None, why: str
+    ) -> None:
+        """Keep a receipt that can't be handled; the carrier is told so."""
+        self._count(carrier_id, "set aside")
+        self._wall.tell(why, resource=self._name(carrier_id))
+
+        def refuse(delivery: DeliverSm, _: int) -> object:
+            return answer(delivery, ESME_RX_R_APPN) if answer is not None else None
+
+        self._keep(Kept(carrier_id, "set aside", None, delivery, refuse))
 
     async def _sleep(self) -> None:
         try:
@@ -356,11 +399,8 @@ class Receipts:
             pass
         self._wake.clear()
 
-    async def _look_up(self, connection: Connection) -> None:
+    async def _look_up(self, connection: Connection, batch: Sequence[Held]) -> None:
         """Match what memory did not know by the `submissions` table; hold the rest."""
-        if not self._unlooked:
-            return
-        batch = list(self._unlooked)
         wanted = {
             (held.carrier_id, text)
             for held in batch
@@ -372,23 +412,34 @@ class Receipts:
             key = (row["carrier_id"], row["carrier_message_id"])
             rows.setdefault(key, []).append((row["message_id"], row["segment"] - 1))
         messages = await self._load(connection, {id for found in rows.values() for id, _ in found})
-        del self._unlooked[: len(batch)]
         for held in batch:
-            # Its response may have come while we were reading.
-            candidates = self._remembered(held.carrier_id, held.receipt)
-            candidates += self._in_rows(held, rows, messages)
-            spelling = self.spelling[held.carrier_id]
-            found = choose(candidates, held.delivery, spelling, all_known=True)
+            try:
+                self._match(held, rows, messages)
+            except Exception as error:  # the others of the batch are matched already
+                self._set_aside(held.carrier_id, held.delivery, held.answer, described(error))
+
+    def _match(
+        self,
+        held: Held,
+        rows: dict[Key, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
+    ) -> None:
+        # Its response may have come while we were reading.
+        candidates = self._remembered(held.carrier_id, held.receipt)
+        candidates += self._in_rows(held, rows, messages)
+        spelling = self.spelling[held.carrier_id]
+        found = choose(candidates, held.delivery, spelling, all_known=True)
+        if found is not None:
+            self._apply(*found, held.receipt, held.delivery)
             answer, held.answer = held.answer, None
-            if found is not None:
-                self._apply(*found, held.receipt, held.delivery)
-                if answer is not None:
-                    self._writer.after_commit(answer, held.delivery, ESME_ROK)
-                continue
-            self._hold(held)
             if answer is not None:
-                name = held.receipt.message_id
-                self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
+                self._writer.after_commit(answer, held.delivery, ESME_ROK)
+            return
+        answer, held.answer = held.answer, None
+        self._hold(held)
+        if answer is not None:
+            name = held.receipt.message_id
+            self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
 
     def _in_rows(
         self,
@@ -418,10 +469,14 @@ class Receipts:
             # It may have come into memory while we were reading.
             message = self.live.get(row["id"])
             if message is None:
-                message = self.live[row["id"]] = from_row(row)
-            messages[message.id] = message
+                with self._wall.around(resource=f"SM{row['id'].hex}"):
+                    message = self.live[row["id"]] = from_row(row)
+            if message is not None:
+                messages[message.id] = message
         for part in parts:
-            message = messages[part["message_id"]]
+            message = messages.get(part["message_id"])
+            if message is None:
+                continue
             message.answered |= 1 << (part["segment"] - 1)
             profile = self._profile_of(message.carrier_id)
             if profile is not None:  # one id may stand for several segments
@@ -433,14 +488,18 @@ class Receipts:
     async def _restore(self, connection: Connection) -> None:
         """Receipts that waited for their message when the process ended wait on."""
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - timedelta(seconds=600)
-        for row in await delivery_rows.unmatched(connection, since):
-            delivery = delivery_of(row)
-            receipt = self._parse(row["carrier_id"], delivery)
-            if receipt is not None:
-                until = self._clock.monotonic() + HOLD_S
-                self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))
+        rows = await delivery_rows.unmatched(connection, since)
+        for row, why in self._wall.each(rows, self._restore_one):
+            self._wall.tell(why, resource=self._name(row["carrier_id"]))
         if self._unlooked:
             self._wake.set()
+
+    def _restore_one(self, row: Row) -> None:
+        delivery = delivery_of(row)
+        receipt = self._parse(row["carrier_id"], delivery)
+        if receipt is not None:
+            until = self._clock.monotonic() + HOLD_S
+            self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))
 
     def _orphan_old(self) -> None:
         """Receipts that waited long enough: believed against their addresses, or given up."""
@@ -460,7 +519,7 @@ class Receipts:
                 self._settled.append((held, "orphan"))
                 log.warning("receipt for an unknown id %s of carrier %d", name, carrier_id)
 
-    async def _settle(self, connection: Connection) -> None:
+    async def _settle(self, connection: Connection, batch: Sequence[tuple[Held, str]]) -> None:
         for reason in ("matched late", "orphan"):
             keys = [
                 (
@@ -469,25 +528,21 @@ class Receipts:
                     storable(held.delivery.source.value),
                     storable(held.delivery.destination.value),
                 )
-                for held, why in self._settled
+                for held, why in batch
                 if why == reason
             ]
             if keys:
                 await delivery_rows.settle(connection, keys, reason)
-        self._settled.clear()
 
-    async def _write_kept(self, connection: Connection) -> None:
+    async def _write_kept(self, connection: Connection, batch: Sequence[Kept]) -> None:
         """Keep what is to be kept, then answer for it."""
-        batch = list(self._to_keep)
-        if not batch:
-            return
         at = moment(self._clock.wall())
         rows = [
             kept_row(kept.carrier_id, at, kept.reason, kept.carrier_message_id, kept.delivery)
             for kept in batch
         ]
         await delivery_rows.keep(connection, rows)
-        del self._to_keep[: len(batch)]
         for kept in batch:
             if kept.answer is not None:
-                kept.answer(kept.delivery, ESME_ROK)
+                with self._wall.around():
+                    kept.answer(kept.delivery, ESME_ROK)

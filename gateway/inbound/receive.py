@@ -21,6 +21,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple, cast
 
 from gateway.carriers.profile import Profile
@@ -42,6 +43,7 @@ from gateway.inbound.optout import NO_KEYWORD, Arrival
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.wall import Wall, described
 from gateway.opt_out.keywords import default_book
 from gateway.routing.incoming import Read, read_address
 from smpp.codec import encode_tlvs
@@ -52,7 +54,7 @@ from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.deliveries import PartKey
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ RETRY_S = 0.5
 SEGMENT_MISSING = 30009
 UNKNOWN_NUMBER = 21601
 UNFIT, REPETITION = 99011, 99012  # alerts of ours
+MOST_FAILURES = 10_000  # deliveries whose failures are counted
+MOST_TIMES = 3  # that a delivery fails; then it is taken, so that it does not come again
 MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
 
 Answer = Callable[[DeliverSm, int], object]
@@ -144,7 +148,11 @@ class Inbound:
         handle: Callable[[Message], None],
         judge: Judge,
         run_id: str,
+        wall: Wall,
     ) -> None:
+        self._wall = wall
+        self._failures: OrderedDict[tuple[Pair, Part, bytes], int] = OrderedDict()
+        """How often a delivery came that could not be handled."""
         self._url = url
         self._directory = directory
         self._next_id = next_id
@@ -172,7 +180,7 @@ class Inbound:
         self._forget_at = 0.0
         self._batch = BATCH
         self.counts: Counter[str] = Counter()
-        """stored, repeated, unknown number, incomplete, put off."""
+        """stored, repeated, unknown number, another carrier's, incomplete, put off, set aside."""
 
     @property
     def backlog(self) -> int:
@@ -240,13 +248,9 @@ class Inbound:
                     await self._sleep()
                     await self._write_settled(connection)
                     while self._waiting:
-                        await self._store_batch(connection)
+                        await self._store_next(connection)
                     await self._store_incomplete(connection)
                     await self._forget(connection)
-                except BadRow as error:
-                    self._open.clear()
-                    restored = False
-                    self._pass_over_bad(error)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; inbound messages wait unanswered", error, extra=AWAY)
                     own.drop()
@@ -269,27 +273,65 @@ class Inbound:
             pass
         self._wake.clear()
 
-    def _pass_over_bad(self, error: Exception) -> None:
-        """One delivery that no table takes must not stop the others: find it, refuse it."""
-        if self._batch == 1 and self._waiting:
-            one = self._waiting.popleft()
-            self.counts["unstorable"] += 1
-            log.error("an inbound delivery can't be stored: %s", error)
-            one.answer(one.delivery, ESME_RX_R_APPN)
-        self._batch = 1
-        self._wake.set()
+    async def _store_next(self, connection: Connection) -> None:
+        """Store the next batch; what can't be stored is found by halves, and set aside."""
+        size = min(self._batch, len(self._waiting))
+        try:
+            stored = await self._store_batch(connection, size)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            # What was joined in memory is not stored: read it again.
+            self._open.clear()
+            self._restore(await delivery_rows.open_parts(connection))
+            if size > 1:
+                self._batch = size // 2
+            else:
+                await self._set_aside(connection, self._waiting[0], described(error))
+                self._waiting.popleft()
+            return
+        # Everything of it is committed: nothing that fails from here on may store it again.
+        for _ in range(size):
+            incoming = self._waiting.popleft()
+            with self._wall.around(resource=self._name_of(incoming.carrier_id)):
+                incoming.answer(incoming.delivery, ESME_ROK)
+        self._batch = min(BATCH, self._batch * 2)
+        self._hand_on(stored)
+
+    async def _set_aside(self, connection: Connection, incoming: Incoming, why: str) -> None:
+        """Keep a delivery that can't be handled, and refuse it.
+
+        One that comes again and again for all that is taken at its third time, so that it ends.
+        """
+        self.counts["set aside"] += 1
+        key = (incoming.pair, incoming.part, incoming.digest)
+        times = self._failures.pop(key, 0) + 1
+        self._failures[key] = times
+        if len(self._failures) > MOST_FAILURES:
+            self._failures.popitem(last=False)
+        if times == 1:
+            row = kept_row(incoming.carrier_id, self._now(), "set aside", None, incoming.delivery)
+            with self._wall.around():
+                await delivery_rows.keep(connection, [row])
+        self._wall.tell(why, resource=self._name_of(incoming.carrier_id))
+        with self._wall.around():
+            status = ESME_RX_R_APPN if times < MOST_TIMES else ESME_ROK
+            incoming.answer(incoming.delivery, status)
 
     def _restore(self, rows: list[Row]) -> None:
         """Parts of messages that were not whole when the process ended."""
         self._given_up.clear()
-        for row in rows:
-            carrier_id, delivery = row["carrier_id"], delivery_of(row)
-            key = (row["source"], row["destination"], row["id"])
-            record = self._number(carrier_id, delivery.destination)
-            for whole in self._join(carrier_id, delivery, record, key):
-                self._given_up.append((carrier_id, whole))
+        for row, why in self._wall.each(rows, self._restore_part):
+            self._wall.tell(why, resource=self._name_of(row["carrier_id"]))
         if self._given_up:
             self._wake.set()
+
+    def _restore_part(self, row: Row) -> None:
+        carrier_id, delivery = row["carrier_id"], delivery_of(row)
+        key = (row["source"], row["destination"], row["id"])
+        record = self._number(carrier_id, delivery.destination)
+        for whole in self._join(carrier_id, delivery, record, key):
+            self._given_up.append((carrier_id, whole))
 
     def _join(
         self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, key: PartKey
@@ -313,9 +355,10 @@ class Inbound:
         if not self._settled:
             self._all_settled.set()
 
-    async def _store_batch(self, connection: Connection) -> None:
+    async def _store_batch(self, connection: Connection, size: int) -> Batch:
+        """Commit the first of what waits, all of it or nothing."""
         await self._write_settled(connection)
-        deliveries = [self._waiting[i] for i in range(min(self._batch, len(self._waiting)))]
+        deliveries = [self._waiting[i] for i in range(size)]
         at = self._now()
         known: defaultdict[Pair, list[Earlier]] = defaultdict(list)
         pairs = list({incoming.pair for incoming in deliveries})
@@ -333,11 +376,7 @@ class Inbound:
         for incoming in deliveries:
             self._take(incoming, known[incoming.pair], batch)
         await self._commit(connection, batch)
-        for incoming in deliveries:
-            self._waiting.popleft()
-            incoming.answer(incoming.delivery, ESME_ROK)
-        self._batch = min(BATCH, self._batch * 2)
-        self._hand_on(batch)
+        return batch
 
     def _take(self, incoming: Incoming, earlier: list[Earlier], batch: Batch) -> None:
         """One delivery of a batch: a repetition, to nobody, or a part of a message."""
@@ -373,16 +412,44 @@ class Inbound:
     async def _store_incomplete(self, connection: Connection) -> None:
         """Messages whose other parts did not come: stored with what is there (30009)."""
         now = self._clock.monotonic()
-        batch = Batch(self._now())
-        for carrier_id, whole in self._given_up:
-            self._whole(carrier_id, whole, batch)
         for carrier_id, reassembler in self._open.items():
-            for whole in reassembler.expire(now):
-                self._whole(carrier_id, whole, batch)
+            self._given_up += [(carrier_id, whole) for whole in reassembler.expire(now)]
+        if not self._given_up:
+            return
+        outcome = await self._wall.by_halves(
+            self._given_up, partial(self._store_wholes, connection)
+        )
+        self._given_up = outcome.undone
+        if outcome.away is not None:
+            raise outcome.away
+        for (carrier_id, whole), why in outcome.failed:
+            await self._set_parts_aside(connection, carrier_id, whole, why)
+
+    async def _store_wholes(
+        self, connection: Connection, wholes: Sequence[tuple[int, Whole]]
+    ) -> None:
+        batch = Batch(self._now())
+        for carrier_id, whole in wholes:
+            self._whole(carrier_id, whole, batch)
         if batch.wholes:
             await self._commit(connection, batch)
             self._hand_on(batch)
-        self._given_up.clear()
+
+    async def _set_parts_aside(
+        self, connection: Connection, carrier_id: int, whole: Whole, why: str
+    ) -> None:
+        """Parts that no message can be made of: their SMSC had its answers; they are kept."""
+        self.counts["set aside"] += 1
+        self._wall.tell(why, resource=self._name_of(carrier_id))
+        keys = cast(tuple[PartKey, ...], (*(piece.token for piece in whole.pieces), *whole.again))
+        rows = [
+            kept_row(carrier_id, self._now(), "set aside", None, piece.delivery)
+            for piece in whole.pieces
+        ]
+        with self._wall.around():
+            async with connection.transaction():
+                await delivery_rows.keep(connection, rows)
+                await delivery_rows.close_parts(connection, dict.fromkeys(keys, self._next_id()))
 
     def _now(self) -> datetime:
         at = moment(self._clock.wall())
@@ -412,8 +479,10 @@ class Inbound:
         except BaseException:
             self._judge.give_back(judged)
             raise
-        self._judge.committed(judged)
-        self._tell(batch)
+        with self._wall.around():  # it is committed: what follows must not undo it
+            self._judge.committed(judged)
+        with self._wall.around():
+            self._tell(batch)
 
     def _tell(self, batch: Batch) -> None:
         """Alerts of what was not taken for a message."""
@@ -474,7 +543,8 @@ class Inbound:
         for stored in batch.wholes:
             self.counts["dropped" if stored.dropped else "stored"] += 1
             if not stored.dropped:
-                self._handle(stored.message)
+                with self._wall.around(stored.message):
+                    self._handle(stored.message)
 
     async def _forget(self, connection: Connection) -> None:
         now = self._clock.monotonic()
@@ -566,7 +636,8 @@ class Inbound:
         message.encoding = Encoding.UCS2 if alphabet == "ucs2" else Encoding.GSM7
         message.status = message.committed = Status.RECEIVED
         message.waiting = False
-        message.done_at = self._clock.wall()
+        # When its app is called, that time takes its place.
+        message.sent_at = message.done_at = self._clock.wall()
         if whole.missing:
             self.counts["incomplete"] += 1
             message.error_code = SEGMENT_MISSING

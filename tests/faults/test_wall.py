@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from odd_carrier import OddCarrier
 from testing import (
     ACCOUNT_SID,
     AUTH_TOKEN,
@@ -23,6 +24,7 @@ from testing import (
     GatewayUnderTest,
     Receiver,
     Sdk,
+    carrier,
     free_port,
     sdk_client,
     until,
@@ -34,6 +36,7 @@ from gateway.dispatch.draft import Draft
 from gateway.dispatch.message import Flag, Message
 from gateway.observe.wall import SET_ASIDE
 from gateway.routing.destination import parse_destination
+from smpp import vocabulary as v
 from smpp.smsc import Smsc
 from storage.pool import Connection
 
@@ -97,9 +100,9 @@ def held(gateway: GatewayUnderTest, sid: str) -> Message:
     return next(message for message in messages if message.sid == sid)
 
 
-async def all_stages_run(gateway: GatewayUnderTest, sdk: Sdk) -> None:
+async def all_stages_run(gateway: GatewayUnderTest, sdk: Sdk, *, delivered: bool = True) -> None:
     sent = await sdk.send("still here", to="+441632960999")
-    await sdk.reaches(sent.sid, "delivered")
+    await sdk.reaches(sent.sid, "delivered" if delivered else "sent")
     assert not any(task.done() for task in gateway.pipeline._tasks)
 
 
@@ -226,3 +229,108 @@ async def test_a_service_that_can_not_be_read_leaves_out_that_service(
     assert odd.sid not in gateway.pipeline.directory.services
     await told(sdk, odd.sid)
     await all_stages_run(gateway, sdk)
+
+
+async def kept(gateway: GatewayUnderTest) -> list[tuple[str, bytes]]:
+    connection = await asyncpg.connect(gateway.database_url)
+    rows = await connection.fetch("SELECT reason, payload FROM kept_deliveries ORDER BY id")
+    await connection.close()
+    return [(row["reason"], row["payload"]) for row in rows]
+
+
+async def odd_world(start_gateway: Start, odd: OddCarrier) -> tuple[GatewayUnderTest, Sdk]:
+    """A gateway bound to a carrier that says what it is told."""
+    gateway = await start_gateway(odd.port, carriers=(carrier(odd.port, delivers_for="any"),))
+    return gateway, await gateway.sdk()
+
+
+async def test_a_delivery_that_can_not_be_stored_is_kept_and_its_carrier_goes_on(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    """Also at its third time, when it is taken so that it comes no more."""
+    gateway, sdk = await odd_world(start_gateway, odd)
+    alone = "+447700900311"
+    await sdk.call(sdk.client.incoming_phone_numbers.create, phone_number=alone)
+    form = {"FriendlyName": "x", "MessagingServiceSid": sdk.service_sid, "Enabled": "true"}
+    status, _ = await sdk.operate("POST", "/messaging/v3/OptOuts", data=form)
+    assert status == 201
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute("UPDATE opt_out_configs SET keywords = '[{\"keywords\": 5}]'")
+    await connection.execute("UPDATE config_version SET version = version + 1")
+    await connection.close()
+    await gateway.pipeline.refresh()
+    for number in range(20):  # in one batch, most likely
+        odd.deliver(
+            number + 1,
+            b"odd" if number == 7 else b"good %d" % number,
+            to=NUMBERS[0] if number == 7 else alone,
+        )
+    await odd.answered(20)
+    assert sorted(odd.answers) == [v.ESME_ROK] * 19 + [v.ESME_RX_R_APPN]
+    assert await kept(gateway) == [("set aside", b"odd")]
+    assert await odd.delivered(b"odd") == v.ESME_RX_R_APPN
+    assert await odd.delivered(b"odd") == v.ESME_ROK
+    assert await kept(gateway) == [("set aside", b"odd")]
+    await told(sdk, "simulator")
+    found = await sdk.call(sdk.client.messages.list, to=alone)
+    assert sorted(message.body for message in found) == sorted(
+        f"good {number}" for number in range(20) if number != 7
+    )
+    await all_stages_run(gateway, sdk, delivered=False)
+
+
+async def test_parts_that_make_no_message_are_kept_when_their_time_is_over(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway, sdk = await odd_world(start_gateway, odd)
+    assert gateway.inner.inbound is not None
+    gateway.inner.inbound.join_for_s = 0.5
+    alone = "+447700900311"
+    await sdk.call(sdk.client.incoming_phone_numbers.create, phone_number=alone)
+    form = {"FriendlyName": "x", "MessagingServiceSid": sdk.service_sid, "Enabled": "true"}
+    assert (await sdk.operate("POST", "/messaging/v3/OptOuts", data=form))[0] == 201
+    first = bytes((5, 0, 3, 9, 2, 1))
+    assert await odd.delivered(first + b"odd", to=NUMBERS[0], esm_class=0x40) == v.ESME_ROK
+    assert await odd.delivered(first + b"good", to=alone, esm_class=0x40) == v.ESME_ROK
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute("UPDATE opt_out_configs SET keywords = '[{\"keywords\": 5}]'")
+    await connection.execute("UPDATE config_version SET version = version + 1")
+    await connection.close()
+    await gateway.pipeline.refresh()
+    async with asyncio.timeout(WAIT_S):
+        while not await sdk.call(sdk.client.messages.list, to=alone):
+            await asyncio.sleep(0.02)
+    await told(sdk, "simulator")
+    assert [reason for reason, _ in await kept(gateway)] == ["set aside"]
+    await all_stages_run(gateway, sdk, delivered=False)
+
+
+async def test_a_receipt_that_can_not_be_applied_is_kept_and_the_others_count(
+    start_gateway: Start, odd: OddCarrier
+) -> None:
+    gateway, sdk = await odd_world(start_gateway, odd)
+    sent = [await sdk.send(to=f"+44163296067{number}") for number in range(4)]
+    for message in sent:
+        await sdk.reaches(message.sid, "sent")
+    names = {held(gateway, message.sid).recipient: message for message in sent}
+    held(gateway, sent[1].sid).receipts = None  # type: ignore[assignment]
+
+    def receipt(number: int) -> bytes:
+        return (
+            f"id:{number + 1:08x} sub:001 dlvrd:001 submit date:2611300900 done date:2611300900"
+            f" stat:DELIVRD err:000 text:x"
+        ).encode()
+
+    statuses = [
+        await odd.delivered(
+            receipt(number), source=f"44163296067{number}", to=NUMBERS[0], esm_class=4
+        )
+        for number in range(4)
+    ]
+    assert len(names) == 4
+    assert sorted(statuses) == [v.ESME_ROK] * 3 + [v.ESME_RX_R_APPN]
+    assert [reason for reason, _ in await kept(gateway)] == ["set aside"]
+    delivered = [(await sdk.fetch(message.sid)).status for message in sent]
+    assert delivered.count("delivered") >= 2
+    await told(sdk, "simulator")
+    await all_stages_run(gateway, sdk, delivered=False)

@@ -38,7 +38,13 @@ def receipts(profile: Profile | None = None) -> Receipts:
         "postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0, wall
     )
     return Receipts(
-        "postgresql://nowhere", writer, cast(Alerts, None), StandingClock(), lambda _: profile
+        "postgresql://nowhere",
+        writer,
+        cast(Alerts, None),
+        StandingClock(),
+        lambda _: profile,
+        str,
+        wall,
     )
 
 
