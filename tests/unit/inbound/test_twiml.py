@@ -116,7 +116,7 @@ def test_no_document_type_is_accepted(document: str) -> None:
 def test_unknown_verbs_attributes_and_wrong_case_are_skipped_with_12200() -> None:
     document = xml(
         '<Response><message>a</message><Message too="b" to="+1">c<i>d</i>e</Message>'
-        "<Sms>f</Sms> g</Response>"
+        "<Fax>f</Fax> g</Response>"
     )
     assert document.verbs == (Reply("ce", to="+1"),)
     assert codes(document) == [12200, 12200, 12200, 12200, 12200]
