@@ -34,7 +34,7 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import check_form_type, parse_form
 from gateway.api.limits import Gate
 from gateway.api.render import iso8601_of
-from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT
+from gateway.api.resources import BULK_BODY_LIMIT, CLIENT, SINGLE_BODY_LIMIT
 from gateway.dispatch.forecast import Outlook
 
 log = logging.getLogger(__name__)
@@ -316,6 +316,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                     if name == b"content-length" and int(value) > limit:
                         raise self._stop(ApiError(20413))
                 super().on_headers_complete()
+                self.scope[CLIENT] = self.cycle  # type: ignore[literal-required]
             else:
                 self._fast = request
                 self.cycle = request  # type: ignore[assignment]
@@ -397,7 +398,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                     body = test_credentials.message(account, form, creation.next_id)
                     answer(body, None, None)
                 else:
-                    creation.submit(account, form, answer)
+                    creation.submit(account, form, answer, client=request)
             except ApiError as error:
                 self._respond_error(request, error)
             except Exception:

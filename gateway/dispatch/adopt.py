@@ -14,7 +14,7 @@ from typing import Final
 from gateway.dispatch.recover import Recovery
 from gateway.observe.outage import AWAY
 from storage.ids import Id
-from storage.pool import DatabaseUnavailable, OwnConnection, open_connection
+from storage.pool import Database, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ AGAIN_S: Final = 3.0  # what another has let go of only after we looked
 class Adoption:
     """The stage that reads them."""
 
-    def __init__(self, url: str, recovery: Recovery) -> None:
-        self._url = url
+    def __init__(self, database: Database, recovery: Recovery) -> None:
+        self._database = database
         self._recovery = recovery
         self._named: list[Id] = []
         self._looks = 0
@@ -45,14 +45,14 @@ class Adoption:
 
     async def take_up_all(self) -> None:
         """Take up whatever is ours and waits in no memory, now. Raises as DatabaseUnavailable."""
-        connection = await open_connection(self._url)
+        connection = await self._database.open("adopt")
         try:
             self.adopted += await self._recovery.take_up_waiting(connection)
         finally:
             await connection.close()
 
     async def run(self) -> None:
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "adopt")
         try:
             while True:
                 try:

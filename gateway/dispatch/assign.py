@@ -28,7 +28,7 @@ from gateway.observe.outage import AWAY
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import Connection, Database, DatabaseUnavailable, OwnConnection, confirm
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Assigner:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         admission: Admission,
         router: Router,
         submitter: Submitter,
@@ -51,7 +51,7 @@ class Assigner:
         clock: Clock,
         committed: Callable[[Message], None],
     ) -> None:
-        self._url = url
+        self._database = database
         self._admission = admission
         self._router = router
         self._lobby = router.lobby
@@ -101,7 +101,7 @@ class Assigner:
         return self._anew
 
     async def run(self) -> None:
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "assign", message_rows.tune_for_batches)
         try:
             while True:
                 await self._sleep()
@@ -187,6 +187,7 @@ class Assigner:
                 await self._admission.reserve(connection, drafts, known)
                 claimed = self._submitter.offer(messages)
                 ours = await message_rows.assign(connection, assign_columns(messages))
+            confirm(connection)
         except DatabaseUnavailable:
             self._take_back(drafts, claimed, known)
             raise

@@ -64,10 +64,10 @@ from storage import restore as restore_rows
 from storage import short_links as link_rows
 from storage.pool import (
     Connection,
+    Database,
     DatabaseUnavailable,
     OwnConnection,
     Pool,
-    open_connection,
 )
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        url: str,
+        database: Database,
         pool: Pool,
         clock: Clock,
         random: Random,
@@ -125,6 +125,8 @@ class Pipeline:
         self.settings = settings
         self.pool = pool
         self.clock = clock
+        self.confirmed: Callable[[], bool] = lambda: True
+        """Whether the right to work with the database is certainly ours, at this moment."""
         self.directory = Directory()
         self.ownership = Ownership(share, self.directory)
         self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
@@ -153,11 +155,11 @@ class Pipeline:
         self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
-        self.writer = Writer(url, self._committed, self._settled, clock.monotonic)
-        self.receipts = Receipts(url, self.writer, self.alerts, clock, self._profile)
+        self.writer = Writer(database, self._committed, self._settled, clock.monotonic)
+        self.receipts = Receipts(database, self.writer, self.alerts, clock, self._profile)
         self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
-            url,
+            database,
             self.pacer,
             self.writer,
             self.receipts,
@@ -169,10 +171,10 @@ class Pipeline:
         )
         admission = Admission(self.directory, self.router, clock)
         self.assigner = Assigner(
-            url, admission, self.router, self.submitter, self.writer, clock, self._accepted
+            database, admission, self.router, self.submitter, self.writer, clock, self._accepted
         )
         self.acceptor = Acceptor(
-            url,
+            database,
             admission,
             self.submitter,
             self.assigner,
@@ -184,7 +186,7 @@ class Pipeline:
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
         self.spill = Spill(
-            url,
+            database,
             self.pacer,
             self.receipts.live,
             self.directory,
@@ -198,7 +200,7 @@ class Pipeline:
         )
         self.submitter.leave_to(self.spill)
         self.scheduler = Scheduler(
-            url, clock, self._requeue, self.receipts.live, self.directory, self.ownership
+            database, clock, self._requeue, self.receipts.live, self.directory, self.ownership
         )
         self.canceler = Canceler(
             pool,
@@ -233,7 +235,7 @@ class Pipeline:
             self.ownership,
             self.next_id,
         )
-        self.adoption = Adoption(url, self._recovery)
+        self.adoption = Adoption(database, self._recovery)
         self.moving = Moving(
             pool,
             self.ownership,
@@ -253,7 +255,7 @@ class Pipeline:
         """Messages by service and final status."""
         self.failures: Counter[int] = Counter()
         """Messages by the code that they ended with."""
-        self._url = url
+        self._database = database
         self._random = random
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -270,7 +272,7 @@ class Pipeline:
         await self.refresh()
         await self.mappings.count()
         self.submitter.connect(self.connectors)
-        reading = await open_connection(self._url)
+        reading = await self._database.open("recovery")
         try:
             recovered = await self._recovery.run(reading)
         finally:
@@ -435,11 +437,21 @@ class Pipeline:
         self.accepted_by.add(draft.message.service_id or 0)
         self.moving.hand_over(draft)
 
+    def allow_while(self, confirmed: Callable[[], bool]) -> None:
+        """Take in, claim and write to carriers only while this says so."""
+        self.confirmed = confirmed
+        self.acceptor.confirmed = confirmed
+        self.submitter.confirmed = confirmed
+        self.fleet.may_write = confirmed
+
     def suspend(self, suspended: bool) -> None:
-        """Give nothing out, or go on with it."""
-        self.submitter.suspended = suspended
-        if not suspended:
+        """The right to the database is lost: answer what waits for a commit. Or it is back."""
+        if suspended:
+            self.acceptor.suspend()
+        else:
             self.submitter.room_changed()
+            for connector in self.connectors.values():
+                connector.go_on()
 
     def _ambiguous_policy(self, carrier_id: int) -> str:
         connector = self.connectors.get(carrier_id)
@@ -597,7 +609,7 @@ class Pipeline:
 
     async def _stay_fresh(self) -> None:
         """See changes by other processes at once, and what a lost bell would hide soon."""
-        own = OwnConnection(self._url, self._listen)
+        own = OwnConnection(self._database, "configuration", self._listen)
         try:
             while True:
                 try:

@@ -38,7 +38,7 @@ from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import HOT_S, BadRow, Connection, Database, DatabaseUnavailable, OwnConnection
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +79,14 @@ class Receipts:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         writer: Writer,
         alerts: Alerts,
         clock: Clock,
         profile_of: Callable[[int], Profile | None],
     ) -> None:
         self._profile_of = profile_of
-        self._url = url
+        self._database = database
         self._writer = writer
         self._alerts = alerts
         self._clock = clock
@@ -280,7 +280,7 @@ class Receipts:
 
     async def run(self) -> None:
         """Look up older submissions, keep what nothing matches; until cancelled."""
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "receipts", command_s=HOT_S)
         restored = False
         try:
             while True:

@@ -25,7 +25,7 @@ from gateway.dispatch.rows import from_row
 from gateway.observe.outage import AWAY
 from storage import schedule as schedule_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import Connection, Database, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Scheduler:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         clock: Clock,
         requeue: Requeue,
         live: MutableMapping[Id, Message],
@@ -49,7 +49,7 @@ class Scheduler:
         ownership: Ownership,
     ) -> None:
         self._ownership = ownership
-        self._url = url
+        self._database = database
         self._clock = clock
         self._requeue = requeue
         self._live = live
@@ -73,7 +73,7 @@ class Scheduler:
             self.held[account_id] -= 1
 
     async def run(self) -> None:
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "schedule")
         try:
             while True:
                 try:

@@ -35,7 +35,15 @@ from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    Unconfirmed,
+    confirm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +85,7 @@ class Submitter:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         pacer: Pacer[Message],
         writer: Writer,
         receipts: Receipts,
@@ -87,7 +95,7 @@ class Submitter:
         never_submitted: Callable[[Message], None],
         reserved: Mapping[str, int],
     ) -> None:
-        self._url = url
+        self._database = database
         self._directory = directory
         self._never_submitted = never_submitted
         self._reserved = reserved
@@ -102,9 +110,10 @@ class Submitter:
         self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
-        self.suspended = False
-        """Whether nothing is given out: this process has lost its right to do so."""
+        self.confirmed: Callable[[], bool] = lambda: True
+        """Whether it is certainly ours to give out anything, at this moment."""
         self._doubtful: set[Id] = set()  # whose claim was not confirmed: committed, or not
+        self._unconfirmed: set[Id] = set()  # of these: committed, and perhaps on no standby
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
         self._rests = 0  # settles ties in the heap
@@ -131,7 +140,7 @@ class Submitter:
         it with `go` after the commit, or `withdraw` when there was none; the rest of the
         batch is handed to `wait` after the commit, in order.
         """
-        if self._writer.full or self.suspended:
+        if self._writer.full or not self.confirmed():
             return []
         now, wall = self._clock.monotonic(), self._clock.wall()
         claimed = []
@@ -207,7 +216,7 @@ class Submitter:
     def paused(self) -> bool:
         """Whether nothing is claimed now: the database is away or another's, or it is behind."""
         behind = self._writer.full or self._resume_at > self._clock.monotonic()
-        return behind or self.suspended
+        return behind or not self.confirmed()
 
     @property
     def resting(self) -> Iterator[Message]:
@@ -218,7 +227,7 @@ class Submitter:
 
     async def run(self) -> None:
         """Release, claim and submit, until cancelled."""
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "claim", message_rows.tune_for_batches, command_s=HOT_S)
         try:
             while True:
                 await self._sleep()
@@ -232,7 +241,10 @@ class Submitter:
                     ours = await self._claim(connection, released)
                 except DatabaseUnavailable as error:
                     log.error("database: %s; what waits goes on waiting", error, extra=AWAY)
-                    self._doubtful.update(message.id for message in released if message.waiting)
+                    doubtful = [message.id for message in released if message.waiting]
+                    self._doubtful.update(doubtful)
+                    if isinstance(error, Unconfirmed):
+                        self._unconfirmed.update(doubtful)
                     self._put_back(released)
                     own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
@@ -255,7 +267,7 @@ class Submitter:
         if self._resting:
             due = min(due, self._resting[0][0])
         due = max(due, self._resume_at)
-        if self.suspended:
+        if not self.confirmed():
             due = now + HEAL_S
         if self._wake.is_set() and now >= self._resume_at:
             self._wake.clear()
@@ -283,7 +295,7 @@ class Submitter:
                 self._pacer.put_back(message)
         for message in self._pacer.expire(now, self._deadlines.ahead()):
             self._fail(message, EXPIRED)
-        if self.suspended:
+        if not self.confirmed():
             return []
         released = []
         for message in self._pacer.release(now, self._room, CLAIM_BOUND):
@@ -307,9 +319,10 @@ class Submitter:
         if waiting:
             ids = [message.id for message in waiting]
             claimed = await message_rows.claim(connection, ids, Status.SENDING)
-            if self._doubtful and (doubtful := self._doubtful.intersection(ids)):
+            if doubtful := self._doubtful.intersection(ids):
                 claimed |= await message_rows.claimed(connection, list(doubtful), Status.SENDING)
-                self._doubtful -= doubtful
+            confirm(connection)
+            self._doubtful.difference_update(ids)
         wall = self._clock.wall()
         ours = []
         for message in released:
@@ -324,6 +337,10 @@ class Submitter:
                     continue
                 advance(message, Claimed(), wall)
                 message.committed = Status.SENDING
+                if message.id in self._unconfirmed:  # another may have claimed it, on a standby
+                    self._unconfirmed.discard(message.id)
+                    advance(message, AnswerLost(), wall)
+                    self._writer.mark(message)
             if not self._account_is_active(message):
                 self._unreserve(message)
                 self._pacer.withdraw(message)
@@ -477,6 +494,7 @@ class Submitter:
     def _let_go(self, message: Message, *, left: bool = True) -> None:
         if self._doubtful:
             self._doubtful.discard(message.id)
+            self._unconfirmed.discard(message.id)
         message.content = None
         self._pacer.done(message, left=left)
         self._released(message)

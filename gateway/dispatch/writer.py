@@ -19,7 +19,15 @@ from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage import AWAY
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import (
+    HOT_S,
+    BadRow,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    confirm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +50,13 @@ class Writer:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         committed: Callable[[Message], None],
         settled: Callable[[Message], None],
         monotonic: Callable[[], float],
     ) -> None:
         self._monotonic = monotonic
-        self._url = url
+        self._database = database
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}
@@ -97,7 +105,7 @@ class Writer:
         await self._idle.wait()
 
     async def run(self) -> None:
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "write", message_rows.tune_for_batches, command_s=HOT_S)
         try:
             while True:
                 await self._wake.wait()
@@ -140,6 +148,7 @@ class Writer:
                 except BadRow as error:
                     log.error("a batch of %d was refused: %s", len(batch.marked), error)
                     await self._write_pieces(connection, batch)
+                confirm(connection)
                 return
             except DatabaseUnavailable as error:
                 log.error(

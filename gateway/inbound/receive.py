@@ -39,7 +39,16 @@ from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.ids import Id
-from storage.pool import BadRow, Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import (
+    HOT_S,
+    BadRow,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    Row,
+    confirm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +105,7 @@ class Inbound:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         directory: Directory,
         next_id: Callable[[], Id],
         alphabet_of: Callable[[int], str],
@@ -106,7 +115,7 @@ class Inbound:
         judge: Judge,
         run_id: str,
     ) -> None:
-        self._url = url
+        self._database = database
         self._directory = directory
         self._next_id = next_id
         self._alphabet_of = alphabet_of
@@ -163,7 +172,7 @@ class Inbound:
 
     async def run(self) -> None:
         """Store what comes; until cancelled."""
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "inbound", command_s=HOT_S)
         restored = False
         try:
             while True:
@@ -285,6 +294,7 @@ class Inbound:
                     await self._store(connection, stored, judged)
                 if unknown:
                     await self._keep(connection, unknown, at)
+            confirm(connection)
         except BaseException:
             self._judge.give_back(judged)
             raise

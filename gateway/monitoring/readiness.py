@@ -19,7 +19,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     Only what keeps it from taking messages makes it *not ready*: with every bind down what it
     accepts is kept and sent later, so taking it out of the load balancer would help nobody.
     """
-    database = pipeline.acceptor.available
+    database = pipeline.acceptor.available and pipeline.confirmed()
     carriers = {}
     for connector in pipeline.connectors.values():
         binds = connector.binds()
