@@ -6,7 +6,7 @@ every row is committed. Rows are tuples in the order of COLUMNS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -178,6 +178,17 @@ SELECT sender_id, count(*) AS messages, sum(segments) AS segments FROM messages
 
 NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
 
+# Of whatever age but the last: what waits in nobody's memory is among them.
+OLD_WAITING = """
+SELECT id, service_id, sender_id FROM messages
+ WHERE waiting IS NOT NULL AND status <> $1 AND id < $2
+   AND (sender_id IS NULL OR sender_id <> ALL($3::bigint[]))
+"""
+
+COUNT_OLD_WAITING = """
+SELECT count(*) FROM messages WHERE waiting IS NOT NULL AND status <> $1 AND id < $2
+"""
+
 OVERDUE = """
 SELECT * FROM messages WHERE waiting IS NOT NULL AND expires_at <= $1 AND status = $2
  ORDER BY expires_at LIMIT $3
@@ -323,6 +334,32 @@ async def waiting_sizes(
 ) -> list[asyncpg.Record]:
     """Of each of these senders whose queue is not empty: its `messages` and `segments`."""
     return await connection.fetch(WAITING_SIZES, shard, sender_ids, queued_status)
+
+
+async def old_waiting(
+    connection: Connection,
+    *,
+    before: Id,
+    scheduled_status: int,
+    without_senders: Sequence[int],
+    page: int,
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """Id, service and sender of all that waits and came before an id, some at a time.
+
+    But for what is scheduled, and what waits for one of these senders. One scan, whose transaction
+    is open until the last page is read.
+    """
+    async with connection.transaction(readonly=True):
+        cursor = await connection.cursor(
+            OLD_WAITING, scheduled_status, before, list(without_senders)
+        )
+        while rows := await cursor.fetch(page):
+            yield rows
+
+
+async def count_old_waiting(connection: Connection, *, before: Id, scheduled_status: int) -> int:
+    """How many wait that came before an id, but for what is scheduled."""
+    return int(await connection.fetchval(COUNT_OLD_WAITING, scheduled_status, before))
 
 
 async def overdue(

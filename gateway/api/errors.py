@@ -69,6 +69,7 @@ MEANINGS = {
     99003: "the database may lose what it has confirmed",
     99004: "messages are held after a restore from a backup",
     99005: "a service has several toll-free numbers",
+    99010: "messages waited in no gateway's memory",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }
 STATUSES = {

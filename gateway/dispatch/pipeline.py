@@ -222,7 +222,7 @@ class Pipeline:
         self._owed = OwedSweep(
             self.receipts, clock, lambda message: self.owe_callbacks(message), self.ownership
         )
-        self._recovery = Recovery(
+        self.recovery = Recovery(
             self.router,
             self.submitter,
             self.spill,
@@ -235,7 +235,12 @@ class Pipeline:
             self.ownership,
             self.next_id,
         )
-        self.adoption = Adoption(database, self._recovery)
+        self.adoption = Adoption(
+            database,
+            self.recovery,
+            self.alerts,
+            sweeps="two_gateways" not in settings.allow_unsafe,
+        )
         self.moving = Moving(
             pool,
             self.ownership,
@@ -274,7 +279,7 @@ class Pipeline:
         self.submitter.connect(self.connectors)
         reading = await self._database.open("recovery")
         try:
-            recovered = await self._recovery.run(reading)
+            recovered = await self.recovery.run(reading)
         finally:
             await reading.close()
         self._start_task("writer", self.writer.run())

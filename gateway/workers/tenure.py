@@ -257,9 +257,9 @@ class Tenure:
         """Take the locks; whoever has them already, which is nobody when they are ours."""
         try:
             if self._connection is None or self._connection.is_closed():
-                self._gone.clear()
+                gone = self._gone = asyncio.Event()  # a former one's end may be told late
                 self._connection = await tenure.open_session(self._url, self._run)
-                self._connection.add_termination_listener(lambda _: self._gone.set())
+                self._connection.add_termination_listener(lambda _: gone.set())
             connection = self._connection
             while not await tenure.take(connection, self._keys, shared=self._shared):
                 others = await tenure.holders(connection)
