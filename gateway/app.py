@@ -63,18 +63,17 @@ from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.signature import signed_url
 from gateway.workers.relay import Relay
-from gateway.workers.tenure import Place, Tenure, keys_of
+from gateway.workers.tenure import Place, Tenure, keys_of, new_run
 from storage import config as config_rows
 from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import migrate
 from storage.pool import (
+    Database,
     DatabaseRefused,
     DatabaseUnavailable,
     Pool,
     Row,
-    open_connection,
-    open_pool,
 )
 from storage.safety import LOSES, Danger, Unsafe, dangers
 
@@ -145,20 +144,22 @@ class Gateway:
                 except EmbeddedPostgresError as error:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
-            tenure = await self._tenure(url, stack)
+            run = new_run()
+            tenure = await self._tenure(url, run, stack)
             if self.stop.is_set():
                 return
+            database = Database(url, run, ours=tenure.confirmed)
             listener = _listen(
                 self.settings.host, self.settings.port, shared=self._place is not None
             )
             stack.callback(listener.close)
             self.port = listener.getsockname()[1]
-            unsafe = await _prepare_database(url, self.settings.allow_unsafe)
-            pool = await open_pool(url)
+            unsafe = await _prepare_database(database, self.settings.allow_unsafe)
+            pool = await database.open_pool()
             stack.push_async_callback(_close, pool)
             await self._ensure_account(pool)
             pipeline = self.pipeline = Pipeline(
-                self.settings, url, pool, self._clock, self._random, self._share
+                self.settings, database, pool, self._clock, self._random, self._share
             )
             run_id = f"{self._random.getrandbits(32):08x}"
             if self._place is not None:
@@ -197,7 +198,7 @@ class Gateway:
             conversations = self._conversations(pipeline, patient)
             handlers = self.handlers = self._handlers(pipeline, client, conversations.take)
             inbound = self.inbound = Inbound(
-                url,
+                database,
                 pipeline.directory,
                 pipeline.next_id,
                 pipeline.profile_of,
@@ -213,6 +214,7 @@ class Gateway:
             pipeline.answers_arrived = inbound.settled
             pipeline.inbound_drained = inbound.drained
             tenure.changed = lambda held: pipeline.suspend(not held)
+            pipeline.allow_while(tenure.confirmed)
             pipeline.start_stage("tenure", tenure.run())
             if embedded is not None:
                 pipeline.start_stage("postgres", embedded.keep(self.stop))
@@ -561,7 +563,7 @@ class Gateway:
                 return known[name].id
         raise ApiError(20001, "there is no carrier: add one to tandem.toml")
 
-    async def _tenure(self, url: str, stack: contextlib.AsyncExitStack) -> Tenure:
+    async def _tenure(self, url: str, run: int, stack: contextlib.AsyncExitStack) -> Tenure:
         """The right to work with the database, once it is ours, or `stop` is set.
 
         Raises ConfigurationError where the database can't be asked.
@@ -569,8 +571,7 @@ class Gateway:
         shared = "two_gateways" in self.settings.allow_unsafe
         if shared:
             log.warning("several gateways may work with this database: %s", LOSES["two_gateways"])
-        name = f"tandem {self._random.getrandbits(32):08x}"
-        tenure = Tenure(url, name, keys_of(self._place), shared=shared)
+        tenure = Tenure(url, run, keys_of(self._place), shared=shared)
         stack.callback(tenure.close)
         try:
             await tenure.wait_unless(self.stop)
@@ -617,13 +618,13 @@ def _note_call(journal: Journal, hook: Hook, answer: Answer, took_s: float) -> N
         )
 
 
-async def _prepare_database(url: str, allowed: Collection[Danger]) -> list[Unsafe]:
+async def _prepare_database(database: Database, allowed: Collection[Danger]) -> list[Unsafe]:
     """Migrate, and make sure that what is committed there is kept.
 
     Answers what is unsafe and allowed. Raises ConfigurationError for what is not.
     """
     try:
-        connection = await open_connection(url)
+        connection = await database.open("start")
     except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
         raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
     try:

@@ -99,6 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="the SIDs that an app was told 201 for, one a line: each must have a row",
     )
+    reconcile.add_argument(
+        "--gateway",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a gateway on this database, to be asked what it holds (for several, said again): what"
+        " waits for over 30 s and is in none of their memories is told, too",
+    )
     reconcile.set_defaults(run=_reconcile)
 
     arguments = parser.parse_args(argv)
@@ -171,7 +179,15 @@ def _reconcile(arguments: argparse.Namespace) -> int:
         told = None
         if arguments.api is not None:
             told = read_sids(arguments.api.read_text(errors="replace").splitlines())
-        return asyncio.run(reconcile(settings, arguments.ledger, arguments.since, told))
+        return asyncio.run(
+            reconcile(
+                settings,
+                arguments.ledger,
+                arguments.since,
+                told,
+                gateways=arguments.gateway,
+            )
+        )
     except (ConfigurationError, OSError) as error:
         print(f"tandem reconcile: {error}", file=sys.stderr)
         return WRONG_USE

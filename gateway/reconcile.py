@@ -4,14 +4,19 @@ Three ledgers must agree (design §9): the rows, the carrier simulator's ledger,
 told 201 for (`--api`). The first two are not read at one moment: what differs is looked at again,
 and only what still does is told. `compare` is pure, so that the tests of faults use the same code
 as an operator.
+
+A row that waits and that no gateway has in its memory differs from nothing: both ledgers agree that
+it was not sent. So the gateways are asked how many they hold (`--gateway`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
+from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -23,11 +28,11 @@ import orjson
 from gateway.carriers.references import message_reference
 from gateway.carriers.results import TIMEOUT, receipt_result, submit_result
 from gateway.dispatch.message import Direction, Flag, Status
-from gateway.dispatch.recover import id_at
+from gateway.dispatch.recover import STRANDED_S, id_at
 from gateway.settings import ConfigurationError, Settings
 from smpp.receipt import Receipt, state_of
 from smpp.vocabulary import STATUS_NAMES
-from storage import deletions
+from storage import credentials, deletions
 from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres
 from storage.ids import Id, id_from_hex
@@ -39,6 +44,8 @@ UNDER_WAY = "under way"
 SHOWN_DIFFERENCES = 20
 PAUSES_S: Final = (1.0, 2.0, 4.0)  # before each further look at what differs
 CHUNK: Final = 10_000  # SIDs asked for at once
+ASKED_S: Final = 10.0  # for a gateway to say what it holds
+HELD: Final = re.compile(r"^tandem_held_messages(?:\{[^}\n]*\})? ([0-9.e+]+)$", re.MULTILINE)
 MESSAGE_SID: Final = re.compile(r"[SM]M([0-9a-f]{32})", re.IGNORECASE)
 
 Key = tuple[str, str, int]
@@ -79,10 +86,17 @@ class Verdict:
     deleted: int = 0  # the carrier saw it, and it was deleted through the API
     in_transit: int = 0  # differed at the last look, and not at all of them
     vanished: list[str] = field(default_factory=list)  # SIDs: told 201, and there is no row
+    stranded: int = 0  # rows that wait, in no gateway's memory
+    unasked: list[str] = field(default_factory=list)  # gateways that did not say what they hold
 
     @property
     def differences(self) -> list[str]:
         return [text for (kind, _), text in self.findings.items() if kind is Kind.DIFFERS]
+
+    def _waiting(self) -> Iterator[str]:
+        if self.stranded:
+            yield f"{self.stranded} rows wait for over 30 s, but in no gateway's memory"
+        yield from self.unasked
 
     @property
     def lost(self) -> int:
@@ -101,13 +115,14 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        return not (self.findings or self.vanished)
+        return not (self.findings or self.vanished or self.stranded)
 
     def still(self, before: Verdict) -> None:
         """Keep only what was wrong `before`, too: the rest is on its way."""
         found = {what for _, what in self.findings}
         self.findings = {key: text for key, text in self.findings.items() if key in before.findings}
         self.in_transit = len(found - {what for _, what in self.findings})
+        self.stranded = min(self.stranded, before.stranded)
 
     def table(self) -> str:
         """Both sides by state, the difference, and what it is made of."""
@@ -123,9 +138,11 @@ class Verdict:
             f"lost {self.lost}, doubled {self.doubled}, marked possible duplicates"
             f" {self.marked_duplicates}, failed in doubt {self.in_doubt}, deleted {self.deleted},"
             f" foreign {self.foreign}, in transit {self.in_transit},"
-            f" differing {len(self.differences)}, vanished {len(self.vanished)}",
+            f" differing {len(self.differences)}, vanished {len(self.vanished)},"
+            f" stranded {self.stranded}",
             *self.differences[:SHOWN_DIFFERENCES],
             *(f"{sid}: told 201, and there is no row" for sid in self.vanished[:SHOWN_DIFFERENCES]),
+            *self._waiting(),
         ]
         return "\n".join(lines)
 
@@ -136,11 +153,13 @@ async def reconcile(
     since: datetime | None = None,
     told: Mapping[Id, str] | None = None,
     pauses_s: Sequence[float] = PAUSES_S,
+    gateways: Sequence[str] = (),
 ) -> int:
     """Compare, print both sides, and return 0 when they agree.
 
     `since` leaves out messages accepted before: a simulator that was started later cannot know
-    them. `told`: the SIDs that were answered with 201. Raises OSError when the ledger can't be
+    them. `told`: the SIDs that were answered with 201. `gateways`: the URLs of all that work with
+    this database, which say what they hold. Raises OSError when the ledger can't be
     read, ConfigurationError without a database.
     """
     ids = told or {}
@@ -151,12 +170,12 @@ async def reconcile(
     first = id_at(since.timestamp() if since else 0)
     connection = await open_connection(url)
     try:
-        verdict = await _look(connection, control_url, first)
+        verdict = await _look(connection, control_url, first, gateways)
         for pause_s in pauses_s:
             if verdict.clean:
                 break
             await asyncio.sleep(pause_s)
-            again = await _look(connection, control_url, first)
+            again = await _look(connection, control_url, first, gateways)
             again.still(verdict)
             verdict = again
         wanted = list(ids)
@@ -169,7 +188,9 @@ async def reconcile(
     return 0 if verdict.clean else 1
 
 
-async def _look(connection: Connection, control_url: str, first: Id) -> Verdict:
+async def _look(
+    connection: Connection, control_url: str, first: Id, gateways: Sequence[str]
+) -> Verdict:
     """Both sides, as they are about now."""
     rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=first)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
@@ -179,7 +200,44 @@ async def _look(connection: Connection, control_url: str, first: Id) -> Verdict:
         except aiohttp.ClientError as error:
             raise OSError(f"the ledger can't be read: {error}") from None
     # Read last, so that what was deleted meanwhile is known; its row counts as well.
-    return compare(rows, submits, await deletions.since(connection, first))
+    verdict = compare(rows, submits, await deletions.since(connection, first))
+    if gateways:
+        await _count_stranded(connection, gateways, verdict)
+    return verdict
+
+
+async def _count_stranded(
+    connection: Connection, gateways: Sequence[str], verdict: Verdict
+) -> None:
+    """How many rows wait beyond those that the gateways hold, if all of them say."""
+    before = id_at(time.time() - STRANDED_S)
+    waiting = await message_rows.count_old_waiting(
+        connection, before=before, scheduled_status=Status.SCHEDULED
+    )
+    login = await credentials.operators(connection)
+    held = 0
+    headers = {}
+    if login is not None:
+        headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
+    async with aiohttp.ClientSession(
+        headers=headers, raise_for_status=True, timeout=aiohttp.ClientTimeout(total=ASKED_S)
+    ) as session:
+        for url in gateways:
+            try:
+                async with session.get(f"{url.rstrip('/')}/metrics") as response:
+                    held += read_held(await response.text())
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                verdict.unasked.append(f"{url} can't be asked what it holds: {error}")
+    if not verdict.unasked:
+        verdict.stranded = max(0, waiting - held)
+
+
+def read_held(metrics: str) -> int:
+    """What a gateway holds, all its workers together. Raises ValueError where it does not say."""
+    found = HELD.findall(metrics)
+    if not found:
+        raise ValueError("its /metrics has no tandem_held_messages")
+    return sum(int(float(number)) for number in found)
 
 
 def read_sids(lines: Iterable[str]) -> dict[Id, str]:

@@ -8,6 +8,14 @@ from storage.config import insert, update
 from storage.pool import Connection
 
 
+async def operators(connection: Connection) -> tuple[str, str] | None:
+    """SID and token of the oldest parent account, for a command of the operator's; None: none."""
+    row = await connection.fetchrow(
+        "SELECT sid, auth_token FROM accounts WHERE owner_id IS NULL ORDER BY id LIMIT 1"
+    )
+    return (row["sid"], row["auth_token"]) if row is not None else None
+
+
 async def insert_key(connection: Connection, values: dict[str, Any]) -> None:
     await insert(connection, "api_keys", values)
 

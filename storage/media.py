@@ -8,6 +8,7 @@ from typing import Any
 
 from storage.ids import Id
 from storage.keyset import rising
+from storage.messages import FLAGS
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -22,8 +23,9 @@ COLUMNS = (
 )
 
 # Only what still waits: a message that was canceled in the meantime keeps no media.
-TAKEN = """
-UPDATE messages SET flags = $2, extras = $3
+TAKEN = f"""
+UPDATE messages AS m SET flags = {FLAGS}, extras = $3
+  FROM (SELECT $2::int AS flags) AS u
  WHERE id = $1 AND waiting IS NOT NULL
 RETURNING id
 """

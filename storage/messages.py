@@ -6,9 +6,9 @@ every row is committed. Rows are tuples in the order of COLUMNS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -50,17 +50,26 @@ COLUMNS = (
     "price",
 )
 
+# Bits of `flags` that a write from memory, which may be late, leaves as the row has them: marks
+# that stay once they are set (a possible duplicate), and what is to be done once, and was done in
+# the row (texts and numbers forgotten, media fetched). The others are as memory says.
+STAYING: Final = 1
+ENDING: Final = 8 | 16 | 64
+FLAGS: Final = f"((u.flags | (m.flags & {STAYING})) & (m.flags | (~{ENDING})))"
+ENDED: Final = 5  # the lowest status of what has ended: none of them follows another
+
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
-UPDATE = """
+UPDATE = f"""
 UPDATE messages AS m
    SET status = u.status, error_code = u.error_code, callbacks_done = u.callbacks_done,
-       waiting = u.waiting, flags = u.flags, sent_at = u.sent_at, done_at = u.done_at,
+       waiting = u.waiting, flags = {FLAGS}, sent_at = u.sent_at, done_at = u.done_at,
        done_date = u.done_date, carrier_tlvs = u.carrier_tlvs
   FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::smallint[], $5::smallint[], $6::int[],
               $7::timestamptz[], $8::timestamptz[], $9::text[], $10::bytea[])
     AS u (id, status, error_code, callbacks_done, waiting, flags, sent_at, done_at, done_date,
           carrier_tlvs)
  WHERE m.id = u.id AND m.id >= $11 AND m.id <= $12 AND u.status >= m.status
+   AND (m.status < {ENDED} OR m.status = u.status)
 """
 
 # Both in one statement, which is a transaction of its own: three round trips fewer than apart.
@@ -137,12 +146,12 @@ SELECT * FROM (
 """
 
 # Only what still waits gets a sender: a message canceled in the meantime stays canceled.
-ASSIGN = """
+ASSIGN = f"""
 UPDATE messages AS m
    SET sender_id = u.sender_id, carrier_id = u.carrier_id, sender = u.sender,
        reference = u.reference, segments = u.segments, encoding = u.encoding,
        status = u.status, error_code = u.error_code, waiting = u.waiting,
-       queued_at = u.queued_at, done_at = u.done_at, rule = u.rule, flags = u.flags,
+       queued_at = u.queued_at, done_at = u.done_at, rule = u.rule, flags = {FLAGS},
        price = u.price,
        body = coalesce(u.body, m.body),
        submitted_body = coalesce(u.submitted_body, m.submitted_body)
@@ -168,6 +177,17 @@ SELECT sender_id, count(*) AS messages, sum(segments) AS segments FROM messages
 """
 
 NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
+
+# Of whatever age but the last: what waits in nobody's memory is among them.
+OLD_WAITING = """
+SELECT id, service_id, sender_id FROM messages
+ WHERE waiting IS NOT NULL AND status <> $1 AND id < $2
+   AND (sender_id IS NULL OR sender_id <> ALL($3::bigint[]))
+"""
+
+COUNT_OLD_WAITING = """
+SELECT count(*) FROM messages WHERE waiting IS NOT NULL AND status <> $1 AND id < $2
+"""
 
 OVERDUE = """
 SELECT * FROM messages WHERE waiting IS NOT NULL AND expires_at <= $1 AND status = $2
@@ -227,7 +247,8 @@ async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> No
     """Write the present state of many messages. `columns` are arrays in the order of UPDATE.
 
     No row goes back: what was taken to be written may be overtaken by a claim on another
-    connection, which it must not undo; and another process may have had the receipt.
+    connection, which it must not undo; and another process may have had the receipt. Nor does it
+    lose a mark, and what has ended keeps its end.
     """
     ids = columns[0]
     await connection.execute(UPDATE, *columns, min(ids), max(ids))
@@ -318,6 +339,32 @@ async def waiting_sizes(
 async def exists(pool: Pool, id: Id) -> bool:
     """Whether a message is there: it may have been deleted."""
     return bool(await pool.fetchval("SELECT true FROM messages WHERE id = $1", id))
+
+
+async def old_waiting(
+    connection: Connection,
+    *,
+    before: Id,
+    scheduled_status: int,
+    without_senders: Sequence[int],
+    page: int,
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """Id, service and sender of all that waits and came before an id, some at a time.
+
+    But for what is scheduled, and what waits for one of these senders. One scan, whose transaction
+    is open until the last page is read.
+    """
+    async with connection.transaction(readonly=True):
+        cursor = await connection.cursor(
+            OLD_WAITING, scheduled_status, before, list(without_senders)
+        )
+        while rows := await cursor.fetch(page):
+            yield rows
+
+
+async def count_old_waiting(connection: Connection, *, before: Id, scheduled_status: int) -> int:
+    """How many wait that came before an id, but for what is scheduled."""
+    return int(await connection.fetchval(COUNT_OLD_WAITING, scheduled_status, before))
 
 
 async def overdue(

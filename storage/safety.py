@@ -15,7 +15,14 @@ import asyncpg
 
 from storage.pool import Connection
 
-Danger = Literal["fsync", "full_page_writes", "synchronous_commit", "tmpfs", "two_gateways"]
+Danger = Literal[
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "asynchronous_replica",
+    "tmpfs",
+    "two_gateways",
+]
 DANGERS: Final[tuple[Danger, ...]] = get_args(Danger)
 
 # What each of them loses; `synchronous_commit` is safe from `local` upwards.
@@ -23,9 +30,23 @@ LOSES: Final[dict[Danger, str]] = {
     "fsync": "fsync is off: a crash of the machine can lose or damage everything",
     "full_page_writes": "full_page_writes is off: a crash of the machine can damage the data",
     "synchronous_commit": "synchronous_commit is off: a crash loses what was just confirmed",
+    "asynchronous_replica": (
+        "a standby follows and no commit waits for it ({}): a fail-over to it loses what was just"
+        " confirmed"
+    ),
     "two_gateways": "another gateway may work with it too: rates and order hold for each alone",
     "tmpfs": "the data folder is in memory ({}): a restart of the machine loses everything",
 }
+# Not those that only copy: a base backup, or an archive of the log. A role that may not see what
+# others' sessions do sees none.
+STANDBYS: Final = """
+SELECT count(*) FROM pg_stat_replication AS r JOIN pg_stat_activity AS a USING (pid)
+ WHERE r.state = 'streaming' AND a.datname IS NULL  -- of a logical one: its database
+   AND r.application_name NOT IN ('pg_basebackup', 'pg_receivewal')
+"""
+WAITED_FOR: Final = "SELECT current_setting('synchronous_standby_names')"
+# Of `synchronous_commit`: those that wait for this server alone.
+ALONE: Final = ("off", "local")
 IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -49,11 +70,24 @@ async def dangers(connection: Connection, *, mounts: Path = MOUNTS) -> list[Unsa
         for name in ("fsync", "full_page_writes", "synchronous_commit")
         if await connection.fetchval("SELECT current_setting($1)", name) == "off"
     ]
+    if why := await _follows_unasked(connection):
+        text = LOSES["asynchronous_replica"].format(why)
+        found.append(Unsafe("asynchronous_replica", text))
     folder = await _local_folder(connection)
     kind = file_system(folder, mounts) if folder is not None else None
     if kind in IN_MEMORY:
         found.append(Unsafe("tmpfs", LOSES["tmpfs"].format(folder)))
     return found
+
+
+async def _follows_unasked(connection: Connection) -> str | None:
+    """Why no commit waits for the standby that there is; None where they do, or there is none."""
+    if not await connection.fetchval(STANDBYS):
+        return None
+    if not (await connection.fetchval(WAITED_FOR)).strip():
+        return "synchronous_standby_names is empty"
+    commit: str = await connection.fetchval("SELECT current_setting('synchronous_commit')")
+    return f"synchronous_commit is {commit}" if commit in ALONE else None
 
 
 async def _local_folder(connection: Connection) -> Path | None:

@@ -97,7 +97,7 @@ class OddCarrier:
         return self.answers[before]
 
     async def answered(self, count: int) -> None:
-        await until(lambda: len(self.answers) >= count, seconds=60)
+        await until(lambda: len(self.answers) >= count)
 
     async def drop(self) -> None:
         """End the connection without a word; return when the gateway is bound again."""

@@ -105,7 +105,7 @@ async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) 
             outcome.set_result(None)
 
     try:
-        call.deps.creation.acceptor.submit(drafts, done, also)
+        call.deps.creation.acceptor.submit(drafts, done, also, client=call.client)
     except (Overloaded, Unavailable) as error:
         raise accept_error(error) from None
     await outcome

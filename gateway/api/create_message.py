@@ -30,7 +30,15 @@ from gateway.content.encoding import BODY_LIMIT, SENT_LIMIT, body_units
 from gateway.content.filling import TooLong
 from gateway.content.shortening import Link, shorten
 from gateway.content.templates import TemplateError, say
-from gateway.dispatch.accept import Acceptor, OptedOut, Overloaded, Rejected, Repeated, Unavailable
+from gateway.dispatch.accept import (
+    Acceptor,
+    Client,
+    OptedOut,
+    Overloaded,
+    Rejected,
+    Repeated,
+    Unavailable,
+)
 from gateway.dispatch.directory import Account, Directory, SenderRecord, Service
 from gateway.dispatch.draft import Draft
 from gateway.dispatch.forecast import Forecast, Outlook
@@ -255,6 +263,7 @@ class Creation:
         form: Form,
         answer: Answer,
         idempotency: tuple[str, bytes] | None = None,
+        client: Client | None = None,
     ) -> None:
         """Validate and accept, here or where its pool is; `answer` gets the 201 after the commit,
         or an error.
@@ -266,7 +275,7 @@ class Creation:
         if slot is not None:
             self.elsewhere.send(slot, account, form, answer, idempotency)
         else:
-            self.submit_here(account, form, answer, idempotency)
+            self.submit_here(account, form, answer, idempotency, client)
 
     def submit_here(
         self,
@@ -274,6 +283,7 @@ class Creation:
         form: Form,
         answer: Answer,
         idempotency: tuple[str, bytes] | None = None,
+        client: Client | None = None,
     ) -> None:
         """The same, in this process."""
         draft = self.draft(account, form)
@@ -291,10 +301,8 @@ class Creation:
                 answer(None, accept_error(error), None)
 
         try:
-            if idempotency is None:
-                self.acceptor.submit((draft,), done)
-            else:
-                self.acceptor.submit((draft,), done, key=Key(account.id, *idempotency, message.id))
+            key = Key(account.id, *idempotency, message.id) if idempotency is not None else None
+            self.acceptor.submit((draft,), done, key=key, client=client)
         except (Overloaded, Unavailable) as error:
             raise accept_error(error) from None
 

@@ -58,7 +58,8 @@ async def first_answer(call: Call, key: str) -> Response | None:
     Raises ApiError 20409 when that was another request, or its message is gone; 20503 while
     nobody can say.
     """
-    if not call.deps.creation.acceptor.available:
+    acceptor = call.deps.creation.acceptor
+    if not (acceptor.available and acceptor.confirmed()):
         # What the last batch stored may still be taken back (`Acceptor`).
         raise ApiError(20503, headers={"Retry-After": "1"})
     found = await key_rows.find(call.deps.pool, call.account.id, key)

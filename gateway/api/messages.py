@@ -72,9 +72,8 @@ async def _accepted(call: Call, key: str | None) -> Response:
                 response.headers["X-Estimated-Send-At"] = iso8601_of(outlook.at)
             outcome.set_result(response)
 
-    call.deps.creation.submit(
-        call.account, call.form, done, (key, digest) if key is not None else None
-    )
+    keyed = (key, digest) if key is not None else None
+    call.deps.creation.submit(call.account, call.form, done, keyed, call.client)
     return await outcome
 
 

@@ -21,6 +21,7 @@ from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.limits import Gate, Quota
 from gateway.api.paging import PageRequest, page_request
 from gateway.conversations.stage import Conversations
+from gateway.dispatch.accept import Client
 from gateway.dispatch.directory import Account, Directory
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
@@ -32,6 +33,7 @@ from storage.pool import Connection, Pool, Row
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
 BULK_BODY_LIMIT = 10 * 1024 * 1024
+CLIENT = "tandem.client"  # in the scope of a request that came by a connection of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,12 @@ class Call:
         if not isinstance(content, dict):
             raise ApiError(20001, "the body must be a JSON object")
         return content
+
+    @property
+    def client(self) -> Client | None:
+        """Who waits for the answer; None where that is another worker."""
+        client: Client | None = self.request.scope.get(CLIENT)
+        return client
 
     @property
     def query(self) -> Sequence[tuple[str, str]]:

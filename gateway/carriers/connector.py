@@ -101,8 +101,13 @@ class Connector(Generic[M]):
         mask: bool = True,
         journal: Callable[[str, str, bytes], None] | None = None,
         share: Share = ALONE,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        """With a `share` of less than all: only the binds and the part of the rate that it has."""
+        """With a `share` of less than all: only the binds and the part of the rate that it has.
+
+        What is submitted while `may_write` says no has never been written.
+        """
+        self._may_write = may_write
         self.carrier_id = carrier_id
         self.settings = settings
         self.profile = Profile.of(settings)
@@ -276,8 +281,9 @@ class Connector(Generic[M]):
             default=None,
         )
         now = self._clock.monotonic()
+        may_write = self._may_write()
         for submit, segments in self.profile.submits(message, self._clock.wall()):
-            if wire is None:
+            if wire is None or not may_write:
                 self._outcomes.unsent(message, segments)
                 continue
             sent = Sent(message, segments, now)
@@ -373,9 +379,15 @@ class Connector(Generic[M]):
             extra={"bind": bind.name},
         )
 
+    def go_on(self) -> None:
+        """We may write again."""
+        for wire in self._wires.values():
+            if wire.overflow:
+                self.window_opened(wire.bind)
+
     def window_opened(self, bind: Bind) -> None:
         wire = self._wires[bind.name]
-        while wire.overflow and bind.window_free > 0:
+        while wire.overflow and bind.window_free > 0 and self._may_write():
             submit, sent = wire.overflow.popleft()
             bind.submit(submit, sent._replace(at=self._clock.monotonic()))
         self._outcomes.room_changed()

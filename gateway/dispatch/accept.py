@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gateway.content.shortening import LIFE_S
 from gateway.dispatch.admission import Admission
@@ -33,13 +33,22 @@ from storage import recipients as recipient_rows
 from storage import short_links as link_rows
 from storage.idempotency import Key
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, open_connection
+from storage.pool import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    confirm,
+    end_former,
+)
 
 log = logging.getLogger(__name__)
 
 BATCH = 500  # messages in one transaction
 BACKLOG = 10_000  # messages waiting for a commit; beyond it: 429 (design §5)
 RETRY_S = 0.25
+LOOK_S = 0.02
+PATIENT_S = 0.5  # no client gives up sooner than that
 
 
 class Overloaded(Exception):
@@ -48,6 +57,10 @@ class Overloaded(Exception):
 
 class Unavailable(Exception):
     """The database is away: nothing was stored (20503)."""
+
+
+class Gone(Exception):
+    """Whoever asked for it is not there any more: nothing was stored, and nobody hears of it."""
 
 
 class Rejected(Exception):
@@ -76,12 +89,20 @@ Done = Callable[[Exception | None], object]
 Also = Callable[[Connection], Awaitable[None]]
 
 
+class Client(Protocol):
+    """Whoever waits for the answer to a unit."""
+
+    def gone(self) -> bool:
+        """Whether nobody does any more. Asks the system: not for each unit in a hurry."""
+
+
 class Unit(NamedTuple):
     drafts: Sequence[Draft]
     done: Done
     also: Also | None = None  # done in the same transaction: a handled reply's mark
     key: Key | None = None  # claimed in the same transaction
     since: float = 0.0  # when it came, on the monotonic clock
+    client: Client | None = None  # None for what comes from inside
 
 
 class Acceptor:
@@ -89,7 +110,7 @@ class Acceptor:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         admission: Admission,
         submitter: Submitter,
         assigner: Assigner,
@@ -105,7 +126,7 @@ class Acceptor:
         self._ownership = ownership
         self._handed_over = handed_over
         self._monotonic = monotonic
-        self._url = url
+        self._database = database
         self._admission = admission
         self._submitter = submitter
         self._assigner = assigner
@@ -122,6 +143,9 @@ class Acceptor:
         self._answered = asyncio.Event()  # nothing that was taken in is without its answer
         self._answered.set()
         self._doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
+        self._connection: Connection | None = None
+        self.confirmed: Callable[[], bool] = lambda: True
+        """Whether it is certainly ours to accept anything, at this moment."""
         self.backlog = 0
         self.available = False
         self.opened = asyncio.Event()
@@ -140,8 +164,12 @@ class Acceptor:
         done: Done,
         also: Also | None = None,
         key: Key | None = None,
+        client: Client | None = None,
     ) -> None:
         """Take a unit in; `done(None)` follows its commit, `done(error)` says it is not stored.
+
+        One whose `client` is gone by the time its batch is taken is not stored: while the database
+        hung, its app has given up, and may have sent it anew.
 
         `also` is run on the transaction that stores the unit: both happen, or neither. The same
         for `key`, an idempotency key; one that was used before ends in `Repeated`. Raises
@@ -154,7 +182,7 @@ class Acceptor:
             self.refused[Overloaded.__name__] += 1
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(Unit(drafts, done, also, key, self._monotonic()))
+        self._waiting.append(Unit(drafts, done, also, key, self._monotonic(), client))
         self._answered.clear()
         self._wake.set()
 
@@ -182,16 +210,26 @@ class Acceptor:
         self._closed = True
         await self._answered.wait()
 
+    def suspend(self) -> None:
+        """The right to accept anything is lost: what waits is answered now, nothing is taken in."""
+        self.available = False
+        if self._connection is not None:
+            self._connection.terminate()
+        self._wake.set()
+
     async def run(self) -> None:
         connection: Connection | None = None
         try:
             while True:
                 if connection is None or connection.is_closed():
-                    connection = await self._connect()
+                    connection = self._connection = await self._connect()
                 await self._wake.wait()
                 self._wake.clear()
                 await self._open.wait()
                 while self._waiting and not connection.is_closed() and not self._pauses:
+                    if not self.confirmed():  # soon it is, or it is lost
+                        await asyncio.sleep(LOOK_S)
+                        continue
                     units = self._take()
                     self._between.clear()
                     kept = await self._flush(connection, units)
@@ -211,12 +249,14 @@ class Acceptor:
         """A connection, however long that takes; what waits meanwhile is answered with 503."""
         while True:
             try:
-                connection = await open_connection(self._url)
+                connection = await self._database.open("accept", command_s=HOT_S)
                 await message_rows.tune_for_batches(connection)
                 if self._doubtful:
+                    await end_former(connection)  # it might commit them yet
                     await message_rows.delete(connection, self._doubtful)
                     await key_rows.release(connection, self._doubtful)
                     await conversation_rows.release(connection, self._doubtful)
+                    confirm(connection)
                     self._doubtful.clear()
             except DatabaseUnavailable as error:
                 log.error("database: %s; sends are refused with 503", error, extra=AWAY)
@@ -237,8 +277,13 @@ class Acceptor:
 
     def _take(self) -> list[Unit]:
         units, messages = [], 0
+        hurried = self._monotonic() - PATIENT_S
         while self._waiting and messages < BATCH:
             unit = self._waiting.popleft()
+            if unit.since <= hurried and unit.client is not None and unit.client.gone():
+                self.backlog -= len(unit.drafts)
+                self._answer([unit], Gone())
+                continue
             messages += len(unit.drafts)
             units.append(unit)
         self.backlog -= messages
@@ -336,6 +381,7 @@ class Acceptor:
                 claimed = self._submitter.offer(self._ours(messages))
                 # A COPY is a transaction of its own.
                 await message_rows.insert(connection, map(insert_row, messages))
+            confirm(connection)
         except _Repeats as repeats:
             self._undo(drafts, claimed, known)
             used = repeats.message_ids

@@ -30,7 +30,7 @@ from gateway.observe.wall import Wall
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
-from storage.pool import DatabaseUnavailable, OwnConnection
+from storage.pool import Database, DatabaseUnavailable, OwnConnection, confirm
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Assigner:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         admission: Admission,
         router: Router,
         submitter: Submitter,
@@ -55,7 +55,7 @@ class Assigner:
         wall: Wall,
     ) -> None:
         self._wall = wall
-        self._url = url
+        self._database = database
         self._admission = admission
         self._router = router
         self._lobby = router.lobby
@@ -105,7 +105,7 @@ class Assigner:
         return self._anew
 
     async def run(self) -> None:
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "assign", message_rows.tune_for_batches)
         try:
             while True:
                 await self._sleep()
@@ -208,6 +208,7 @@ class Assigner:
                 await self._admission.reserve(connection, drafts, known)
                 claimed = self._submitter.offer(messages)
                 ours = await message_rows.assign(connection, assign_columns(messages))
+            confirm(connection)
         except Exception:
             self._take_back(drafts, claimed, known)
             raise

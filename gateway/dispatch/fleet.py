@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -62,6 +62,7 @@ class Fleet:
         self._clock = clock
         self._random = random
         self._journal = journal
+        self.may_write: Callable[[], bool] = lambda: True
         self._running: set[int] = set()
         self._changed = asyncio.Event()
 
@@ -132,6 +133,7 @@ class Fleet:
                 mask=self._settings.log.mask,
                 journal=self._journal.pdu if self._journal.on else None,
                 share=self._share,
+                may_write=lambda: self.may_write(),
             )
         elif connector.settings != settings:
             log.info("carrier %s follows its new settings", settings.name)

@@ -66,10 +66,10 @@ from storage import restore as restore_rows
 from storage import short_links as link_rows
 from storage.pool import (
     Connection,
+    Database,
     DatabaseUnavailable,
     OwnConnection,
     Pool,
-    open_connection,
 )
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        url: str,
+        database: Database,
         pool: Pool,
         clock: Clock,
         random: Random,
@@ -136,6 +136,8 @@ class Pipeline:
         self.settings = settings
         self.pool = pool
         self.clock = clock
+        self.confirmed: Callable[[], bool] = lambda: True
+        """Whether the right to work with the database is certainly ours, at this moment."""
         self.directory = Directory()
         self.ownership = Ownership(share, self.directory)
         self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
@@ -170,10 +172,10 @@ class Pipeline:
         self.walls = Walls(self.alerts)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
         self.writer = Writer(
-            url, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
+            database, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
         )
         self.receipts = Receipts(
-            url,
+            database,
             self.writer,
             self.alerts,
             clock,
@@ -183,7 +185,7 @@ class Pipeline:
         )
         self.mappings = Mappings(pool, self.router.standing)
         self.submitter = Submitter(
-            url,
+            database,
             self.pacer,
             self.writer,
             self.receipts,
@@ -196,7 +198,7 @@ class Pipeline:
         )
         admission = Admission(self.directory, self.router, clock)
         self.assigner = Assigner(
-            url,
+            database,
             admission,
             self.router,
             self.submitter,
@@ -206,7 +208,7 @@ class Pipeline:
             self.walls.of("assign"),
         )
         self.acceptor = Acceptor(
-            url,
+            database,
             admission,
             self.submitter,
             self.assigner,
@@ -219,7 +221,7 @@ class Pipeline:
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
         self.spill = Spill(
-            url,
+            database,
             self.pacer,
             self.receipts.live,
             self.directory,
@@ -234,7 +236,7 @@ class Pipeline:
         )
         self.submitter.leave_to(self.spill)
         self.scheduler = Scheduler(
-            url,
+            database,
             clock,
             self._requeue,
             self.receipts.live,
@@ -266,7 +268,7 @@ class Pipeline:
             self.ownership,
             self.walls.of("callbacks"),
         )
-        self._recovery = Recovery(
+        self.recovery = Recovery(
             self.router,
             self.submitter,
             self.spill,
@@ -280,7 +282,12 @@ class Pipeline:
             self.next_id,
             self.walls.of("recovery"),
         )
-        self.adoption = Adoption(url, self._recovery)
+        self.adoption = Adoption(
+            database,
+            self.recovery,
+            self.alerts,
+            sweeps="two_gateways" not in settings.allow_unsafe,
+        )
         self.moving = Moving(
             pool,
             self.ownership,
@@ -300,7 +307,7 @@ class Pipeline:
         """Messages by service and final status."""
         self.failures: Counter[int] = Counter()
         """Messages by the code that they ended with."""
-        self._url = url
+        self._database = database
         self._random = random
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -319,9 +326,9 @@ class Pipeline:
         self.directory.remember_services({row["id"]: row["sid"] for row in reversed(former)})
         await self.mappings.count()
         self.submitter.connect(self.connectors)
-        reading = await open_connection(self._url)
+        reading = await self._database.open("recovery")
         try:
-            recovered = await self._recovery.run(reading)
+            recovered = await self.recovery.run(reading)
         finally:
             await reading.close()
         self._start_task("writer", self.writer.run())
@@ -487,11 +494,21 @@ class Pipeline:
         self.accepted_by.add(draft.message.service_id or 0)
         self.moving.hand_over(draft)
 
+    def allow_while(self, confirmed: Callable[[], bool]) -> None:
+        """Take in, claim and write to carriers only while this says so."""
+        self.confirmed = confirmed
+        self.acceptor.confirmed = confirmed
+        self.submitter.confirmed = confirmed
+        self.fleet.may_write = confirmed
+
     def suspend(self, suspended: bool) -> None:
-        """Give nothing out, or go on with it."""
-        self.submitter.suspended = suspended
-        if not suspended:
+        """The right to the database is lost: answer what waits for a commit. Or it is back."""
+        if suspended:
+            self.acceptor.suspend()
+        else:
             self.submitter.room_changed()
+            for connector in self.connectors.values():
+                connector.go_on()
 
     def _ambiguous_policy(self, carrier_id: int) -> str:
         connector = self.connectors.get(carrier_id)
@@ -679,7 +696,7 @@ class Pipeline:
 
     async def _stay_fresh(self) -> None:
         """See changes by other processes at once, and what a lost bell would hide soon."""
-        own = OwnConnection(self._url, self._listen)
+        own = OwnConnection(self._database, "configuration", self._listen)
         try:
             while True:
                 try:

@@ -40,7 +40,7 @@ from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import HOT_S, Connection, Database, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Receipts:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         writer: Writer,
         alerts: Alerts,
         clock: Clock,
@@ -95,7 +95,7 @@ class Receipts:
         self._name = name_of
         self._wall = wall
         self._profile_of = profile_of
-        self._url = url
+        self._database = database
         self._writer = writer
         self._alerts = alerts
         self._clock = clock
@@ -317,7 +317,7 @@ class Receipts:
 
     async def run(self) -> None:
         """Look up older submissions, keep what nothing matches; until cancelled."""
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "receipts", command_s=HOT_S)
         restored = False
         try:
             while True:

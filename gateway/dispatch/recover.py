@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 PAGE = 5_000
 NOTHING = id_from_bytes(bytes(16))
 RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
+STRANDED_S: Final = 30.0  # what waits for longer has been in somebody's memory, or is in none
+MOST_STRANDED: Final = 10_000  # rows taken up in one sweep
 SETTLING_S: Final = 5.0  # in which what another stage of this process stored is in memory
 
 
@@ -114,6 +116,41 @@ class Recovery:
                 ],
             )
         return taken
+
+    async def take_up_stranded(self, connection: Connection) -> int:
+        """Take up what has waited for a while, is ours, and in nobody's memory. How many.
+
+        There is none, unless something went wrong: whoever stored it died, or lost its right to
+        the database, after somebody else had read what waits.
+        """
+        live, spill = self._receipts.live, self._spill
+        found: list[Id] = []
+        async for rows in message_rows.old_waiting(
+            connection,
+            before=id_at(self._ids.now() - STRANDED_S),
+            scheduled_status=Status.SCHEDULED,
+            without_senders=spill.senders(),  # all of theirs are read in their turn
+            page=PAGE,
+        ):
+            found += [row["id"] for row in rows if row["id"] not in live and self._is_ours(row)]
+            if len(found) >= MOST_STRANDED:
+                break
+        if not found:
+            return 0
+        rows = await message_rows.by_ids(connection, found)
+        waiting = [row for row in rows if row["waiting"] is not None and self._is_ours(row)]
+        return await self._adopt(connection, sorted(waiting, key=lambda row: row["id"].bytes))
+
+    @property
+    def holding(self) -> int:
+        """Messages that have waited for a while in their rows, and are in this memory."""
+        first = id_at(self._ids.now() - STRANDED_S).bytes
+        waiting = (Status.ACCEPTED, Status.QUEUED)
+        held = sum(
+            message.committed in waiting and not message.spilled and message.id.bytes < first
+            for message in list(self._receipts.live.values())
+        )
+        return held + len(self._spill)
 
     async def _adopt(self, connection: Connection, rows: list[Row]) -> int:
         new = [

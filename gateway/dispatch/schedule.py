@@ -26,7 +26,7 @@ from gateway.observe.outage import AWAY
 from gateway.observe.wall import Wall
 from storage import schedule as schedule_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import Connection, Database, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Scheduler:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         clock: Clock,
         requeue: Requeue,
         live: MutableMapping[Id, Message],
@@ -55,7 +55,7 @@ class Scheduler:
         self._unreadable: dict[Id, None] = {}
         """Rows that no message can be made of, the newest of them."""
         self._ownership = ownership
-        self._url = url
+        self._database = database
         self._clock = clock
         self._requeue = requeue
         self._live = live
@@ -79,7 +79,7 @@ class Scheduler:
             self.held[account_id] -= 1
 
     async def run(self) -> None:
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "schedule")
         try:
             while True:
                 try:

@@ -33,7 +33,7 @@ from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import BATCH, Pacer
 from storage import messages as message_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import Connection, Database, DatabaseUnavailable, OwnConnection, Row
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Spill:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         pacer: Pacer[Message],
         live: MutableMapping[Id, Message],
         directory: Directory,
@@ -83,7 +83,7 @@ class Spill:
     ) -> None:
         self._wall = wall
         self._ids = ids
-        self._url = url
+        self._database = database
         self._pacer = pacer
         self._live = live
         self._directory = directory
@@ -210,7 +210,7 @@ class Spill:
 
     async def run(self) -> None:
         """Until cancelled."""
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "spill", message_rows.tune_for_batches)
         try:
             while True:
                 await self._sleep()

@@ -37,7 +37,15 @@ from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    Unconfirmed,
+    confirm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +88,7 @@ class Submitter:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         pacer: Pacer[Message],
         writer: Writer,
         receipts: Receipts,
@@ -92,7 +100,7 @@ class Submitter:
         wall: Wall,
     ) -> None:
         self._wall = wall
-        self._url = url
+        self._database = database
         self._directory = directory
         self._never_submitted = never_submitted
         self._reserved = reserved
@@ -107,9 +115,10 @@ class Submitter:
         self._spill: Overflow = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
-        self.suspended = False
-        """Whether nothing is given out: this process has lost its right to do so."""
+        self.confirmed: Callable[[], bool] = lambda: True
+        """Whether it is certainly ours to give out anything, at this moment."""
         self._doubtful: set[Id] = set()  # whose claim was not confirmed: committed, or not
+        self._unconfirmed: set[Id] = set()  # of these: committed, and perhaps on no standby
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
         self._rests = 0  # settles ties in the heap
@@ -136,7 +145,7 @@ class Submitter:
         it with `go` after the commit, or `withdraw` when there was none; the rest of the
         batch is handed to `wait` after the commit, in order.
         """
-        if self._writer.full or self.suspended:
+        if self._writer.full or not self.confirmed():
             return []
         now, wall = self._clock.monotonic(), self._clock.wall()
         claimed = []
@@ -237,7 +246,7 @@ class Submitter:
     def paused(self) -> bool:
         """Whether nothing is claimed now: the database is away or another's, or it is behind."""
         behind = self._writer.full or self._resume_at > self._clock.monotonic()
-        return behind or self.suspended
+        return behind or not self.confirmed()
 
     @property
     def resting(self) -> Iterator[Message]:
@@ -248,7 +257,7 @@ class Submitter:
 
     async def run(self) -> None:
         """Release, claim and submit, until cancelled."""
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "claim", message_rows.tune_for_batches, command_s=HOT_S)
         try:
             while True:
                 await self._sleep()
@@ -263,7 +272,10 @@ class Submitter:
                     self._set_aside(message, why)
                 if outcome.away is not None:
                     log.error("database: %s; what waits goes on waiting", outcome.away, extra=AWAY)
-                    self._doubtful.update(one.id for one in outcome.undone if one.waiting)
+                    doubtful = [message.id for message in outcome.undone if message.waiting]
+                    self._doubtful.update(doubtful)
+                    if isinstance(outcome.away, Unconfirmed):
+                        self._unconfirmed.update(doubtful)
                     self._put_back(outcome.undone)
                     own.drop()
                     self._resume_at = self._clock.monotonic() + RETRY_S
@@ -284,7 +296,7 @@ class Submitter:
         if self._resting:
             due = min(due, self._resting[0][0])
         due = max(due, self._resume_at)
-        if self.suspended:
+        if not self.confirmed():
             due = now + HEAL_S
         if self._wake.is_set() and now >= self._resume_at:
             self._wake.clear()
@@ -312,7 +324,7 @@ class Submitter:
                 self._pacer.put_back(message)
         for message in self._pacer.expire(now, self._deadlines.ahead()):
             self._fail(message, EXPIRED)
-        if self.suspended:
+        if not self.confirmed():
             return []
         released = []
         for message in self._pacer.release(now, self._room, CLAIM_BOUND):
@@ -346,9 +358,10 @@ class Submitter:
         if waiting:
             ids = [message.id for message in waiting]
             claimed = await message_rows.claim(connection, ids, Status.SENDING)
-            if self._doubtful and (doubtful := self._doubtful.intersection(ids)):
+            if doubtful := self._doubtful.intersection(ids):
                 claimed |= await message_rows.claimed(connection, list(doubtful), Status.SENDING)
-                self._doubtful -= doubtful
+            confirm(connection)
+            self._doubtful.difference_update(ids)
         ours: list[Message] = []
         for message in released:
             try:
@@ -372,6 +385,10 @@ class Submitter:
                 return False
             advance(message, Claimed(), self._clock.wall())
             message.committed = Status.SENDING
+            if message.id in self._unconfirmed:  # another may have claimed it, on a standby
+                self._unconfirmed.discard(message.id)
+                advance(message, AnswerLost(), self._clock.wall())
+                self._writer.mark(message)
         if not self._account_is_active(message):
             code = SUSPENDED
         elif message in blocked:
@@ -529,6 +546,7 @@ class Submitter:
     def _let_go(self, message: Message, *, left: bool = True) -> None:
         if self._doubtful:
             self._doubtful.discard(message.id)
+            self._unconfirmed.discard(message.id)
         message.content = None
         self._pacer.done(message, left=left)
         self._released(message)

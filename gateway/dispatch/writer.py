@@ -20,7 +20,14 @@ from gateway.observe.outage import AWAY
 from gateway.observe.wall import Wall, described
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection
+from storage.pool import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    confirm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +50,7 @@ class Writer:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         committed: Callable[[Message], None],
         settled: Callable[[Message], None],
         monotonic: Callable[[], float],
@@ -51,7 +58,7 @@ class Writer:
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._url = url
+        self._database = database
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}
@@ -100,7 +107,7 @@ class Writer:
         await self._idle.wait()
 
     async def run(self) -> None:
-        own = OwnConnection(self._url, message_rows.tune_for_batches)
+        own = OwnConnection(self._database, "write", message_rows.tune_for_batches, command_s=HOT_S)
         try:
             while True:
                 await self._wake.wait()
@@ -170,6 +177,7 @@ class Writer:
                 except Exception as error:
                     log.error("a batch of %d was refused: %s", len(batch.marked), described(error))
                     await self._write_pieces(connection, batch)
+                confirm(connection)
                 return
             except DatabaseUnavailable as error:
                 log.error(

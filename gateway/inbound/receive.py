@@ -54,7 +54,15 @@ from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.deliveries import PartKey
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.pool import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    Row,
+    wait_for_standby,
+)
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +147,7 @@ class Inbound:
 
     def __init__(
         self,
-        url: str,
+        database: Database,
         directory: Directory,
         next_id: Callable[[], Id],
         profile_of: Callable[[int], Profile],
@@ -153,7 +161,7 @@ class Inbound:
         self._wall = wall
         self._failures: OrderedDict[tuple[Pair, Part, bytes], int] = OrderedDict()
         """How often a delivery came that could not be handled."""
-        self._url = url
+        self._database = database
         self._directory = directory
         self._next_id = next_id
         self._profile_of = profile_of
@@ -236,7 +244,7 @@ class Inbound:
 
     async def run(self) -> None:
         """Store what comes; until cancelled."""
-        own = OwnConnection(self._url)
+        own = OwnConnection(self._database, "inbound", command_s=HOT_S)
         restored = False
         try:
             while True:
@@ -476,6 +484,7 @@ class Inbound:
                     await delivery_rows.move_parts(connection, batch.moved)
                 if batch.unknown or batch.foreign:
                     await self._keep(connection, batch)
+            await wait_for_standby(connection)
         except BaseException:
             self._judge.give_back(judged)
             raise

@@ -38,6 +38,7 @@ from gateway.webhooks.callbacks import Callbacks
 from smpp.vocabulary import STATUS_NAMES
 
 NO_SERVICE: Final = "none"
+HOLDING: Final = "tandem_held_messages"
 
 
 class Stages(NamedTuple):
@@ -136,6 +137,9 @@ class _Reader(Collector):
         family.add_metric(["resting"], sum(1 for _ in pipeline.submitter.resting))
         family.add_metric(["scheduled"], pipeline.scheduler.held.total())
         yield family
+        yield _gauge(
+            HOLDING, "That wait for over 30 s, in memory or counted.", pipeline.recovery.holding
+        )
 
     def _sending(self) -> Iterator[Metric]:
         pipeline = self._stages.pipeline

@@ -17,14 +17,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
 
 from gateway.carriers.share import Share
 from gateway.children import end_with_parent
 from gateway.settings import ConfigurationError, Settings
 from gateway.workers.links import socket_path
-from gateway.workers.tenure import Tenure, keys_of
+from gateway.workers.tenure import Tenure, keys_of, new_run
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.pool import DatabaseRefused, DatabaseUnavailable
 
@@ -114,7 +113,6 @@ class Supervisor:
         self._config = config
         self._workers = [_Worker(slot) for slot in range(settings.workers)]
         self.stop = asyncio.Event()
-        self._random = SystemRandom()
 
     async def run(self) -> int:
         """The exit status. Raises ConfigurationError."""
@@ -130,8 +128,7 @@ class Supervisor:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
             shared = "two_gateways" in self._settings.allow_unsafe
-            name = f"tandem {self._random.getrandbits(32):08x}"
-            tenure = Tenure(url, name, keys_of(None)[:1], shared=shared)
+            tenure = Tenure(url, new_run(), keys_of(None)[:1], shared=shared)
             stack.callback(tenure.close)
             try:
                 if not await tenure.wait_unless(self.stop):

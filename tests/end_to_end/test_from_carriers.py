@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from odd_carrier import FAST, HANDSET, OddCarrier
-from testing import NUMBERS, GatewayUnderTest, Sdk, carrier
+from testing import NUMBERS, WAIT_S, GatewayUnderTest, Sdk, carrier
 
 from smpp import vocabulary as v
 from smpp.alphabet import encode_gsm7, pack
@@ -24,7 +24,7 @@ def odd_one(odd: OddCarrier, **options: Any) -> dict[str, Any]:
 
 async def inbound(sdk: Sdk, count: int = 1) -> list[Any]:
     """The account's inbound messages, oldest first, once there are so many."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while True:
             listed = await sdk.call(sdk.client.messages.list)
             found = [one for one in reversed(listed) if one.direction == "inbound"]
@@ -35,7 +35,7 @@ async def inbound(sdk: Sdk, count: int = 1) -> list[Any]:
 
 async def rows(gateway: GatewayUnderTest, query: str, *values: Any) -> list[Any]:
     """What a query finds, once it finds something."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while True:
             if found := await gateway.pipeline.pool.fetch(query, *values):
                 return list(found)
@@ -49,7 +49,7 @@ async def alerts(gateway: GatewayUnderTest, code: int) -> list[Any]:
 async def is_open(sdk: Sdk, to: str) -> bool:
     """Whether a message to this number goes out."""
     message = await sdk.send("an offer", to)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while (found := await sdk.fetch(message.sid)).status in ("accepted", "queued", "sending"):
             await asyncio.sleep(0.02)
     return bool(found.error_code != 21610)

@@ -16,6 +16,7 @@ from testing import (
     ACCOUNT_SID,
     AUTH_TOKEN,
     NUMBERS,
+    WAIT_S,
     GatewayProcess,
     GatewayUnderTest,
     Sdk,
@@ -34,7 +35,7 @@ Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 async def texts(sdk: Sdk, count: int) -> list[str]:
     """The account's inbound texts, oldest first, once there are so many."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while True:
             listed = await sdk.call(sdk.client.messages.list)
             found = [one.body for one in reversed(listed) if one.direction == "inbound"]
@@ -50,13 +51,13 @@ async def start(start_gateway: Start, odd: OddCarrier) -> GatewayUnderTest:
 async def settled(gateway: GatewayUnderTest) -> None:
     """Return when no answer may still be under way."""
     query = "SELECT count(*) FROM inbound_parts WHERE NOT settled"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while await gateway.pipeline.pool.fetchval(query):
             await asyncio.sleep(0.01)
 
 
 async def alerts(gateway: GatewayUnderTest, code: int) -> list[Any]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while True:
             query = "SELECT * FROM alerts WHERE code = $1 ORDER BY id"
             if rows := await gateway.pipeline.pool.fetch(query, code):
@@ -178,7 +179,7 @@ async def test_a_carrier_that_leaves_our_question_unanswered_is_not_dropped_for_
     gateway = await start(start_gateway, odd)
     await gateway.bound()
     await odd.delivered(b"YES")
-    await until(lambda: odd.asked[v.ENQUIRE_LINK] > 0, seconds=60)
+    await until(lambda: odd.asked[v.ENQUIRE_LINK] > 0)
     await odd.delivered(b"NO")
     assert odd.asked[v.BIND_TRANSCEIVER] == 1
 

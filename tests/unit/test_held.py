@@ -274,7 +274,7 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date(
 ) -> None:
     await store(Status.QUEUED)
     await connection.execute(
-        "DROP TABLE held_messages, restores, deleted_messages;"
+        "DROP TABLE held_messages, restores, deleted_messages, beats;"
         "DELETE FROM schema_version WHERE version >= 26;"
         # What came after it.
         "ALTER TABLE accounts DROP COLUMN messages_per_second, DROP COLUMN mms_per_second,"
@@ -347,9 +347,9 @@ async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_
 ) -> None:
     await store(Status.QUEUED)
     kept = await everything(connection)
-    other = await tenure.open_session(database_url, "tandem 12345678")
+    other = await tenure.open_session(database_url, 12345678)
     assert await tenure.take(other, [tenure.GATEWAY])
-    with pytest.raises(Refused, match=r"a gateway is using this database \(tandem 12345678"):
+    with pytest.raises(Refused, match=r"a gateway is using this database \(tandem/12345678"):
         await hold(connection)
     assert await everything(connection) == kept
     await other.close()

@@ -36,7 +36,7 @@ async def end_holder(server: Connection) -> None:
 
 
 async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
-    first, second = (Tenure(database_url, f"tandem {n}", keys_of(None)) for n in range(2))
+    first, second = (Tenure(database_url, n, keys_of(None)) for n in (1, 2))
     await first.wait()
     assert not await has(second)
     waiting = asyncio.create_task(second.wait())
@@ -49,11 +49,11 @@ async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
 async def test_a_gateway_excludes_its_like_and_the_first_of_workers(
     database_url: str, tmp_path: object
 ) -> None:
-    whole = Tenure(database_url, "tandem whole", keys_of(None))
+    whole = Tenure(database_url, 10, keys_of(None))
     await whole.wait()
-    supervisor = Tenure(database_url, "tandem supervisor", keys_of(None)[:1])
+    supervisor = Tenure(database_url, 11, keys_of(None)[:1])
     [zero, one] = (
-        Tenure(database_url, f"tandem w{n}", keys_of(Place(Share(n, 2), tmp_path)))  # type: ignore[arg-type]
+        Tenure(database_url, 20 + n, keys_of(Place(Share(n, 2), tmp_path)))  # type: ignore[arg-type]
         for n in range(2)
     )
     assert not await has(supervisor)
@@ -66,10 +66,10 @@ async def test_a_gateway_excludes_its_like_and_the_first_of_workers(
 
 
 async def test_those_who_share_exclude_only_those_who_do_not(database_url: str) -> None:
-    shared = [Tenure(database_url, f"tandem {n}", keys_of(None), shared=True) for n in range(2)]
+    shared = [Tenure(database_url, n, keys_of(None), shared=True) for n in (1, 2)]
     for one in shared:
         assert await has(one)
-    whole = Tenure(database_url, "tandem whole", keys_of(None))
+    whole = Tenure(database_url, 10, keys_of(None))
     assert not await has(whole)
     for one in (*shared, whole):
         one.close()
@@ -78,7 +78,7 @@ async def test_those_who_share_exclude_only_those_who_do_not(database_url: str) 
 async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile(
     database_url: str, server: Connection
 ) -> None:
-    one = Tenure(database_url, "tandem 1", keys_of(None))
+    one = Tenure(database_url, 1, keys_of(None))
     await one.wait()
     heard: list[bool] = []
     again = asyncio.Event()
@@ -99,31 +99,33 @@ async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile
 
 
 async def test_who_finds_another_there_ends(database_url: str, server: Connection) -> None:
-    first, second = (Tenure(database_url, f"tandem {n}", keys_of(None)) for n in range(2))
+    first = Tenure(database_url, 1, keys_of(None))
     await first.wait()
-
-    def lost(held: bool) -> None:
-        """The other is faster: it takes the locks before ours are asked for again."""
-        assert not held
-        taken.set()
-
-    taken = asyncio.Event()
-    first.changed = lost
+    heard: list[bool] = []
+    first.changed = heard.append
+    other = await tenure.open_session(database_url, 2)
+    taking = asyncio.create_task(  # it stands in line, so the lock is its own at once
+        other.execute("SELECT pg_advisory_lock($1, $2)", tenure.LOCK_CLASS, tenure.GATEWAY)
+    )
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while not await server.fetchval(waits):
+        pass
     await end_holder(server)
-    await asyncio.wait_for(second.wait(), WAIT_S)
-    with pytest.raises(TakenOver, match="tandem 1"):
-        await asyncio.wait_for(first.run(), WAIT_S)
-    assert taken.is_set()
-    second.close()
+    await taking
+    with pytest.raises(TakenOver, match="tandem/2/tenure"):
+        await asyncio.wait_for(first.run(), 60)
+    assert heard == [False]
+    first.close()
+    await other.close()
 
 
 async def test_a_former_session_of_ours_is_ended(database_url: str, server: Connection) -> None:
     """Its connection broke, and the server does not know: it holds our own lock against us."""
-    ghost = await tenure.open_session(database_url, "tandem 1")
+    ghost = await tenure.open_session(database_url, 1)
     assert await tenure.take(ghost, keys_of(None))
-    one = Tenure(database_url, "tandem 1", keys_of(None))
+    one = Tenure(database_url, 1, keys_of(None))
     await asyncio.wait_for(one.wait(), WAIT_S)
     [holder, *_] = await tenure.holders(server)
-    assert holder.name == "tandem 1"
+    assert holder.name == "tandem/1/tenure"
     one.close()
     ghost.terminate()
