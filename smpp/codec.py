@@ -386,8 +386,9 @@ def _encode_text(field: Field, value: FieldValue | None) -> bytes:
         return b"\0"
     if not isinstance(value, str):
         raise TypeError(f"not text: {value!r}")
-    if len(value) >= field.size or "\0" in value:
-        raise ValueError(f"over {field.size - 1} characters, or a NUL in it")
+    most = field.longest or field.size
+    if len(value) >= most or "\0" in value:
+        raise ValueError(f"over {most - 1} characters, or a NUL in it")
     return value.encode("latin-1") + b"\0"
 
 

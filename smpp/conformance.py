@@ -74,7 +74,8 @@ _RULES = (
     ("sm_length beyond the PDU", "refused", "ESME_RINVMSGLEN"),
     ("sm_length 0 with UDHI set", "tolerated", "an empty message"),
     ("user data header longer than the text", "tolerated", "left in the text"),
-    ("text fields over their size", "tolerated", "read; never written"),
+    ("other text fields over their size", "tolerated", "read; never written"),
+    ("system_id or password over 15 or 8 characters", "tolerated", "written and read, up to 64"),
     ("unknown TLV, vendor TLV, repeated TLV", "tolerated", "carried through in order"),
     (
         "TLV beyond the PDU in deliver_sm or data_sm",

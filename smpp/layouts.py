@@ -27,12 +27,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One mandatory parameter. `size` is octets for integers, the largest length for text."""
+    """One mandatory parameter. `size` is octets for integers, the largest length for text.
+
+    `longest` is the same where more than the standard's is written: SMSCs give out longer ones.
+    """
 
     name: str
     kind: Kind
     size: int
     reference: str
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ def _integer(name: str, reference: str, size: int = 1) -> Field:
     return Field(name, Kind.INTEGER, size, reference)
 
 
-def _text(name: str, size: int, reference: str) -> Field:
-    return Field(name, Kind.C_OCTETS, size, reference)
+def _text(name: str, size: int, reference: str, longest: int = 0) -> Field:
+    return Field(name, Kind.C_OCTETS, size, reference, longest)
 
 
 def _address(prefix: str, size: int = 21) -> tuple[Field, ...]:
@@ -69,14 +73,17 @@ def _address(prefix: str, size: int = 21) -> tuple[Field, ...]:
     )
 
 
+MOST_CREDENTIAL: Final = 64
+"""Characters of a system_id or a password that are written; the standard has 15 and 8."""
 SHORT_MESSAGE: Final = Field("short_message", Kind.SHORT_MESSAGE, 254, "§5.2.22")
 _MESSAGE_ID: Final = _text("message_id", 65, "§5.2.23")
 _SERVICE_TYPE: Final = _text("service_type", 6, "§5.2.11")
-_SYSTEM_ID: Final = _text("system_id", 16, "§5.2.1")
+_SYSTEM_ID: Final = _text("system_id", 16, "§5.2.1", MOST_CREDENTIAL + 1)
+_PASSWORD: Final = _text("password", 9, "§5.2.2", MOST_CREDENTIAL + 1)
 
 _BIND: Final = (
     _SYSTEM_ID,
-    _text("password", 9, "§5.2.2"),
+    _PASSWORD,
     _text("system_type", 13, "§5.2.3"),
     _integer("interface_version", "§5.2.4"),
     _integer("addr_ton", "§5.2.5"),
@@ -107,7 +114,7 @@ _ALL: Final = (
     Layout(v.BIND_RECEIVER | v.RESPONSE, "bind_receiver_resp", (_SYSTEM_ID,), True, "§4.1.4"),
     Layout(v.BIND_TRANSCEIVER, "bind_transceiver", _BIND, False, "§4.1.5"),
     Layout(v.BIND_TRANSCEIVER | v.RESPONSE, "bind_transceiver_resp", (_SYSTEM_ID,), True, "§4.1.6"),
-    Layout(v.OUTBIND, "outbind", (_SYSTEM_ID, _text("password", 9, "§5.2.2")), False, "§4.1.7"),
+    Layout(v.OUTBIND, "outbind", (_SYSTEM_ID, _PASSWORD), False, "§4.1.7"),
     Layout(v.UNBIND, "unbind", (), False, "§4.2.1"),
     Layout(v.UNBIND_RESP, "unbind_resp", (), False, "§4.2.2"),
     Layout(v.SUBMIT_SM, "submit_sm", _MESSAGE, True, "§4.4.1"),
@@ -198,3 +205,13 @@ _ALL: Final = (
 )
 
 LAYOUTS: Final[dict[int, Layout]] = {layout.command: layout for layout in _ALL}
+
+
+def beyond_standard(system_id: str, password: str) -> list[str]:
+    """What of these credentials is longer than the standard has it, in words."""
+    given = ((_SYSTEM_ID, system_id), (_PASSWORD, password))
+    return [
+        f"{field.name} has {len(text)} characters, and the standard {field.size - 1}"
+        for field, text in given
+        if len(text) >= field.size
+    ]

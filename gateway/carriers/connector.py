@@ -26,6 +26,7 @@ from gateway.carriers.share import ALONE, Share, own_part
 from gateway.clock import Clock
 from gateway.observe.measures import LATENCY_S, Histogram
 from smpp.esme import Bind, BindConfig, RefusalClass
+from smpp.layouts import beyond_standard
 from smpp.pdu import DeliverSm, Tlvs
 from smpp.vocabulary import ESME_RTHROTTLED, status_name
 
@@ -126,6 +127,7 @@ class Connector(Generic[M]):
         self._mask = mask
         self._journal = journal
         self._share = share
+        self._warn_of(settings)
         configs, rate = self._own(settings)
         self._aimd = Aimd(rate, clock.monotonic())
         self._spread = Spread()
@@ -142,6 +144,11 @@ class Connector(Generic[M]):
         configs, part = own_part(bind_configs(settings), self._share)
         rate = settings.rate_per_second
         return configs, rate * part if rate is not None and part else None
+
+    def _warn_of(self, settings: CarrierSettings) -> None:
+        """Tell of credentials that are longer than the standard has them: some SMSCs cut them."""
+        for what in beyond_standard(settings.system_id, settings.password):
+            log.warning("carrier %s: %s: it is sent as it is", settings.name, what)
 
     @property
     def name(self) -> str:
@@ -164,6 +171,11 @@ class Connector(Generic[M]):
 
     def change(self, settings: CarrierSettings) -> None:
         """Follow these settings from now on; binds that differ are drained and replaced."""
+        if (settings.system_id, settings.password) != (
+            self.settings.system_id,
+            self.settings.password,
+        ):
+            self._warn_of(settings)
         self.settings = settings
         self.profile = Profile.of(settings)
         _, rate = self._own(settings)

@@ -18,6 +18,7 @@ from gateway.content.national import LANGUAGES
 from gateway.routing.countries import calling_code_of
 from gateway.routing.destination import parse_destination
 from gateway.sections import Positive, Section
+from smpp.layouts import MOST_CREDENTIAL
 from smpp.tls import TlsConfig
 
 BindName: TypeAlias = Literal["transceiver", "transmitter", "receiver"]
@@ -135,8 +136,8 @@ class CarrierSettings(Section):
 
     # The binds.
     hosts: Hosts = Field(description="host:port, tried in turn")
-    system_id: str = Field(min_length=1, max_length=15, pattern=PRINTABLE)
-    password: str = Field(default="", max_length=8, pattern=PRINTABLE, repr=False)
+    system_id: str = Field(min_length=1, max_length=MOST_CREDENTIAL, pattern=PRINTABLE)
+    password: str = Field(default="", max_length=MOST_CREDENTIAL, pattern=PRINTABLE, repr=False)
     system_type: str = Field(default="", max_length=12, pattern=PRINTABLE)
     bind: BindName = "transceiver"
     binds: Binds = 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_type_hints
 
 from smpp import vocabulary as v
+from smpp.layouts import MOST_CREDENTIAL
 
 
 class ScenarioError(ValueError):
@@ -167,8 +168,9 @@ class CarrierScenario:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        _check(0 < len(self.system_id) <= 15, "system_id", "has 1 to 15 characters")
-        _check(len(self.password) <= 8, "password", "has at most 8 characters")
+        most = MOST_CREDENTIAL
+        _check(0 < len(self.system_id) <= most, "system_id", f"has 1 to {most} characters")
+        _check(len(self.password) <= most, "password", f"has at most {most} characters")
         _check(0 <= self.port <= 65_535, "port", "is between 0 and 65535")
         _check(self.max_binds >= 0, "max_binds", "is not negative")
         _check(self.ids in ("hex", "HEX", "decimal", "uuid"), "ids", "is hex, HEX, decimal, uuid")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import ssl
 import time
 from collections.abc import Callable
 from random import Random
 
 from smpp import vocabulary as v
+from smpp.layouts import beyond_standard
 from smpp.smsc.agenda import Agenda
 from smpp.smsc.carrier import Carrier
 from smpp.smsc.connection import Connection
@@ -17,6 +19,8 @@ from smpp.smsc.control import Control
 from smpp.smsc.ledger import Counters, Ledger
 from smpp.smsc.scenario import Scenario
 from smpp.tls import server_context
+
+log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
 
@@ -58,6 +62,9 @@ class Smsc:
             Carrier(one, self.ledger, agenda, self._clock, Random(self._random.getrandbits(64)))
             for one in self.scenario.carriers
         ]
+        for scenario in self.scenario.carriers:
+            for what in beyond_standard(scenario.system_id, scenario.password):
+                log.warning("carrier %s: %s: many clients refuse it", scenario.name, what)
         tls = None
         if self.scenario.tls_certificate:
             tls = server_context(

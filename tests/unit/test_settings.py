@@ -131,7 +131,7 @@ def test_the_line_of_what_is_wrong_is_told(tmp_path: Path) -> None:
             text.replace('name = "two"\nhosts = ["smsc.example:2775"]', 'name = "two"\nhosts = []'),
             12,
         ),
-        (text.replace('system_id = "me"', 'system_id = "much too long for it"'), 6),
+        (text.replace('system_id = "me"', 'system_id = "' + "x" * 65 + '"'), 6),
         (text.replace('name = "one"\n', ""), 3),
     ):
         file.write_text(change)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
 from gateway.carriers.binds import bind_configs
+from gateway.carriers.connector import Connector
 from gateway.carriers.settings import CarrierSettings
 from gateway.carriers.tlvs import parse_tag, parse_value
+from gateway.clock import SystemClock
 from gateway.settings import ConfigurationError, load_settings
 from smpp.session import BindType
 
@@ -27,8 +30,8 @@ def settings(**options: Any) -> CarrierSettings:
         ({"name": "a/b"}, "name", "pattern"),
         ({"hosts": ()}, "hosts", "at least 1"),
         ({"hosts": ("smsc",)}, "hosts", "'smsc' is not host:port"),
-        ({"system_id": "x" * 16}, "system_id", "at most 15"),
-        ({"password": "x" * 9}, "password", "at most 8"),
+        ({"system_id": "x" * 65}, "system_id", "at most 64"),
+        ({"password": "x" * 65}, "password", "at most 64"),
         ({"system_id": "nul\0"}, "system_id", "pattern"),
         ({"password": "pässword"}, "password", "pattern"),
         ({"service_type": "\n"}, "service_type", "pattern"),
@@ -191,3 +194,23 @@ def test_countries_and_numbers_are_kept_in_one_spelling() -> None:
     assert settings.inbound_country == "GB"
     assert settings.inbound_prefix == "1202"
     assert settings.delivers_for == ("+447700900101", "12345", "backup")
+
+
+@pytest.mark.parametrize(
+    ("system_id", "password", "warned"), [("s" * 15, "p" * 8, 0), ("s" * 64, "p" * 64, 2)]
+)
+def test_credentials_beyond_the_standard_are_taken_with_a_warning(
+    system_id: str, password: str, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = settings(system_id=system_id, password=password)
+    connector: Connector[Any] = Connector(1, given, cast(Any, None), SystemClock(), Random(1))
+    said = [record.message for record in caplog.records if "and the standard" in record.message]
+    assert len(said) == warned
+    assert not any(password in text for text in said)
+    assert connector.name == given.name
+
+
+@pytest.mark.parametrize("field", ["system_id", "password"])
+def test_credentials_of_more_than_64_characters_are_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match="64"):
+        settings(**{field: "x" * 65})

@@ -200,7 +200,8 @@ def test_what_does_not_fit_its_field_is_refused_when_written(message):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"system_id": "x" * 16},
+        {"system_id": "x" * 65},
+        {"system_type": "x" * 13},
         {"system_id": 5},
         {"system_id": "a\0b"},
         {"interface_version": 256},

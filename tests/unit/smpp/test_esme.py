@@ -14,11 +14,11 @@ from smpp_builders import (
 )
 from testing import WAIT_S
 
-from smpp.esme import Bind, NotBound, RefusalClass, WindowFull
+from smpp.esme import Bind, BindConfig, NotBound, RefusalClass, WindowFull
 from smpp.pdu import Pdu
 from smpp.receipt import parse_receipt
-from smpp.session import BindType
-from smpp.smsc import Faults, Rule
+from smpp.session import BindType, SessionConfig
+from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
 from smpp.vocabulary import CANCEL_SM, QUERY_SM
 
 
@@ -358,3 +358,32 @@ async def test_an_error_in_the_handler_costs_one_event_and_is_loud():
     finally:
         loop.set_exception_handler(None)
     assert loud == ["bind test: Answered"]
+
+
+@pytest.mark.parametrize(("system_id", "password"), [(15, 8), (16, 9), (64, 64), (10, 63)])
+async def test_long_credentials_bind(
+    system_id: int, password: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field reports have passwords of ten to a hundred characters."""
+    name, secret = "s" * system_id, "p" * password
+    smsc = Smsc(Scenario((CarrierScenario(system_id=name, password=secret),)), seed=1)
+    await smsc.start()
+    recorder = Recorder()
+    bind = Bind(
+        BindConfig("long", (("127.0.0.1", smsc.port),), SessionConfig(name, secret)), recorder
+    )
+    run = asyncio.create_task(bind.run())
+    await recorder.until(lambda: recorder.ups > 0)
+    await bind.close()
+    await run
+    await smsc.stop()
+    beyond = (system_id > 15) + (password > 8)
+    assert sum("and the standard" in record.message for record in caplog.records) == beyond
+
+
+@pytest.mark.parametrize("given", [("s" * 65, "p"), ("s", "p" * 65)])
+def test_credentials_of_more_than_64_characters_are_refused(given: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="64"):
+        SessionConfig(*given)
+    with pytest.raises(ValueError, match="64"):
+        CarrierScenario(system_id=given[0], password=given[1])

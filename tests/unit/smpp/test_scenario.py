@@ -74,7 +74,7 @@ def test_a_file_says_what_it_says():
         ("[[carrier]]\nrule = 3", 2, "rule is a list of tables"),
         ("[[carrier]]\nfaults = 3", 2, "faults is a table"),
         ("[[carrier]]\nnetwork_stop = [1]", 2, "network_stop is a list of strings"),
-        ("[[carrier]]\nsystem_id = 'much too long for SMPP'", 2, "system_id has 1 to 15"),
+        (f"[[carrier]]\nsystem_id = '{'much too long for SMPP ' * 3}'", 2, "system_id has 1 to 64"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line_and_the_reason(text, line, reason):

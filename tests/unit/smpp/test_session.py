@@ -380,10 +380,10 @@ def test_a_configuration_that_cannot_work_is_refused(config):
 
 
 def test_credentials_that_do_not_fit_a_bind_are_refused_when_configured():
-    with pytest.raises(ValueError, match="password: over 8 characters"):
-        SessionConfig("a", "nine chars")
+    with pytest.raises(ValueError, match="password: over 64 characters"):
+        SessionConfig("a", "x" * 65)
     with pytest.raises(ValueError, match="system_id"):
-        SessionConfig("a name of sixteen", "b")
+        SessionConfig("x" * 65, "b")
 
 
 def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():
