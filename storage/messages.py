@@ -55,7 +55,7 @@ COLUMNS = (
 # the row (texts and numbers forgotten, media fetched). The others are as memory says.
 STAYING: Final = 1
 ENDING: Final = 8 | 16 | 64
-FLAGS: Final = f"(u.flags | m.flags & {STAYING}) & (m.flags | ~{ENDING})"
+FLAGS: Final = f"((u.flags | (m.flags & {STAYING})) & (m.flags | (~{ENDING})))"
 ENDED: Final = 5  # the lowest status of what has ended: none of them follows another
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.

