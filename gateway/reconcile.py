@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -215,9 +216,11 @@ async def _count_stranded(
     )
     login = await credentials.operators(connection)
     held = 0
-    auth = aiohttp.BasicAuth(*login) if login is not None else None
+    headers = {}
+    if login is not None:
+        headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
     async with aiohttp.ClientSession(
-        auth=auth, raise_for_status=True, timeout=aiohttp.ClientTimeout(total=ASKED_S)
+        headers=headers, raise_for_status=True, timeout=aiohttp.ClientTimeout(total=ASKED_S)
     ) as session:
         for url in gateways:
             try:

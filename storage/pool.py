@@ -79,6 +79,7 @@ NO_STANDBY: Final = "SyncRepWaitForLSN"
 WARNED: Final = "01000"
 # Writes to the log and nowhere else, so that its commit waits for the standby, and with it for
 # all that was committed before.
+UNTIL_CONFIRMED_S: Final = 86_400.0  # a session that breaks ends it sooner
 CONFIRM_ALL: Final = "SELECT pg_logical_emit_message(true, 'tandem', '')"
 
 
@@ -111,6 +112,17 @@ def confirm(connection: Connection) -> None:
     if getattr(connection, "unconfirmed", False):
         connection.unconfirmed = False  # type: ignore[union-attr]
         raise Unconfirmed("a commit is on no standby: the wait for one was canceled")
+
+
+async def wait_for_standby(connection: Connection) -> None:
+    """Return when what was committed here is also where `synchronous_standby_names` wants it.
+
+    For what must not be written a second time: where the server stopped waiting for a standby, it
+    is made to wait again, however long that takes. Raises what DatabaseUnavailable names.
+    """
+    while getattr(connection, "unconfirmed", False):
+        connection.unconfirmed = False  # type: ignore[union-attr]
+        await connection.execute(CONFIRM_ALL, timeout=UNTIL_CONFIRMED_S)
 
 
 def session_name(run: int | str, stage: str) -> str:

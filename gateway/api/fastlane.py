@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
+import sys
 import time
 from enum import IntEnum
 from random import Random
@@ -50,6 +52,8 @@ HEAD_LIMIT: Final = 64 * 1024  # octets: the URL, and each header with its ": " 
 WIRE_LIMIT: Final = 1024 * 1024  # octets of one request with its framing (chunks, trailers)
 ARRIVAL_S: Final = 30.0  # a request must be there, from its first octet (or the connect) on
 LINGER_S: Final = 1.0  # after a refusal: for the client to read it before the connection goes
+TCP_INFO: Final = socket.TCP_INFO if sys.platform == "linux" else None
+ESTABLISHED: Final = 1  # the first octet of that, on Linux
 LAST_S: Final = 0.2  # when the server stops: for the request that a client was just sending
 
 
@@ -191,6 +195,14 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             elif self._deadline is not None:
                 self._disarm()
 
+        def gone(self) -> bool:
+            """Whether nobody waits for our answer any more.
+
+            While a request is under way nothing is read, so a client that hung up is not heard of:
+            the system knows.
+            """
+            return self.transport.is_closing() or _has_left(self.transport)
+
         def _feed(self, data: bytes) -> None:
             try:
                 self.parser.feed_data(data)
@@ -316,7 +328,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                     if name == b"content-length" and int(value) > limit:
                         raise self._stop(ApiError(20413))
                 super().on_headers_complete()
-                self.scope[CLIENT] = self.cycle  # type: ignore[literal-required]
+                self.scope[CLIENT] = self  # type: ignore[literal-required]
             else:
                 self._fast = request
                 self.cycle = request  # type: ignore[assignment]
@@ -398,7 +410,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                     body = test_credentials.message(account, form, creation.next_id)
                     answer(body, None, None)
                 else:
-                    creation.submit(account, form, answer, client=request)
+                    creation.submit(account, form, answer, client=self)
             except ApiError as error:
                 self._respond_error(request, error)
             except Exception:
@@ -441,6 +453,18 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             )
 
     return FastLane
+
+
+def _has_left(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end has closed the connection, where the system tells."""
+    own = transport.get_extra_info("socket")
+    if own is None or TCP_INFO is None:
+        return False
+    try:
+        state: int = own.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0]
+    except OSError:
+        return False
+    return state != ESTABLISHED
 
 
 def _head_too_large() -> ApiError:

@@ -40,6 +40,7 @@ BATCH = 500  # messages in one transaction
 BACKLOG = 10_000  # messages waiting for a commit; beyond it: 429 (design §5)
 RETRY_S = 0.25
 LOOK_S = 0.02
+PATIENT_S = 0.5  # no client gives up sooner than that
 
 
 class Overloaded(Exception):
@@ -83,7 +84,8 @@ Also = Callable[[Connection], Awaitable[None]]
 class Client(Protocol):
     """Whoever waits for the answer to a unit."""
 
-    disconnected: bool
+    def gone(self) -> bool:
+        """Whether nobody does any more. Asks the system: not for each unit in a hurry."""
 
 
 class Unit(NamedTuple):
@@ -264,9 +266,10 @@ class Acceptor:
 
     def _take(self) -> list[Unit]:
         units, messages = [], 0
+        hurried = self._monotonic() - PATIENT_S
         while self._waiting and messages < BATCH:
             unit = self._waiting.popleft()
-            if unit.client is not None and unit.client.disconnected:
+            if unit.since <= hurried and unit.client is not None and unit.client.gone():
                 self.backlog -= len(unit.drafts)
                 self._answer([unit], Gone())
                 continue

@@ -47,7 +47,7 @@ from storage.pool import (
     DatabaseUnavailable,
     OwnConnection,
     Row,
-    confirm,
+    wait_for_standby,
 )
 
 log = logging.getLogger(__name__)
@@ -294,7 +294,7 @@ class Inbound:
                     await self._store(connection, stored, judged)
                 if unknown:
                     await self._keep(connection, unknown, at)
-            confirm(connection)
+            await wait_for_standby(connection)
         except BaseException:
             self._judge.give_back(judged)
             raise

@@ -19,7 +19,8 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     Only what keeps it from taking messages makes it *not ready*: with every bind down what it
     accepts is kept and sent later, so taking it out of the load balancer would help nobody.
     """
-    database = pipeline.acceptor.available and pipeline.confirmed()
+    confirmed = pipeline.confirmed()
+    database = pipeline.acceptor.available and confirmed
     carriers = {}
     for connector in pipeline.connectors.values():
         binds = connector.binds()
@@ -39,8 +40,10 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     reasons = []
     if stopping:
         reasons.append("it is stopping")
-    if not database:
+    if not pipeline.acceptor.available:
         reasons.append("the database is away")
+    elif not confirmed:
+        reasons.append("the right to the database is not confirmed")
     for name, carrier in carriers.items():
         if not carrier["up"]:
             reasons.append(NO_BIND.format(name))
