@@ -6,6 +6,7 @@ end those of its predecessor, and each asks to be noticed soon when its other en
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -79,6 +80,13 @@ NO_STANDBY: Final = "SyncRepWaitForLSN"
 WARNED: Final = "01000"
 # Writes to the log and nowhere else, so that its commit waits for the standby, and with it for
 # all that was committed before.
+END_FORMER: Final = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+   AND application_name = current_setting('application_name')
+"""
+ENDS_S: Final = 5.0
+LOOK_S: Final = 0.02
 UNTIL_CONFIRMED_S: Final = 86_400.0  # a session that breaks ends it sooner
 CONFIRM_ALL: Final = "SELECT pg_logical_emit_message(true, 'tandem', '')"
 
@@ -112,6 +120,19 @@ def confirm(connection: Connection) -> None:
     if getattr(connection, "unconfirmed", False):
         connection.unconfirmed = False  # type: ignore[union-attr]
         raise Unconfirmed("a commit is on no standby: the wait for one was canceled")
+
+
+async def end_former(connection: Connection) -> None:
+    """End the sessions that this stage of this run had before: what they began is committed when
+    this returns, or never will be. One that we have left may still hang in its statement.
+
+    Raises what DatabaseUnavailable names.
+    """
+    for _ in range(int(ENDS_S / LOOK_S)):
+        if not await connection.fetchval(END_FORMER):
+            return
+        await asyncio.sleep(LOOK_S)
+    raise ConnectionError("a former session does not end")
 
 
 async def wait_for_standby(connection: Connection) -> None:
@@ -241,6 +262,7 @@ class OwnConnection:
                 if self._prepare is not None:
                     await self._prepare(connection)
                 if self._again:
+                    await end_former(connection)
                     await connection.execute(CONFIRM_ALL)
                     confirm(connection)
             except BaseException:

@@ -32,7 +32,15 @@ from storage import recipients as recipient_rows
 from storage import short_links as link_rows
 from storage.idempotency import Key
 from storage.ids import Id
-from storage.pool import HOT_S, BadRow, Connection, Database, DatabaseUnavailable, confirm
+from storage.pool import (
+    HOT_S,
+    BadRow,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    confirm,
+    end_former,
+)
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +250,7 @@ class Acceptor:
                 connection = await self._database.open("accept", command_s=HOT_S)
                 await message_rows.tune_for_batches(connection)
                 if self._doubtful:
+                    await end_former(connection)  # it might commit them yet
                     await message_rows.delete(connection, self._doubtful)
                     await key_rows.release(connection, self._doubtful)
                     await conversation_rows.release(connection, self._doubtful)

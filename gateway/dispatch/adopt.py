@@ -55,7 +55,7 @@ class Adoption:
 
     async def take_up_all(self) -> None:
         """Take up whatever is ours and waits in no memory, now. Raises as DatabaseUnavailable."""
-        connection = await self._database.open("adopt")
+        connection = await self._database.open("take up")
         try:
             self.adopted += await self._recovery.take_up_waiting(connection)
         finally:

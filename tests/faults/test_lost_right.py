@@ -28,6 +28,7 @@ class Right:
         self._pipeline = gateway.pipeline
         self._has = True
         gateway.pipeline.allow_while(lambda: self._has)
+        gateway.pipeline.acceptor._database._ours = lambda: self._has
 
     def take(self) -> None:
         """As if the process had stood still: nobody has told it yet."""
@@ -90,7 +91,8 @@ async def test_what_waits_is_answered_with_503_when_the_right_is_lost(
         await until(lambda: len(acceptor._waiting) == 2, seconds=PATIENCE_S)
         right.take()
         gateway.pipeline.suspend(True)
-        assert await asyncio.gather(*sends) == [503, 503, 503]
+        async with asyncio.timeout(PATIENCE_S):
+            assert await asyncio.gather(*sends) == [503, 503, 503]
     right.give_back()
     await until(lambda: acceptor.available, seconds=PATIENCE_S)
     assert await connection.fetchval("SELECT count(*) FROM messages") == 0
@@ -149,3 +151,30 @@ async def test_what_is_beyond_the_window_is_not_written_either(
     right.give_back()
     await sdk.reaches(sid, "delivered")
     assert len(list(smsc.ledger.lines())) == 6
+
+
+async def test_a_commit_that_hung_and_was_given_up_is_not_there_later(
+    gateway: GatewayUnderTest, sdk: Sdk
+) -> None:
+    """Its session lives on at the server, and would commit after we made sure that it has not."""
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute("""
+        CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+        CREATE TRIGGER hang BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION hang();
+        SELECT pg_advisory_lock(1)
+    """)
+    acceptor = gateway.pipeline.acceptor
+    sending = asyncio.create_task(post(sdk))
+    hangs = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with asyncio.timeout(PATIENCE_S):
+        while not await connection.fetchval(hangs):
+            await asyncio.sleep(0.01)
+    acceptor.suspend()
+    assert await sending == 503
+    await until(lambda: acceptor.available, seconds=PATIENCE_S)
+    assert await connection.fetchval(hangs) == 0  # while the lock is held: it was ended
+    await connection.execute("SELECT pg_advisory_unlock(1)")
+    assert await post(sdk) == 201
+    assert await connection.fetchval("SELECT count(*) FROM messages") == 1
+    await connection.close()
