@@ -104,11 +104,20 @@ class Session(asyncpg.Connection):
         super().__init__(*arguments, **named)
         self.unconfirmed = False
 
-    def hear(self, connection: object, message: Any) -> None:
-        """Called before whoever waits for the commit goes on: it was sent before the commit's."""
-        waited = message.server_source_function == NO_STANDBY
-        if waited or (message.sqlstate == WARNED and "synchronous replication" in message.message):
+    async def reset(self, *, timeout: float | None = None) -> None:
+        """Before the pool has it back: whoever had it hears of a commit that is not confirmed."""
+        await super().reset(timeout=timeout)
+        confirm(self)
+
+    def _process_log_message(self, fields: dict[str, str], last_query: object) -> None:
+        """Each notice, as it is read: before the answer to the commit that it belongs to.
+
+        The driver's own place, since its listeners are for sessions that are in no pool.
+        """
+        own_words = "synchronous replication" in fields.get("M", "")
+        if fields.get("R") == NO_STANDBY or (fields.get("C") == WARNED and own_words):
             self.unconfirmed = True
+        super()._process_log_message(fields, last_query)  # type: ignore[misc]
 
 
 def confirm(connection: Connection) -> None:
@@ -163,7 +172,6 @@ async def open_connection(
         connection = await _connect(url, session_name(run, stage), command_timeout=command_s)
     except asyncpg.PostgresError as error:
         raise ConnectionError(str(error)) from error
-    connection.add_log_listener(connection.hear)
     await prepare_connection(connection)
     return connection
 

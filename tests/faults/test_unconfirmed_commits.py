@@ -20,7 +20,7 @@ from testing import GatewayUnderTest, Sdk, basic, until
 
 from gateway.dispatch.message import Flag, Status
 from smpp.smsc import CarrierScenario, Rule, Smsc
-from storage.pool import Unconfirmed, confirm, open_connection
+from storage.pool import Database, Unconfirmed, confirm, open_connection
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 StartSmsc = Callable[..., Awaitable[Smsc]]
@@ -131,6 +131,35 @@ async def test_a_session_hears_it_before_whoever_waits_goes_on(
     confirm(session)  # told once
     assert await connection.fetchval("SELECT count(*) FROM t") == 1  # it is there all the same
     await session.close()
+
+
+@pytest.mark.parametrize("how", ["at once", "on a session", "in a transaction"])
+async def test_whoever_works_by_the_pool_hears_it_too(
+    database_url: str, connection: Any, standby: Standby, how: str
+) -> None:
+    """What the API changes is answered as if the database were away: nobody knows."""
+    await connection.execute("CREATE TABLE t (n int)")
+    pool = await Database(database_url, 1, lambda: True).open_pool(most=2)
+    await standby.wanted(True)
+
+    async def commit() -> None:
+        if how == "at once":
+            await pool.execute("INSERT INTO t VALUES (1)")
+            return
+        async with pool.acquire() as session:
+            if how == "on a session":
+                await session.execute("INSERT INTO t VALUES (1)")
+            else:
+                async with session.transaction():
+                    await session.execute("INSERT INTO t VALUES (1)")
+
+    committing = asyncio.create_task(commit())
+    await standby.given_up("pool")
+    with pytest.raises(Unconfirmed):
+        await committing
+    await standby.wanted(False)
+    assert await pool.fetchval("SELECT count(*) FROM t") == 1
+    await pool.close()
 
 
 async def test_another_warning_is_none_of_it(database_url: str) -> None:
