@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pytest
@@ -114,3 +115,33 @@ def read_options(own: socket.socket) -> tuple[int, int, int]:
         own.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
         own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
     )
+
+
+@pytest.mark.parametrize("stage", ["accept", "pool"])
+async def test_a_server_that_takes_connections_and_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """The driver would wait for a minute."""
+    monkeypatch.setattr("storage.pool.CONNECT_S", 0.1)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = Database(f"postgresql://nobody@127.0.0.1:{port}/none", 1, lambda: True)
+    opening: asyncio.Future[Any] = asyncio.ensure_future(
+        database.open(stage) if stage == "accept" else database.open_pool()
+    )
+    await asyncio.wait((opening,), timeout=30)
+    assert opening.done()
+    assert isinstance(opening.exception(), DatabaseUnavailable)
+    server.close()
+
+
+async def test_a_statement_of_a_hot_stage_that_hangs_is_given_up(postgres: str) -> None:
+    connection = await Database(postgres, 1, lambda: True).open("accept", command_s=0.1)
+    with pytest.raises(DatabaseUnavailable):
+        await connection.execute("SELECT pg_sleep(600)")
+    connection.terminate()
