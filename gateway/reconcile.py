@@ -95,7 +95,7 @@ class Verdict:
 
     def _waiting(self) -> Iterator[str]:
         if self.stranded:
-            yield f"{self.stranded} rows wait for over 30 s, but in no gateway's memory"
+            yield f"stranded {self.stranded}: waiting for over 30 s, but in no gateway's memory"
         yield from self.unasked
 
     @property
@@ -138,8 +138,7 @@ class Verdict:
             f"lost {self.lost}, doubled {self.doubled}, marked possible duplicates"
             f" {self.marked_duplicates}, failed in doubt {self.in_doubt}, deleted {self.deleted},"
             f" foreign {self.foreign}, in transit {self.in_transit},"
-            f" differing {len(self.differences)}, vanished {len(self.vanished)},"
-            f" stranded {self.stranded}",
+            f" differing {len(self.differences)}, vanished {len(self.vanished)}",
             *self.differences[:SHOWN_DIFFERENCES],
             *(f"{sid}: told 201, and there is no row" for sid in self.vanished[:SHOWN_DIFFERENCES]),
             *self._waiting(),

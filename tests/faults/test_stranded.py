@@ -136,11 +136,10 @@ async def test_reconcile_tells_what_waits_in_no_gateways_memory(
     await strand(connection, sid, STRANDED_S + 20)
     status, said = await asked(gateway.base_url)
     assert status == 1
-    assert "stranded 2" in said
-    assert "2 rows wait for over 30 s, but in no gateway's memory" in said
+    assert "stranded 2: waiting for over 30 s, but in no gateway's memory" in said
     # Whoever can't be asked may have them.
     status, said = await asked(gateway.base_url, "http://127.0.0.1:1")
-    assert (status, "stranded 0" in said) == (0, True)
+    assert (status, "stranded" in said) == (0, False)
     assert "http://127.0.0.1:1 can't be asked what it holds" in said
     assert (await asked())[0] == 0  # as ever, where nobody is named
     await connection.close()
