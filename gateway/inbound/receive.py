@@ -36,7 +36,7 @@ from gateway.dispatch.deliveries import (
 )
 from gateway.dispatch.directory import Directory, SenderRecord
 from gateway.dispatch.message import Direction, Message, Status
-from gateway.dispatch.rows import insert_row, moment
+from gateway.dispatch.rows import from_row, insert_row, moment
 from gateway.inbound.handling import InboundMode, handling, inbound_mode
 from gateway.inbound.judge import Judge, Judged
 from gateway.inbound.optout import NO_KEYWORD, Arrival
@@ -113,6 +113,7 @@ class Earlier(NamedTuple):
     digest: bytes
     connection: str
     message_id: Id | None
+    number: int  # of the delivery on its connection
 
 
 class Stored(NamedTuple):
@@ -140,6 +141,8 @@ class Batch:
     moved: dict[PartKey, tuple[str, int]] = field(default_factory=dict)
     """Parts that came again: where they are answered now."""
     repeated: list[tuple[Incoming, Earlier]] = field(default_factory=list)
+    stored_before: list[Id] = field(default_factory=list)
+    """Messages of deliveries whose commit was not confirmed, and which was done all the same."""
 
 
 class Inbound:
@@ -378,22 +381,38 @@ class Inbound:
                     row["digest"],
                     row["connection"],
                     row["message_id"],
+                    row["number"],
                 )
             )
         batch = Batch(at)
         for incoming in deliveries:
             self._take(incoming, known[incoming.pair], batch)
         await self._commit(connection, batch)
+        await self._take_up(connection, batch)
         return batch
+
+    async def _take_up(self, connection: Connection, batch: Batch) -> None:
+        """What an unconfirmed commit stored is handled like what was stored just now."""
+        if not batch.stored_before:
+            return
+        for row in await message_rows.by_ids(connection, batch.stored_before):
+            with self._wall.around(resource=f"SM{row['id'].hex}"):
+                self._handle(from_row(row))
 
     def _take(self, incoming: Incoming, earlier: list[Earlier], batch: Batch) -> None:
         """One delivery of a batch: a repetition, to nobody, or a part of a message."""
         _, source, destination = incoming.pair
         delivery = incoming.delivery
+        own = self._stored_before(incoming, earlier)
+        if own is not None:
+            if own.message_id is not None:
+                batch.stored_before.append(own.message_id)
+            return
         again = self._repeated(incoming, earlier)
         if again is not None:
             earlier.remove(again)
-            earlier.append(again._replace(connection=incoming.connection))
+            moved = again._replace(connection=incoming.connection, number=delivery.number)
+            earlier.append(moved)
             key = (source, destination, again.id)
             batch.moved[key] = (incoming.connection, delivery.number)
             batch.repeated.append((incoming, again))
@@ -407,7 +426,9 @@ class Inbound:
             batch.foreign.append(incoming)
             return
         id = self._next_id()
-        earlier.append(Earlier(id, incoming.part, incoming.digest, incoming.connection, None))
+        earlier.append(
+            Earlier(id, incoming.part, incoming.digest, incoming.connection, None, delivery.number)
+        )
         for whole in self._join(incoming.carrier_id, delivery, record, (source, destination, id)):
             self._whole(incoming.carrier_id, whole, batch)
         batch.parts.append((id, incoming))
@@ -564,6 +585,17 @@ class Inbound:
             await delivery_rows.forget_kept(connection, at - KEEP)
 
     # Rules ----------------------------------------------------------------------------------
+
+    def _stored_before(self, incoming: Incoming, earlier: list[Earlier]) -> Earlier | None:
+        """This very delivery, whose commit was done though nobody could say so."""
+        for former in earlier:
+            if (
+                former.connection == incoming.connection
+                and former.number == incoming.delivery.number
+                and former.digest == incoming.digest
+            ):
+                return former
+        return None
 
     def _repeated(self, incoming: Incoming, earlier: list[Earlier]) -> Earlier | None:
         """The former delivery that this is the repetition of."""
