@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from hooks import Hooks
 from odd_carrier import FAST, HANDSET, OddCarrier
 from testing import (
     ACCOUNT_SID,
@@ -29,6 +30,7 @@ from testing import (
 from smpp import vocabulary as v
 from smpp.concat import udh8
 from smpp.pdu import Address, DeliverSm
+from storage import messages as message_rows
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -242,3 +244,33 @@ async def test_what_another_worker_stored_is_settled_by_the_one_whose_connection
     inbound.lost(f"{run}.simulator/1#1")
     await handed_over(f"{run}.simulator/1#2")
     assert await texts(sdk, 2) == ["YES", "YES"]
+
+
+async def test_a_delivery_whose_commit_was_done_and_not_confirmed_is_stored_once(
+    start_gateway: Start, odd: OddCarrier, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We try again ourselves, on the same connection: that is no other message."""
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=NUMBERS[0])
+    await sdk.call(number.update, sms_url=hooks.url("/in"))
+    insert = message_rows.insert
+    lost = 0
+
+    async def confirmation_lost(connection: Any, rows: Any) -> Any:
+        nonlocal lost
+        await insert(connection, rows)
+        lost += 1
+        if lost == 1:
+            await connection.execute("COMMIT")
+            raise ConnectionError("the answer is lost")
+
+    monkeypatch.setattr(message_rows, "insert", confirmation_lost)
+    assert await odd.delivered(b"YES") == v.ESME_ROK
+    await hooks.has("/in")
+    monkeypatch.undo()
+    assert lost == 1
+    assert await odd.delivered(b"YES") == v.ESME_ROK  # and this is another
+    await hooks.has("/in", 2)
+    found = await sdk.call(sdk.client.messages.list, to=NUMBERS[0])
+    assert [message.body for message in found] == ["YES", "YES"]
