@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench chaos interop test-node nightly clean requirements
+.PHONY: help demo serve test quick lint format bench chaos interop test-node nightly clean requirements
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ serve: $(STAMP) ## keep the demo's world up (see .tandem/demo.json)
 # own Postgres, take a third of the time even on two cores.
 test: $(STAMP) lint ## lint, then every test
 	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
+
+quick: $(STAMP) ## the fast tests, within a minute: pure ones, no end-to-end
+	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal -m "not slow" tests/unit tests/property
 
 lint: $(STAMP) ## format, style, types, layering
 	$(BIN)/ruff format --check .

@@ -85,6 +85,7 @@ class _Reader(Collector):
         )
         yield from self._database()
         yield from self._accepting()
+        yield from self._set_aside()
         yield from self._waiting()
         yield from self._sending()
         yield from self._carriers()
@@ -124,6 +125,14 @@ class _Reader(Collector):
         )
         gate = self._stages.gate
         yield _counter("tandem_api_throttled_requests", "429 by an account's limits.", gate.refused)
+
+    def _set_aside(self) -> Iterator[Metric]:
+        yield _counted(
+            "tandem_set_aside_units",
+            "Units of work that a stage could not do, and went on without.",
+            "stage",
+            {_snake(wall.stage): wall.set_aside for wall in self._stages.pipeline.walls},
+        )
 
     def _waiting(self) -> Iterator[Metric]:
         pipeline = self._stages.pipeline
