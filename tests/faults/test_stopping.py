@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from testing import (
     TO,
+    WAIT_S,
     Client50,
     GatewayProcess,
     GatewayUnderTest,
@@ -26,8 +27,6 @@ from testing import (
 from gateway.api import fastlane
 from gateway.app import HTTP_DRAIN_S
 from smpp.smsc import CarrierScenario, Rule, Smsc
-
-STOP_S = 10.0  # the promise (docs/reliability.md)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ async def test_under_load_everything_that_was_answered_is_kept(
     client = Client50(await Sdk.provisioned(process.base_url))
     loading = asyncio.create_task(client.send(3_000, StatusCallback=receiver.url))
     await until(lambda: len(client.sids) >= 500)
-    async with asyncio.timeout(STOP_S):
+    async with asyncio.timeout(WAIT_S):
         assert await process.stop() == 0
     await loading
     accepted = len(client.sids)
@@ -71,7 +70,7 @@ async def test_with_a_carrier_that_went_deaf(database_url: str, smsc: Smsc, tmp_
     for connection in smsc.connections:
         connection.go_deaf()
     sid = (await sdk.send()).sid
-    async with asyncio.timeout(STOP_S):
+    async with asyncio.timeout(WAIT_S):
         assert await process.stop() == 0
     assert "does not answer to unbind" in process.log
     await process.start()
@@ -132,7 +131,7 @@ async def stopping(gateway: GatewayUnderTest) -> None:
 async def test_a_client_that_sends_just_as_the_port_closes_has_its_answer(
     gateway: GatewayUnderTest, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastlane, "LAST_S", STOP_S)
+    monkeypatch.setattr(fastlane, "LAST_S", WAIT_S)
     async with RawClient(sdk) as client:
         client.send()
         assert await client.answer() == (201, "")
