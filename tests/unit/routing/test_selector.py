@@ -147,8 +147,17 @@ def test_toll_free_reaches_the_us_canada_and_territories_only() -> None:
     assert choose(pool(FREE), DE).code == 21703
 
 
-def test_toll_free_goes_before_long_codes_in_canada() -> None:
-    assert choose(pool(CA_416, FREE), CA).sender is FREE
+def test_toll_free_goes_before_long_codes_of_another_area_in_canada() -> None:
+    assert choose(pool(CA_416, FREE), "+16045550100").sender is FREE
+
+
+def test_a_local_or_overlay_number_goes_before_toll_free_in_canada() -> None:
+    assert choose(pool(CA_416, FREE), CA).sender is CA_416
+    assert choose(pool(CA_416, FREE), "+16475550100").sender is CA_416
+
+
+def test_without_geomatch_toll_free_goes_first_in_canada() -> None:
+    assert choose(pool(CA_416, FREE, area_code_geomatch=False), CA).sender is FREE
 
 
 def test_toll_free_and_long_codes_are_one_tier_in_the_us() -> None:
