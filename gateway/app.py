@@ -22,6 +22,7 @@ from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
+from gateway.api.logins import Logins
 from gateway.api.probes import Probes, Readiness
 from gateway.api.resources import Deps
 from gateway.carriers.share import ALONE
@@ -128,6 +129,7 @@ class Gateway:
             settings.limits.requests_per_second,
             self._clock.monotonic,
         )
+        self._failing: Logins | None = None
         self.listeners: Listeners | None = None
         self.watch: Watch | None = None
         self.probe_listener: ProbeListener | None = None
@@ -254,7 +256,17 @@ class Gateway:
             watch = self.watch = Watch(pipeline, gathering, self.settings.watchdog, self._clock)
             pipeline.start_stage("watchdog", watch.run())
             probes = self._probes(
-                Stages(pipeline, callbacks, handlers, inbound, gathering, watch, self.gate, outward)
+                Stages(
+                    pipeline,
+                    callbacks,
+                    handlers,
+                    inbound,
+                    gathering,
+                    watch,
+                    self.gate,
+                    self._logins(pipeline),
+                    outward,
+                )
             )
             if self.settings.metrics.port is not None:
                 stack.push_async_callback(await self._listen_for_probes(probes))
@@ -276,6 +288,7 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         relay = self._relay
+        logins = self._logins(pipeline)
         elsewhere: Elsewhere = relay if relay is not None else Nowhere()
         creation = Creation(
             directory=pipeline.directory,
@@ -311,6 +324,7 @@ class Gateway:
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
+            logins=logins,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
             cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
             cancel_many=(relay or pipeline.canceler).cancel_many,
@@ -329,7 +343,7 @@ class Gateway:
         server = _Server(
             uvicorn.Config(
                 app,
-                http=fast_lane(creation, self._random, self.gate),
+                http=fast_lane(creation, self._random, self.gate, logins),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -526,6 +540,16 @@ class Gateway:
     def _guard(self) -> Guard:
         webhooks = self.settings.webhooks
         return Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
+
+    def _logins(self, pipeline: Pipeline) -> Logins:
+        """Those of this process."""
+        if self._failing is None:
+            self._failing = Logins(
+                pipeline.alerts,
+                self._clock.monotonic,
+                trust_forwarded=self.settings.trust_forwarded,
+            )
+        return self._failing
 
     def _connections(self) -> dict[str, Connections]:
         """Those to apps' servers, by what they are for.

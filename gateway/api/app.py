@@ -6,6 +6,7 @@ In front of Starlette's router a few lines find the product, make the request's 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api import deactivations, media, openapi, probes, short_links
 from gateway.api.errors import ApiError, not_found
+from gateway.api.logins import Logins
 from gateway.api.origin import resolve
 from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
 from gateway.api.routes import RESOURCES, Resource
@@ -209,6 +211,8 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
                 handler = resource.tested
             response = await handler(call)
         except ApiError as error:
+            if error.code == 20003 and not account_id:
+                await _slow_down(request, deps.logins)
             response = error_response(error)
         except BadRow as error:  # a NUL in a text, a number beyond its column
             log.info("%s %s: %s", request.method, request.url.path, error)
@@ -232,6 +236,17 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
         return response
 
     return endpoint
+
+
+async def _slow_down(request: Request, logins: Logins) -> None:
+    """Count a login that failed; wait where its address has many."""
+    wait_s = logins.wait_s(
+        request.headers.get("authorization", "").encode("latin-1", "replace"),
+        request.client.host if request.client else "",
+        request.headers.get("x-forwarded-for", "").encode("latin-1", "replace"),
+    )
+    if wait_s:
+        await asyncio.sleep(wait_s)
 
 
 async def _read(request: Request, limit: int, large: Callable[[], None]) -> bytes:

@@ -36,6 +36,7 @@ from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError
 from gateway.api.forms import check_form_type, parse_form
 from gateway.api.limits import Gate
+from gateway.api.logins import Logins
 from gateway.api.render import iso8601_of
 from gateway.api.resources import BULK_BODY_LIMIT, CLIENT, SINGLE_BODY_LIMIT
 from gateway.api.unproven import Unproven
@@ -120,7 +121,9 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsProtocol]:
+def fast_lane(
+    creation: Creation, random: Random, gate: Gate, logins: Logins
+) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn, tied to this process's pipeline."""
     unproven = Unproven(time.monotonic)
 
@@ -189,7 +192,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             try:
                 self._feed(data)
             except httptools.HttpParserError as error:
-                self._refuse(self._refusal_of(error))
+                self._refuse_in_time(self._refusal_of(error))
                 return
             if stage_before is not Stage.NONE and self._stage is not Stage.NONE:
                 self._wire_octets += len(data)
@@ -276,6 +279,27 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._refusal = Refusal(error)
             return self._refusal
 
+        def _refuse_in_time(self, error: ApiError) -> None:
+            """Refuse, later where this address has shown many wrong credentials."""
+            wait_s = self._wait_s(error) if error.status == 401 else 0.0
+            if not wait_s:
+                self._refuse(error)
+                return
+            self._refused = True
+            self._disarm()
+            unproven.release(self)
+            self.flow.pause_reading()
+            self.loop.call_later(wait_s, self._refuse, error)
+
+        def _wait_s(self, error: ApiError) -> float:
+            """How long the answer to wrong credentials waits."""
+            if error.code != 20003:
+                return 0.0
+            headers = dict(self.headers)
+            peer = self.client[0] if self.client else ""
+            forwarded = headers.get(b"x-forwarded-for")
+            return logins.wait_s(headers.get(b"authorization"), peer, forwarded)
+
         def _refuse(self, error: ApiError) -> None:
             """Answer with an error, read no further, and close once the client could see it.
 
@@ -285,6 +309,8 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._refused = True
             self._disarm()
             unproven.release(self)
+            if self.transport.is_closing():
+                return
             cycle = self.cycle
             owed = len(self.pipeline)
             if cycle is not None and not cycle.response_complete and self._stage is not Stage.BODY:
@@ -466,7 +492,10 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 else:
                     creation.submit(account, form, answer, client=self)
             except ApiError as error:
-                self._respond_error(request, error)
+                if wait_s := self._wait_s(error):
+                    self.loop.call_later(wait_s, self._respond_error, request, error)
+                else:
+                    self._respond_error(request, error)
             except Exception:
                 log.exception("POST Messages")
                 self._respond_error(request, ApiError(20500))

@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from gateway.api.limits import Gate
+from gateway.api.logins import Logins
 from gateway.carriers.connector import Connector
 from gateway.clock import Clock
 from gateway.dispatch.message import Message, created_at
@@ -52,6 +53,7 @@ class Stages(NamedTuple):
     gathering: Gathering
     watch: Watch
     gate: Gate
+    logins: Logins
     outward: Mapping[str, Connections]
 
 
@@ -126,6 +128,7 @@ class _Reader(Collector):
         )
         gate = self._stages.gate
         yield _counter("tandem_api_throttled_requests", "429 by an account's limits.", gate.refused)
+        yield _counter("tandem_failed_logins", "Wrong credentials.", self._stages.logins.failed)
 
     def _waiting(self) -> Iterator[Metric]:
         pipeline = self._stages.pipeline

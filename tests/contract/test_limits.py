@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from testing import TO, WAIT_S, GatewayUnderTest, Sdk, basic
 
-from gateway.api import fastlane, unproven
+from gateway.api import fastlane, logins, unproven
 from gateway.api.fastlane import HEAD_LIMIT, MOST_HEADERS, URL_LIMIT
 from gateway.api.limits import MOST_BULKS
 from gateway.api.resources import SINGLE_BODY_LIMIT
@@ -439,3 +439,28 @@ async def first_answer(*wires: Wire) -> tuple[int, dict[str, str], Any]:
     for task in rest:
         task.cancel()
     return done.pop().result()
+
+
+@pytest.mark.parametrize("lane", ["fast", "ordinary", "large"])
+async def test_wrong_credentials_wait_after_ten_and_the_right_ones_are_answered_at_once(
+    gateway: GatewayUnderTest, sdk: Sdk, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
+    monkeypatch.setattr(logins, "FIRST_WAIT_S", 3600.0)
+    monkeypatch.setattr(logins, "LONGEST_WAIT_S", 3600.0)
+    wrong = f"Authorization: {basic(sdk.account_sid, 'f' * 32)}"
+    path = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
+    requests = {
+        "fast": f"POST {path} HTTP/1.1\r\nHost: x\r\n{wrong}\r\nContent-Length: 0\r\n\r\n".encode(),
+        "ordinary": f"GET {path} HTTP/1.1\r\nHost: x\r\n{wrong}\r\n\r\n".encode(),
+        "large": bulk(wrong, "Content-Length: 100000"),
+    }
+    for _ in range(logins.FREE):
+        async with Wire(gateway) as wire:
+            assert (await wire.ask(requests[lane]))[0] == 401
+    async with Wire(gateway) as slowed, Wire(gateway) as known:
+        waiting = asyncio.create_task(slowed.ask(requests[lane]))
+        for _ in range(5):
+            assert (await known.ask(send(sdk)))[0] == 201
+        assert not waiting.done()
+        waiting.cancel()
+    assert gateway.inner._logins(gateway.pipeline).failed == logins.FREE + 1
