@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     port: Port = 8080
     public_url: str | None = Field(default=None, description="fixed origin of emitted URLs")
     base_domain: str | None = Field(default=None, description="messaging.<base_domain> and so on")
-    trust_forwarded: bool = Field(default=False, description="believe X-Forwarded-Proto")
+    trust_forwarded: bool = Field(default=False, description="believe X-Forwarded-Proto and -For")
     data_dir: Path = Path(".tandem")
     database_url: str | None = Field(
         default=None, description="null or empty: the embedded Postgres"
