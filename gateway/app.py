@@ -22,6 +22,7 @@ from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
 from gateway.api.limits import Gate, Quota
+from gateway.api.logins import Logins
 from gateway.api.probes import Probes, Readiness
 from gateway.api.resources import Deps
 from gateway.carriers.share import ALONE
@@ -58,6 +59,7 @@ from gateway.takeover.listeners import Listeners
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
 from gateway.webhooks.client import Answer, Hook, WebhookClient
+from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
@@ -127,6 +129,7 @@ class Gateway:
             settings.limits.requests_per_second,
             self._clock.monotonic,
         )
+        self._failing: Logins | None = None
         self.listeners: Listeners | None = None
         self.watch: Watch | None = None
         self.probe_listener: ProbeListener | None = None
@@ -168,9 +171,13 @@ class Gateway:
             if self._share.slot == 0:
                 self._warn_of(unsafe, pipeline.alerts)
                 await remind_of_held(pool, pipeline.alerts)
-            client = await stack.enter_async_context(self._webhook_client())
-            if pipeline.journal.on:
-                client.called = partial(_note_call, pipeline.journal)
+            outward = self._connections()
+            client = await stack.enter_async_context(
+                self._webhook_client(pipeline, outward["callbacks"])
+            )
+            asking = await stack.enter_async_context(
+                self._webhook_client(pipeline, outward["inbound"])
+            )
             callbacks = self.callbacks = Callbacks(
                 client,
                 pipeline.directory,
@@ -178,6 +185,7 @@ class Gateway:
                 self._random,
                 pipeline.alerts,
                 pipeline.walls.of("callbacks"),
+                outward["callbacks"],
                 per_host=self.settings.webhooks.connections_per_host,
                 retry_for_s=self.settings.webhooks.retry_for_s,
                 event_parameters=self.settings.webhooks.event_parameters,
@@ -192,11 +200,15 @@ class Gateway:
             if lookup is not None:
                 await stack.enter_async_context(lookup)
                 pipeline.router.lookup = lookup
-            gathering = self._gathering(pipeline, fetcher, lookup)
+            gathering = self._gathering(pipeline, fetcher, lookup, outward["media"])
             pipeline.assigner.gather = gathering.hold
-            patient = await stack.enter_async_context(self._webhook_client(CONVERSATION_WAIT_S))
+            patient = await stack.enter_async_context(
+                self._webhook_client(None, outward["conversations"], CONVERSATION_WAIT_S)
+            )
             conversations = self._conversations(pipeline, patient)
-            handlers = self.handlers = self._handlers(pipeline, client, conversations.take)
+            handlers = self.handlers = self._handlers(
+                pipeline, asking, outward["inbound"], conversations.take
+            )
             inbound = self.inbound = Inbound(
                 database,
                 pipeline.directory,
@@ -227,15 +239,34 @@ class Gateway:
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
-            debugger = Debugger(client, pipeline.directory, self._clock, self._random)
+            debugger = Debugger(
+                client, pipeline.directory, self._clock, self._random, outward["callbacks"]
+            )
             pipeline.alerts.written = debugger.tell
             pipeline.start_stage("debugger", debugger.run())
-            clicks = Clicks(client, pipeline.directory, self._clock, self._random, pipeline.alerts)
+            clicks = Clicks(
+                client,
+                pipeline.directory,
+                self._clock,
+                self._random,
+                pipeline.alerts,
+                outward["callbacks"],
+            )
             pipeline.start_stage("clicks", clicks.run())
             watch = self.watch = Watch(pipeline, gathering, self.settings.watchdog, self._clock)
             pipeline.start_stage("watchdog", watch.run())
             probes = self._probes(
-                Stages(pipeline, callbacks, handlers, inbound, gathering, watch, self.gate)
+                Stages(
+                    pipeline,
+                    callbacks,
+                    handlers,
+                    inbound,
+                    gathering,
+                    watch,
+                    self.gate,
+                    self._logins(pipeline),
+                    outward,
+                )
             )
             if self.settings.metrics.port is not None:
                 stack.push_async_callback(await self._listen_for_probes(probes))
@@ -257,6 +288,7 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         relay = self._relay
+        logins = self._logins(pipeline)
         elsewhere: Elsewhere = relay if relay is not None else Nowhere()
         creation = Creation(
             directory=pipeline.directory,
@@ -292,6 +324,7 @@ class Gateway:
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
+            logins=logins,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
             cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
             cancel_many=(relay or pipeline.canceler).cancel_many,
@@ -310,7 +343,7 @@ class Gateway:
         server = _Server(
             uvicorn.Config(
                 app,
-                http=fast_lane(creation, self._random, self.gate),
+                http=fast_lane(creation, self._random, self.gate, logins),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -472,7 +505,11 @@ class Gateway:
         return one
 
     def _handlers(
-        self, pipeline: Pipeline, client: WebhookClient, conversation: Converse
+        self,
+        pipeline: Pipeline,
+        client: WebhookClient,
+        connections: Connections,
+        conversation: Converse,
     ) -> Handlers:
         """The stage after inbound messages are stored."""
         replies = Replies(
@@ -493,6 +530,7 @@ class Gateway:
             self._random,
             pipeline.alerts,
             pipeline.walls.of("handlers"),
+            connections,
             per_host=self.settings.webhooks.connections_per_host,
             retry_for_s=self.settings.webhooks.retry_for_s,
             conversation=conversation,
@@ -503,14 +541,44 @@ class Gateway:
         webhooks = self.settings.webhooks
         return Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
 
-    def _webhook_client(self, most_s: float | None = None) -> WebhookClient:
-        """A client with the configured patience, or at most so much."""
-        webhooks = self.settings.webhooks
-        return WebhookClient(
+    def _logins(self, pipeline: Pipeline) -> Logins:
+        """Those of this process."""
+        if self._failing is None:
+            self._failing = Logins(
+                pipeline.alerts,
+                self._clock.monotonic,
+                trust_forwarded=self.settings.trust_forwarded,
+            )
+        return self._failing
+
+    def _connections(self) -> dict[str, Connections]:
+        """Those to apps' servers, by what they are for.
+
+        They are apart, so that nothing that holds one waits for another of the same.
+        """
+        webhooks, media = self.settings.webhooks, self.settings.media
+        limits = webhooks.connections, webhooks.connections_per_account
+        return {
+            "callbacks": Connections(*limits),
+            "inbound": Connections(*limits),
+            "conversations": Connections(*limits),
+            "media": Connections(media.connections, media.connections_per_account),
+        }
+
+    def _webhook_client(
+        self, noted: Pipeline | None, connections: Connections, most_s: float | None = None
+    ) -> WebhookClient:
+        """A client with the configured patience, or one for conversations with at most so much."""
+        patience = self.settings.webhooks.timeout_s
+        client = WebhookClient(
             self._guard(),
-            per_host=webhooks.connections_per_host,
-            timeout_s=min(webhooks.timeout_s, most_s or webhooks.timeout_s),
+            connections,
+            timeout_s=min(patience, most_s or patience),
+            counts=most_s is not None,
         )
+        if noted is not None and noted.journal.on:
+            client.called = partial(_note_call, noted.journal)
+        return client
 
     def _fetcher(self) -> Fetcher:
         return Fetcher(self._guard(), timeout_s=self.settings.media.timeout_s)
@@ -530,7 +598,11 @@ class Gateway:
         )
 
     def _gathering(
-        self, pipeline: Pipeline, fetcher: Fetcher, lookup: CarrierLookup | None
+        self,
+        pipeline: Pipeline,
+        fetcher: Fetcher,
+        lookup: CarrierLookup | None,
+        connections: Connections,
     ) -> Gathering:
         """The stage before routing, for what needs something from outside."""
         return Gathering(
@@ -544,6 +616,7 @@ class Gateway:
             self._random,
             self._link_base,
             pipeline.walls.of("gathering"),
+            connections,
             pause_s=self.settings.media.pause_s,
             lookup=lookup,
         )

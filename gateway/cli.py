@@ -18,6 +18,7 @@ from gateway.carriers.share import Share
 from gateway.collector import tune_collector
 from gateway.moments import moment
 from gateway.observe.logs import set_up_logging
+from gateway.open_files import raise_open_files
 from gateway.settings import ConfigurationError, load_settings
 from gateway.workers.supervisor import Supervisor, beat
 from gateway.workers.tenure import Place
@@ -124,6 +125,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         chosen = {"workers": arguments.workers} if arguments.workers is not None else {}
         settings = load_settings(arguments.config, **chosen)
         set_up_logging(settings.log.level, settings.log.form)
+        raise_open_files()
         if arguments.worker is not None:
             gateway = Gateway(settings, place=Place(arguments.worker, arguments.links))
             return uvloop.run(_run_gateway(gateway, arguments.heartbeat))

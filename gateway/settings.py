@@ -59,7 +59,13 @@ class WebhookSettings(Section):
 
     allow_private: bool = Field(default=False, description="loopback, private and link-local")
     allow_networks: tuple[str, ...] = ()
-    connections_per_host: int = Field(default=64, ge=1, le=1000)
+    connections: int = Field(
+        default=500, ge=1, le=50_000, description="under way to all hosts, of each kind of webhook"
+    )
+    connections_per_account: int = Field(default=100, ge=1, le=50_000)
+    connections_per_host: int = Field(
+        default=64, ge=1, le=1000, description="of one account to one host"
+    )
     timeout_s: Positive = 15.0
     retry_for_s: Positive = 24 * 3600.0
     event_parameters: bool = Field(default=True, description="EventNumber, EventTimestamp")
@@ -80,6 +86,10 @@ class MediaSettings(Section):
     )
     timeout_s: Positive = Field(default=15.0, description="of one try to fetch a file")
     pause_s: float = Field(default=1.0, ge=0, description="before the second of three tries")
+    connections: int = Field(
+        default=48, ge=1, le=1000, description="messages whose files are fetched at once"
+    )
+    connections_per_account: int = Field(default=16, ge=1, le=1000)
     keep_days: Positive = Field(default=400.0, description="then the files are forgotten")
 
     @field_validator("link_base")
@@ -181,7 +191,7 @@ class Settings(BaseSettings):
     port: Port = 8080
     public_url: str | None = Field(default=None, description="fixed origin of emitted URLs")
     base_domain: str | None = Field(default=None, description="messaging.<base_domain> and so on")
-    trust_forwarded: bool = Field(default=False, description="believe X-Forwarded-Proto")
+    trust_forwarded: bool = Field(default=False, description="believe X-Forwarded-Proto and -For")
     data_dir: Path = Path(".tandem")
     database_url: str | None = Field(
         default=None, description="null or empty: the embedded Postgres"

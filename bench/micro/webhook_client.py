@@ -22,6 +22,7 @@ import urllib3
 import uvloop
 
 from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.connections import Connections
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.signature import sign
 
@@ -68,7 +69,7 @@ def _sink(pipe: Connection) -> None:
 
 async def _ours(url: str, calls: int) -> None:
     guard = Guard(allow_private=True)
-    async with WebhookClient(guard, per_host=AT_ONCE, timeout_s=15.0) as client:
+    async with WebhookClient(guard, Connections(AT_ONCE, AT_ONCE), timeout_s=15.0) as client:
         hook = Hook(url, PARAMETERS, TOKEN, idempotency_token="0" * 32)
 
         async def work(share: int) -> None:

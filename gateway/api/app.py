@@ -6,6 +6,7 @@ In front of Starlette's router a few lines find the product, make the request's 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api import deactivations, media, openapi, probes, short_links
 from gateway.api.errors import ApiError, not_found
+from gateway.api.logins import Logins
 from gateway.api.origin import resolve
-from gateway.api.resources import Call, Deps
+from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
 from gateway.api.routes import RESOURCES, Resource
 from gateway.gather.links import CODE
 from gateway.observe.outage import AWAY
@@ -187,9 +189,16 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
     allowed = {"Allow": ", ".join([*handlers, *(["HEAD"] if "GET" in handlers else [])])}
 
     async def endpoint(request: Request) -> Response:
-        account_id, under_way = 0, 0
+        account_id, under_way, bulk_of = 0, 0, 0
+
+        def large() -> None:
+            nonlocal bulk_of
+            sender = Call(request, deps, b"").account.id
+            deps.gate.enter_bulk(sender)
+            bulk_of = sender
+
         try:
-            body = await _read(request, resource.body_limit)
+            body = await _read(request, resource.body_limit, large)
             call = Call(request, deps, body)
             under_way = deps.gate.enter(call.account.id)
             account_id = call.account.id
@@ -202,6 +211,8 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
                 handler = resource.tested
             response = await handler(call)
         except ApiError as error:
+            if error.code == 20003 and not account_id:
+                await _slow_down(request, deps.logins)
             response = error_response(error)
         except BadRow as error:  # a NUL in a text, a number beyond its column
             log.info("%s %s: %s", request.method, request.url.path, error)
@@ -218,6 +229,8 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
         finally:
             if account_id:
                 deps.gate.leave(account_id)
+            if bulk_of:
+                deps.gate.leave_bulk(bulk_of)
         if under_way:
             response.headers["Twilio-Concurrent-Requests"] = str(under_way)
         return response
@@ -225,12 +238,28 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
     return endpoint
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """The whole body, up to the limit. Raises ApiError 20413 (HTTP 413) above it."""
+async def _slow_down(request: Request, logins: Logins) -> None:
+    """Count a login that failed; wait where its address has many."""
+    wait_s = logins.wait_s(
+        request.headers.get("authorization", "").encode("latin-1", "replace"),
+        request.client.host if request.client else "",
+        request.headers.get("x-forwarded-for", "").encode("latin-1", "replace"),
+    )
+    if wait_s:
+        await asyncio.sleep(wait_s)
+
+
+async def _read(request: Request, limit: int, large: Callable[[], None]) -> bytes:
+    """The whole body, up to the limit; `large` is called before one above 64 kB is read on.
+
+    Raises ApiError 20413 (HTTP 413) above the limit.
+    """
     chunks, size = [], 0
     async for chunk in request.stream():
-        size += len(chunk)
+        before, size = size, size + len(chunk)
         if size > limit:
             raise ApiError(20413)
+        if size > SINGLE_BODY_LIMIT >= before:
+            large()
         chunks.append(chunk)
     return b"".join(chunks)

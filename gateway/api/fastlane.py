@@ -7,8 +7,9 @@ large) goes the ordinary way, to the same functions. The same contract tests run
 
 What one connection may cost is bounded here too, before anybody has shown a password: the
 size of a request's head, of what it says of its body, and the time in which it must arrive.
-Uvicorn's httptools protocol bounds none of them. A request that comes in one piece, as nearly
-all do, sets no timer.
+Uvicorn's httptools protocol bounds none of them. Credentials are looked at before more than 64 kB
+of a body are taken, and what all connections together hold before that is bounded. A request that
+comes in one piece, as nearly all do, sets no timer and is not counted.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from gateway.api.create_message import Creation
 from gateway.api.errors import ApiError
 from gateway.api.forms import check_form_type, parse_form
 from gateway.api.limits import Gate
+from gateway.api.logins import Logins
 from gateway.api.render import iso8601_of
 from gateway.api.resources import BULK_BODY_LIMIT, CLIENT, SINGLE_BODY_LIMIT
+from gateway.api.unproven import Unproven
 from gateway.dispatch.forecast import Outlook
 
 log = logging.getLogger(__name__)
@@ -118,8 +121,11 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsProtocol]:
+def fast_lane(
+    creation: Creation, random: Random, gate: Gate, logins: Logins
+) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn, tied to this process's pipeline."""
+    unproven = Unproven(time.monotonic)
 
     class FastLane(HttpToolsProtocol):
         def __init__(
@@ -135,6 +141,8 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._head_octets = 0  # as parsed
             self._wire_octets = 0  # of an unfinished request, as received
             self._wire_limit = WIRE_LIMIT
+            self._body_octets = 0  # as parsed, in the ordinary way
+            self._proven = False
             self._upgrade = False
             self._refusal: Refusal | None = None
             self._refused = False
@@ -149,7 +157,12 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            unproven.release(self)
             super().connection_lost(exc)
+
+        def cut(self) -> None:
+            """Others need the room that this request takes, which has been arriving for long."""
+            self.transport.abort()
 
         def shutdown(self) -> None:
             """The server stops: what is under way is answered, and one request more.
@@ -179,7 +192,7 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             try:
                 self._feed(data)
             except httptools.HttpParserError as error:
-                self._refuse(self._refusal_of(error))
+                self._refuse_in_time(self._refusal_of(error))
                 return
             if stage_before is not Stage.NONE and self._stage is not Stage.NONE:
                 self._wire_octets += len(data)
@@ -189,6 +202,12 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 if self._wire_octets > self._wire_limit:
                     self._refuse(ApiError(20413))
                     return
+            if self._stage is not Stage.NONE and not self._proven:
+                if not unproven.hold(self, len(data)):
+                    self._refuse(_no_room())
+                    return
+            elif stage_before is not Stage.NONE:
+                unproven.release(self)
             if self._stage is not Stage.NONE or self._idle:
                 if self._deadline is None:
                     self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
@@ -260,6 +279,27 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             self._refusal = Refusal(error)
             return self._refusal
 
+        def _refuse_in_time(self, error: ApiError) -> None:
+            """Refuse, later where this address has shown many wrong credentials."""
+            wait_s = self._wait_s(error) if error.status == 401 else 0.0
+            if not wait_s:
+                self._refuse(error)
+                return
+            self._refused = True
+            self._disarm()
+            unproven.release(self)
+            self.flow.pause_reading()
+            self.loop.call_later(wait_s, self._refuse, error)
+
+        def _wait_s(self, error: ApiError) -> float:
+            """How long the answer to wrong credentials waits."""
+            if error.code != 20003:
+                return 0.0
+            headers = dict(self.headers)
+            peer = self.client[0] if self.client else ""
+            forwarded = headers.get(b"x-forwarded-for")
+            return logins.wait_s(headers.get(b"authorization"), peer, forwarded)
+
         def _refuse(self, error: ApiError) -> None:
             """Answer with an error, read no further, and close once the client could see it.
 
@@ -268,6 +308,9 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             """
             self._refused = True
             self._disarm()
+            unproven.release(self)
+            if self.transport.is_closing():
+                return
             cycle = self.cycle
             owed = len(self.pipeline)
             if cycle is not None and not cycle.response_complete and self._stage is not Stage.BODY:
@@ -291,8 +334,9 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
         def on_message_begin(self) -> None:
             super().on_message_begin()
             self._stage = Stage.HEAD
-            self._head_octets = self._wire_octets = 0
+            self._head_octets = self._wire_octets = self._body_octets = 0
             self._wire_limit = WIRE_LIMIT
+            self._proven = False
 
         def on_url(self, url: bytes) -> None:
             self.url += url
@@ -326,8 +370,10 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 limit = BULK_BODY_LIMIT if bulk else SINGLE_BODY_LIMIT
                 self._wire_limit = WIRE_LIMIT + (BULK_BODY_LIMIT if bulk else 0)
                 for name, value in self.headers:
-                    if name == b"content-length" and int(value) > limit:
-                        raise self._stop(ApiError(20413))
+                    if name == b"content-length" and int(value) > SINGLE_BODY_LIMIT:
+                        if int(value) > limit:
+                            raise self._stop(ApiError(20413))
+                        self._prove()
                 super().on_headers_complete()
                 self.scope[CLIENT] = self  # type: ignore[literal-required]
             else:
@@ -357,8 +403,21 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
             if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
                 raise self._stop(ApiError(20001, "there must be one Host"))
 
+        def _prove(self) -> None:
+            """Look at the credentials before more of the body is taken. Raises Refusal."""
+            given = next((value for name, value in self.headers if name == b"authorization"), None)
+            try:
+                credential = authenticate(creation.directory, given)
+                acting_account(creation.directory, credential, None)
+            except ApiError as error:
+                raise self._stop(error) from None
+            self._proven = True
+
         def on_body(self, body: bytes) -> None:
             if self._fast is None:
+                self._body_octets += len(body)
+                if self._body_octets > SINGLE_BODY_LIMIT and not self._proven:
+                    self._prove()
                 super().on_body(body)
             else:
                 self._fast.body += body
@@ -433,7 +492,10 @@ def fast_lane(creation: Creation, random: Random, gate: Gate) -> type[HttpToolsP
                 else:
                     creation.submit(account, form, answer, client=self)
             except ApiError as error:
-                self._respond_error(request, error)
+                if wait_s := self._wait_s(error):
+                    self.loop.call_later(wait_s, self._respond_error, request, error)
+                else:
+                    self._respond_error(request, error)
             except Exception:
                 log.exception("POST Messages")
                 self._respond_error(request, ApiError(20500))
@@ -486,6 +548,10 @@ def _has_left(transport: asyncio.BaseTransport) -> bool:
     except OSError:
         return False
     return state != ESTABLISHED
+
+
+def _no_room() -> ApiError:
+    return ApiError(20503, "too much is arriving at once; try again", headers={"Retry-After": "1"})
 
 
 def _head_too_large() -> ApiError:

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.api.errors import ApiError
 
 LONGEST_WAIT_S: Final = 60
+MOST_BULKS: Final = 4  # bodies above 64 kB of one account that are under way at once
 
 
 class Gate:
@@ -19,7 +20,15 @@ class Gate:
     costs an entry; a request pays two dictionary look-ups.
     """
 
-    __slots__ = ("_concurrent", "_monotonic", "_per_second", "_tokens", "_under_way", "refused")
+    __slots__ = (
+        "_bulks",
+        "_concurrent",
+        "_monotonic",
+        "_per_second",
+        "_tokens",
+        "_under_way",
+        "refused",
+    )
 
     def __init__(
         self, concurrent: int | None, per_second: float | None, monotonic: Callable[[], float]
@@ -28,6 +37,7 @@ class Gate:
         self._per_second = per_second
         self._monotonic = monotonic
         self._under_way: dict[int, int] = {}
+        self._bulks: dict[int, int] = {}
         self._tokens: dict[int, tuple[float, float]] = {}  # account → (tokens, when)
         self.refused = 0
 
@@ -47,6 +57,17 @@ class Gate:
     def leave(self, account_id: int) -> None:
         """End a request that had entered."""
         self._under_way[account_id] -= 1
+
+    def enter_bulk(self, account_id: int) -> None:
+        """A large body begins to arrive. Raises ApiError 20429 (429)."""
+        bulks = self._bulks.get(account_id, 0)
+        if bulks >= MOST_BULKS:
+            raise self._refusal(f"more than {MOST_BULKS} large bodies at a time", 1)
+        self._bulks[account_id] = bulks + 1
+
+    def leave_bulk(self, account_id: int) -> None:
+        """The request with that body is over."""
+        self._bulks[account_id] -= 1
 
     def _take(self, account_id: int, per_second: float) -> None:
         now, burst = self._monotonic(), max(per_second, 1.0)

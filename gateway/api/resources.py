@@ -19,6 +19,7 @@ from gateway.api.elsewhere import RELAYED, Elsewhere
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
 from gateway.api.limits import Gate, Quota
+from gateway.api.logins import Logins
 from gateway.api.paging import PageRequest, page_request
 from gateway.conversations.stage import Conversations
 from gateway.dispatch.accept import Client
@@ -53,6 +54,7 @@ class Deps:
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
+    logins: Logins
     conversations: Conversations
     bulk_quota: Quota  # of consents and contacts
     alerts: Alerts

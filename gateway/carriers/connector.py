@@ -25,6 +25,7 @@ from gateway.carriers.settings import CarrierSettings
 from gateway.carriers.share import ALONE, Share, own_part
 from gateway.clock import Clock
 from gateway.observe.measures import LATENCY_S, Histogram
+from gateway.observe.peers import caused_by_peer
 from smpp.esme import Bind, BindConfig, RefusalClass
 from smpp.layouts import beyond_standard
 from smpp.pdu import DeliverSm, Tlvs
@@ -388,7 +389,7 @@ class Connector(Generic[M]):
             reason,
             len(data),
             shown.hex(),
-            extra={"bind": bind.name},
+            extra=caused_by_peer(f"malformed PDU {self.name}", bind=bind.name),
         )
 
     def go_on(self) -> None:

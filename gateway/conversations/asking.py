@@ -54,6 +54,7 @@ class Asking:
             self._directory.accounts_by_id[account_id].auth_token,
             method=settings["method"],
             overridable=False,
+            account_id=account_id,
         )
         answer = await self._client.call(hook)
         if not answer.ok:

@@ -107,6 +107,7 @@ class Telling:
             method=row["method"],
             idempotency_token=f"{row['id']:032x}",
             overridable=False,
+            account_id=account.id,
         )
         answer = await self._client.call(hook)
         if not answer.ok:

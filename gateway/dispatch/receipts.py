@@ -31,6 +31,7 @@ from gateway.dispatch.states import Effect, Receipted, advance
 from gateway.dispatch.writer import Writer
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
+from gateway.observe.peers import caused_by_peer
 from gateway.observe.wall import Wall, described
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
@@ -517,7 +518,12 @@ class Receipts:
                     continue
                 self._count(carrier_id, "orphan")
                 self._settled.append((held, "orphan"))
-                log.warning("receipt for an unknown id %s of carrier %d", name, carrier_id)
+                log.warning(
+                    "receipt for an unknown id %s of carrier %d",
+                    name,
+                    carrier_id,
+                    extra=caused_by_peer(f"receipt for an unknown id {carrier_id}"),
+                )
 
     async def _settle(self, connection: Connection, batch: Sequence[tuple[Held, str]]) -> None:
         for reason in ("matched late", "orphan"):

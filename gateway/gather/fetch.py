@@ -87,7 +87,11 @@ class Fetcher(WithSession):
 
     def _make(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(self._guard)),
+            connector=aiohttp.TCPConnector(
+                limit=0,  # who fetches has a connection
+                force_close=True,
+                resolver=GuardedResolver(self._guard),
+            ),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )

@@ -1,10 +1,10 @@
 """The stage between acceptance and routing, for the messages that need something from outside.
 
-A few workers take one message at a time, fetch what it needs, store it, and hand the message on to
-the assigner, which chooses its sender as for one that has just come. Later mail of the account to
-the same recipient is handed on after it. Until then it is `accepted`
-(`queued` where it has a plain From), can be canceled, and expires. What a crash interrupts says so
-in its row (`Flag.AWAITS_MEDIA`), and is handed to this stage again.
+A few workers, not all of them for one account, take one message at a time, fetch what it needs,
+store it, and hand the message on to the assigner, which chooses its sender as for one that has just
+come. Later mail of the account to the same recipient is handed on after it. Until then it is
+`accepted` (`queued` where it has a plain From), can be canceled, and expires. What a crash
+interrupts says so in its row (`Flag.AWAITS_MEDIA`), and is handed to this stage again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from random import Random
 from typing import Any, Final
@@ -33,12 +34,12 @@ from gateway.gather.lookup import CarrierLookup
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
 from gateway.observe.wall import Wall, described
+from gateway.webhooks.connections import Connections
 from storage import media as media_rows
 from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 
 log = logging.getLogger(__name__)
 
-WORKERS: Final = 16
 TRIES: Final = 3
 EXPIRY_EVERY_S: Final = 1.0
 RETRY_S: Final = 0.5  # while the database is away
@@ -59,6 +60,7 @@ class Gathering:
         random: Random,
         link_base: Callable[[], str],
         wall: Wall,
+        connections: Connections,
         *,
         pause_s: float,
         lookup: CarrierLookup | None = None,
@@ -75,16 +77,18 @@ class Gathering:
         self._wall = wall
         self._pause_s = pause_s
         self._lookup = lookup
-        self._waiting: deque[Draft] = deque()
+        self._connections = connections
+        self._tasks: asyncio.TaskGroup | None = None
+        self._waiting: dict[int, deque[Draft]] = {}  # by account
+        self._asked: set[int] = set()  # accounts that wait for a connection
         # Under the key of one that waits or is worked on: those that go after it.
         self._behind: dict[Key, deque[Draft]] = {}
-        self._wake = asyncio.Event()
         self.gathered = 0
 
     @property
     def waiting(self) -> Sequence[Draft]:
         """Those that no worker has begun with."""
-        return self._waiting
+        return list(chain.from_iterable(self._waiting.values()))
 
     def hold(self, draft: Draft) -> None:
         """This one is committed, and needs something, or goes after one that does."""
@@ -96,48 +100,85 @@ class Gathering:
         self._next(draft)
 
     def _next(self, draft: Draft) -> None:
-        self._waiting.append(draft)
-        self._wake.set()
+        account_id = draft.message.account_id
+        self._waiting.setdefault(account_id, deque()).append(draft)
+        self._staff(account_id)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for number in range(WORKERS):
-                group.create_task(self._work(), name=f"gathering {number}")
+            self._tasks = group
             group.create_task(self._expire(), name="gathering expiry")
-
-    async def _work(self) -> None:
-        while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            draft = self._waiting.popleft()
+            for account_id in list(self._waiting):
+                self._staff(account_id)
             try:
-                async with asyncio.timeout(self._left_s(draft.message)) as patience:
-                    ready = await self._gather(draft)
-            except TimeoutError as error:
-                ready = False
-                if patience.expired():
-                    self._fail(draft.message, EXPIRED, "")
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None  # what is held from now on waits for the next start
+
+    def _staff(self, account_id: int) -> None:
+        """One more worker for what the account has waiting, if there is a connection for it."""
+        if self._tasks is None or account_id not in self._waiting or account_id in self._asked:
+            return
+        if self._connections.enter(account_id):
+            self._tasks.create_task(self._work(account_id), name="gathering")
+        else:
+            self._asked.add(account_id)
+            self._connections.wait(account_id, partial(self._granted, account_id))
+
+    def _granted(self, account_id: int) -> bool:
+        """There is a connection for the account; whether it still needs it."""
+        self._asked.discard(account_id)
+        if self._tasks is None or account_id not in self._waiting:
+            return False
+        self._tasks.create_task(self._work(account_id), name="gathering")
+        return True
+
+    async def _work(self, account_id: int) -> None:
+        """Do what the account has waiting, until others need the connection."""
+        begun = False
+        try:
+            while waiting := self._waiting.get(account_id):
+                if begun and self._connections.wanted(account_id):
+                    break
+                begun = True
+                draft = waiting.popleft()
+                if waiting:
+                    self._staff(account_id)
                 else:
-                    await self._wait_for_the_database(draft, error)
-                    continue
-            except Unusable as unusable:
-                self._fail(draft.message, unusable.code, str(unusable))
-                ready = False
-            except DatabaseUnavailable as error:
-                await self._wait_for_the_database(draft, error)
-                continue
-            except Exception as error:
-                self._wall.tell(described(error), draft.message)
-                self._fail(draft.message, BROKEN, "")
-                ready = False
-            self.gathered += 1
-            if ready:
-                draft.prepared = True
-                self._assigner.admit((draft,))
+                    del self._waiting[account_id]
+                await self._do(draft)
+        finally:
+            self._connections.leave(account_id)
+        self._staff(account_id)
+
+    async def _do(self, draft: Draft) -> None:
+        try:
+            async with asyncio.timeout(self._left_s(draft.message)) as patience:
+                ready = await self._gather(draft)
+        except TimeoutError as error:
+            ready = False
+            if patience.expired():
+                self._fail(draft.message, EXPIRED, "")
             else:
-                self._router.awaited.end(draft)
-            self._follow(key_of(draft))
+                await self._wait_for_the_database(draft, error)
+                return
+        except Unusable as unusable:
+            self._fail(draft.message, unusable.code, str(unusable))
+            ready = False
+        except DatabaseUnavailable as error:
+            await self._wait_for_the_database(draft, error)
+            return
+        except Exception as error:
+            self._wall.tell(described(error), draft.message)
+            self._fail(draft.message, BROKEN, "")
+            ready = False
+        self.gathered += 1
+        if ready:
+            draft.prepared = True
+            self._assigner.admit((draft,))
+        else:
+            self._router.awaited.end(draft)
+        self._follow(key_of(draft))
 
     def _left_s(self, message: Message) -> float:
         """Until its validity ends: nobody waits longer for what it needs."""
@@ -153,7 +194,7 @@ class Gathering:
         while True:
             await asyncio.sleep(EXPIRY_EVERY_S)
             now = self._clock.wall()
-            for draft in (*self._waiting, *chain.from_iterable(self._behind.values())):
+            for draft in (*self.waiting, *chain.from_iterable(self._behind.values())):
                 if draft.message.valid_until <= now and not draft.message.status.final:
                     self._fail(draft.message, EXPIRED, "")
 

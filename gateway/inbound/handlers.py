@@ -32,6 +32,7 @@ from gateway.inbound.run import Runner
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage import AWAY
 from gateway.observe.wall import Wall
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
 from storage import inbound as inbound_rows
 from storage.ids import Id, id_from_bytes
@@ -43,7 +44,7 @@ PAGE: Final = 5_000
 RETRY_S: Final = 0.5
 NOTHING: Final = id_from_bytes(bytes(16))
 MACHINE: Final = 30039
-HERE: Final = ""  # the lane of what needs no app
+HERE: Final = Receiver(0, "")  # the lane of what needs no app
 
 Converse = Callable[[Message, bool], Awaitable[bool]]
 
@@ -61,6 +62,7 @@ class Handlers:
         random: Random,
         alerts: Alerts,
         wall: Wall,
+        connections: Connections,
         *,
         per_host: int,
         retry_for_s: float,
@@ -85,6 +87,7 @@ class Handlers:
             "inbound",
             clock,
             random,
+            connections,
             per_host=per_host,
             work=self._work,
             spilled=self._spilled,
@@ -151,7 +154,7 @@ class Handlers:
         run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
             if not self._too_old(message):
-                self._lanes.retry(_host(target.url), message)
+                self._lanes.retry(Receiver(message.account_id, _host(target.url)), message)
                 return
             self.given_up += 1
             self._alerts.alert(
@@ -205,12 +208,14 @@ class Handlers:
         record = self._directory.senders_by_id.get(message.sender_id)
         return record, self._directory.services_by_id.get(message.service_id or 0)
 
-    def _lane_of(self, message: Message) -> str:
+    def _lane_of(self, message: Message) -> Receiver:
         record, service = self._place(message)
         if record is None:
             return HERE
         target = destination_of(record, service)
-        return _host(target.url) if target is not None else HERE
+        if target is None:
+            return HERE
+        return Receiver(message.account_id, _host(target.url))
 
     # Ends -----------------------------------------------------------------------------------
 

@@ -522,6 +522,7 @@ class Inbound:
                 UNKNOWN_NUMBER,
                 "an inbound message to a number that is not ours was kept",
                 resource=incoming.delivery.destination.value,
+                subject=f"unknown number {incoming.carrier_id}",  # the peer chooses the others
             )
             destination = incoming.delivery.destination
             if not self._read(incoming.carrier_id, destination, None).clear:
@@ -533,7 +534,7 @@ class Inbound:
                 "a message to a number of another carrier was kept: this carrier's delivers_for"
                 " has neither the number nor its carrier",
                 resource=self._name_of(incoming.carrier_id),
-                subject=f"{incoming.carrier_id} {incoming.delivery.destination.value}",
+                subject=f"another carrier's number {incoming.carrier_id}",
             )
         for incoming, earlier in batch.repeated:
             self.counts["repeated"] += 1
@@ -546,6 +547,7 @@ class Inbound:
                 resource=f"SM{earlier.message_id.hex}" if earlier.message_id else None,
                 account_id=record.account_id if record is not None else None,
                 subject=earlier.id.hex,
+                logged_as=self._name_of(incoming.carrier_id),
             )
 
     async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:

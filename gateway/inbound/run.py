@@ -95,6 +95,7 @@ class Runner:
                 idempotency_token=token,
                 cookies=self._cookies,
                 pair=(message.sender or "", message.recipient),
+                account_id=message.account_id,
             )
             answer = await self._client.call(hook)
             if answer.problem:

@@ -8,7 +8,7 @@ waits for them, is a series of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from importlib.metadata import version
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from gateway.api.limits import Gate
+from gateway.api.logins import Logins
 from gateway.carriers.connector import Connector
 from gateway.clock import Clock
 from gateway.dispatch.message import Message, created_at
@@ -35,6 +36,7 @@ from gateway.inbound.receive import Inbound
 from gateway.monitoring.watch import Watch
 from gateway.observe.measures import Histogram
 from gateway.webhooks.callbacks import Callbacks
+from gateway.webhooks.connections import Connections
 from smpp.vocabulary import STATUS_NAMES
 
 NO_SERVICE: Final = "none"
@@ -51,6 +53,8 @@ class Stages(NamedTuple):
     gathering: Gathering
     watch: Watch
     gate: Gate
+    logins: Logins
+    outward: Mapping[str, Connections]
 
 
 class Exposition:
@@ -125,6 +129,7 @@ class _Reader(Collector):
         )
         gate = self._stages.gate
         yield _counter("tandem_api_throttled_requests", "429 by an account's limits.", gate.refused)
+        yield _counter("tandem_failed_logins", "Wrong credentials.", self._stages.logins.failed)
 
     def _set_aside(self) -> Iterator[Metric]:
         yield _counted(
@@ -327,9 +332,23 @@ class _Reader(Collector):
             "Left to their rows for a while.",
             callbacks.overflowed,
         )
+        yield from self._connections()
         alerts = self._stages.pipeline.alerts
         yield _counter("tandem_alerts", "Raised.", alerts.raised)
         yield _counter("tandem_alerts_dropped", "Repeats, or too many.", alerts.dropped)
+
+    def _connections(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "tandem_app_connections", "To apps' servers.", labels=["kind", "state"]
+        )
+        silent = GaugeMetricFamily(
+            "tandem_silent_receivers", "That get one request at a time.", labels=["kind"]
+        )
+        for kind, connections in self._stages.outward.items():
+            family.add_metric([kind, "under_way"], connections.under_way)
+            family.add_metric([kind, "waiting"], connections.waiting)
+            silent.add_metric([kind], connections.silent)
+        yield from (family, silent)
 
     def _inbound(self) -> Iterator[Metric]:
         inbound, handlers = self._stages.inbound, self._stages.handlers

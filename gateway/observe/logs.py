@@ -13,6 +13,7 @@ from typing import Literal
 import orjson
 
 from gateway.observe.outage import OUTAGE
+from gateway.observe.peers import FLOOD
 
 # What every LogRecord has; the rest was passed as `extra`.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -58,6 +59,7 @@ def set_up_logging(level: str, form: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     handler.addFilter(OUTAGE)
+    handler.addFilter(FLOOD)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

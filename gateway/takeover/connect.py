@@ -11,6 +11,7 @@ import contextlib
 import logging
 from typing import Final
 
+from gateway.observe.peers import caused_by_peer
 from gateway.takeover.authority import is_ours
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,9 @@ class ConnectProxy:
             return _refusal("405 Method Not Allowed", "only CONNECT is served here")
         host, _, port = words[1].rpartition(":")
         if not is_ours(host) or port != PORT:
-            log.warning("CONNECT to %s was refused", words[1][:100])
+            log.warning(
+                "CONNECT to %s was refused", words[1][:100], extra=caused_by_peer("CONNECT refused")
+            )
             return _refusal(
                 "403 Forbidden", "this proxy leads to the gateway, for *.twilio.com:443 alone"
             )

@@ -25,6 +25,7 @@ from gateway.dispatch.states import callback_events
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
 from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters
@@ -93,6 +94,7 @@ class Callbacks:
         random: Random,
         alerts: Alerts,
         wall: Wall,
+        connections: Connections,
         *,
         per_host: int,
         retry_for_s: float,
@@ -117,6 +119,7 @@ class Callbacks:
             "callback",
             clock,
             random,
+            connections,
             per_host=per_host,
             work=self._post_all,
             spilled=self._spilled,
@@ -137,7 +140,7 @@ class Callbacks:
             return
         if message.callbacks_done < len(callback_events(message)):
             message.calling = True
-            self._lanes.line_up(_host(message), message)
+            self._lanes.line_up(_receiver(message), message)
 
     @property
     def waiting(self) -> int:
@@ -212,6 +215,7 @@ class Callbacks:
             account.auth_token,
             idempotency_token=sha256(f"{message.sid}/{number}".encode()).hexdigest()[:32],
             status_only=True,
+            account_id=message.account_id,
         )
         answer = await self._client.call(hook)
         if answer.ok:
@@ -239,7 +243,7 @@ class Callbacks:
     def _plan_retry(self, message: Message, at: float, *, hopeless: bool) -> None:
         """Another try, unless the callback (of the time `at`) is too old to matter."""
         if not hopeless and self._clock.wall() - at <= self._retry_for_s:
-            self._lanes.retry(_host(message), message)
+            self._lanes.retry(_receiver(message), message)
             return
         self.given_up += 1
         log.error("callback of %s given up", message.sid, extra={"sid": message.sid})
@@ -248,6 +252,10 @@ class Callbacks:
         message.calling = False
         self._acknowledged(message)
         self.owe(message)
+
+
+def _receiver(message: Message) -> Receiver:
+    return Receiver(message.account_id, _host(message))
 
 
 def _host(message: Message) -> str:

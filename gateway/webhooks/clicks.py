@@ -19,6 +19,7 @@ from gateway.dispatch.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import SET_ASIDE
 from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
 from gateway.webhooks.report import exchange_of
 
@@ -73,6 +74,10 @@ class Click:
     def host(self) -> str:
         return urlsplit(self.callback_url).netloc
 
+    @property
+    def receiver(self) -> Receiver:
+        return Receiver(self.account_id, self.host)
+
     def event(self, account_sid: str) -> bytes:
         """The JSON that the app is sent."""
         at = datetime.fromtimestamp(self.at, UTC)
@@ -101,6 +106,7 @@ class Clicks:
         clock: Clock,
         random: Random,
         alerts: Alerts,
+        connections: Connections,
     ) -> None:
         self._client = client
         self._directory = directory
@@ -109,6 +115,7 @@ class Clicks:
             "clicks",
             clock,
             random,
+            connections,
             per_host=PER_HOST,
             work=self._post,
             spilled=lambda click: None,
@@ -122,7 +129,7 @@ class Clicks:
         await self._lanes.run()
 
     def tell(self, click: Click) -> None:
-        self._lanes.line_up(click.host, click)
+        self._lanes.line_up(click.receiver, click)
 
     async def _post(self, click: Click) -> None:
         account = self._directory.accounts_by_id.get(click.account_id)
@@ -134,6 +141,7 @@ class Clicks:
             account.auth_token,
             idempotency_token=click.token,
             json=click.event(account.sid),
+            account_id=click.account_id,
         )
         answer = await self._client.call(hook)
         if answer.ok:
@@ -141,7 +149,7 @@ class Clicks:
             self._lanes.over(click)
             return
         if self._lanes.tried(click) + 1 < TRIES:
-            self._lanes.retry(click.host, click)
+            self._lanes.retry(click.receiver, click)
             return
         self._lanes.over(click)
         self.given_up += 1

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
 from yarl import URL
 
 from gateway.observe.wall import described
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.cookies import Cookies, Pair
 from gateway.webhooks.express import Express, Place, Reply, place_of
 from gateway.webhooks.forms import form_of
@@ -42,6 +43,8 @@ REDIRECTS: Final = (301, 302, 303, 307, 308)
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
 JSON: Final = {"Content-Type": "application/json"}
 BODY_LIMIT: Final = 64 * 1024  # bytes of an answer that are read; TwiML may be no larger (11750)
+MOST_KEPT: Final = 250  # servers whose connections may be kept for another request
+KEPT_S: Final = 30.0
 MOST_CHALLENGERS: Final = 10_000  # origins known to ask for credentials
 
 # Why there was no good answer (twilio-api §7.5).
@@ -59,6 +62,7 @@ TLS_HANDSHAKE: Final = 11220
 TLS_NAME: Final = 11235
 TLS_EXPIRED: Final = 11236
 TLS_UNTRUSTED: Final = 11237
+SILENCE: Final = frozenset({CONNECT_TIMEOUT, TOO_SLOW})  # nothing came for as long as we wait
 _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64  # X509_V_ERR_… of OpenSSL
 
 
@@ -75,6 +79,7 @@ class Hook:
     pair: Pair = ("", "")  # whose cookies
     overridable: bool = True  # the URL's fragment counts
     json: bytes | None = None  # sent in place of the parameters, which are none
+    account_id: int = 0  # whose it is
     status_only: bool = False  # of its answer nobody reads more: it may go the short way
 
     @property
@@ -118,24 +123,40 @@ def _failed(code: int, reason: object, failure: str = "") -> Answer:
 
 
 class WebhookClient(WithSession):
-    """Keep-alive connections to the apps' servers, so many per host."""
+    """Keep-alive connections to the apps' servers."""
 
-    def __init__(self, guard: Guard, *, per_host: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        connections: Connections,
+        *,
+        timeout_s: float,
+        counts: bool = False,
+    ) -> None:
+        """`counts`: each call counts among the connections by itself, or waits for one; else who
+        calls has one.
+        """
         self._guard = guard
-        self._per_host = per_host
+        self._connections = connections
         self._timeout_s = timeout_s
+        self._counts = counts
+        self._brief: aiohttp.ClientSession | None = None  # keeps no connections
+        self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
         self.called: Callable[[Hook, Answer, float], object] | None = None
         """Hears of every call: what was asked, what came back, seconds that it took."""
         self._express = Express(guard, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     def _make(self) -> aiohttp.ClientSession:
+        return self._make_with(keepalive_timeout=KEPT_S)
+
+    def _make_with(self, **keeping: Any) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                limit_per_host=self._per_host,
+                limit_per_host=0,
                 resolver=GuardedResolver(self._guard),
-                keepalive_timeout=30,
+                **keeping,
             ),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -149,6 +170,8 @@ class WebhookClient(WithSession):
         trace: TracebackType | None,
     ) -> None:
         await self._express.close()
+        if self._brief is not None:
+            await self._brief.close()
         await super().__aexit__(kind, error, trace)
 
     async def call(self, hook: Hook) -> Answer:
@@ -156,13 +179,42 @@ class WebhookClient(WithSession):
 
         All attempts and redirects share one budget of time.
         """
+        given = hook.url
         try:
-            if not hook.url.isascii():  # an app's own answer named it, or an older version kept it
-                hook = replace(hook, url=ascii_url(hook.url))
-            return await self._call(hook)
+            if not given.isascii():  # an app's own answer named it, or an older version kept it
+                hook = replace(hook, url=ascii_url(given))
+            answer = await (self._counted(hook) if self._counts else self._call(hook))
+            waited = answer.error_code in SILENCE
+            if waited or self._connections.silent:
+                receiver = Receiver(hook.account_id, urlsplit(given).netloc)
+                self._connections.heard(receiver, not waited)
+            return answer
         except Exception as error:  # a way to misbehave that nobody thought of
             log.exception("a webhook could not be called")
             return _failed(NOT_CONNECTED, described(error))
+
+    def _session_for(self, origin: URL) -> aiohttp.ClientSession:
+        """The one that keeps connections, unless it keeps those of too many servers already."""
+        now = asyncio.get_running_loop().time()
+        kept = self._kept
+        while kept and (oldest := next(iter(kept))) and kept[oldest] + KEPT_S < now:
+            del kept[oldest]
+        if kept.pop(origin, None) is None and len(kept) >= MOST_KEPT:
+            if self._brief is None:
+                self._brief = self._make_with(force_close=True)
+            return self._brief
+        kept[origin] = now
+        return self.session
+
+    async def _counted(self, hook: Hook) -> Answer:
+        """Call as soon as there is a connection for it."""
+        try:
+            async with asyncio.timeout(self._timeout_s) as patience:
+                async with self._connections.one(hook.account_id):
+                    patience.reschedule(None)
+                    return await self._call(hook)
+        except TimeoutError:
+            return _failed(NOT_CONNECTED, "too many connections of the account are under way")
 
     async def _call(self, hook: Hook) -> Answer:
         place = place_of(hook.url) if hook.status_only else None
@@ -269,7 +321,7 @@ class WebhookClient(WithSession):
                 authorized = True
             if hook.cookies is not None and (cookie := hook.cookies.header(hook.pair, url)):
                 headers["Cookie"] = cookie
-            async with self.session.request(
+            async with self._session_for(url.origin()).request(
                 "GET" if data is None else hook.method,
                 url,
                 data=data,

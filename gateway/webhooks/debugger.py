@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.dispatch.directory import Account, Directory
 from gateway.observe.alerts import Alert
 from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,12 @@ class Debugger:
     """Tells accounts of their alerts; each host by itself."""
 
     def __init__(
-        self, client: WebhookClient, directory: Directory, clock: Clock, random: Random
+        self,
+        client: WebhookClient,
+        directory: Directory,
+        clock: Clock,
+        random: Random,
+        connections: Connections,
     ) -> None:
         self._client = client
         self._directory = directory
@@ -81,6 +87,7 @@ class Debugger:
             "debugger",
             clock,
             random,
+            connections,
             per_host=PER_HOST,
             work=self._post,
             spilled=lambda alert: None,
@@ -98,7 +105,8 @@ class Debugger:
         for alert in alerts:
             account = self._directory.accounts_by_id.get(alert.account_id or 0)
             if account is not None and account.debugger_url:
-                self._lanes.line_up(urlsplit(account.debugger_url).netloc, alert)
+                host = urlsplit(account.debugger_url).netloc
+                self._lanes.line_up(Receiver(account.id, host), alert)
 
     async def _post(self, alert: Alert) -> None:
         account = self._directory.accounts_by_id.get(alert.account_id or 0)
@@ -110,6 +118,7 @@ class Debugger:
                 self._parameters(alert, account),
                 account.auth_token,
                 idempotency_token=alert.sid[2:],
+                account_id=account.id,
             )
         )
         if answer.ok:

@@ -30,6 +30,7 @@ TICK_S: Final = 0.25  # how exactly a time-out is kept
 HEAD_LIMIT: Final = 64 * 1024  # octets of an answer's head; what has more is no plain server
 BODY_KEPT: Final = 2_000  # octets of an answer that an alert may show
 BODY_LIMIT: Final = 64 * 1024  # octets that are read over to use the connection again
+MOST_IDLE: Final = 500  # connections that wait for their next post
 MOST_PLAIN: Final = 10_000  # servers' paths that are known to be, or not to be
 
 
@@ -96,6 +97,7 @@ class Express:
         self._odd: set[tuple[Server, str]] = set()
         """Where the short way once failed after the request had been sent: never again."""
         self._idle: dict[Server, list[_Connection]] = {}
+        self._resting: dict[_Connection, Server] = {}  # the same, longest idle first
         self._open: set[_Connection] = set()
         self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -122,7 +124,11 @@ class Express:
         server = place.server
         idle = self._idle.get(server)
         try:
-            connection = idle.pop() if idle else await self._connect(server, timeout_s)
+            if idle:
+                connection = idle.pop()
+                del self._resting[connection]
+            else:
+                connection = await self._connect(server, timeout_s)
         except (OSError, TimeoutError, ValueError):  # the other way finds out what it is
             return None
         loop = asyncio.get_running_loop()
@@ -142,6 +148,11 @@ class Express:
         if connection.usable:
             connection.idle_since = loop.time()
             self._idle.setdefault(server, []).append(connection)
+            self._resting[connection] = server
+            if len(self._resting) > MOST_IDLE:
+                oldest, its_server = next(iter(self._resting.items()))
+                self._lost(its_server, oldest)
+                oldest.close()
         return reply
 
     async def close(self) -> None:
@@ -176,6 +187,7 @@ class Express:
 
     def _lost(self, server: Server, connection: _Connection) -> None:
         self._open.discard(connection)
+        self._resting.pop(connection, None)
         idle = self._idle.get(server)
         if idle is not None and connection in idle:
             idle.remove(connection)

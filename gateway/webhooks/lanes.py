@@ -1,8 +1,10 @@
-"""Work that goes to hosts which may be slow or dead: each host has a lane of its own.
+"""Work that goes to servers which may be slow or dead: each has a lane of its own per account.
 
-A dead receiver delays nobody else; what failed is tried again, later and later. Memory is
-bounded: a host has at most LANE_BOUND jobs waiting, for their turn or for another try, and all
-hosts together RETRY_BOUND for another try. What is above is let go (`spilled`), stays owed in
+A dead receiver delays nobody else; what failed is tried again, later and later. A worker counts
+among its account's connections for as long as it works, and makes room after each job that others
+wait for. Memory is bounded: a receiver has at most LANE_BOUND jobs waiting, for their turn or for
+another try, an account ACCOUNT_BOUND for their turn, and all together RETRY_BOUND for another try.
+What is above is let go (`spilled`), stays owed in
 Postgres, and `sweep` (which reads owed rows, a page at a time, round and round, and lines them up
 again) is asked for while there is room.
 """
@@ -15,20 +17,23 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Generic, TypeVar
 
 from gateway.clock import Clock
 from gateway.observe.outage import AWAY
 from gateway.observe.wall import described
+from gateway.webhooks.connections import Connections, Receiver
 from storage.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 3600.0
-LANE_BOUND = 10_000  # jobs waiting for one host in memory
-RETRY_BOUND = 50_000  # jobs waiting for another try, of all hosts
+LANE_BOUND = 10_000  # jobs waiting for one receiver in memory
+ACCOUNT_BOUND = 20_000  # jobs of one account that wait for their turn
+RETRY_BOUND = 50_000  # jobs waiting for another try, of all receivers
 SWEEP_BELOW = 1_000  # with fewer waiting for their turn, owed rows are read again
 SWEEP_EVERY_S = 1.0
 
@@ -37,15 +42,17 @@ Job = TypeVar("Job", bound=Hashable)
 
 @dataclass(slots=True)
 class Lane(Generic[Job]):
-    """What waits for one host, and how many workers do it."""
+    """What waits for one receiver, and how many workers do it."""
 
+    receiver: Receiver
     ready: deque[Job] = field(default_factory=deque)
     retrying: int = 0
     workers: int = 0
+    waits: bool = False  # for a connection
 
 
 class Lanes(Generic[Job]):
-    """Runs `work` on each job, at most `per_host` at once for one host.
+    """Runs `work` on each job, at most `per_host` at once for one receiver.
 
     `work` says when a job failed (`retry`) and when it is over (`over`). A job that raises failed
     in a way that `work` did not foresee: `broke` hears of it, and says which of the two it is.
@@ -56,6 +63,7 @@ class Lanes(Generic[Job]):
         name: str,
         clock: Clock,
         random: Random,
+        connections: Connections,
         *,
         per_host: int,
         work: Callable[[Job], Awaitable[None]],
@@ -68,13 +76,15 @@ class Lanes(Generic[Job]):
         self._name = name
         self._clock = clock
         self._random = random
+        self._connections = connections
         self._per_host = per_host
         self._work = work
         self._spilled = spilled
         self._sweep = sweep
         self._broke = broke
-        self._lanes: dict[str, Lane[Job]] = {}
-        self._retries: list[tuple[float, int, str, Job]] = []
+        self._lanes: dict[Receiver, Lane[Job]] = {}
+        self._ready_of: dict[int, int] = {}  # jobs that wait for their turn, by account
+        self._retries: list[tuple[float, int, Receiver, Job]] = []
         self._tries: dict[Job, int] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -100,15 +110,25 @@ class Lanes(Generic[Job]):
 
     @property
     def _ready(self) -> int:
-        return sum(len(lane.ready) for lane in self._lanes.values())
+        return sum(self._ready_of.values())
+
+    @property
+    def _moving(self) -> int:
+        """Jobs whose turn comes soon: no connection is waited for, no answer overdue."""
+        silent = self._connections.is_silent
+        return sum(
+            len(lane.ready)
+            for lane in self._lanes.values()
+            if not lane.waits and not silent(lane.receiver)
+        )
 
     async def run(self) -> None:
         """Own the workers, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                for host in self._lanes:
-                    self._staff(host)
+                for lane in list(self._lanes.values()):
+                    self._staff(lane)
                 while True:
                     await self._sweep_if_there_is_room()
                     await self._pause()
@@ -116,19 +136,22 @@ class Lanes(Generic[Job]):
             finally:
                 self._tasks = None  # what is lined up from now on stays owed
 
-    def line_up(self, host: str, job: Job) -> bool:
+    def line_up(self, receiver: Receiver, job: Job) -> bool:
         """Have it done. False: there is no room, it was spilled."""
-        lane = self._lanes.get(host)
-        if lane is None:
-            lane = self._lanes[host] = Lane()
-        if len(lane.ready) + lane.retrying >= LANE_BOUND:
+        lane = self._lanes.get(receiver)
+        waiting = len(lane.ready) + lane.retrying if lane is not None else 0
+        ready = self._ready_of.get(receiver.account_id, 0)
+        if waiting >= LANE_BOUND or (ready >= ACCOUNT_BOUND and receiver.host):
             self.let_go(job)
             return False
+        if lane is None:
+            lane = self._lanes[receiver] = Lane(receiver)
         lane.ready.append(job)
-        self._staff(host)
+        self._ready_of[receiver.account_id] = ready + 1
+        self._staff(lane)
         return True
 
-    def retry(self, host: str, job: Job) -> None:
+    def retry(self, receiver: Receiver, job: Job) -> None:
         """Try again later: back off, doubling, with jitter."""
         if len(self._retries) >= RETRY_BOUND:
             self.let_go(job)
@@ -137,11 +160,12 @@ class Lanes(Generic[Job]):
         wait = min(FIRST_RETRY_S * 2 ** min(tries - 1, 20), LONGEST_RETRY_S)
         wait *= 0.5 + self._random.random() / 2
         self._serial += 1
-        lane = self._lanes.get(host)
+        lane = self._lanes.get(receiver)
         if lane is None:
-            lane = self._lanes[host] = Lane()
+            lane = self._lanes[receiver] = Lane(receiver)
         lane.retrying += 1
-        heapq.heappush(self._retries, (self._clock.monotonic() + wait, self._serial, host, job))
+        due = self._clock.monotonic() + wait
+        heapq.heappush(self._retries, (due, self._serial, receiver, job))
         self._wake.set()
 
     def tried(self, job: Job) -> int:
@@ -160,40 +184,86 @@ class Lanes(Generic[Job]):
         self._wake.set()
         self._spilled(job)
 
-    def _staff(self, host: str) -> None:
-        """One more worker while work waits and the host's bound allows it."""
-        lane = self._lanes[host]
-        if lane.ready and lane.workers < self._per_host and self._tasks is not None:
-            lane.workers += 1
-            self._tasks.create_task(self._do(host, lane), name=f"{self._name} worker")
+    def _staff(self, lane: Lane[Job]) -> None:
+        """One more worker while work waits and the bounds allow it."""
+        if not lane.ready or self._tasks is None or lane.waits:
+            return
+        if lane.workers >= self._most_workers(lane):
+            return
+        account_id, host = lane.receiver
+        if host and not self._connections.enter(account_id):
+            lane.waits = True
+            self._connections.wait(account_id, partial(self._granted, lane))
+            return
+        lane.workers += 1
+        self._tasks.create_task(self._do(lane), name=f"{self._name} worker")
 
-    async def _do(self, host: str, lane: Lane[Job]) -> None:
-        """Do what waits for the host; end when nothing does, and forget the host."""
-        while lane.ready:
-            job = lane.ready.popleft()
-            self._staff(host)
-            try:
-                await self._work(job)
-            except DatabaseUnavailable as error:
-                log.warning("%s: a job is tried again: %s", self._name, error, extra=AWAY)
-                self.retry(host, job)
-            except Exception as error:
-                log.exception("%s: a job failed", self._name)
-                self._broke(job, described(error))
-        lane.workers -= 1
-        if not lane.workers and not lane.retrying and self._lanes.get(host) is lane:
-            del self._lanes[host]
+    def _most_workers(self, lane: Lane[Job]) -> int:
+        return 1 if self._connections.is_silent(lane.receiver) else self._per_host
+
+    def _granted(self, lane: Lane[Job]) -> bool:
+        """There is a connection for this lane; whether it still needs it."""
+        lane.waits = False
+        if not lane.ready or self._tasks is None or lane.workers >= self._most_workers(lane):
+            return False
+        lane.workers += 1
+        self._tasks.create_task(self._do(lane), name=f"{self._name} worker")
+        return True
+
+    async def _do(self, lane: Lane[Job]) -> None:
+        """Do what waits for the receiver; end when nothing does, and forget the receiver."""
+        account_id, host = lane.receiver
+        begun = False
+        try:
+            while lane.ready and lane.workers <= self._most_workers(lane):
+                if begun and host and self._connections.wanted(account_id):
+                    break
+                begun = True
+                job = lane.ready.popleft()
+                self._count_out(account_id)
+                self._staff(lane)
+                await self._do_one(lane, job)
+        finally:
+            lane.workers -= 1
+            if host:
+                self._connections.leave(account_id)
+        self._staff(lane)
+        self._forget_if_empty(lane)
+
+    async def _do_one(self, lane: Lane[Job], job: Job) -> None:
+        try:
+            await self._work(job)
+        except DatabaseUnavailable as error:
+            log.warning("%s: a job is tried again: %s", self._name, error, extra=AWAY)
+            self.retry(lane.receiver, job)
+        except Exception as error:
+            log.exception("%s: a job failed", self._name)
+            self._broke(job, described(error))
+
+    def _count_out(self, account_id: int) -> None:
+        left = self._ready_of[account_id] - 1
+        if left:
+            self._ready_of[account_id] = left
+        else:
+            del self._ready_of[account_id]
+
+    def _forget_if_empty(self, lane: Lane[Job]) -> None:
+        busy = lane.workers or lane.retrying or lane.ready
+        if not busy and self._lanes.get(lane.receiver) is lane:
+            del self._lanes[lane.receiver]
 
     def _retry_what_is_due(self) -> None:
         now = self._clock.monotonic()
         while self._retries and self._retries[0][0] <= now:
-            _, _, host, job = heapq.heappop(self._retries)
-            self._lanes[host].retrying -= 1
-            self.line_up(host, job)
+            _, _, receiver, job = heapq.heappop(self._retries)
+            lane = self._lanes[receiver]
+            lane.retrying -= 1
+            if not self.line_up(receiver, job):
+                self._forget_if_empty(lane)
 
     async def _sweep_if_there_is_room(self) -> None:
         now = self._clock.monotonic()
-        if self._owed_elsewhere and now >= self._sweep_at and self._ready < SWEEP_BELOW:
+        if self._owed_elsewhere and now >= self._sweep_at and self._moving < SWEEP_BELOW:
             self._owed_elsewhere = False
             self._sweep_at = now + SWEEP_EVERY_S
             try:
@@ -210,7 +280,7 @@ class Lanes(Generic[Job]):
             wait = max(0.0, self._retries[0][0] - self._clock.monotonic())
         if self._owed_elsewhere:
             sweep = max(0.01, self._sweep_at - self._clock.monotonic())
-            if self._ready >= SWEEP_BELOW:
+            if self._moving >= SWEEP_BELOW:
                 sweep = max(sweep, SWEEP_EVERY_S)
             wait = min(wait, sweep) if wait is not None else sweep
         try:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from testing import TO, WAIT_S, GatewayUnderTest, Sdk, basic
 
-from gateway.api import fastlane
+from gateway.api import fastlane, logins, unproven
 from gateway.api.fastlane import HEAD_LIMIT, MOST_HEADERS, URL_LIMIT
+from gateway.api.limits import MOST_BULKS
 from gateway.api.resources import SINGLE_BODY_LIMIT
+from smpp.smsc import Smsc
+
+Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 FORM = "application/x-www-form-urlencoded"
 PATH = "/2010-04-01/Accounts.json"
@@ -342,3 +348,119 @@ async def test_a_head_that_two_readers_may_read_in_two_ways_is_refused(
         answer = await reader.readline()
     assert int(answer.split()[1]) == status
     writer.close()
+
+
+def bulk(*lines: str) -> bytes:
+    head = ["POST /comms/v1/Messages HTTP/1.1", "Host: x", "Content-Type: application/json", *lines]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+WRONG = [
+    (),
+    (f"Authorization: {basic('AC' + '0' * 32, 'x' * 32)}",),
+    ("Authorization: Bearer x",),
+]
+
+
+@pytest.mark.parametrize("authorization", WRONG)
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_is_refused_before_it_comes_where_nobody_has_shown_a_password(
+    gateway: GatewayUnderTest, authorization: tuple[str, ...], chunked: bool
+) -> None:
+    async with Wire(gateway) as wire:
+        if chunked:
+            chunk = b"%x\r\n%b\r\n" % (32768, b"x" * 32768)
+            wire.writer.write(bulk(*authorization, "Transfer-Encoding: chunked") + chunk * 3)
+        else:
+            length = f"Content-Length: {SINGLE_BODY_LIMIT + 1}"
+            wire.writer.write(bulk(*authorization, length) + b"x" * 100)
+        status, headers, content = await wire.answer()
+        assert (status, content["code"]) == (401, 20003)
+        assert headers["connection"] == "close"
+        await wire.closed()
+
+
+async def test_a_body_up_to_64_kb_is_read_and_then_refused_and_the_connection_goes_on(
+    gateway: GatewayUnderTest,
+) -> None:
+    async with Wire(gateway) as wire:
+        for _ in range(2):
+            length = f"Content-Length: {SINGLE_BODY_LIMIT}"
+            status, _, content = await wire.ask(bulk(length) + b"x" * SINGLE_BODY_LIMIT)
+            assert (status, content["code"]) == (401, 20003)
+
+
+async def test_an_account_has_four_large_bodies_under_way_and_not_five(
+    gateway: GatewayUnderTest, sdk: Sdk
+) -> None:
+    lines = (f"Authorization: {basic(sdk.account_sid, sdk.auth_token)}", "Content-Length: 100000")
+    wires = [Wire(gateway) for _ in range(MOST_BULKS + 1)]
+    async with contextlib.AsyncExitStack() as stack:
+        for wire in wires:
+            await stack.enter_async_context(wire)
+        for wire in wires:
+            wire.writer.write(bulk(*lines) + b"x" * 99_000)
+        answers = [asyncio.create_task(wire.answer()) for wire in wires]
+        done, _ = await asyncio.wait(answers, timeout=WAIT_S, return_when="FIRST_COMPLETED")
+        [(status, _, content)] = [answer.result() for answer in done]
+        assert (status, content["code"]) == (429, 20429)
+        for wire, answer in zip(wires, answers, strict=True):
+            if answer not in done:
+                wire.writer.write(b"x" * 1_000)
+        for status, _, content in await asyncio.gather(*set(answers) - done):
+            assert (status, content["code"]) == (400, 20001)
+    async with Wire(gateway) as wire:
+        assert (await wire.ask(bulk(*lines) + b"x" * 100_000))[0] == 400
+
+
+async def test_unproven_octets_have_a_total_and_known_clients_are_served_beyond_it(
+    start_gateway: Start, smsc: Smsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unproven.Unproven.__init__, "__defaults__", (100_000,))
+    gateway = await start_gateway(smsc.port)
+    sdk = await gateway.sdk()
+    half = bulk("Content-Length: 60000") + b"x" * 40_000
+    async with Wire(gateway) as first, Wire(gateway) as second, Wire(gateway) as third:
+        for wire in (first, second):
+            wire.writer.write(half[:100])
+            await asyncio.sleep(0)
+            wire.writer.write(half[100:])
+        third.writer.write(half)
+        status, headers, content = await first_answer(first, second, third)
+        assert (status, content["code"], headers["Retry-After"]) == (503, 20503, "1")
+        assert headers["connection"] == "close"
+        async with Wire(gateway) as known:
+            assert (await known.ask(send(sdk)))[0] == 201
+
+
+async def first_answer(*wires: Wire) -> tuple[int, dict[str, str], Any]:
+    tasks = [asyncio.create_task(wire.answer()) for wire in wires]
+    done, rest = await asyncio.wait(tasks, timeout=WAIT_S, return_when="FIRST_COMPLETED")
+    for task in rest:
+        task.cancel()
+    return done.pop().result()
+
+
+@pytest.mark.parametrize("lane", ["fast", "ordinary", "large"])
+async def test_wrong_credentials_wait_after_ten_and_the_right_ones_are_answered_at_once(
+    gateway: GatewayUnderTest, sdk: Sdk, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
+    monkeypatch.setattr(logins, "FIRST_WAIT_S", 3600.0)
+    monkeypatch.setattr(logins, "LONGEST_WAIT_S", 3600.0)
+    wrong = f"Authorization: {basic(sdk.account_sid, 'f' * 32)}"
+    path = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
+    requests = {
+        "fast": f"POST {path} HTTP/1.1\r\nHost: x\r\n{wrong}\r\nContent-Length: 0\r\n\r\n".encode(),
+        "ordinary": f"GET {path} HTTP/1.1\r\nHost: x\r\n{wrong}\r\n\r\n".encode(),
+        "large": bulk(wrong, "Content-Length: 100000"),
+    }
+    for _ in range(logins.FREE):
+        async with Wire(gateway) as wire:
+            assert (await wire.ask(requests[lane]))[0] == 401
+    async with Wire(gateway) as slowed, Wire(gateway) as known:
+        waiting = asyncio.create_task(slowed.ask(requests[lane]))
+        for _ in range(5):
+            assert (await known.ask(send(sdk)))[0] == 201
+        assert not waiting.done()
+        waiting.cancel()
+    assert gateway.inner._logins(gateway.pipeline).failed == logins.FREE + 1

@@ -105,6 +105,20 @@ async def test_a_message_to_a_number_that_is_not_ours_is_kept(
     assert [row["code"] for row in codes] == [21601]
 
 
+async def test_a_carrier_that_writes_to_many_unknown_numbers_is_one_alert(
+    smsc: Smsc, gateway: GatewayUnderTest, sdk: Sdk
+) -> None:
+    """The carrier chooses the numbers."""
+    for number in range(5):
+        await write(smsc, "who is there?", to=f"+44770090070{number}")
+    async with asyncio.timeout(WAIT_S):
+        while gateway.inner.inbound.counts["unknown number"] < 5:
+            await asyncio.sleep(0.02)
+        while not (codes := await gateway.pipeline.pool.fetch("SELECT code FROM alerts")):
+            await asyncio.sleep(0.02)
+    assert [row["code"] for row in codes] == [21601]
+
+
 async def test_with_the_gateway_killed_nothing_is_lost_or_doubled(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from gateway.clock import SystemClock
 from gateway.webhooks import lanes
 from gateway.webhooks.clicks import TRIES, Click, Clicks, is_preview
 from gateway.webhooks.client import NOT_OK, Answer, Hook
+from gateway.webhooks.connections import Connections
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148 Safari/604.1"
 
@@ -75,7 +76,9 @@ async def test_an_event_is_told_five_times_and_then_given_up(
     monkeypatch.setattr(lanes, "FIRST_RETRY_S", 0.001)
     app, raised = App([500] * failures), Raised()
     accounts: Any = Accounts({1: Account()})
-    clicks = Clicks(cast("Any", app), accounts, SystemClock(), Random(1), cast("Any", raised))
+    clicks = Clicks(
+        cast("Any", app), accounts, SystemClock(), Random(1), cast("Any", raised), Connections()
+    )
     running = asyncio.create_task(clicks.run())
     try:
         clicks.tell(CLICK)

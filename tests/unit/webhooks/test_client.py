@@ -21,6 +21,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.webhooks import cookies as cookies_module
 from gateway.webhooks.client import BODY_LIMIT, Hook, WebhookClient
+from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import IDLE_S, Cookies
 from gateway.webhooks.guard import ForbiddenTarget, Guard
 
@@ -140,7 +141,7 @@ class Moved:
 
 def client(*, networks: tuple[str, ...] = ("127.0.0.0/8",), timeout_s: float = 5) -> WebhookClient:
     guard = Guard(allow_private=False, allow_networks=networks)
-    return WebhookClient(guard, per_host=4, timeout_s=timeout_s)
+    return WebhookClient(guard, Connections(), timeout_s=timeout_s)
 
 
 async def test_a_form_is_posted(server: str) -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from testing import AUTH_TOKEN, until
 from twilio.request_validator import RequestValidator
 
+from gateway.webhooks import client as ordinary
 from gateway.webhooks import express
 from gateway.webhooks.client import NOT_OK, TOO_SLOW, Answer, Hook, WebhookClient
+from gateway.webhooks.connections import Connections
 from gateway.webhooks.express import BODY_KEPT, HEAD_LIMIT, place_of
 from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import Guard
@@ -83,7 +85,7 @@ async def raw() -> AsyncIterator[Raw]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[WebhookClient]:
-    async with WebhookClient(Guard(allow_private=True), per_host=4, timeout_s=2.0) as one:
+    async with WebhookClient(Guard(allow_private=True), Connections(), timeout_s=2.0) as one:
         yield one
 
 
@@ -227,7 +229,7 @@ async def test_a_head_has_its_limit(raw: Raw, plain: Plain, more: int, requests:
 
 
 async def test_what_does_not_answer_in_time_is_11203(raw: Raw) -> None:
-    async with WebhookClient(Guard(allow_private=True), per_host=4, timeout_s=0.4) as client:
+    async with WebhookClient(Guard(allow_private=True), Connections(), timeout_s=0.4) as client:
         hook = Hook(raw.url, [("a", "b")], AUTH_TOKEN, status_only=True)
         assert (await client.call(hook)).ok
         raw.answer = lambda: b""
@@ -287,3 +289,34 @@ def test_a_place_has_the_port_of_its_scheme() -> None:
 )
 def test_forms_are_those_of_the_standard_library(parameters: list[tuple[str, str]]) -> None:
     assert form_of(parameters) == urlencode(parameters)
+
+
+@pytest.mark.parametrize(("most", "more"), [(1, 1), (2, 0)])
+async def test_connections_that_wait_for_their_next_post_are_bounded_over_all_servers(
+    client: WebhookClient, monkeypatch: pytest.MonkeyPatch, most: int, more: int
+) -> None:
+    monkeypatch.setattr(express, "MOST_IDLE", most)
+    servers = [Raw(), Raw()]
+    for server in servers:
+        await server.start()
+        for _ in range(2):  # by the ordinary way, and by the short one
+            assert (await client.call(Hook(server.url, (), AUTH_TOKEN, status_only=True))).ok
+    before = servers[0].connections
+    assert (await client.call(Hook(servers[0].url, (), AUTH_TOKEN, status_only=True))).ok
+    assert servers[0].connections == before + more
+    for server in servers:
+        await server.stop()
+
+
+@pytest.mark.parametrize(("most", "connections"), [(0, 3), (1, 1)])
+async def test_connections_of_so_many_servers_are_kept_by_the_ordinary_way(
+    raw: Raw,
+    client: WebhookClient,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    connections: int,
+) -> None:
+    monkeypatch.setattr(ordinary, "MOST_KEPT", most)
+    for _ in range(3):
+        assert (await client.call(Hook(raw.url, (), AUTH_TOKEN))).ok
+    assert raw.connections == connections

@@ -8,7 +8,10 @@ from random import Random
 from testing import WAIT_S
 
 from gateway.clock import SystemClock
+from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
+
+HOST = Receiver(1, "host")
 
 
 async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() -> None:
@@ -22,7 +25,7 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
             await asyncio.Event().wait()
         finally:
             ending.set()
-            assert lanes.line_up("host", "while they end")
+            assert lanes.line_up(HOST, "while they end")
             done.append(job)
 
     async def sweep() -> bool:
@@ -32,6 +35,7 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
         "test",
         SystemClock(),
         Random(1),
+        Connections(),
         per_host=2,
         work=work,
         spilled=lambda job: None,
@@ -39,14 +43,14 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
         broke=lambda job, why: None,
     )
     running = asyncio.create_task(lanes.run())
-    lanes.line_up("host", "first")
+    lanes.line_up(HOST, "first")
     await begun.wait()
     running.cancel()
     _, pending = await asyncio.wait((running,), timeout=WAIT_S)
     assert not pending
     assert running.cancelled()
     assert ending.is_set()
-    assert lanes.line_up("host", "after")
-    assert lanes.line_up("another", "after")
+    assert lanes.line_up(HOST, "after")
+    assert lanes.line_up(HOST._replace(host="another"), "after")
     assert done == ["first"]
     assert lanes.waiting == 3
