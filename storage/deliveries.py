@@ -66,7 +66,7 @@ UPDATE kept_deliveries k SET reason = $5
 
 UNSETTLED_PARTS = """
 SELECT p.id, p.carrier_id, p.source, p.destination, p.reference, p.total, p.part, p.digest,
-       p.connection, p.message_id
+       p.connection, p.message_id, p.number
   FROM inbound_parts p
   JOIN unnest($1::int[], $2::text[], $3::text[]) AS wanted (carrier_id, source, destination)
     ON p.carrier_id = wanted.carrier_id AND p.source = wanted.source
