@@ -289,6 +289,7 @@ class Gateway:
             conversations=conversations,
             alerts=pipeline.alerts,
             clicks=clicks,
+            limits=self.settings.limits,
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,

@@ -22,9 +22,43 @@ INSERT INTO former_services (id, sid, account_id) SELECT id, sid, account_id FRO
 BUMP = "UPDATE config_version SET version = version + 1"
 CHANNEL = "tandem_config"
 
+# By setting: what it counts of an account. A configuration whose service was deleted counts for
+# each service, or there would be more of them with every service that comes and goes.
+HELD = {
+    "services": "SELECT count(*) FROM services WHERE account_id = $1",
+    "applications": "SELECT count(*) FROM applications WHERE account_id = $1",
+    "keys": "SELECT count(*) FROM api_keys WHERE account_id = $1",
+    "templates": "SELECT count(*) FROM content_templates WHERE account_id = $1",
+    "template_octets": """
+        SELECT coalesce(sum(octets), 0)::bigint FROM content_templates WHERE account_id = $1
+    """,
+    "opt_out_configurations": """
+        SELECT count(*) FROM opt_out_configs
+         WHERE account_id = $1 AND (service_id IS NULL OR service_id = $2)
+    """,
+    "safe_numbers": "SELECT count(*) FROM safe_list WHERE account_id = $1",
+    "link_domains": "SELECT count(*) FROM link_domains WHERE account_id = $1",
+    # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
+    "alphanumeric_senders": "SELECT count(*) FROM senders WHERE account_id = $1 AND kind = 3",
+    "sender_registrations": "SELECT count(*) FROM sender_registrations WHERE account_id = $1",
+    "inventory_numbers": """
+        SELECT count(*) FROM senders AS s JOIN inventory AS i ON i.address = s.address
+         WHERE s.account_id = $1 AND s.kind IN (0, 1)
+    """,
+}
+
 
 class PoolFull(Exception):
     """The pool of a service holds as many numbers and short codes as it may."""
+
+
+class AtLimit(Exception):
+    """An account has as many of something as the setting says that it may."""
+
+    def __init__(self, setting: str, most: int) -> None:
+        super().__init__(f"{setting}: {most}")
+        self.setting = setting
+        self.most = most
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +229,19 @@ async def add_member(
         )
         if held > most:
             raise PoolFull
+
+
+async def check_held(
+    connection: Connection, setting: str, most: int, account_id: int, *more: object
+) -> None:
+    """Raises AtLimit where the account holds more than `most` of what a setting counts (HELD).
+
+    To be asked in the transaction of the change, after it: exact, because changes of
+    configuration happen one after another.
+    """
+    held = await connection.fetchval(HELD[setting], account_id, *more)
+    if held > most:
+        raise AtLimit(setting, most)
 
 
 async def remove_member(connection: Connection, service_id: int, sender_id: int) -> None:

@@ -27,6 +27,7 @@ from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
+from gateway.settings import LimitSettings
 from gateway.webhooks.clicks import Clicks
 from storage.ids import Id
 from storage.pool import Connection, Pool, Row
@@ -50,6 +51,7 @@ class Deps:
     receipts: Receipts
     journal: Journal
     replay: Callable[[Row], None]
+    limits: LimitSettings
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
@@ -178,9 +180,35 @@ Change: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def change(deps: Deps, work: Change) -> None:
-    """Run `work` in a transaction that changes configuration; it is in force on return."""
+    """Run `work` in a transaction that changes configuration; it is in force on return.
+
+    Raises ApiError 20403 where an account would have more than it may.
+    """
     from storage import config as config_rows
 
-    async with config_rows.change(deps.pool) as connection:
-        await work(connection)
+    try:
+        async with config_rows.change(deps.pool) as connection:
+            await work(connection)
+    except config_rows.AtLimit as limit:
+        raise ApiError(
+            20403, f"the account has as many as it may: [limits] {limit.setting} = {limit.most}"
+        ) from None
     await deps.refresh()
+
+
+def adding(
+    deps: Deps, work: Change, account_id: int, *settings: str, more: Sequence[object] = ()
+) -> Change:
+    """`work`, and then a look whether the account has no more than these settings allow.
+
+    `more` are values that the count takes. For what is kept in the memory of every process.
+    """
+    from storage import config as config_rows
+
+    async def checked(connection: Connection) -> None:
+        await work(connection)
+        for setting in settings:
+            most = getattr(deps.limits, setting)
+            await config_rows.check_held(connection, setting, most, account_id, *more)
+
+    return checked
