@@ -111,6 +111,7 @@ class LimitSettings(Section):
     requests_per_second: Positive | None = None
     lists: int = Field(default=2, ge=1, description="lists of rows that are read at once")
     lists_waiting: int = Field(default=200, ge=0, description="lists that wait for their turn")
+    list_s: Positive = Field(default=5.0, description="for one of them; then 503, 20503")
     services: int = Field(default=1_000, ge=0)
     applications: int = Field(default=1_000, ge=0)
     keys: int = Field(default=100, ge=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -18,7 +19,7 @@ from gateway.api.create_message import Creation
 from gateway.api.elsewhere import RELAYED, Elsewhere
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
-from gateway.api.limits import Gate, Quota
+from gateway.api.limits import Gate, Quota, Turnstile
 from gateway.api.paging import PageRequest, page_request
 from gateway.conversations.stage import Conversations
 from gateway.dispatch.accept import Client
@@ -30,6 +31,7 @@ from gateway.observe.journal import Journal
 from gateway.settings import LimitSettings
 from gateway.webhooks.clicks import Clicks
 from storage.ids import Id
+from storage.lists import Lists, ListTooLong
 from storage.pool import Connection, Pool, Row
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
@@ -52,6 +54,8 @@ class Deps:
     journal: Journal
     replay: Callable[[Row], None]
     limits: LimitSettings
+    lists: Lists
+    turnstile: Turnstile
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
@@ -150,6 +154,22 @@ class Call:
         """Raises ApiError 20403 for a Standard key."""
         if not self.credential.manages:
             raise ApiError(20403, "a Standard API key can't manage accounts, keys or the gateway")
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[Lists]:
+        """The account's turn to read a list of rows, which may be long.
+
+        Raises ApiError 20429 where too many of it wait, 20503 where it takes too long.
+        """
+        async with self.deps.turnstile.turn(self.account.id):
+            try:
+                yield self.deps.lists
+            except ListTooLong:
+                raise ApiError(
+                    20503,
+                    f"the list takes longer than {self.deps.limits.list_s:g} s; ask for less of it",
+                    headers={"Retry-After": "5"},
+                ) from None
 
     async def relayed(self, slot: int | None) -> Response | None:
         """The answer of the worker `slot`; None where that is this one. Raises ApiError."""

@@ -77,6 +77,7 @@ log = logging.getLogger(__name__)
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
+INDEX_S = 6 * 3600.0  # for one index of a day
 MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
 MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
@@ -750,5 +751,13 @@ class Pipeline:
                     await deactivations.purge(connection, oldest)
                     await self._forget_media(connection)
                     await self._forget_links(connection)
+                await self._index_past_days()
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error, extra=AWAY)
+
+    async def _index_past_days(self) -> None:
+        connection = await self._database.open("indexes", command_s=INDEX_S)
+        try:
+            await partitions.index_past_days(connection, self._today())
+        finally:
+            connection.terminate()

@@ -11,6 +11,7 @@ from testing import Sdk
 
 TEMPLATE = {"language": "en", "types": {"twilio/text": {"body": "Hi"}}}
 MOST = 3
+COUNTRIES = ("GB", "FR", "DE", "IT", "ES", "AT")
 ASKED = MOST + 3
 
 
@@ -32,10 +33,7 @@ KINDS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
     "safe_numbers": ("/v1/SafeList/Numbers", lambda n: {"PhoneNumber": f"+44163296000{n}"}),
     "alphanumeric_senders": (
         "/v1/Services/{service}/DestinationAlphaSenders",
-        lambda n: {
-            "AlphaSender": "Acme",
-            "IsoCountryCode": ["GB", "FR", "DE", "IT", "ES", "AT"][n],
-        },
+        lambda n: {"AlphaSender": "Acme", "IsoCountryCode": COUNTRIES[n]},
     ),
     "sender_registrations": ("/tandem/v1/SenderRegistrations", _registration),
     "inventory_numbers": (
