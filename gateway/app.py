@@ -589,8 +589,7 @@ class Gateway:
     async def _ensure_account(self, pool: Pool) -> None:
         """The first account of a new database; its credentials go to the data folder."""
         wanted = self.settings.account
-        picture = await config_rows.load(pool)
-        known = {row["sid"] for row in picture.accounts}
+        known = await config_rows.account_sids(pool)
         if wanted.sid in known or (wanted.sid is None and known):
             return
         sid = wanted.sid or f"AC{self._random.getrandbits(128):032x}"

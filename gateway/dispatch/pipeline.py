@@ -262,6 +262,8 @@ class Pipeline:
         """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
+        self._followed_in_part = False
+        """A change was shown, and what follows from it was not done to the end."""
         self._owed = OwedSweep(
             self.receipts,
             clock,
@@ -399,16 +401,21 @@ class Pipeline:
             await self._refresh()
 
     async def _refresh(self) -> None:
-        picture = await config_rows.load(self.pool)
+        known = 0 if self._followed_in_part else self.directory.version
+        picture = await config_rows.load(self.pool, known)
         before = self.directory.senders_by_id
         self.directory.show(picture)
+        rest = picture.rest
+        if rest is None:  # nothing of what routing is made of
+            return
+        self._followed_in_part = True
         for sid, why in self.directory.unreadable.items():
             self.walls.of("configuration").tell(why, resource=sid)
-        if picture.fact_revision != self.directory.facts_revision:
+        if rest.fact_revision != self.directory.facts_revision:
             contents = await fact_rows.contents(self.pool)
             # A table of thousands of rows takes a while to read, and the loop must not wait.
             self.directory.facts = await asyncio.to_thread(read_facts, contents)
-            self.directory.facts_revision = picture.fact_revision
+            self.directory.facts_revision = rest.fact_revision
         await self._count_today()
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
@@ -418,6 +425,7 @@ class Pipeline:
             self.moving.follow(self.directory.version, gained)
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
+        self._followed_in_part = False
 
     async def _count_today(self) -> None:
         """What accounts with a daily limit have sent before this process knew of it."""
@@ -746,6 +754,7 @@ class Pipeline:
                 async with self.pool.acquire() as connection:
                     await partitions.ensure_partitions(connection, self._today())
                     await idempotency.purge(connection)
+                    await config_rows.forget_changes(connection)
                     await erasure.forget_unaddressable(connection, UNADDRESSABLE_KEPT)
                     oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
                     await deactivations.purge(connection, oldest)
