@@ -24,7 +24,10 @@ BUMP = "UPDATE config_version SET version = version + 1"
 CHANNEL = "tandem_config"
 
 # Tables whose changes are read by the row; an account may have a thousand of each without need.
-BY_ROW = ("api_keys", "applications", "content_templates", "link_domains", "opt_out_configs")
+BY_ROW = (
+    *("api_keys", "applications", "content_templates", "link_domains", "opt_out_configs"),
+    "safe_list",
+)
 REST = "rest"  # stands in the log for all other tables
 MOST_VERSIONS = 1_000  # behind which everything is read anew
 MOST_CHANGES = 2_000
@@ -85,7 +88,6 @@ class Rest:
     services: list[asyncpg.Record]
     memberships: list[asyncpg.Record]
     registrations: list[asyncpg.Record]
-    safe_list: list[asyncpg.Record]
     campaign_rates: list[asyncpg.Record]
     fact_revision: str  # of the operator's tables, whose content is read apart
 
@@ -174,7 +176,6 @@ async def _rest(connection: Connection) -> Rest:
             "SELECT service_id, (fields->>'mps')::double precision AS rate FROM campaigns"
             " WHERE fields->>'mps' IS NOT NULL"
         ),
-        safe_list=await connection.fetch("SELECT * FROM safe_list ORDER BY id"),
         fact_revision=await connection.fetchval(
             "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"
             " FROM fact_tables"

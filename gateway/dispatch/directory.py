@@ -222,6 +222,16 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class SafeNumber:
+    """A number, or its beginning, that is never taken for pumped."""
+
+    id: int
+    sid: str
+    account_id: int
+    phone_number: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
 
@@ -274,8 +284,9 @@ class Directory:
     templates: dict[str, Template] = field(default_factory=dict)  # by SID
     link_domains: dict[str, LinkDomain] = field(default_factory=dict)  # by SID
     link_domains_by_name: dict[str, LinkDomain] = field(default_factory=dict)
+    safe_list: dict[str, SafeNumber] = field(default_factory=dict)  # by SID
     safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Numbers (or their beginnings) that are never taken for pumped, by account; their SIDs."""
+    """SIDs of those, by account and number."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
     registered: dict[int, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     """Approved (alphanumeric ID, country) pairs, by account."""
@@ -297,12 +308,18 @@ class Directory:
         configs = self._changed(
             picture, "opt_out_configs", OptOutConfig, self.opt_out_configs_by_sid
         )
+        safe = self._changed(picture, "safe_list", SafeNumber, self.safe_list)
         self.keys, self.templates = keys, templates
+        if safe is not self.safe_list:
+            self.safe_list, self.safe_numbers = safe, {}
+            for number in safe.values():
+                numbers = self.safe_numbers.setdefault(number.account_id, {})
+                numbers[number.phone_number] = number.sid
         if applications is not self.applications:
             self.applications = applications
         if domains is not self.link_domains:
             self.link_domains = domains
-            self.link_domains_by_name = {one.domain_name: one for one in domains.values()}
+            self.link_domains_by_name = {domain.domain_name: domain for domain in domains.values()}
         if configs is not self.opt_out_configs_by_sid:
             self.opt_out_configs_by_sid = configs
             self.opt_out_configs = {
@@ -334,25 +351,23 @@ class Directory:
 
     def _tie_anew(self, picture: Picture) -> None:
         """Senders name applications, and services domains, that changed while they did not."""
-        named = {row["sid"] for row in picture.rows.get("applications", ())}
-        gone = picture.gone.get("applications")
-        if named or gone:
+        if picture.rows.get("applications") or picture.gone.get("applications"):
             self._place_senders(
                 [
-                    replace(one, application=self._settings_of(one.settings))
-                    if one.settings.get("sms_application_sid")
-                    else one
-                    for one in self.senders.values()
+                    replace(record, application=self._settings_of(record.settings))
+                    if record.settings.get("sms_application_sid")
+                    else record
+                    for record in self.senders.values()
                 ]
             )
-        domains = {one.id: one for one in self.link_domains.values()}
         if picture.rows.get("link_domains") or picture.gone.get("link_domains"):
+            domains = {domain.id: domain for domain in self.link_domains.values()}
             self._place_services(
                 [
-                    replace(one, link_domain=domains.get(one.link_domain.id))
-                    if one.link_domain is not None
-                    else one
-                    for one in self.services.values()
+                    replace(service, link_domain=domains.get(service.link_domain.id))
+                    if service.link_domain is not None
+                    else service
+                    for service in self.services.values()
                 ]
             )
 
@@ -405,9 +420,6 @@ class Directory:
         self.registrations = {
             row["sid"]: Registration(**_only(row, Registration)) for row in rest.registrations
         }
-        self.safe_numbers = {}
-        for row in rest.safe_list:
-            self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
         self.campaign_rates = {row["service_id"]: row["rate"] for row in rest.campaign_rates}
 
     def _place_senders(self, records: Sequence[SenderRecord]) -> None:

@@ -28,14 +28,15 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'api_keys', 'applications', 'content_templates', 'link_domains', 'opt_out_configs'
+        'api_keys', 'applications', 'content_templates', 'link_domains', 'opt_out_configs',
+        'safe_list'
     ] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER config_row AFTER INSERT OR UPDATE OR DELETE ON %I'
                        ' FOR EACH ROW EXECUTE FUNCTION note_config_row()', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY[
         'accounts', 'carriers', 'senders', 'services', 'service_senders', 'sender_registrations',
-        'safe_list', 'campaigns', 'fact_tables'
+        'campaigns', 'fact_tables'
     ] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER config_rest AFTER INSERT OR UPDATE OR DELETE'
                        ' ON %I FOR EACH STATEMENT EXECUTE FUNCTION note_config_rest()', name);

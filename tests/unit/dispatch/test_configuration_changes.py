@@ -10,7 +10,15 @@ import asyncpg
 import pytest
 
 from gateway.dispatch.directory import Directory
-from storage import carriers, config, credentials, opt_out_configs, short_links, templates
+from storage import (
+    carriers,
+    config,
+    credentials,
+    opt_out_configs,
+    protection,
+    short_links,
+    templates,
+)
 from storage.pool import Connection, prepare_connection
 
 SID = "AC" + "1" * 32
@@ -33,15 +41,19 @@ async def pool(database_url: str) -> AsyncIterator[Any]:
 def shown(directory: Directory) -> Any:
     """All that is looked up in it."""
     services = {
-        sid: (one.id, one.friendly_name, one.settings, one.link_domain, _members(one))
-        for sid, one in directory.services.items()
+        sid: (
+            *(service.id, service.friendly_name, service.settings, service.link_domain),
+            _members(service),
+        )
+        for sid, service in directory.services.items()
     }
     return (
         *(directory.version, directory.accounts, directory.keys, directory.applications),
         *(directory.templates, directory.link_domains, directory.link_domains_by_name),
         *(directory.opt_out_configs, directory.opt_out_configs_by_sid, directory.senders),
         *(directory.senders_by_id, directory.senders_by_address, directory.alphanumerics),
-        *(services, {id: one.sid for id, one in directory.services_by_id.items()}),
+        *(directory.safe_list, directory.safe_numbers),
+        *(services, {id: service.sid for id, service in directory.services_by_id.items()}),
         *(list(directory.templates), list(directory.keys), list(directory.applications)),
     )
 
@@ -62,7 +74,7 @@ class Changes:
         return f"{prefix}{self._made:032x}"
 
     async def one(self, connection: Connection) -> None:
-        kinds = (self.template, self.application, self.key, self.domain, self.opt_out)
+        kinds = (self.template, self.application, self.key, self.domain, self.opt_out, self.safe)
         rarer = (self.service, self.sender, self.tie)
         await self._random.choice((*kinds, *kinds, *rarer))(connection)
 
@@ -115,6 +127,15 @@ class Changes:
             return
         values = {"sid": self.sid("OO"), "account_id": 1, "friendly_name": "o"}
         await opt_out_configs.insert(connection, values)
+
+    async def safe(self, connection: Connection) -> None:
+        numbers = await connection.fetch("SELECT phone_number FROM safe_list ORDER BY id")
+        if numbers and self._random.random() < 0.3:
+            number = self._random.choice(numbers)["phone_number"]
+            await protection.remove_safe(connection, 1, number)
+            return
+        values = {"sid": self.sid("GN"), "account_id": 1}
+        await protection.add_safe(connection, {**values, "phone_number": f"+44{self._made:08}"})
 
     async def service(self, connection: Connection) -> None:
         if row := await self._some(connection, "services"):
@@ -178,6 +199,7 @@ async def test_a_change_of_one_row_is_read_as_one_row(pool: Any) -> None:
         (changes.key, "api_keys"),
         (changes.domain, "link_domains"),
         (changes.opt_out, "opt_out_configs"),
+        (changes.safe, "safe_list"),
         (changes.application, "applications"),
     ):
         known = await config.version(pool)

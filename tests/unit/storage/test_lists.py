@@ -123,7 +123,7 @@ async def test_only_days_that_are_over_have_indexes_for_lists(pool: Any) -> None
         "messages_20261123",
     }
     stretches = await partitions.indexed_stretches(Lists(pool, 60.0))
-    assert [messages.Stretch(*one) for one in stretches] == [
+    assert [messages.Stretch(*ids) for ids in stretches] == [
         messages.Stretch(_first(21), _first(22) - 1),
         messages.Stretch(_first(23), _first(24) - 1),
     ]
