@@ -7,7 +7,7 @@ every row is committed. Rows are tuples in the order of COLUMNS.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -204,6 +204,11 @@ BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
 LAST: Final = (1 << 128) - 1  # the highest id
 # A message's id may be ahead of the clock that says when it was sent: the clock was set back.
 CLOCKS_APART: Final = timedelta(days=2)
+
+# How far the first statements of a list look, in days: a plan over all that there are costs more
+# than most pages.
+REACH: Final = (8, 128)
+A_DAY: Final = 86_400_000 << 80
 
 ALL_OF: Final = """
 SELECT * FROM messages
@@ -484,11 +489,14 @@ async def _walk(
     fits, order = " AND ".join(conditions) or "true", "ASC" if back else "DESC"
     indexed = await partitions.indexed_stretches(lists) if by_address else []
     found: list[asyncpg.Record] = []
-    until = lists.until()
+    until, now = lists.until(), _first_of(datetime.now(UTC))
     low, high = stretch
+    reach = iter(REACH)
     while low <= high and len(found) < most:
         lists.check(until)
         part, whole = _part_of(low, high, back, indexed)
+        if (days := next(reach, None)) is not None:
+            part = _near(part, back, now, days * A_DAY)
         bounds = account_id, UUID(int=part.low), UUID(int=part.high)
         if whole or not given:
             statement = ALL_OF.format(fits=fits, order=order, most=most - len(found))
@@ -521,6 +529,13 @@ def _part_of(
         if not back and last < edge:
             low = max(low, last + 1)
     return Stretch(low, high), False
+
+
+def _near(part: Stretch, back: bool, now: int, reach: int) -> Stretch:
+    """Of a part the beginning, as far as `reach`; counted from now if that is in it."""
+    if back:
+        return Stretch(part.low, min(part.high, part.low + reach))
+    return Stretch(max(part.low, min(part.high, now) - reach), part.high)
 
 
 def _first_of(moment: datetime) -> int:
