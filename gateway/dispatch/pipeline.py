@@ -760,11 +760,12 @@ class Pipeline:
                     await deactivations.purge(connection, oldest)
                     await self._forget_media(connection)
                     await self._forget_links(connection)
-                await self._index_past_days()
+                await self.index_past_days()
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error, extra=AWAY)
 
-    async def _index_past_days(self) -> None:
+    async def index_past_days(self) -> None:
+        """Give days that are over what lists are read by, if no other process is at it."""
         connection = await self._database.open("indexes", command_s=INDEX_S)
         try:
             await partitions.index_past_days(connection, self._today())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 from conftest import Smsc, StartGateway
-from testing import WAIT_S, Sdk
+from testing import TO, WAIT_S, GatewayUnderTest, Sdk
 
 LOCKED = """
 SELECT count(*) FROM pg_stat_activity
@@ -80,3 +81,21 @@ async def test_two_lists_of_an_account_are_read_at_once_and_nobody_else_waits(
     assert {status for status, _ in await asyncio.gather(*asked)} == {200}
     for connection in (holder, watcher):
         await connection.close()
+
+
+async def test_yesterday_gets_its_indexes_beside_what_is_written(
+    gateway: GatewayUnderTest, sdk: Sdk
+) -> None:
+    today = datetime.now(UTC).date()
+    await gateway.pipeline.index_past_days()
+    sent = await sdk.send("hello")
+    pool = gateway.pipeline.pool
+    found = await pool.fetch(
+        "SELECT indexname FROM pg_indexes WHERE indexname ~ '^messages_[0-9]+_(recipient|sender)$'"
+    )
+    names = {row["indexname"] for row in found}
+    for column in ("recipient", "sender"):
+        assert f"messages_{today - timedelta(days=1):%Y%m%d}_{column}" in names
+        assert f"messages_{today + timedelta(days=1):%Y%m%d}_{column}" not in names
+    listed = await sdk.call(sdk.client.messages.list, to=TO)
+    assert [message.sid for message in listed] == [sent.sid]
