@@ -2,7 +2,8 @@
 
 `python -m bench NAME …` runs some of the micro ones by name; `python -m bench load …` the table of
 the gateway against its floor and Kannel, `python -m bench soak …` ten minutes at seven tenths of
-the maximum; both with options of their own (`--help`).
+the maximum, `python -m bench lists …` one tenant's lists beside another's; each with options of its
+own (`--help`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ MICRO = (
     *("encode", "select_sender", "idle_senders", "webhook_client"),
     *("smpp_codec", "smpp_session", "smpp_smsc"),
 )
-LOAD, SOAK = "load", "soak"
+LOAD, SOAK, LISTS = "load", "soak", "lists"
 
 
 def main() -> int:
@@ -24,6 +25,8 @@ def main() -> int:
         return _run("bench.load", *wanted[1:])
     if wanted[0] == SOAK:
         return _run("bench.load.soak", *wanted[1:])
+    if wanted[0] == LISTS:
+        return _run("bench.load.lists", *wanted[1:])
     unknown = [name for name in wanted if name not in (*MICRO, LOAD)]
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are {', '.join((*MICRO, LOAD))}")

@@ -21,7 +21,7 @@ from gateway.api.create_message import Creation, ScheduleRules
 from gateway.api.elsewhere import Elsewhere, Nowhere
 from gateway.api.errors import ApiError
 from gateway.api.fastlane import fast_lane
-from gateway.api.limits import Gate, Quota
+from gateway.api.limits import Gate, Quota, Turnstile
 from gateway.api.logins import Logins
 from gateway.api.probes import Probes, Readiness
 from gateway.api.resources import Deps
@@ -69,6 +69,7 @@ from gateway.workers.tenure import Place, Tenure, keys_of, new_run
 from storage import config as config_rows
 from storage import messages as message_rows
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from storage.lists import Lists
 from storage.migrate import migrate
 from storage.pool import (
     Database,
@@ -81,6 +82,7 @@ from storage.safety import LOSES, Danger, Unsafe, dangers
 
 log = logging.getLogger(__name__)
 
+LISTS_IN_ALL = 5  # read at once, of eight connections of the pool
 BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
 CONVERSATION_WAIT_S = 5.0  # for the webhooks of conversations (twilio-api §10)
 UNSAFE_DATABASE = 99003  # an alert of ours
@@ -321,6 +323,11 @@ class Gateway:
             conversations=conversations,
             alerts=pipeline.alerts,
             clicks=clicks,
+            limits=self.settings.limits,
+            lists=Lists(pipeline.pool, self.settings.limits.list_s),
+            turnstile=Turnstile(
+                self.settings.limits.lists, self.settings.limits.lists_waiting, LISTS_IN_ALL
+            ),
             pool_limit=self.settings.pool_limit,
             subaccount_limit=self.settings.subaccount_limit,
             gate=self.gate,
@@ -655,8 +662,7 @@ class Gateway:
     async def _ensure_account(self, pool: Pool) -> None:
         """The first account of a new database; its credentials go to the data folder."""
         wanted = self.settings.account
-        picture = await config_rows.load(pool)
-        known = {row["sid"] for row in picture.accounts}
+        known = await config_rows.account_sids(pool)
         if wanted.sid in known or (wanted.sid is None and known):
             return
         sid = wanted.sid or f"AC{self._random.getrandbits(128):032x}"

@@ -112,10 +112,29 @@ class LookupSettings(Section):
 
 
 class LimitSettings(Section):
-    """What one account may ask of the API; beyond it: 429, 20429."""
+    """What one account may ask of the API (429, 20429), and what may be kept for it (403, 20403).
+
+    All that is counted here is in the memory of every process.
+    """
 
     concurrent: int | None = Field(default=1_000, ge=1, description="requests under way")
     requests_per_second: Positive | None = None
+    lists: int = Field(default=2, ge=1, description="lists of rows that are read at once")
+    lists_waiting: int = Field(default=200, ge=0, description="lists that wait for their turn")
+    list_s: Positive = Field(default=5.0, description="for one of them; then 503, 20503")
+    services: int = Field(default=1_000, ge=0)
+    applications: int = Field(default=1_000, ge=0)
+    keys: int = Field(default=100, ge=0)
+    templates: int = Field(default=1_000, ge=0)
+    template_octets: int = Field(default=10_000_000, ge=0, description="of all its templates")
+    opt_out_configurations: int = Field(
+        default=50, ge=0, description="for one service; those for none count for each"
+    )
+    link_domains: int = Field(default=100, ge=0)
+    safe_numbers: int = Field(default=10_000, ge=0)
+    alphanumeric_senders: int = Field(default=1_000, ge=0, description="of all its services")
+    sender_registrations: int = Field(default=1_000, ge=0)
+    inventory_numbers: int = Field(default=1_000, ge=0, description="taken from the inventory")
 
 
 class ScheduleSettings(Section):

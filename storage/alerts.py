@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.keyset import falling
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -63,7 +64,7 @@ async def fetch(pool: Pool, account_id: int, sid: str, *, operator: bool) -> Row
 
 
 async def page(
-    pool: Pool,
+    pool: Pool | Lists,
     account_id: int,
     *,
     most: int,

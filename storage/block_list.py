@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from storage.keyset import falling, rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 Key = tuple[str, int, int]  # recipient, channel, scope
@@ -42,7 +43,7 @@ LAST = 2**63 - 1
 
 
 async def page(
-    pool: Pool,
+    pool: Pool | Lists,
     *,
     after: Key,
     most: int,
@@ -68,7 +69,7 @@ async def held_by_network(connection: Connection, keys: Sequence[Key]) -> set[Ke
 
 
 async def log_page(
-    pool: Pool,
+    pool: Pool | Lists,
     *,
     before: int,
     most: int,

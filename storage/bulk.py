@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from storage import messages
 from storage.ids import Id
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 INSERT = """
@@ -30,8 +32,7 @@ COUNTS = "SELECT status, count(*) AS messages FROM messages WHERE operation_id =
 
 PAGE = """
 SELECT * FROM messages
- WHERE account_id = $1 AND ($2::uuid IS NULL OR operation_id = $2)
-   AND operation_id IS NOT NULL AND ($3::uuid IS NULL OR id < $3)
+ WHERE account_id = $1 AND operation_id = $2 AND ($3::uuid IS NULL OR id < $3)
  ORDER BY id DESC LIMIT $4
 """
 
@@ -80,10 +81,15 @@ async def counts(pool: Pool, id: Id) -> dict[int, int]:
 
 
 async def page(
-    pool: Pool, account_id: int, operation_id: Id | None, *, before: Id | None, most: int
+    lists: Lists, account_id: int, operation_id: Id | None, *, before: Id | None, most: int
 ) -> list[Row]:
-    """Messages of bulk operations, newest first, below the id `before`."""
-    return await pool.fetch(PAGE, account_id, operation_id, before, most)
+    """Messages of one bulk operation, or of all, newest first, below the id `before`.
+
+    Raises ListTooLong.
+    """
+    if operation_id is None:
+        return await messages.bulk_page(lists, account_id, before=before, most=most)
+    return await lists.fetch(PAGE, account_id, operation_id, before, most)
 
 
 async def unended(pool: Pool, id: Id, *, sent: int, after: Id | None, most: int) -> list[Id]:

@@ -1,7 +1,8 @@
-"""Accounts, carriers, senders and services: small, read whole, written rarely.
+"""Accounts, carriers, senders and services: small, in every process's memory, written rarely.
 
-Every write bumps `config_version` in its own transaction; `load` returns one consistent
-picture with the version that it shows.
+Every write bumps `config_version` in its own transaction, and triggers log which rows came with
+the version; `load` returns one consistent picture with the version that it shows, or what changed
+since the version that somebody knows.
 """
 
 from __future__ import annotations
@@ -22,66 +23,167 @@ INSERT INTO former_services (id, sid, account_id) SELECT id, sid, account_id FRO
 BUMP = "UPDATE config_version SET version = version + 1"
 CHANNEL = "tandem_config"
 
+# Tables whose changes are read by the row; an account may have a thousand of each without need.
+BY_ROW = (
+    *("api_keys", "applications", "content_templates", "link_domains", "opt_out_configs"),
+    "safe_list",
+)
+REST = "rest"  # stands in the log for all other tables
+MOST_VERSIONS = 1_000  # behind which everything is read anew
+MOST_CHANGES = 2_000
+
+CHANGES = """
+SELECT DISTINCT version, kind, id FROM config_changes WHERE version > $1 ORDER BY version LIMIT $2
+"""
+FORGET_CHANGES = """
+DELETE FROM config_changes WHERE version < (SELECT version FROM config_version) - $1::int
+"""
+
+# By setting: what it counts of an account. A configuration whose service was deleted counts for
+# each service, or there would be more of them with every service that comes and goes.
+HELD = {
+    "services": "SELECT count(*) FROM services WHERE account_id = $1",
+    "applications": "SELECT count(*) FROM applications WHERE account_id = $1",
+    "keys": "SELECT count(*) FROM api_keys WHERE account_id = $1",
+    "templates": "SELECT count(*) FROM content_templates WHERE account_id = $1",
+    "template_octets": """
+        SELECT coalesce(sum(octets), 0)::bigint FROM content_templates WHERE account_id = $1
+    """,
+    "opt_out_configurations": """
+        SELECT count(*) FROM opt_out_configs
+         WHERE account_id = $1 AND (service_id IS NULL OR service_id = $2)
+    """,
+    "safe_numbers": "SELECT count(*) FROM safe_list WHERE account_id = $1",
+    "link_domains": "SELECT count(*) FROM link_domains WHERE account_id = $1",
+    # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
+    "alphanumeric_senders": "SELECT count(*) FROM senders WHERE account_id = $1 AND kind = 3",
+    "sender_registrations": "SELECT count(*) FROM sender_registrations WHERE account_id = $1",
+    "inventory_numbers": """
+        SELECT count(*) FROM senders AS s JOIN inventory AS i ON i.address = s.address
+         WHERE s.account_id = $1 AND s.kind IN (0, 1)
+    """,
+}
+
 
 class PoolFull(Exception):
     """The pool of a service holds as many numbers and short codes as it may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """All configuration rows at one version."""
+class AtLimit(Exception):
+    """An account has as many of something as the setting says that it may."""
 
-    version: int
+    def __init__(self, setting: str, most: int) -> None:
+        super().__init__(f"{setting}: {most}")
+        self.setting = setting
+        self.most = most
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What routing is made of, and the operator's tables: read whole whenever any of it changed."""
+
     accounts: list[asyncpg.Record]
     carriers: list[asyncpg.Record]
     senders: list[asyncpg.Record]
     services: list[asyncpg.Record]
-    api_keys: list[asyncpg.Record]
-    applications: list[asyncpg.Record]
-    opt_out_configs: list[asyncpg.Record]
     memberships: list[asyncpg.Record]
     registrations: list[asyncpg.Record]
-    safe_list: list[asyncpg.Record]
-    templates: list[asyncpg.Record]
-    link_domains: list[asyncpg.Record]
     campaign_rates: list[asyncpg.Record]
     fact_revision: str  # of the operator's tables, whose content is read apart
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The configuration at one version; or what came with it since an earlier one."""
+
+    version: int
+    whole: bool
+    rows: dict[str, list[asyncpg.Record]]
+    """Of each table of BY_ROW: all of them where this is whole, else those that changed."""
+    gone: dict[str, set[int]]
+    """Ids of the rows of those that are deleted."""
+    rest: Rest | None
+    """None where nothing of it changed."""
 
 
 async def version(pool: Pool) -> int:
     return int(await pool.fetchval("SELECT version FROM config_version"))
 
 
-async def load(pool: Pool) -> Picture:
+async def account_sids(pool: Pool) -> set[str]:
+    return {row["sid"] for row in await pool.fetch("SELECT sid FROM accounts")}
+
+
+async def load(pool: Pool, known: int = 0) -> Picture:
+    """The configuration, for who has it as it was at the version `known`.
+
+    What changed since, so that one row of one account costs the same however many rows others
+    have; all of it where that is not known, or is much.
+    """
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        return Picture(
-            version=await connection.fetchval("SELECT version FROM config_version"),
-            accounts=await connection.fetch("SELECT * FROM accounts ORDER BY id"),
-            carriers=await connection.fetch("SELECT * FROM carriers ORDER BY id"),
-            senders=await connection.fetch("SELECT * FROM senders ORDER BY id"),
-            services=await connection.fetch("SELECT * FROM services ORDER BY id"),
-            api_keys=await connection.fetch("SELECT * FROM api_keys ORDER BY id"),
-            applications=await connection.fetch("SELECT * FROM applications ORDER BY id"),
-            registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
-            templates=await connection.fetch("SELECT * FROM content_templates ORDER BY id"),
-            link_domains=await connection.fetch("SELECT * FROM link_domains ORDER BY id"),
-            campaign_rates=await connection.fetch(
-                "SELECT service_id, (fields->>'mps')::double precision AS rate FROM campaigns"
-                " WHERE fields->>'mps' IS NOT NULL"
-            ),
-            safe_list=await connection.fetch("SELECT * FROM safe_list ORDER BY id"),
-            fact_revision=await connection.fetchval(
-                "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"
-                " FROM fact_tables"
-            ),
-            opt_out_configs=await connection.fetch("SELECT * FROM opt_out_configs ORDER BY id"),
-            memberships=await connection.fetch(
-                "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"
-            ),
-        )
+        now = int(await connection.fetchval("SELECT version FROM config_version"))
+        changes = await _changes(connection, known, now)
+        if changes is None:
+            rows = {
+                table: await connection.fetch(f"SELECT * FROM {table} ORDER BY id")
+                for table in BY_ROW
+            }
+            return Picture(now, True, rows, {}, await _rest(connection))
+        rows, gone = {}, {}
+        for table, ids in changes.items():
+            if table == REST:
+                continue
+            rows[table] = await connection.fetch(
+                f"SELECT * FROM {table} WHERE id = ANY($1::int[]) ORDER BY id", list(ids)
+            )
+            gone[table] = ids - {row["id"] for row in rows[table]}
+        rest = await _rest(connection) if REST in changes else None
+        return Picture(now, False, rows, gone, rest)
+
+
+async def _changes(connection: Connection, known: int, now: int) -> dict[str, set[int]] | None:
+    """Ids by table of what came after the version `known`; None where that is not told.
+
+    A version of which nothing is told may have changed anything.
+    """
+    if not known or not 0 <= now - known <= MOST_VERSIONS:
+        return None
+    log = await connection.fetch(CHANGES, known, MOST_CHANGES + 1)
+    if len(log) > MOST_CHANGES or len({row["version"] for row in log}) < now - known:
+        return None
+    changes: dict[str, set[int]] = {}
+    for row in log:
+        changes.setdefault(row["kind"], set()).add(row["id"])
+    return changes
+
+
+async def forget_changes(connection: Connection) -> None:
+    """Forget what came with versions that nobody can still have."""
+    await connection.execute(FORGET_CHANGES, 2 * MOST_VERSIONS)
+
+
+async def _rest(connection: Connection) -> Rest:
+    return Rest(
+        accounts=await connection.fetch("SELECT * FROM accounts ORDER BY id"),
+        carriers=await connection.fetch("SELECT * FROM carriers ORDER BY id"),
+        senders=await connection.fetch("SELECT * FROM senders ORDER BY id"),
+        services=await connection.fetch("SELECT * FROM services ORDER BY id"),
+        registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
+        campaign_rates=await connection.fetch(
+            "SELECT service_id, (fields->>'mps')::double precision AS rate FROM campaigns"
+            " WHERE fields->>'mps' IS NOT NULL"
+        ),
+        fact_revision=await connection.fetchval(
+            "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"
+            " FROM fact_tables"
+        ),
+        memberships=await connection.fetch(
+            "SELECT * FROM service_senders ORDER BY service_id, created_at, sender_id"
+        ),
+    )
 
 
 @asynccontextmanager
@@ -195,6 +297,19 @@ async def add_member(
         )
         if held > most:
             raise PoolFull
+
+
+async def check_held(
+    connection: Connection, setting: str, most: int, account_id: int, *more: object
+) -> None:
+    """Raises AtLimit where the account holds more than `most` of what a setting counts (HELD).
+
+    To be asked in the transaction of the change, after it: exact, because changes of
+    configuration happen one after another.
+    """
+    held = await connection.fetchval(HELD[setting], account_id, *more)
+    if held > most:
+        raise AtLimit(setting, most)
 
 
 async def remove_member(connection: Connection, service_id: int, sender_id: int) -> None:

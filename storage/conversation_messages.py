@@ -8,6 +8,7 @@ from typing import Any
 from storage import config
 from storage.ids import Id
 from storage.keyset import rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 # No index for one that is closed: a message without an index is refused by its column, and so is
@@ -102,7 +103,7 @@ async def one(connection: Connection | Pool, conversation_id: int, sid: str) -> 
 
 
 async def page(
-    pool: Pool, conversation_id: int, after: int | None, most: int, *, down: bool
+    pool: Pool | Lists, conversation_id: int, after: int | None, most: int, *, down: bool
 ) -> list[Row]:
     """By index; `down`: the highest first."""
     if after is None:
@@ -128,7 +129,7 @@ async def tally(pool: Pool, im_ids: Sequence[int]) -> dict[int, dict[str | None,
 
 
 async def receipts(
-    pool: Pool, im_id: int, after: str | None, most: int, *, back: bool = False
+    pool: Pool | Lists, im_id: int, after: str | None, most: int, *, back: bool = False
 ) -> list[Row]:
     return await pool.fetch(RECEIPTS.of(back), im_id, after, most)
 

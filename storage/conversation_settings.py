@@ -6,6 +6,7 @@ from typing import Any
 
 from storage import config
 from storage.keyset import rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 SETTINGS = """
@@ -95,7 +96,7 @@ async def chat_service(pool: Pool | Connection, account_id: int, sid: str) -> Ro
 
 
 async def chat_services(
-    pool: Pool, account_id: int, after: str | None, most: int, *, back: bool = False
+    pool: Pool | Lists, account_id: int, after: str | None, most: int, *, back: bool = False
 ) -> list[Row]:
     return await pool.fetch(
         CHAT_SERVICES.of(back),
@@ -134,7 +135,7 @@ async def address(pool: Pool, account_id: int, sid_or_address: str) -> Row | Non
 
 
 async def addresses(
-    pool: Pool,
+    pool: Pool | Lists,
     account_id: int,
     type: str | None,
     after: str | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from storage import config
 from storage.keyset import falling, rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 _FIELDS = """
@@ -100,7 +101,7 @@ async def locked(connection: Connection, conversation_id: int) -> Row | None:
 
 
 async def page(
-    pool: Pool,
+    pool: Pool | Lists,
     account_id: int,
     *,
     before: str | None,
@@ -200,7 +201,7 @@ async def participant(
 
 
 async def participants(
-    connection: Connection | Pool,
+    connection: Connection | Pool | Lists,
     conversation_id: int,
     after: str | None,
     most: int,
@@ -227,7 +228,7 @@ async def count_bound(connection: Connection, conversation_id: int) -> int:
 
 
 async def memberships(
-    pool: Pool,
+    pool: Pool | Lists,
     account_id: int,
     *,
     address: str | None,

@@ -1,4 +1,4 @@
-"""API keys and second tokens: changed rarely, read whole with the rest of the configuration."""
+"""API keys and second tokens: changed rarely, read with the configuration."""
 
 from __future__ import annotations
 

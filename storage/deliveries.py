@@ -8,6 +8,7 @@ from typing import Any
 
 from storage.ids import Id
 from storage.keyset import falling
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 KEPT_COLUMNS = (
@@ -131,7 +132,7 @@ async def settle(
 
 
 async def kept(
-    pool: Pool,
+    pool: Pool | Lists,
     carrier_id: int,
     *,
     reason: str | None,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from storage.keyset import rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
@@ -52,7 +53,7 @@ async def remove(connection: Connection, address: str) -> bool:
 
 
 async def search(
-    source: Pool | Connection,
+    source: Pool | Connection | Lists,
     *,
     country: str | None = None,
     type: str | None = None,

@@ -7,12 +7,15 @@ every row is committed. Rows are tuples in the order of COLUMNS.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import asyncpg
 
+from storage import partitions
 from storage.ids import Id, moment_of
+from storage.lists import Lists
 from storage.pool import Connection, Pool
 
 COLUMNS = (
@@ -198,6 +201,32 @@ DELETE = "DELETE FROM messages WHERE id = ANY($1::uuid[]) AND account_id = coale
 
 BY_IDS = "SELECT * FROM messages WHERE id = ANY($1::uuid[])"
 
+LAST: Final = (1 << 128) - 1  # the highest id
+# A message's id may be ahead of the clock that says when it was sent: the clock was set back.
+CLOCKS_APART: Final = timedelta(days=2)
+
+# How far the first statements of a list look, in days: a plan over all that there are costs more
+# than most pages.
+REACH: Final = (8, 128)
+A_DAY: Final = 86_400_000 << 80
+
+ALL_OF: Final = """
+SELECT * FROM messages
+ WHERE account_id = $1 AND id >= $2 AND id <= $3 AND {fits}
+ ORDER BY id {order} LIMIT {most:d}
+"""
+
+# The last row that is looked at comes along, whatever it is: from there the next slice goes on.
+SLICE_OF: Final = """
+SELECT * FROM (
+    SELECT *, {fits} AS fits, row_number() OVER (ORDER BY id {order}) AS place FROM messages
+     WHERE account_id = $1 AND id >= $2 AND id <= $3
+     ORDER BY id {order} LIMIT {size:d}
+) AS looked_at
+ WHERE fits OR place = {size:d}
+ ORDER BY id {order} LIMIT {most:d}
+"""
+
 
 OUTBOUND = """
 SELECT id, status, error_code, flags, reference, sender, recipient FROM messages
@@ -380,7 +409,7 @@ async def delete(connection: Connection, ids: Sequence[Id], account_id: int | No
 
 
 async def page(
-    pool: Pool,
+    lists: Lists,
     account_id: int,
     *,
     most: int,
@@ -394,22 +423,121 @@ async def page(
 ) -> list[asyncpg.Record]:
     """At most `most` messages of an account, newest first, below the id `before`.
 
-    `back`: those above it, the nearest first.
+    `back`: those above it, the nearest first. Raises ListTooLong.
     """
-    conditions, values = ["account_id = $1"], [account_id]
-    for condition, value in (
-        ("id > ${}" if back else "id < ${}", before),
-        ("service_id = ${}", service_id),
-        ("recipient = ${}", recipient),
-        ("sender = ${}", sender),
-        ("sent_at >= ${}", sent_from),
-        ("sent_at < ${}", sent_before),
-    ):
-        if value is not None:
-            values.append(value)  # type: ignore[arg-type]
-            conditions.append(condition.format(len(values)))
-    return await pool.fetch(
-        f"SELECT * FROM messages WHERE {' AND '.join(conditions)} "
-        f" ORDER BY id {'ASC' if back else 'DESC'} LIMIT {most:d}",
-        *values,
+    low, high = 0, LAST
+    if sent_before is not None:  # what is sent was made before that
+        high = _first_of(sent_before + CLOCKS_APART) - 1
+    if before is not None and back:
+        low = before.int + 1
+    elif before is not None:
+        high = min(high, before.int - 1)
+    return await _walk(
+        lists,
+        account_id,
+        Stretch(low, high),
+        (
+            ("service_id = ${}", service_id),
+            ("recipient = ${}", recipient),
+            ("sender = ${}", sender),
+            ("sent_at >= ${}", sent_from),
+            ("sent_at < ${}", sent_before),
+        ),
+        most=most,
+        back=back,
+        by_address=recipient is not None or sender is not None,
     )
+
+
+async def bulk_page(
+    lists: Lists, account_id: int, *, before: Id | None, most: int
+) -> list[asyncpg.Record]:
+    """At most `most` messages of an account's bulk operations, newest first, below `before`.
+
+    Raises ListTooLong.
+    """
+    stretch = Stretch(0, before.int - 1 if before is not None else LAST)
+    filters = (("(operation_id IS NOT NULL) = ${}::boolean", True),)
+    return await _walk(lists, account_id, stretch, filters, most=most)
+
+
+class Stretch(NamedTuple):
+    """Ids from one to another, both of them included."""
+
+    low: int
+    high: int
+
+
+async def _walk(
+    lists: Lists,
+    account_id: int,
+    stretch: Stretch,
+    filters: Sequence[tuple[str, object]],
+    *,
+    most: int,
+    back: bool = False,
+    by_address: bool = False,
+) -> list[asyncpg.Record]:
+    """What passes the filters, a bounded number of rows at a time.
+
+    A day that is still written has no index for any filter: it would cost each accept, and each
+    update its place in the page. `by_address`: those that are over have one.
+    """
+    given = [(condition, value) for condition, value in filters if value is not None]
+    conditions = [condition.format(place) for place, (condition, _) in enumerate(given, start=4)]
+    values = [value for _, value in given]
+    fits, order = " AND ".join(conditions) or "true", "ASC" if back else "DESC"
+    indexed = await partitions.indexed_stretches(lists) if by_address else []
+    found: list[asyncpg.Record] = []
+    until, now = lists.until(), _first_of(datetime.now(UTC))
+    low, high = stretch
+    reach = iter(REACH)
+    while low <= high and len(found) < most:
+        lists.check(until)
+        part, whole = _part_of(low, high, back, indexed)
+        if (days := next(reach, None)) is not None:
+            part = _near(part, back, now, days * A_DAY)
+        bounds = account_id, UUID(int=part.low), UUID(int=part.high)
+        if whole or not given:
+            statement = ALL_OF.format(fits=fits, order=order, most=most - len(found))
+            rows = await lists.fetch_by_index(statement, *bounds, *values)
+            found += rows
+            edge = part.high if back else part.low
+        else:
+            size = lists.slice_rows
+            statement = SLICE_OF.format(fits=fits, order=order, size=size, most=most - len(found))
+            rows = await lists.fetch_by_index(statement, *bounds, *values)
+            found += [row for row in rows if row["fits"]]
+            if rows and rows[-1]["place"] == size:
+                edge = rows[-1]["id"].int
+            else:
+                edge = part.high if back else part.low
+        low, high = (edge + 1, high) if back else (low, edge - 1)
+    return found
+
+
+def _part_of(
+    low: int, high: int, back: bool, indexed: Sequence[tuple[int, int]]
+) -> tuple[Stretch, bool]:
+    """What is next of the ids from `low` to `high`, and whether an index has all of it."""
+    edge = low if back else high
+    for first, last in indexed:  # which rise
+        if first <= edge <= last:
+            return Stretch(max(low, first), min(high, last)), True
+        if back and first > edge:
+            return Stretch(low, min(high, first - 1)), False
+        if not back and last < edge:
+            low = max(low, last + 1)
+    return Stretch(low, high), False
+
+
+def _near(part: Stretch, back: bool, now: int, reach: int) -> Stretch:
+    """Of a part the beginning, as far as `reach`; counted from now if that is in it."""
+    if back:
+        return Stretch(part.low, min(part.high, part.low + reach))
+    return Stretch(max(part.low, min(part.high, now) - reach), part.high)
+
+
+def _first_of(moment: datetime) -> int:
+    """The lowest id of a moment."""
+    return max(0, int(moment.timestamp() * 1000)) << 80

@@ -1,4 +1,4 @@
-"""Advanced Opt-Out configurations: changed under a lock, read whole with the rest."""
+"""Advanced Opt-Out configurations: changed under a lock, read by the row."""
 
 from __future__ import annotations
 

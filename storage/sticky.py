@@ -6,6 +6,7 @@ The hot path reads and reserves them in `storage.recipients`.
 from __future__ import annotations
 
 from storage.keyset import rising
+from storage.lists import Lists
 from storage.pool import Connection, Pool, Row
 
 PAGE = rising("""
@@ -53,7 +54,7 @@ DELETE FROM sticky
 
 
 async def page(
-    pool: Pool,
+    pool: Pool | Lists,
     service_id: int,
     channel: int,
     *,

@@ -1,4 +1,4 @@
-"""Content templates: small, read with the rest of the configuration."""
+"""Content templates: read with the configuration, those that changed."""
 
 from __future__ import annotations
 

@@ -71,17 +71,18 @@ async def list_(call: Call) -> Response:
     level = call.filter("LogLevel")
     if level is not None and level not in LEVELS:
         raise ApiError(20001, f"LogLevel must be one of {', '.join(LEVELS)}")
-    rows = await alert_rows.page(
-        call.deps.pool,
-        call.account.id,
-        most=request.size + 1,
-        before=request.key,
-        back=request.back,
-        level=level,
-        since=_moment(call, "StartDate"),
-        until=_moment(call, "EndDate"),
-        operator=call.is_operators and call.account.owner_id is None,
-    )
+    async with call.listing() as lists:
+        rows = await alert_rows.page(
+            lists,
+            call.account.id,
+            most=request.size + 1,
+            before=request.key,
+            back=request.back,
+            level=level,
+            since=_moment(call, "StartDate"),
+            until=_moment(call, "EndDate"),
+            operator=call.is_operators and call.account.owner_id is None,
+        )
     page, token = cut(rows, request, lambda row: row["sid"])
     resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
     return answer(envelope_v1("alerts", resources, call.origin + call.path, request, token))

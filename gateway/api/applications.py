@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.api import sender_fields
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import API_VERSION, rfc2822_of
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.dispatch.directory import Application
 from storage import config as config_rows
 
@@ -56,7 +56,13 @@ async def create(call: Call) -> Response:
         "friendly_name": (call.form.get("FriendlyName") or "")[:NAME_LIMIT],
         "settings": sender_fields.url_settings(call.form, {}, URLS, METHODS),
     }
-    await change(call.deps, lambda c: config_rows.insert_application(c, values))
+    add = adding(
+        call.deps,
+        lambda c: config_rows.insert_application(c, values),
+        call.account.id,
+        "applications",
+    )
+    await change(call.deps, add)
     return answer(render(call.deps.directory.applications[sid], call.account.sid), 201)
 
 

@@ -63,17 +63,18 @@ async def list_(call: Call) -> Response:
     call.operator_only(WHY)
     request = call.page
     scoped = _scope_of(call, call.filter("MessagingServiceSid") or call.filter("From"))
-    rows = await block_list.page(
-        call.deps.pool,
-        after=_key_of(request.key),
-        back=request.back,
-        most=request.size + 1,
-        recipient=_number(call.filter("To")),
-        account_id=_account(call),
-        scope=scoped.scope if scoped is not None else None,
-        source=call.filter("Source"),
-        since=_time(call.filter("Since")),
-    )
+    async with call.listing() as lists:
+        rows = await block_list.page(
+            lists,
+            after=_key_of(request.key),
+            back=request.back,
+            most=request.size + 1,
+            recipient=_number(call.filter("To")),
+            account_id=_account(call),
+            scope=scoped.scope if scoped is not None else None,
+            source=call.filter("Source"),
+            since=_time(call.filter("Since")),
+        )
     page, token = cut(rows, request, _token_of)
     shown = [render(call, row) for row in page]
     return answer(envelope_v1("recipients", shown, call.origin + call.path, request, token))
@@ -137,14 +138,15 @@ async def log(call: Call) -> Response:
     before = block_list.LAST if request.key is None else read_whole(request.key)
     if before is None:
         raise ApiError(20001, "PageToken is not valid")
-    rows = await block_list.log_page(
-        call.deps.pool,
-        before=before,
-        back=request.back,
-        most=request.size + 1,
-        recipient=_number(call.filter("To")),
-        account_id=_account(call),
-    )
+    async with call.listing() as lists:
+        rows = await block_list.log_page(
+            lists,
+            before=before,
+            back=request.back,
+            most=request.size + 1,
+            recipient=_number(call.filter("To")),
+            account_id=_account(call),
+        )
     page, token = cut(rows, request, lambda row: str(row["id"]))
     shown = [_render_change(call, row) for row in page]
     return answer(envelope_v1("changes", shown, call.origin + call.path, request, token))

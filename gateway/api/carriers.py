@@ -182,14 +182,15 @@ async def deliveries(call: Call) -> Response:
         before = read_whole(request.key or "")
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
-    rows = await delivery_rows.kept(
-        call.deps.pool,
-        carrier.id,
-        reason=reason,
-        before=before,
-        back=request.back,
-        most=request.size + 1,
-    )
+    async with call.listing() as lists:
+        rows = await delivery_rows.kept(
+            lists,
+            carrier.id,
+            reason=reason,
+            before=before,
+            back=request.back,
+            most=request.size + 1,
+        )
     page, token = cut(rows, request, lambda row: str(row["id"]))
     shown = [
         {

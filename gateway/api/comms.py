@@ -286,9 +286,10 @@ async def list_(call: Call) -> Response:
     if (wanted and operation_id is None) or (token and before is None):
         raise ApiError(20001, "operationId or pageToken is not valid")
     size = _page_size(call)
-    rows = await bulk_rows.page(
-        call.deps.pool, call.account.id, operation_id, before=before, most=size + 1
-    )
+    async with call.listing() as lists:
+        rows = await bulk_rows.page(
+            lists, call.account.id, operation_id, before=before, most=size + 1
+        )
     following = text_of(MESSAGE, rows[size - 1]["id"]) if len(rows) > size else None
     shown = [_message(row) for row in rows[:size]]
     return answer({"messages": shown, "pagination": {"next": following, "self": token}})

@@ -10,7 +10,7 @@ from gateway import data
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.dispatch.directory import Registration
 from gateway.routing import alpha, tables
 from storage import facts as fact_rows
@@ -128,8 +128,14 @@ async def create_registration(call: Call) -> Response:
         "country": country,
         "status": _status(call) or "draft",
     }
+    add = adding(
+        call.deps,
+        lambda c: fact_rows.insert_registration(c, values),
+        call.account.id,
+        "sender_registrations",
+    )
     try:
-        await change(call.deps, lambda c: fact_rows.insert_registration(c, values))
+        await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{sender} has a registration for {country}") from None
     return answer(_render(call.deps.directory.registrations[sid], call), 201)

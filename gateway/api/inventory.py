@@ -89,21 +89,22 @@ def listing(type: str) -> Handler:
         contains = call.filter("Contains")
         if contains is not None and not CONTAINS.fullmatch(contains):
             raise ApiError(20001, "Contains must be digits, with * for any one")
-        rows = await inventory.search(
-            call.deps.pool,
-            country=call.request.path_params["country"].upper(),
-            type=type,
-            area_code=call.filter("AreaCode"),
-            pattern=f"%{contains.replace('*', '_')}%" if contains else None,
-            region=call.filter("InRegion"),
-            locality=call.filter("InLocality"),
-            sms=read_flag("SmsEnabled", call.filter("SmsEnabled")),
-            mms=read_flag("MmsEnabled", call.filter("MmsEnabled")),
-            voice=read_flag("VoiceEnabled", call.filter("VoiceEnabled")),
-            after=f"+{request.key}" if request.key is not None else None,
-            back=request.back,
-            most=request.size + 1,
-        )
+        async with call.listing() as lists:
+            rows = await inventory.search(
+                lists,
+                country=call.request.path_params["country"].upper(),
+                type=type,
+                area_code=call.filter("AreaCode"),
+                pattern=f"%{contains.replace('*', '_')}%" if contains else None,
+                region=call.filter("InRegion"),
+                locality=call.filter("InLocality"),
+                sms=read_flag("SmsEnabled", call.filter("SmsEnabled")),
+                mms=read_flag("MmsEnabled", call.filter("MmsEnabled")),
+                voice=read_flag("VoiceEnabled", call.filter("VoiceEnabled")),
+                after=f"+{request.key}" if request.key is not None else None,
+                back=request.back,
+                most=request.size + 1,
+            )
         page, token = cut(rows, request, lambda row: row["address"][1:])
         shown = [_render_available(row) for row in page]
         return answer(envelope_2010("available_phone_numbers", shown, call.path, request, token))
@@ -155,9 +156,8 @@ async def list_(call: Call) -> Response:
     call.operator_only("the inventory is the operator's")
     request = call.page
     after = f"+{request.key}" if request.key is not None else None
-    rows = await inventory.search(
-        call.deps.pool, after=after, back=request.back, most=request.size + 1
-    )
+    async with call.listing() as lists:
+        rows = await inventory.search(lists, after=after, back=request.back, most=request.size + 1)
     page, token = cut(rows, request, lambda row: row["address"][1:])
     names = {carrier.id: carrier.name for carrier in call.deps.directory.carriers.values()}
     shown = [

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_2010, in_memory
 from gateway.api.render import rfc2822_of
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.dispatch.directory import ApiKey
 from storage import credentials
 
@@ -45,7 +45,8 @@ async def create(call: Call) -> Response:
         "main": key_type == "main",
         "secret_hash": sha256(secret.encode()).digest(),
     }
-    await change(call.deps, lambda connection: credentials.insert_key(connection, values))
+    add = adding(call.deps, lambda c: credentials.insert_key(c, values), call.account.id, "keys")
+    await change(call.deps, add)
     return answer({**render(call.deps.directory.keys[sid]), "secret": secret}, 201)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.api.errors import ApiError
@@ -109,3 +111,91 @@ class Quota:
                 headers={"Retry-After": str(wait_s)},
             )
         begun.append(now)
+
+
+class Turnstile:
+    """Lets so many lists of an account be read at once, and so many of all accounts together.
+
+    The others of an account wait, first come, first served; accounts take turns. Costs nothing
+    for an account that has no list under way.
+    """
+
+    def __init__(self, at_once: int, most_waiting: int, in_all: int) -> None:
+        self._at_once = at_once
+        self._most_waiting = most_waiting
+        self._in_all = in_all
+        self._under_way: dict[int, int] = {}
+        self._lines: dict[int, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no list is read, and none waits."""
+        return not self._under_way and not self._lines
+
+    @asynccontextmanager
+    async def turn(self, account_id: int) -> AsyncIterator[None]:
+        """Wait for a turn, and have it. Raises ApiError 20429 where too many wait."""
+        await self._enter(account_id)
+        try:
+            yield
+        finally:
+            self._leave(account_id)
+
+    async def _enter(self, account_id: int) -> None:
+        line = self._lines.get(account_id)
+        if line is None and self._has_room(account_id):
+            self._begin(account_id)
+            return
+        if line is None:
+            line = self._lines[account_id] = deque()
+        if len(line) >= self._most_waiting:
+            if not line:
+                del self._lines[account_id]
+            raise ApiError(
+                20429,
+                f"Too Many Requests: more than {self._most_waiting} lists wait for their turn",
+                headers={"Retry-After": "1"},
+            )
+        turn = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._forget(account_id, turn)
+            else:  # it was given a turn at the same moment
+                self._leave(account_id)
+            raise
+
+    def _has_room(self, account_id: int) -> bool:
+        mine = self._under_way.get(account_id, 0)
+        return mine < self._at_once and sum(self._under_way.values()) < self._in_all
+
+    def _begin(self, account_id: int) -> None:
+        self._under_way[account_id] = self._under_way.get(account_id, 0) + 1
+
+    def _leave(self, account_id: int) -> None:
+        self._under_way[account_id] -= 1
+        if not self._under_way[account_id]:
+            del self._under_way[account_id]
+        for waiting in list(self._lines):
+            line, served = self._lines[waiting], False
+            while line and self._has_room(waiting):
+                turn = line.popleft()
+                if not turn.done():  # else who waited has gone
+                    self._begin(waiting)
+                    turn.set_result(None)
+                    served = True
+            if served or not line:
+                del self._lines[waiting]
+            if served and line:  # behind the other accounts
+                self._lines[waiting] = line
+
+    def _forget(self, account_id: int, turn: asyncio.Future[None]) -> None:
+        line = self._lines.get(account_id)
+        if line is None:
+            return
+        if turn in line:
+            line.remove(turn)
+        if not line:
+            del self._lines[account_id]

@@ -15,7 +15,7 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.api.services import service_of
 from gateway.dispatch.directory import LinkDomain, Service
 from storage import short_links as link_rows
@@ -44,8 +44,11 @@ async def create(call: Call) -> Response:
         "domain_name": name,
         **_configuration(call.form),
     }
+    add = adding(
+        call.deps, lambda c: link_rows.insert_domain(c, values), account.id, "link_domains"
+    )
     try:
-        await change(call.deps, lambda connection: link_rows.insert_domain(connection, values))
+        await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{name} is configured already") from None
     return answer(_render(call, call.deps.directory.link_domains[sid]), 201)

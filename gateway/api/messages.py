@@ -182,18 +182,19 @@ async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]
         if before is None:
             raise ApiError(20001, "PageToken is not valid")
     sent_from, sent_before = date_range(call, "DateSent")
-    rows = await message_rows.page(
-        call.deps.pool,
-        call.account.id,
-        most=request.size + 1,
-        before=before,
-        back=request.back,
-        service_id=service_id,
-        recipient=_normal(call.filter("To")),
-        sender=_normal(call.filter("From")),
-        sent_from=sent_from,
-        sent_before=sent_before,
-    )
+    async with call.listing() as lists:
+        rows = await message_rows.page(
+            lists,
+            call.account.id,
+            most=request.size + 1,
+            before=before,
+            back=request.back,
+            service_id=service_id,
+            recipient=_normal(call.filter("To")),
+            sender=_normal(call.filter("From")),
+            sent_from=sent_from,
+            sent_before=sent_before,
+        )
     page, tokens = cut(rows, request, sid_of_row)
     return await _shown(call, page), tokens
 

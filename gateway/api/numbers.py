@@ -133,6 +133,9 @@ async def create(call: Call) -> Response:
                 **values,
             },
         )
+        if offered is not None:
+            most = call.deps.limits.inventory_numbers
+            await config_rows.check_held(connection, "inventory_numbers", most, call.account.id)
 
     try:
         await change(call.deps, take)

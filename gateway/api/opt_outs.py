@@ -14,7 +14,7 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.dispatch.directory import OptOutConfig, Service
 from storage import opt_out_configs as rows
 from storage.pool import Connection, UniqueViolation
@@ -56,8 +56,15 @@ async def create(call: Call) -> Response:
         "friendly_name": name,
         "enabled": enabled,
     }
+    add = adding(
+        call.deps,
+        lambda connection: rows.insert(connection, values),
+        call.account.id,
+        "opt_out_configurations",
+        more=(values["service_id"],),
+    )
     try:
-        await change(call.deps, lambda connection: rows.insert(connection, values))
+        await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, "the service has an opt-out configuration") from None
     return answer(render(call, call.deps.directory.opt_out_configs_by_sid[values["sid"]]), 201)

@@ -17,7 +17,7 @@ from gateway.api import sender_fields
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.api.services import service_of
 from gateway.dispatch.directory import SenderRecord, Service
 from gateway.routing import alpha
@@ -228,8 +228,14 @@ class DestinationAlphaSenders(Members):
             "service_id": service.id,
             "destination_country": country,
         }
+        add = adding(
+            call.deps,
+            lambda c: config_rows.insert_sender(c, values),
+            call.account.id,
+            "alphanumeric_senders",
+        )
         try:
-            await change(call.deps, lambda c: config_rows.insert_sender(c, values))
+            await change(call.deps, add)
         except UniqueViolation:
             raise ApiError(21714, _ONE_EACH) from None
         return self._answer(call, service, sid, 201)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -18,7 +19,7 @@ from gateway.api.create_message import Creation
 from gateway.api.elsewhere import RELAYED, Elsewhere
 from gateway.api.errors import ApiError, not_found
 from gateway.api.forms import Form, check_form_type, parse_form
-from gateway.api.limits import Gate, Quota
+from gateway.api.limits import Gate, Quota, Turnstile
 from gateway.api.logins import Logins
 from gateway.api.paging import PageRequest, page_request
 from gateway.conversations.stage import Conversations
@@ -28,8 +29,10 @@ from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.receipts import Receipts
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
+from gateway.settings import LimitSettings
 from gateway.webhooks.clicks import Clicks
 from storage.ids import Id
+from storage.lists import Lists, ListTooLong
 from storage.pool import Connection, Pool, Row
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
@@ -51,6 +54,9 @@ class Deps:
     receipts: Receipts
     journal: Journal
     replay: Callable[[Row], None]
+    limits: LimitSettings
+    lists: Lists
+    turnstile: Turnstile
     pool_limit: int  # numbers and short codes in one service (21714)
     subaccount_limit: int  # of one account (21480)
     gate: Gate
@@ -151,6 +157,22 @@ class Call:
         if not self.credential.manages:
             raise ApiError(20403, "a Standard API key can't manage accounts, keys or the gateway")
 
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[Lists]:
+        """The account's turn to read a list of rows, which may be long.
+
+        Raises ApiError 20429 where too many of it wait, 20503 where it takes too long.
+        """
+        async with self.deps.turnstile.turn(self.account.id):
+            try:
+                yield self.deps.lists
+            except ListTooLong:
+                raise ApiError(
+                    20503,
+                    f"the list takes longer than {self.deps.limits.list_s:g} s; ask for less of it",
+                    headers={"Retry-After": "5"},
+                ) from None
+
     async def relayed(self, slot: int | None) -> Response | None:
         """The answer of the worker `slot`; None where that is this one. Raises ApiError."""
         if slot is None or self.request.scope.get(RELAYED):
@@ -180,9 +202,35 @@ Change: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def change(deps: Deps, work: Change) -> None:
-    """Run `work` in a transaction that changes configuration; it is in force on return."""
+    """Run `work` in a transaction that changes configuration; it is in force on return.
+
+    Raises ApiError 20403 where an account would have more than it may.
+    """
     from storage import config as config_rows
 
-    async with config_rows.change(deps.pool) as connection:
-        await work(connection)
+    try:
+        async with config_rows.change(deps.pool) as connection:
+            await work(connection)
+    except config_rows.AtLimit as limit:
+        raise ApiError(
+            20403, f"the account has as many as it may: [limits] {limit.setting} = {limit.most}"
+        ) from None
     await deps.refresh()
+
+
+def adding(
+    deps: Deps, work: Change, account_id: int, *settings: str, more: Sequence[object] = ()
+) -> Change:
+    """`work`, and then a look whether the account has no more than these settings allow.
+
+    `more` are values that the count takes. For what is kept in the memory of every process.
+    """
+    from storage import config as config_rows
+
+    async def checked(connection: Connection) -> None:
+        await work(connection)
+        for setting in settings:
+            most = getattr(deps.limits, setting)
+            await config_rows.check_held(connection, setting, most, account_id, *more)
+
+    return checked

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import Response
 
 from gateway.api.errors import ApiError
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from storage import protection
 from storage.pool import UniqueViolation
 
@@ -20,8 +20,11 @@ async def create(call: Call) -> Response:
     number = _number(call.form.get("PhoneNumber"))
     sid = call.new_sid("GN")
     values = {"sid": sid, "account_id": call.account.id, "phone_number": number}
+    add = adding(
+        call.deps, lambda c: protection.add_safe(c, values), call.account.id, "safe_numbers"
+    )
     try:
-        await change(call.deps, lambda connection: protection.add_safe(connection, values))
+        await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{number} is on the list already") from None
     return answer({"sid": sid, "phone_number": number}, 201)

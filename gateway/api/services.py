@@ -11,7 +11,7 @@ from gateway.api.errors import ApiError
 from gateway.api.forms import Form
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.dispatch.directory import Service
 from storage import config as config_rows
 
@@ -128,7 +128,10 @@ async def create(call: Call) -> Response:
         "friendly_name": name,
         "settings": _settings(call.form, {}),
     }
-    await change(call.deps, lambda connection: config_rows.insert_service(connection, values))
+    add = adding(
+        call.deps, lambda c: config_rows.insert_service(c, values), call.account.id, "services"
+    )
+    await change(call.deps, add)
     service = call.deps.directory.services[sid]
     return answer(render(call, service), 201)
 

@@ -44,15 +44,16 @@ async def list_(call: Call) -> Response:
     service, request = service_of(call), call.page
     wanted = call.filter("SenderSid")
     sender_id = _member(call, service, wanted).sender.id if wanted else None
-    rows = await sticky_rows.page(
-        call.deps.pool,
-        service.id,
-        Channel.SMS,
-        after=request.key or "",
-        back=request.back,
-        sender_id=sender_id,
-        most=request.size + 1,
-    )
+    async with call.listing() as lists:
+        rows = await sticky_rows.page(
+            lists,
+            service.id,
+            Channel.SMS,
+            after=request.key or "",
+            back=request.back,
+            sender_id=sender_id,
+            most=request.size + 1,
+        )
     page, token = cut(rows, request, lambda row: row["recipient"])
     shown = [render(call, service, row) for row in page]
     return answer(envelope_v1("sticky_senders", shown, call.origin + call.path, request, token))

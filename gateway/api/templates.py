@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.api.errors import ApiError
 from gateway.api.paging import cut, envelope_v1, in_memory
 from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, change, gone
+from gateway.api.resources import Call, adding, answer, change, gone
 from gateway.api.template_variables import variables_of
 from gateway.content.templates import problem_of
 from gateway.dispatch.directory import Template
@@ -57,7 +57,14 @@ async def create(call: Call) -> Response:
         "variables": variables_of(given.get("variables") or {}, 20001),
         "types": types,
     }
-    await change(call.deps, lambda c: template_rows.insert_template(c, values))
+    add = adding(
+        call.deps,
+        lambda c: template_rows.insert_template(c, values),
+        call.account.id,
+        "templates",
+        "template_octets",
+    )
+    await change(call.deps, add)
     template = call.deps.directory.templates[sid]
     return answer(render(template, call.account.sid, call.origin), 201)
 

@@ -1,26 +1,38 @@
 """Accounts, services, senders and pools, in memory: the configuration at one version.
 
-`Directory` is replaced content by content, never row by row: whoever holds a pool or an
-account keeps a consistent picture of the moment it looked.
+`Directory` is replaced content by content, never in place: whoever holds a pool or an account keeps
+a consistent picture of the moment it looked.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import parse_destination
 from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
-from storage.config import Picture
+from storage.config import Picture, Rest
 
 Made = TypeVar("Made")
+
+
+class _Kept(Protocol):
+    """A row that is kept by its SID."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def sid(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_Kept)
 
 MOST_FORMER: Final = 10_000  # deleted services whose SIDs are in memory
 
@@ -210,6 +222,16 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class SafeNumber:
+    """A number, or its beginning, that is never taken for pumped."""
+
+    id: int
+    sid: str
+    account_id: int
+    phone_number: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
 
@@ -262,8 +284,9 @@ class Directory:
     templates: dict[str, Template] = field(default_factory=dict)  # by SID
     link_domains: dict[str, LinkDomain] = field(default_factory=dict)  # by SID
     link_domains_by_name: dict[str, LinkDomain] = field(default_factory=dict)
+    safe_list: dict[str, SafeNumber] = field(default_factory=dict)  # by SID
     safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Numbers (or their beginnings) that are never taken for pumped, by account; their SIDs."""
+    """SIDs of those, by account and number."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
     registered: dict[int, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     """Approved (alphanumeric ID, country) pairs, by account."""
@@ -275,28 +298,105 @@ class Directory:
     """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
     def show(self, picture: Picture) -> None:
-        """Replace everything by what `picture` says; older pictures are ignored."""
+        """Replace what `picture` has by what it says; older pictures are ignored."""
         if picture.version <= self.version:
             return
+        keys = self._changed(picture, "api_keys", ApiKey, self.keys)
+        applications = self._changed(picture, "applications", Application, self.applications)
+        templates = self._changed(picture, "content_templates", Template, self.templates)
+        domains = self._changed(picture, "link_domains", LinkDomain, self.link_domains)
+        configs = self._changed(
+            picture, "opt_out_configs", OptOutConfig, self.opt_out_configs_by_sid
+        )
+        safe = self._changed(picture, "safe_list", SafeNumber, self.safe_list)
+        self.keys, self.templates = keys, templates
+        if safe is not self.safe_list:
+            self.safe_list, self.safe_numbers = safe, {}
+            for number in safe.values():
+                numbers = self.safe_numbers.setdefault(number.account_id, {})
+                numbers[number.phone_number] = number.sid
+        if applications is not self.applications:
+            self.applications = applications
+        if domains is not self.link_domains:
+            self.link_domains = domains
+            self.link_domains_by_name = {domain.domain_name: domain for domain in domains.values()}
+        if configs is not self.opt_out_configs_by_sid:
+            self.opt_out_configs_by_sid = configs
+            self.opt_out_configs = {
+                config.service_id: config
+                for config in configs.values()
+                if config.service_id is not None
+            }
+        if picture.rest is not None:
+            self._show_rest(picture.rest)
+        else:
+            self._tie_anew(picture)
+        self.version = picture.version
+
+    def _changed(
+        self, picture: Picture, table: str, shape: Callable[..., Row], before: dict[str, Row]
+    ) -> dict[str, Row]:
+        """The rows of a table by SID, as they are now: `before` itself where none changed."""
+        rows = [shape(**_only(row, shape)) for row in picture.rows.get(table, ())]
+        if picture.whole:
+            return {row.sid: row for row in rows}
+        gone = picture.gone.get(table)
+        if not rows and not gone:
+            return before
+        now = dict(before)  # whoever holds the former one keeps it as it was
+        if gone:
+            now = {sid: row for sid, row in now.items() if row.id not in gone}
+        now.update((row.sid, row) for row in rows)
+        return now
+
+    def _tie_anew(self, picture: Picture) -> None:
+        """Senders name applications, and services domains, that changed while they did not."""
+        if picture.rows.get("applications") or picture.gone.get("applications"):
+            self._place_senders(
+                [
+                    replace(record, application=self._settings_of(record.settings))
+                    if record.settings.get("sms_application_sid")
+                    else record
+                    for record in self.senders.values()
+                ]
+            )
+        if picture.rows.get("link_domains") or picture.gone.get("link_domains"):
+            domains = {domain.id: domain for domain in self.link_domains.values()}
+            self._place_services(
+                [
+                    replace(service, link_domain=domains.get(service.link_domain.id))
+                    if service.link_domain is not None
+                    else service
+                    for service in self.services.values()
+                ]
+            )
+
+    def _settings_of(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of the application that a sender's settings name."""
+        application = self.applications.get(settings.get("sms_application_sid") or "")
+        return application.settings if application is not None else None
+
+    def _show_rest(self, rest: Rest) -> None:
         self.unreadable = {}
-        accounts = self._read(picture.accounts, _account)
-        member_of = {row["sender_id"]: row for row in picture.memberships}
-        applications = {row["sid"]: row["settings"] for row in picture.applications}
+        accounts = self._read(rest.accounts, _account)
+        member_of = {row["sender_id"]: row for row in rest.memberships}
         records = self._read(
-            picture.senders,
-            lambda row: _sender_record(row, member_of.get(row["id"]), applications),
+            rest.senders,
+            lambda row: _sender_record(
+                row, member_of.get(row["id"]), self._settings_of(row["settings"])
+            ),
         )
         members: dict[int, list[Sender]] = defaultdict(list)
         for record in records:
             if record.service_id is not None:
                 members[record.service_id].append(record.sender)
         approved: dict[int, set[tuple[str, str]]] = defaultdict(set)
-        for row in picture.registrations:
+        for row in rest.registrations:
             if row["status"] == "approved":
                 approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
-        domains = {row["id"]: LinkDomain(**_only(row, LinkDomain)) for row in picture.link_domains}
+        domains = {domain.id: domain for domain in self.link_domains.values()}
         services = self._read(
-            picture.services,
+            rest.services,
             lambda row: _service(
                 row,
                 members[row["id"]],
@@ -309,11 +409,20 @@ class Directory:
         self.accounts = {account.sid: account for account in accounts}
         self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
         self.accounts_by_id = {account.id: account for account in accounts}
-        self.keys = {row["sid"]: ApiKey(**_only(row, ApiKey)) for row in picture.api_keys}
-        self.applications = {
-            row["sid"]: Application(**_only(row, Application)) for row in picture.applications
+        self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in rest.carriers}
+        self._place_senders(records)
+        now = {service.id for service in services}
+        self.remember_services(
+            {id: gone.sid for id, gone in self.services_by_id.items() if id not in now}
+        )
+        self._place_services(services)
+        self.registered = approved
+        self.registrations = {
+            row["sid"]: Registration(**_only(row, Registration)) for row in rest.registrations
         }
-        self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in picture.carriers}
+        self.campaign_rates = {row["service_id"]: row["rate"] for row in rest.campaign_rates}
+
+    def _place_senders(self, records: Sequence[SenderRecord]) -> None:
         self.senders = {record.sid: record for record in records}
         self.senders_by_id = {record.sender.id: record for record in records}
         self.senders_by_address, self.alphanumerics = {}, {}
@@ -323,29 +432,10 @@ class Directory:
                 self.alphanumerics.setdefault(key, []).append(record)
             else:
                 self.senders_by_address[record.sender.address] = record
-        now = {service.id for service in services}
-        self.remember_services(
-            {id: gone.sid for id, gone in self.services_by_id.items() if id not in now}
-        )
+
+    def _place_services(self, services: Sequence[Service]) -> None:
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
-        configs = [OptOutConfig(**_only(row, OptOutConfig)) for row in picture.opt_out_configs]
-        self.opt_out_configs_by_sid = {config.sid: config for config in configs}
-        self.opt_out_configs = {
-            config.service_id: config for config in configs if config.service_id is not None
-        }
-        self.registered = approved
-        self.registrations = {
-            row["sid"]: Registration(**_only(row, Registration)) for row in picture.registrations
-        }
-        self.templates = {row["sid"]: Template(**_only(row, Template)) for row in picture.templates}
-        self.link_domains = {domain.sid: domain for domain in domains.values()}
-        self.link_domains_by_name = {domain.domain_name: domain for domain in domains.values()}
-        self.safe_numbers = {}
-        for row in picture.safe_list:
-            self.safe_numbers.setdefault(row["account_id"], {})[row["phone_number"]] = row["sid"]
-        self.campaign_rates = {row["service_id"]: row["rate"] for row in picture.campaign_rates}
-        self.version = picture.version
 
     def _read(self, rows: Iterable[Any], make: Callable[[Any], Made]) -> list[Made]:
         """What each row is; one that can't be read is left out, and holds up no other account's."""
@@ -396,8 +486,8 @@ class Directory:
         return None
 
 
-def _only(row: Any, shape: type) -> dict[str, Any]:
-    return {name: row[name] for name in shape.__dataclass_fields__}  # type: ignore[attr-defined]
+def _only(row: Any, shape: Any) -> dict[str, Any]:
+    return {name: row[name] for name in shape.__dataclass_fields__}
 
 
 def _account(row: Any) -> Account:
@@ -405,9 +495,7 @@ def _account(row: Any) -> Account:
     return Account(**{**_only(row, Account), "closed_countries": closed})
 
 
-def _sender_record(
-    row: Any, membership: Any, applications: Mapping[str, dict[str, Any]]
-) -> SenderRecord:
+def _sender_record(row: Any, membership: Any, application: dict[str, Any] | None) -> SenderRecord:
     kind = SenderKind(row["kind"])
     if row["service_id"] is not None:  # an alphanumeric ID, made in its pool
         service_id, joined_at = row["service_id"], row["created_at"]
@@ -440,7 +528,7 @@ def _sender_record(
         updated_at=row["updated_at"],
         service_id=service_id,
         joined_at=joined_at,
-        application=applications.get(row["settings"].get("sms_application_sid")),
+        application=application,
     )
 
 

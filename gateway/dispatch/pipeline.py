@@ -77,6 +77,7 @@ log = logging.getLogger(__name__)
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
 PARTITIONS_EVERY_S = 3600.0
+INDEX_S = 6 * 3600.0  # for one index of a day
 MEDIA_PAGE = 100  # files forgotten in one statement
 LINK_PAGE = 10_000  # short links, the same
 MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
@@ -261,6 +262,8 @@ class Pipeline:
         """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
+        self._followed_in_part = False
+        """A change was shown, and what follows from it was not done to the end."""
         self._owed = OwedSweep(
             self.receipts,
             clock,
@@ -398,16 +401,21 @@ class Pipeline:
             await self._refresh()
 
     async def _refresh(self) -> None:
-        picture = await config_rows.load(self.pool)
+        known = 0 if self._followed_in_part else self.directory.version
+        picture = await config_rows.load(self.pool, known)
         before = self.directory.senders_by_id
         self.directory.show(picture)
+        rest = picture.rest
+        if rest is None:  # nothing of what routing is made of
+            return
+        self._followed_in_part = True
         for sid, why in self.directory.unreadable.items():
             self.walls.of("configuration").tell(why, resource=sid)
-        if picture.fact_revision != self.directory.facts_revision:
+        if rest.fact_revision != self.directory.facts_revision:
             contents = await fact_rows.contents(self.pool)
             # A table of thousands of rows takes a while to read, and the loop must not wait.
             self.directory.facts = await asyncio.to_thread(read_facts, contents)
-            self.directory.facts_revision = picture.fact_revision
+            self.directory.facts_revision = rest.fact_revision
         await self._count_today()
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
@@ -417,6 +425,7 @@ class Pipeline:
             self.moving.follow(self.directory.version, gained)
         self.router.configuration_changed()
         self.pacer.rates_changed(self.clock.monotonic())
+        self._followed_in_part = False
 
     async def _count_today(self) -> None:
         """What accounts with a daily limit have sent before this process knew of it."""
@@ -745,10 +754,20 @@ class Pipeline:
                 async with self.pool.acquire() as connection:
                     await partitions.ensure_partitions(connection, self._today())
                     await idempotency.purge(connection)
+                    await config_rows.forget_changes(connection)
                     await erasure.forget_unaddressable(connection, UNADDRESSABLE_KEPT)
                     oldest = self._today() - timedelta(days=DEACTIVATIONS_DAYS)
                     await deactivations.purge(connection, oldest)
                     await self._forget_media(connection)
                     await self._forget_links(connection)
+                await self.index_past_days()
             except DatabaseUnavailable as error:
                 log.warning("partitions not made: %s", error, extra=AWAY)
+
+    async def index_past_days(self) -> None:
+        """Give days that are over what lists are read by, if no other process is at it."""
+        connection = await self._database.open("indexes", command_s=INDEX_S)
+        try:
+            await partitions.index_past_days(connection, self._today())
+        finally:
+            connection.terminate()

@@ -79,14 +79,15 @@ async def create(call: Call) -> Response:
 
 async def list_(call: Call) -> Response:
     request = call.page
-    found = await rows.addresses(
-        call.deps.pool,
-        call.account.id,
-        call.filter("Type"),
-        request.key,
-        request.size + 1,
-        back=request.back,
-    )
+    async with call.listing() as lists:
+        found = await rows.addresses(
+            lists,
+            call.account.id,
+            call.filter("Type"),
+            request.key,
+            request.size + 1,
+            back=request.back,
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, row) for row in page]
     url = call.origin + call.path

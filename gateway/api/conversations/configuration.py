@@ -156,9 +156,10 @@ async def create_service(call: Call) -> Response:
 async def list_services(call: Call) -> Response:
     await settings_of(call)
     request = call.page
-    found = await rows.chat_services(
-        call.deps.pool, call.account.id, request.key, request.size + 1, back=request.back
-    )
+    async with call.listing() as lists:
+        found = await rows.chat_services(
+            lists, call.account.id, request.key, request.size + 1, back=request.back
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_service(call, row) for row in page]
     return answer(envelope_v1("services", shown, call.origin + call.path, request, token))

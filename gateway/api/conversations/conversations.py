@@ -97,16 +97,17 @@ async def create(call: Call) -> Response:
 async def list_(call: Call) -> Response:
     """Newest first; `State`, `StartDate` and `EndDate` (of its making)."""
     request = call.page
-    found = await rows.page(
-        call.deps.pool,
-        call.account.id,
-        before=request.key,
-        back=request.back,
-        state=call.filter("State"),
-        since=_date(call, "StartDate"),
-        until=_date(call, "EndDate"),
-        most=request.size + 1,
-    )
+    async with call.listing() as lists:
+        found = await rows.page(
+            lists,
+            call.account.id,
+            before=request.key,
+            back=request.back,
+            state=call.filter("State"),
+            since=_date(call, "StartDate"),
+            until=_date(call, "EndDate"),
+            most=request.size + 1,
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, row) for row in page]
     return answer(envelope_v1("conversations", shown, call.origin + call.path, request, token))

@@ -126,13 +126,14 @@ async def list_(call: Call) -> Response:
     index = read_whole(request.key, 0, MOST_INDEX) if request.key is not None else None
     if request.key is not None and index is None:
         raise ApiError(20001, "PageToken is not valid")
-    found = await rows.page(
-        call.deps.pool,
-        conversation["id"],
-        index,
-        request.size + 1,
-        down=(order == "desc") is not request.back,
-    )
+    async with call.listing() as lists:
+        found = await rows.page(
+            lists,
+            conversation["id"],
+            index,
+            request.size + 1,
+            down=(order == "desc") is not request.back,
+        )
     page, token_of_next = cut(found, request, lambda row: str(row["index"]))
     tallies = await rows.tally(call.deps.pool, [row["id"] for row in page])
     shown = [render(call, conversation, row, tallies.get(row["id"])) for row in page]
@@ -220,9 +221,10 @@ async def list_receipts(call: Call) -> Response:
     """What was heard of a message so far, one receipt a recipient."""
     conversation, request = await conversation_of(call), call.page
     message = await message_of(call, conversation)
-    found = await rows.receipts(
-        call.deps.pool, message["id"], request.key, request.size + 1, back=request.back
-    )
+    async with call.listing() as lists:
+        found = await rows.receipts(
+            lists, message["id"], request.key, request.size + 1, back=request.back
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_receipt(call, conversation, message, row) for row in page]
     url = call.origin + call.path

@@ -106,9 +106,10 @@ async def _conflict(call: Call, conversation: Row, values: dict[str, Any]) -> Ap
 
 async def list_(call: Call) -> Response:
     conversation, request = await conversation_of(call), call.page
-    found = await rows.participants(
-        call.deps.pool, conversation["id"], request.key, request.size + 1, back=request.back
-    )
+    async with call.listing() as lists:
+        found = await rows.participants(
+            lists, conversation["id"], request.key, request.size + 1, back=request.back
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, conversation, row) for row in page]
     return answer(envelope_v1("participants", shown, call.origin + call.path, request, token))
@@ -170,15 +171,16 @@ async def list_memberships(call: Call) -> Response:
     address, identity = call.filter("Address"), call.filter("Identity")
     if address is None and identity is None:
         raise ApiError(20001, "Address or Identity is needed")
-    found = await rows.memberships(
-        call.deps.pool,
-        call.account.id,
-        address=number_of(address, 50407) if address else None,
-        identity=identity,
-        before=request.key,
-        back=request.back,
-        most=request.size + 1,
-    )
+    async with call.listing() as lists:
+        found = await rows.memberships(
+            lists,
+            call.account.id,
+            address=number_of(address, 50407) if address else None,
+            identity=identity,
+            before=request.key,
+            back=request.back,
+            most=request.size + 1,
+        )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_membership(call, row) for row in page]
     return answer(envelope_v1("conversations", shown, call.origin + call.path, request, token))
