@@ -301,6 +301,7 @@ class Directory:
         """Replace what `picture` has by what it says; older pictures are ignored."""
         if picture.version <= self.version:
             return
+        self.unreadable = {}
         keys = self._changed(picture, "api_keys", ApiKey, self.keys)
         applications = self._changed(picture, "applications", Application, self.applications)
         templates = self._changed(picture, "content_templates", Template, self.templates)
@@ -337,7 +338,7 @@ class Directory:
         self, picture: Picture, table: str, shape: Callable[..., Row], before: dict[str, Row]
     ) -> dict[str, Row]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
-        rows = [shape(**_only(row, shape)) for row in picture.rows.get(table, ())]
+        rows = self._read(picture.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
         if picture.whole:
             return {row.sid: row for row in rows}
         gone = picture.gone.get(table)
@@ -377,7 +378,6 @@ class Directory:
         return application.settings if application is not None else None
 
     def _show_rest(self, rest: Rest) -> None:
-        self.unreadable = {}
         accounts = self._read(rest.accounts, _account)
         member_of = {row["sender_id"]: row for row in rest.memberships}
         records = self._read(

@@ -405,12 +405,12 @@ class Pipeline:
         picture = await config_rows.load(self.pool, known)
         before = self.directory.senders_by_id
         self.directory.show(picture)
+        for sid, why in self.directory.unreadable.items():
+            self.walls.of("configuration").tell(why, resource=sid)
         rest = picture.rest
         if rest is None:  # nothing of what routing is made of
             return
         self._followed_in_part = True
-        for sid, why in self.directory.unreadable.items():
-            self.walls.of("configuration").tell(why, resource=sid)
         if rest.fact_revision != self.directory.facts_revision:
             contents = await fact_rows.contents(self.pool)
             # A table of thousands of rows takes a while to read, and the loop must not wait.
