@@ -98,7 +98,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, int]] = [
     ("blank body", {"Body": "  \n"}, 400, 21602),
     ("body too long", {"Body": "x" * 1601}, 400, 21617),
     ("body too long in UTF-16", {"Body": "😀" * 801}, 400, 21617),
-    ("NUL in the body", {"Body": "a\x00b"}, 400, 21618),
+    ("NUL in the body", {"Body": "a\x00b", "SmartEncoded": "false"}, 400, 21618),
     ("service SID malformed", {"MessagingServiceSid": "MG123"}, 400, 21705),
     ("service unknown", {"MessagingServiceSid": "MG" + "0" * 32}, 404, 21701),
     ("callback not a URL", {"StatusCallback": "nonsense"}, 400, 21609),
