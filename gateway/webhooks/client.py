@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import aiohttp
 from yarl import URL
 
+from gateway.observe.alerts import storable
 from gateway.observe.wall import described
 from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.cookies import Cookies, Pair
@@ -119,7 +120,7 @@ class Answer:
 
 
 def _failed(code: int, reason: object, failure: str = "") -> Answer:
-    return Answer(0, error_code=code, reason=str(reason), failure=failure)
+    return Answer(0, error_code=code, reason=storable(str(reason)), failure=failure)
 
 
 class WebhookClient(WithSession):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from encodings.aliases import aliases
 
 import pytest
 from hypothesis import given
@@ -180,3 +181,19 @@ def test_warnings_have_a_limit() -> None:
 def test_nothing_else_is_ever_raised(body: bytes, kind: str) -> None:
     with suppress(TwimlError):
         assert isinstance(parse(200, kind, body), Document)
+
+
+@pytest.mark.parametrize("kind", ["text/xml", "text/plain"])
+def test_no_codec_of_pythons_makes_a_text_that_can_be_stored_nowhere(kind: str) -> None:
+    bodies = (
+        rb"<Response><Message>\ud800</Message></Response>",
+        b"\xed\xa0\x80",
+        b"+2AA-",
+        b"\x9c",
+    )
+    for name in {*aliases.values(), "unicode_escape", "raw_unicode_escape", "punycode", "idna"}:
+        for body in bodies:
+            with suppress(TwimlError):
+                for verb in parse(200, f"{kind}; charset={name}", body).verbs:
+                    assert isinstance(verb, Reply)
+                    assert verb.body.encode()

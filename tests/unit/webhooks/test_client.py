@@ -177,6 +177,31 @@ async def test_failures_say_which(server: str, path: str, code: int) -> None:
     assert answer.reason
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: ftp://a/\xff\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 \xff\r\nLocation: //[\xff\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 \xff\xed\xa0\x80\r\nX-\xff: \xff\r\nContent-Length: 0\r\n\r\n",
+        b"\xffHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: \xff=\xff\r\nContent-Length: x\xff\r\n\r\n",
+    ],
+)
+async def test_what_no_text_can_hold_is_said_in_a_text_that_can_be_stored(answer: bytes) -> None:
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(app, "127.0.0.1", 0) as listening, client() as one:
+        port = listening.sockets[0].getsockname()[1]
+        told = await one.call(Hook(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
+    assert not told.ok
+    assert told.reason
+    assert told.reason.encode()
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["/signed", "/signed?tenant=7%20x", "/to-signed"])
 async def test_the_sdk_accepts_the_signature_also_behind_a_redirect(
