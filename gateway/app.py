@@ -77,6 +77,7 @@ from storage.pool import (
     DatabaseUnavailable,
     Pool,
     Row,
+    TooFewRights,
 )
 from storage.safety import LOSES, Danger, Unsafe, dangers
 
@@ -655,6 +656,8 @@ class Gateway:
         stack.callback(tenure.close)
         try:
             await tenure.wait_unless(self.stop)
+        except TooFewRights as error:
+            raise ConfigurationError(f"the database can't be prepared: {_reason(error)}") from error
         except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
             raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
         return tenure

@@ -58,6 +58,9 @@ class EmbeddedPostgresError(Exception):
     """The server can't be started; the text says where to look."""
 
 
+_TURN = threading.Lock()  # one start or stop of this process at a time: a thread can't be cancelled
+
+
 class EmbeddedPostgres:
     """One server under `data_dir`, stopped with its last user.
 
@@ -69,7 +72,6 @@ class EmbeddedPostgres:
         self._folder = data_dir.resolve()
         self._server: Any = None
         self._leaving = False
-        self._turn = threading.Lock()  # one start or stop at a time: a thread can't be cancelled
 
     async def start(self) -> str:
         """Start (or join) the server and return the URL of its `tandem` database.
@@ -153,7 +155,7 @@ class EmbeddedPostgres:
 
     def _start_again(self) -> bool:
         """Whether it is up again; False when we leave. Raises START_ERRORS."""
-        with self._turn:
+        with _TURN:
             found = postmaster.read(self._folder)
             if found is None or not postmaster.is_alive(found, self._folder):
                 shared = found.shared_memory if found is not None else None
@@ -229,7 +231,7 @@ class EmbeddedPostgres:
             self._server = None
 
     def _stop(self) -> None:
-        with self._turn:
+        with _TURN:
             _forget_dead_users(self._folder / ".handle_pids.json")
             known = self._server._postmaster_info
             if not self._is_up():

@@ -41,6 +41,7 @@ DatabaseUnavailable = (
     asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections for now
     asyncpg.ReadOnlySQLTransactionError,
 )
+TooFewRights = asyncpg.InsufficientPrivilegeError  # to make or read what is ours
 # Reached, but not for us: no such database, role or password, or too few rights.
 DatabaseRefused = (
     asyncpg.InvalidCatalogNameError,

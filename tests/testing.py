@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
+import socket
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -395,8 +399,14 @@ async def until_answers(url: str, *, seconds: float = WAIT_S) -> None:
             await asyncio.sleep(0.05)
 
 
-def free_port() -> int:
-    import socket
+FIRST_PORT, PORTS = 20_000, 3_000  # below those that a system gives to outgoing connections
+_ports = itertools.count(random.randrange(PORTS))
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+
+def free_port() -> int:
+    """For a process that is about to be started: no other test, and no connection, takes it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+    while True:
+        port = FIRST_PORT + worker * PORTS + next(_ports) % PORTS
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

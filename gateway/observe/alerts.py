@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.observe.outage import AWAY
+from gateway.observe.peers import caused_by_peer
 from storage import alerts as alert_rows
 from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
 
@@ -97,7 +98,9 @@ class Alerts:
             self.dropped += 1
             return
         if logged_as is None or self._is_first(("log", code, logged_as, account_id)):
-            log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra={"alert": code})
+            kind = f"alert {code} of {account_id}"  # how many there are, an app's servers choose
+            extra = caused_by_peer(kind, alert=code)
+            log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra=extra)
         self._put(code, level, text, resource, account_id, service, exchange)
 
     def _is_first(self, key: tuple[object, ...]) -> bool:

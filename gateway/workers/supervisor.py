@@ -25,7 +25,7 @@ from gateway.settings import ConfigurationError, Settings
 from gateway.workers.links import socket_path
 from gateway.workers.tenure import Tenure, keys_of, new_run
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from storage.pool import DatabaseRefused, DatabaseUnavailable
+from storage.pool import DatabaseRefused, DatabaseUnavailable, TooFewRights
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,8 @@ class Supervisor:
             try:
                 if not await tenure.wait_unless(self.stop):
                     return 0
+            except TooFewRights as error:
+                raise ConfigurationError(f"the database can't be prepared: {error}") from error
             except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
                 raise ConfigurationError(f"the database can't be reached: {error}") from error
             placeholder, port = self._port()

@@ -166,9 +166,9 @@ async def test_nothing_is_started_once_the_gateway_stops(
     os.kill(child, signal.SIGSTOP)
     os.kill(pid_of(folder), signal.SIGKILL)
     async with Kept(server) as kept:
-        await until(server._turn.locked)
+        await until(embedded._TURN.locked)
         kept.stop.set()
-        await until(lambda: not server._turn.locked())
+        await until(lambda: not embedded._TURN.locked())
     os.kill(child, signal.SIGCONT)
     async with Kept(server) as kept:
         kept.stop.set()
