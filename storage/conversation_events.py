@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.pool import Connection, Pool, Row
@@ -14,13 +14,20 @@ INSERT INTO conversation_events (conversation_id, account_id, url, method, param
 VALUES ($1, $2, $3, $4, $5)
 """
 
-# The first of each conversation, where it is due: the others come after it.
+# The first of each conversation, where it is due: the others come after it. Accounts take turns,
+# and each has at most $2 under way; how many it has now is in $3 and $4.
 CLAIM = f"""
 WITH heads AS (
-    SELECT DISTINCT ON (conversation_id) id, due_at FROM conversation_events
+    SELECT DISTINCT ON (conversation_id) id, account_id, due_at FROM conversation_events
      ORDER BY conversation_id, id
+), ranked AS (
+    SELECT h.id, coalesce(w.events, 0)
+           + row_number() OVER (PARTITION BY h.account_id ORDER BY h.id) AS turn
+      FROM heads AS h
+      LEFT JOIN unnest($3::bigint[], $4::bigint[]) AS w (account_id, events) USING (account_id)
+     WHERE h.due_at <= now()
 ), chosen AS (
-    SELECT id FROM heads WHERE due_at <= now() ORDER BY id LIMIT $1
+    SELECT id FROM ranked WHERE turn <= $2 ORDER BY turn, id LIMIT $1
 )
 UPDATE conversation_events AS e
    SET due_at = now() + interval '{LEASE_S} seconds', attempts = attempts + 1
@@ -41,9 +48,15 @@ async def insert(
     await connection.execute(INSERT, conversation_id, account_id, url, method, values)
 
 
-async def claim(pool: Pool, most: int) -> list[Row]:
-    """Take events to be told now, at most one of each conversation."""
-    return await pool.fetch(CLAIM, most)
+async def claim(
+    pool: Pool, most: int, most_of_account: int, under_way: Mapping[int, int]
+) -> list[Row]:
+    """Take events to be told now, at most one of each conversation.
+
+    `under_way`: how many are being told, by account; with those, each has `most_of_account`.
+    """
+    counts = list(under_way.values())
+    return await pool.fetch(CLAIM, most, most_of_account, list(under_way), counts)
 
 
 async def done(pool: Pool, event_id: int) -> None:

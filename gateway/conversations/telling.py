@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Final
 
 from gateway.dispatch.directory import Directory
@@ -23,6 +24,7 @@ from storage.pool import DatabaseUnavailable, Pool, Row
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 64
+ACCOUNT_AT_ONCE: Final = 16  # of these: its app may hang
 LOOK_EVERY_S: Final = 1.0  # for what is due again, or another process has left
 MOST_ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 1.0  # doubled each time
@@ -45,7 +47,7 @@ class Telling:
         self._pool = pool
         self._alerts = alerts
         self._wake = asyncio.Event()
-        self._under_way = 0
+        self._under_way: Counter[int] = Counter()  # by account
         self.given_up = 0
 
     def wake(self) -> None:
@@ -58,12 +60,15 @@ class Telling:
             while True:
                 claimed: list[Row] = []
                 try:
-                    if self._under_way < AT_ONCE:
-                        claimed = await rows.claim(self._pool, AT_ONCE - self._under_way)
+                    room = AT_ONCE - self._under_way.total()
+                    if room > 0:
+                        claimed = await rows.claim(
+                            self._pool, room, ACCOUNT_AT_ONCE, self._under_way
+                        )
                 except DatabaseUnavailable as error:
                     log.warning("events of conversations are told later: %s", error, extra=AWAY)
                 for row in claimed:
-                    self._under_way += 1
+                    self._under_way[row["account_id"]] += 1
                     tasks.create_task(self._tell(row), name="conversation event")
                 await self._pause()
 
@@ -84,7 +89,8 @@ class Telling:
             self._wall.tell(described(error), account_id=row["account_id"])
             await self._give_up(row)
         finally:
-            self._under_way -= 1
+            self._under_way[row["account_id"]] -= 1
+            self._under_way += Counter()  # whoever has none is forgotten
             self._wake.set()
 
     async def _give_up(self, row: Row) -> None:
