@@ -556,6 +556,7 @@ class Gateway:
                 pipeline.alerts,
                 self._clock.monotonic,
                 trust_forwarded=self.settings.trust_forwarded,
+                stop=self.stop,
             )
         return self._failing
 

@@ -6,7 +6,6 @@ In front of Starlette's router a few lines find the product, make the request's 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -246,7 +245,7 @@ async def _slow_down(request: Request, logins: Logins) -> None:
         request.headers.get("x-forwarded-for", "").encode("latin-1", "replace"),
     )
     if wait_s:
-        await asyncio.sleep(wait_s)
+        await logins.wait(wait_s)
 
 
 async def _read(request: Request, limit: int, large: Callable[[], None]) -> bytes:

@@ -166,7 +166,7 @@ class Creation:
         Raises ApiError.
         """
         if who.sender and not is_sender(who.sender):
-            raise ApiError(21212, f"{meaning(21212)}{hidden_in(who.sender)}")
+            raise ApiError(21212, f"{meaning(21212)}.{hidden_in(who.sender)}")
         if who.service and not SERVICE_SID.fullmatch(who.service):
             raise ApiError(21705)
         callback = form.get("StatusCallback")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from yarl import URL
 
 from gateway.api.errors import ApiError
 from gateway.api.values import read_whole
@@ -17,7 +19,9 @@ from gateway.webhooks.urls import ascii_url
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 URL_LIMIT: Final = 4000
-_HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]+")
+HOST_LIMIT: Final = 253  # characters (RFC 1035 §2.3.4, without the length of each label)
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_HOST = re.compile(rf"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|(?:{_LABEL}\.)*{_LABEL}\.?")
 
 
 class Form:
@@ -96,16 +100,31 @@ def check_url(value: str, name: str, code: int) -> str:
     """
     if len(value) > URL_LIMIT:
         raise ApiError(code, f"{name} is longer than {URL_LIMIT} characters")
+    value = value.strip(" ")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
+        if host is not None and not host.isascii():
+            value, host = _with_ascii_host(parts)
     except ValueError:
         raise ApiError(code, f"{name} is not a valid URL") from None
-    if parts.scheme not in ("http", "https") or not host or not _HOST.fullmatch(host):
+    if parts.scheme not in ("http", "https") or not host:
         raise ApiError(code, f"{name} must be an absolute http or https URL")
-    if any(ord(character) <= 32 for character in value):
+    if len(host) > HOST_LIMIT or not _HOST.fullmatch(host):
+        raise ApiError(code, f"{name} names a host that there can't be: {host[:HOST_LIMIT]}")
+    if any(ord(character) < 32 for character in value):
         raise ApiError(code, f"{name} is not a valid URL")
+    if value.endswith("?") and not parts.query and not parts.fragment:
+        value = value[:-1]  # nobody who is called can tell it from one without
     return ascii_url(value)
+
+
+def _with_ascii_host(parts: SplitResult) -> tuple[str, str]:
+    """The URL and the host as the network knows it (RFC 5891). Raises ValueError."""
+    before, at, place = parts.netloc.rpartition("@")
+    name, colon, port = place.partition(":")
+    host = URL.build(scheme="http", host=name).raw_host or ""
+    return parts._replace(netloc=f"{before}{at}{host}{colon}{port}").geturl(), host
 
 
 def parse_form(body: bytes) -> Form:

@@ -14,6 +14,7 @@ import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from gateway.observe.alerts import Alerts
@@ -36,9 +37,15 @@ class Logins:
     """Those of this process."""
 
     def __init__(
-        self, alerts: Alerts, now: Callable[[], float], *, trust_forwarded: bool = False
+        self,
+        alerts: Alerts,
+        now: Callable[[], float],
+        *,
+        trust_forwarded: bool = False,
+        stop: asyncio.Event | None = None,
     ) -> None:
         self._alerts = alerts
+        self._stop = stop or asyncio.Event()
         self._now = now
         self._trust_forwarded = trust_forwarded
         self._addresses: dict[str, tuple[float, int]] = {}  # since when, failures since
@@ -69,6 +76,12 @@ class Logins:
         if failures < FREE:
             return 0.0
         return min(FIRST_WAIT_S * 2.0 ** min(failures - FREE, 10), LONGEST_WAIT_S)
+
+    async def wait(self, seconds: float) -> None:
+        """So long, or until the gateway stops: it would not wait for whoever has no password."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     def tell(self) -> None:
         """Say what there was in the last minute."""

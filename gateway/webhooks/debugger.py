@@ -18,6 +18,7 @@ import orjson
 from gateway.clock import Clock
 from gateway.dispatch.directory import Account, Directory
 from gateway.observe.alerts import Alert
+from gateway.observe.peers import caused_by_peer
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.lanes import Lanes
@@ -125,7 +126,12 @@ class Debugger:
             self.posted += 1
             return
         self.failed += 1
-        log.info("debugger webhook of %s not taken: %s", account.sid, answer.reason)
+        log.info(
+            "debugger webhook of %s not taken: %s",
+            account.sid,
+            answer.reason,
+            extra=caused_by_peer(f"debugger webhook of {account.id}"),
+        )
 
     def _broke(self, alert: Alert, why: str) -> None:
         self.failed += 1

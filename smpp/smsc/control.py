@@ -206,7 +206,7 @@ async def _json(request: Request) -> dict[str, Any]:
             raise _Bad(f"body over {_BODY_LIMIT} octets")
     try:
         body = json.loads(data or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Bad(f"body is no JSON: {error}") from error
     if not isinstance(body, dict):
         raise _Bad("body is no JSON object")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.errors import ApiError, meaning
-from gateway.api.forms import check_form_type, parse_form
+from gateway.api.forms import check_form_type, check_url, parse_form
 from gateway.api.origin import Place, resolve
 from gateway.api.paging import page_request
 from gateway.api.render import rfc2822
@@ -130,3 +130,46 @@ def test_the_type_of_a_form(content_type: bytes, good: bool) -> None:
     with pytest.raises(ApiError) as caught:
         check_form_type(content_type)
     assert (caught.value.code, caught.value.status) == (20415, 415)
+
+
+@pytest.mark.parametrize(
+    ("given_url", "stored"),
+    [
+        ("http://a.example/a b?q=ü ä", "http://a.example/a%20b?q=%C3%BC%20%C3%A4"),
+        (" http://a.example/ ", "http://a.example/"),
+        ("http://bücher.example:81/ü", "http://xn--bcher-kva.example:81/%C3%BC"),
+        ("http://u:p@bücher.example/", "http://u:p@xn--bcher-kva.example/"),
+        ("http://a.example/x?", "http://a.example/x"),
+        ("http://a.example/x?#rc=2", "http://a.example/x?#rc=2"),
+        ("http://a.example/x??", "http://a.example/x??"),
+        ("http://[::1]:8/", "http://[::1]:8/"),
+        (f"http://{'a' * 63}.example/", f"http://{'a' * 63}.example/"),
+        ("http://localhost./", "http://localhost./"),
+    ],
+)
+def test_a_url_is_stored_as_it_is_signed_and_called(given_url: str, stored: str) -> None:
+    assert check_url(given_url, "StatusCallback", 21609) == stored
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{'a' * 64}.example/",
+        f"http://{'.'.join(['a' * 60] * 5)}/",
+        "http://a..b/",
+        "http://-a.example/",
+        "http://a-.example/",
+        "http://a_b.example/",
+        "http://.ü/",
+        "http://a\x00.example/",
+        "http://a.example/\x07",
+        "http://[::1/",
+        "http://a:b/",
+        "//a.example/",
+        "ftp://a.example/",
+    ],
+)
+def test_a_url_that_nobody_can_call_is_refused_where_it_is_given(url: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        check_url(url, "StatusCallback", 21609)
+    assert refused.value.code == 21609

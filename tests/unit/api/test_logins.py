@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, cast
 
 import pytest
-from testing import basic
+from testing import WAIT_S, basic
 
 from gateway.api import logins as module
 from gateway.api.logins import FREE, MANY, Logins
@@ -107,3 +108,12 @@ async def test_a_line_names_who_was_tried_from_where_and_never_what_is_no_sid(
     assert f"{SID} from 192.0.2.1: 5" in line
     assert "no SID from 192.0.2.9: 3" in line
     assert "secret" not in line
+
+
+async def test_a_gateway_that_stops_waits_for_nobodys_wrong_password() -> None:
+    stop = asyncio.Event()
+    waiting = asyncio.create_task(World(stop=stop).logins.wait(3_600.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stop.set()
+    await asyncio.wait_for(waiting, WAIT_S)

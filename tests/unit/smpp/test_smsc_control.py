@@ -53,6 +53,7 @@ async def test_this_machine_is_served(smsc: Smsc, headers: dict[str, str]) -> No
     ("method", "path", "body", "status"),
     [
         ("POST", "/mo", "nonsense", 400),
+        ("POST", "/mo", "[" * 50_000, 400),
         ("POST", "/mo", '{"from": "1", "to": "2", "text": "x", "mode": []}', 400),
         ("POST", "/mo", '{"from": "1", "to": "2", "text": 5}', 400),
         ("POST", "/disconnect", '{"how": "stall", "seconds": "x"}', 400),
