@@ -16,7 +16,7 @@ from gateway.observe.outage import OUTAGE
 from gateway.observe.peers import FLOOD
 
 # What every LogRecord has; the rest was passed as `extra`.
-_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "kind"}
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
