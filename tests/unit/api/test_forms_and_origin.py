@@ -156,11 +156,7 @@ def test_a_url_is_stored_as_it_is_signed_and_called(given_url: str, stored: str)
     [
         f"http://{'a' * 64}.example/",
         f"http://{'.'.join(['a' * 60] * 5)}/",
-        "http://a..b/",
-        "http://-a.example/",
-        "http://a-.example/",
         "http://a_b.example/",
-        "http://.ü/",
         "http://a\x00.example/",
         "http://a.example/\x07",
         "http://[::1/",
