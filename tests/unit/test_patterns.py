@@ -24,6 +24,8 @@ import gateway
 import smpp
 import storage
 
+pytestmark = pytest.mark.slow
+
 FIRST, LONGEST = 12, 12 * 2**9  # characters of the texts; each twice as long as that before
 FACTOR = 4
 MOST_RATIO = 8.0  # of the time for a text FACTOR times as long: linear is 4, quadratic 16

@@ -21,6 +21,8 @@ from storage import (
 )
 from storage.pool import Connection, prepare_connection
 
+pytestmark = pytest.mark.slow
+
 SID = "AC" + "1" * 32
 NUMBER = 447700900100
 

@@ -13,6 +13,8 @@ from smpp.receipt import normal_forms, parse_receipt
 from smpp.smsc import Faults, Rule, Smsc, parse
 from smpp.smsc.scenario import MALFORMED
 
+pytestmark = pytest.mark.slow
+
 NASTY = Path(__file__).parents[3] / "examples" / "scenarios" / "nasty.toml"
 
 

@@ -14,6 +14,8 @@ import uvloop
 
 from smpp.smsc import Faults
 
+pytestmark = pytest.mark.slow
+
 
 async def _octet_by_octet() -> None:
     faults = Faults(one_octet_writes=True)

@@ -18,6 +18,8 @@ from storage.lists import BY_INDEX, Lists, ListTooLong
 from storage.migrate import migrate
 from storage.pool import open_connection, prepare_connection
 
+pytestmark = pytest.mark.slow
+
 TODAY = date(2026, 11, 24)
 BEGIN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROWS = 400

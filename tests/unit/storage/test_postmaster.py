@@ -21,6 +21,8 @@ from storage import embedded, postmaster
 from storage.embedded import EmbeddedPostgres
 from storage.postmaster import Postmaster
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
