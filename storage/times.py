@@ -12,14 +12,15 @@ from typing import Final
 # A day from either end of what `datetime` holds: whoever adds a day, or a zone, stays inside.
 EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+_EARLIEST_S: Final = EARLIEST.timestamp()
+_LATEST_S: Final = LATEST.timestamp()
 
 
 def utc_of(seconds: float) -> datetime:
     """The moment this many seconds after 1970 in UTC, cut to what a row can hold."""
-    try:
-        return within(datetime.fromtimestamp(seconds, UTC))
-    except (ValueError, OverflowError, OSError):
-        return LATEST if seconds > 0 else EARLIEST
+    if _EARLIEST_S <= seconds <= _LATEST_S:  # each row that is written has several
+        return datetime.fromtimestamp(seconds, UTC)
+    return LATEST if seconds > 0 else EARLIEST
 
 
 def within(at: datetime) -> datetime:

@@ -149,16 +149,17 @@ class Creation:
         Raises ApiError 21602, 21617 to 21619.
         """
         body = form.get("Body")
-        if body is None or "\x00" not in body:
-            return read_body(form)
+        if body is not None and "\x00" in body and self._is_smart(form):
+            body = body.replace("\x00", "")
+        return check_body(body, bool(form.all("MediaUrl")))
+
+    def _is_smart(self, form: Form) -> bool:
+        """Whether Smart Encoding is on: by the request, else by its service. Raises ApiError."""
         smart = form.flag("SmartEncoded")
         if smart is None:
             service = self.directory.services.get("MG" + (read_who(form).service or "")[2:].lower())
             smart = service is not None and service.pool.settings.smart_encoding
-        if not smart:
-            raise ApiError(21618, "the body contains a NUL character")
-        kept = {"Body": [body.replace("\x00", "")], "MediaUrl": form.all("MediaUrl")}
-        return read_body(Form(kept))
+        return smart
 
     def shared(self, account: Account, form: Form, who: Who, text: Text) -> Shared:
         """All of a form that is not its recipient's: the same for every one of a bulk send.
@@ -432,9 +433,12 @@ def read_who(form: Form) -> Who:
 
 
 def read_body(form: Form) -> str:
+    """The text of a form, as `check_body`."""
+    return check_body(form.get("Body"), bool(form.all("MediaUrl")))
+
+
+def check_body(body: str | None, with_media: bool) -> str:
     """The text, which may be empty where there are media. Raises ApiError 21602, 21617 to 21619."""
-    body = form.get("Body")
-    with_media = bool(form.all("MediaUrl"))
     if body is None and not with_media:
         raise ApiError(21619)
     body = body or ""
