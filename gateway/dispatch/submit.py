@@ -362,17 +362,20 @@ class Submitter:
                 claimed |= await message_rows.claimed(connection, list(doubtful), Status.SENDING)
             confirm(connection)
             self._doubtful.difference_update(ids)
+        wall = self._clock.wall()
         ours: list[Message] = []
         for message in released:
             try:
-                if self._may_go(message, claimed, blocked):
+                if self._may_go(message, claimed, blocked, wall):
                     ours.append(message)
             except Exception as error:  # the claim is committed: only this one stays behind
                 self._unreserve(message)
                 self._set_aside(message, described(error))
         return ours
 
-    def _may_go(self, message: Message, claimed: set[Id], blocked: set[Message]) -> bool:
+    def _may_go(
+        self, message: Message, claimed: set[Id], blocked: set[Message], wall: float
+    ) -> bool:
         """Whether this one is written; one that is not is let go of here."""
         if message.status.final:  # canceled while the database was asked
             self._unreserve(message)
@@ -383,11 +386,11 @@ class Submitter:
                 self._unreserve(message)
                 self._let_go(message)
                 return False
-            advance(message, Claimed(), self._clock.wall())
+            advance(message, Claimed(), wall)
             message.committed = Status.SENDING
             if message.id in self._unconfirmed:  # another may have claimed it, on a standby
                 self._unconfirmed.discard(message.id)
-                advance(message, AnswerLost(), self._clock.wall())
+                advance(message, AnswerLost(), wall)
                 self._writer.mark(message)
         if not self._account_is_active(message):
             code = SUSPENDED

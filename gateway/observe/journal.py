@@ -82,7 +82,13 @@ class Journal:
 
     def call(self, facts: dict[str, object]) -> None:
         """A webhook was called; `sid` is the message's."""
-        self._add(CALL, b"", orjson.dumps({name: _kept(fact) for name, fact in facts.items()}))
+        if self._folder is None:
+            return
+        try:
+            payload = orjson.dumps(facts)
+        except TypeError:  # a text from outside holds what is no character
+            payload = orjson.dumps({name: _kept(fact) for name, fact in facts.items()})
+        self._add(CALL, b"", payload)
 
     def _add(self, kind: int, name: bytes, payload: bytes) -> None:
         if self._folder is None:
@@ -234,5 +240,5 @@ def _scan(
 
 
 def _kept(fact: object) -> object:
-    """A fact as JSON takes it: a text from outside may hold what is no character."""
+    """A fact as JSON takes it."""
     return fact.encode("utf-8", "replace").decode() if isinstance(fact, str) else fact

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
+
 from gateway.observe.journal import FILE_OCTETS, PENDING_BOUND, Journal
 
 
@@ -78,3 +80,14 @@ def test_what_the_disk_does_not_take_in_time_is_dropped_and_counted(tmp_path: Pa
     for _ in range(PENDING_BOUND + 3):
         journal.pdu("b", "out", b"x" * 20)
     assert journal.dropped == 3
+
+
+async def test_a_call_is_kept_whatever_the_app_answered(tmp_path: Path) -> None:
+    journal, _ = made(tmp_path)
+    journal.call({"sid": "SM1", "reason": "to ftp://a/\udcff", "status": 302})
+    journal.call({"sid": "SM1", "reason": "ü", "status": 200})
+    kept = [orjson.loads(entry.payload) for entry in await journal.find((b"SM1",), 0, 2_000_000)]
+    assert kept == [
+        {"sid": "SM1", "reason": "to ftp://a/?", "status": 302},
+        {"sid": "SM1", "reason": "ü", "status": 200},
+    ]
