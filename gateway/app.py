@@ -84,8 +84,11 @@ from storage.safety import LOSES, Danger, Unsafe, dangers
 log = logging.getLogger(__name__)
 
 LISTS_IN_ALL = 5  # read at once, of eight connections of the pool
-BULK_PER_MINUTE = 100  # requests of an account with consents or contacts (messaging-services §7.5)
-CONVERSATION_WAIT_S = 5.0  # for the webhooks of conversations (twilio-api §10)
+# requests of an account with consents or contacts
+# (docs/spec/messaging-services.md#bulk-consent-and-contacts)
+BULK_PER_MINUTE = 100
+# for the webhooks of conversations (docs/spec/twilio-api.md#conversations-v1)
+CONVERSATION_WAIT_S = 5.0
 UNSAFE_DATABASE = 99003  # an alert of ours
 # A stop takes ten seconds at most (docs/reliability.md): so long for requests under way, then for
 # the carriers' answers, then for connections of the database that are busy.

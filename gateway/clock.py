@@ -18,7 +18,7 @@ class Deadlines:
     """Moments of the wall clock on a line of seconds that is easy to compare with.
 
     The line is the monotonic clock's until somebody sets the wall clock: a deadline then comes so
-    much sooner or later (design §8).
+    much sooner or later (docs/reliability.md#when-the-clock-is-set).
     """
 
     def __init__(self, clock: Clock) -> None:

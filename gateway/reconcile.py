@@ -1,9 +1,9 @@
 """`tandem reconcile`: what the gateway says of its messages, against what the carrier saw.
 
-Three ledgers must agree (design §9): the rows, the carrier simulator's ledger, and what an app was
-told 201 for (`--api`). The first two are not read at one moment: what differs is looked at again,
-and only what still does is told. `compare` is pure, so that the tests of faults use the same code
-as an operator.
+Three ledgers must agree (docs/reliability.md#invariants): the rows, the carrier simulator's ledger,
+and what an app was told 201 for (`--api`). The first two are not read at one moment: what differs
+is looked at again, and only what still does is told. `compare` is pure, so that the tests of faults
+use the same code as an operator.
 
 A row that waits and that no gateway has in its memory differs from nothing: both ledgers agree that
 it was not sent. So the gateways are asked how many they hold (`--gateway`).
@@ -81,7 +81,8 @@ class Verdict:
     theirs: Counter[str] = field(default_factory=Counter)
     findings: dict[tuple[Kind, Id | Key], str] = field(default_factory=dict)
     """What is wrong with what, in words."""
-    marked_duplicates: int = 0  # a segment taken twice, and marked (design §3.3)
+    # a segment taken twice, and marked (docs/reliability.md#the-one-ambiguity)
+    marked_duplicates: int = 0
     in_doubt: int = 0  # failed when its answer was lost, and the carrier had taken it
     deleted: int = 0  # the carrier saw it, and it was deleted through the API
     in_transit: int = 0  # differed at the last look, and not at all of them

@@ -2,7 +2,7 @@
 
 A restored database believes that what was sent since the backup is still to be sent. Nobody can
 tell from it what left: so everything outbound that is unfinished is held, and the operator decides
-of each message, of some, or of all (design §8):
+of each message, of some, or of all (docs/reliability.md#after-a-restore-from-a-backup):
 
     hold     before the gateway is started: nothing that is held leaves by itself
     release  it was not sent, or may be sent twice: it waits again, marked a possible duplicate
@@ -191,9 +191,9 @@ async def held(connection: Connection, account: str | None = None) -> list[Row]:
 async def release(connection: Connection, selection: Selection) -> int:
     """Send these after all; how many. They may arrive twice, and are marked so.
 
-    Each waits again as it did. One that was claimed waits for another claim, whatever its
-    carrier's policy (§3.3) says: this is the operator's word. Validity and blocks are checked
-    before it is sent, as for every other: it may still end with 30036 or 21610.
+    Each waits again as it did. One that was claimed waits for another claim, whatever its carrier's
+    policy (docs/reliability.md#the-one-ambiguity) says: this is the operator's word. Validity and
+    blocks are checked before it is sent, as for every other: it may still end with 30036 or 21610.
 
     Raises Refused, having released nothing, where one of the SIDs is not held.
     """

@@ -221,8 +221,8 @@ class Reassembler:
 
     Bounded, in messages and in octets, and so is the share of each holder (a tenant): what is
     beyond gives up the oldest of that holder, or of the one who has most, as it is. Parts that do
-    not come within `timeout_s` of the first are given up too (messaging-services §9.3). The time
-    is passed in.
+    not come within `timeout_s` of the first are given up too
+    (docs/spec/messaging-services.md#reassembly). The time is passed in.
     """
 
     def __init__(

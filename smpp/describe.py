@@ -1,7 +1,7 @@
 """One readable line per PDU, for logs, demos and Explain.
 
 Numbers are masked unless asked for, texts are never shown: a line may go to a
-log (design §10).
+log (docs/monitoring.md#logs).
 """
 
 from __future__ import annotations

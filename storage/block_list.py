@@ -1,4 +1,5 @@
-"""The block list as an operator sees it: listed, looked up, with its log (messaging-services §7).
+"""The block list as an operator sees it: listed, looked up, with its log
+(docs/spec/messaging-services.md#opt-out-management).
 
 Changes go through `storage.recipients.change_blocks`, like everybody's.
 """

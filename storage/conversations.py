@@ -1,4 +1,5 @@
-"""Conversations, their participants and webhooks: one transaction per change (twilio-api §10)."""
+"""Conversations, their participants and webhooks: one transaction per change
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What is known of recipients: which sender they are used to, and what they asked us to stop.
 
 Both are asked for in one round trip, under shared advisory locks that whoever blocks a recipient
-takes exclusively (design §3.7): a message that was read as free is on the wire before the block's
-own answer, or it sees the block.
+takes exclusively (docs/reliability.md#opt-out): a message that was read as free is on the wire
+before the block's own answer, or it sees the block.
 """
 
 from __future__ import annotations

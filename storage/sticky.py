@@ -1,4 +1,5 @@
-"""Sticky mappings as a resource: listed, looked up, moved and reset (messaging-services §1.4).
+"""Sticky mappings as a resource: listed, looked up, moved and reset
+(docs/spec/messaging-services.md#sticky-sender).
 
 The hot path reads and reserves them in `storage.recipients`.
 """

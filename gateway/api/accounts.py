@@ -1,4 +1,4 @@
-"""`/Accounts`: the account and its subaccounts (twilio-api §6)."""
+"""`/Accounts`: the account and its subaccounts (docs/spec/twilio-api.md#account-inventory)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,8 @@ def _protection(call: Call) -> dict[str, Any]:
 
 
 def _rates(call: Call, account: Account) -> dict[str, Any]:
-    """What the account and its subaccounts may send together (§6.2), the operator's to set.
+    """What the account and its subaccounts may send together
+    (docs/spec/messaging-services.md#token-bucket), the operator's to set.
 
     An empty value goes back to the default: no limit, or the 50 and 25 MMS of all numbers.
     """

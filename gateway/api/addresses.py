@@ -1,4 +1,5 @@
-"""`To` and `From` of a send call: their forms, and the channel a prefix names (twilio-api §3.2).
+"""`To` and `From` of a send call: their forms, and the channel a prefix names
+(docs/spec/twilio-api.md#create-parameters).
 
 Plain numbers and sender IDs are SMS; `whatsapp:` and `rcs:` name channels that nothing carries yet.
 """

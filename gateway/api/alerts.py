@@ -1,4 +1,5 @@
-"""`/v1/Alerts` of Monitor: what went wrong for an account, newest first (twilio-api §9).
+"""`/v1/Alerts` of Monitor: what went wrong for an account, newest first
+(docs/spec/twilio-api.md#monitor-alerts-and-the-debugger-webhook).
 
 A parent account also sees what concerns the gateway itself: it is the operator's.
 """

@@ -90,7 +90,8 @@ def build_app(deps: Deps, front: FrontSettings, own: probes.Probes) -> Front:
 
 
 class Front:
-    """Finds the product, adds the headers that every API answer has (twilio-api §2.6)."""
+    """Finds the product, adds the headers that every API answer has
+    (docs/spec/twilio-api.md#rate-limiting-and-response-headers)."""
 
     def __init__(self, app: ASGIApp, settings: FrontSettings, deps: Deps) -> None:
         self.inner = app

@@ -1,4 +1,5 @@
-"""`/Applications`: URLs under one SID, for numbers and sends to name (twilio-api §6)."""
+"""`/Applications`: URLs under one SID, for numbers and sends to name
+(docs/spec/twilio-api.md#account-inventory)."""
 
 from __future__ import annotations
 

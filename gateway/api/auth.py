@@ -1,4 +1,5 @@
-"""Who is asking: HTTP Basic with an account's token or an API key (twilio-api §2.2)."""
+"""Who is asking: HTTP Basic with an account's token or an API key
+(docs/spec/twilio-api.md#authentication)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """`/tandem/v1/OptOuts/Recipients` and `…/Log`: the block list in the operator's hands (ours).
 
 A block of the network itself (toll-free numbers in the US and Canada) can be seen here, and not be
-taken away: only the recipient can, with START (messaging-services §7.4).
+taken away: only the recipient can, with START
+(docs/spec/messaging-services.md#effects-of-keywords).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Many recipients in one request, accepted as one (twilio-api §11).
+"""Many recipients in one request, accepted as one (docs/spec/twilio-api.md#bulk-and-newer-apis).
 
 Each becomes an ordinary message by the same validation as a single send; all are stored by one
 transaction, or none is. An error that is a recipient's own leaves that recipient out; any other

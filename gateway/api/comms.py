@@ -1,4 +1,5 @@
-"""`comms` `/v1/Messages`: up to 10,000 recipients as one operation (twilio-api §11.1).
+"""`comms` `/v1/Messages`: up to 10,000 recipients as one operation
+(docs/spec/twilio-api.md#bulk-messaging-api).
 
 Beyond it: a messaging service as the sender, `statusCallback`, a cancel of the whole operation, and
 `messageSid`, by which each message is an ordinary one of the 2010 API.

@@ -1,4 +1,5 @@
-"""`/v1/Consents/Bulk` and `/v1/Contacts/Bulk`: what an app knows of its recipients (§7.5).
+"""`/v1/Consents/Bulk` and `/v1/Contacts/Bulk`: what an app knows of its recipients
+(docs/spec/messaging-services.md#bulk-consent-and-contacts).
 
 A consent is a change of the block list, with its own source and its correlation id in the log. An
 item that is wrong has a code of its own (30646, 30647) and leaves the others alone.

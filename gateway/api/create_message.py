@@ -1,4 +1,5 @@
-"""`POST …/Messages.json`: from a form to an accepted draft (twilio-api §3.2-§3.4).
+"""`POST …/Messages.json`: from a form to an accepted draft
+(docs/spec/twilio-api.md#create-parameters, docs/spec/twilio-api.md#synchronous-errors).
 
 A plain function: both lanes, the fast one and Starlette's, validate with it and answer with
 it, so they cannot differ.
@@ -72,7 +73,8 @@ Answer: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRules:
-    """When a message may be scheduled for, and how many may wait (twilio-api §3.8)."""
+    """When a message may be scheduled for, and how many may wait
+    (docs/spec/twilio-api.md#scheduling-and-cancel)."""
 
     least_s: float
     most_s: float
@@ -127,7 +129,8 @@ class Creation:
     elsewhere: Elsewhere = field(default_factory=Nowhere)
 
     def draft(self, account: Account, form: Form) -> Draft:
-        """Validate a form in the order of twilio-api §3.3. Raises ApiError."""
+        """Validate a form in the order of docs/spec/twilio-api.md#validation-order. Raises
+        ApiError."""
         recipient_text = form.get("To")
         if not recipient_text:
             raise ApiError(21604)
@@ -358,8 +361,9 @@ class Creation:
         """The sender of an explicit From.
 
         With a service a wrong one fails later, as everything that depends on the pool does
-        (messaging-services §0.3); without one it is told at once. An alphanumeric ID may be used
-        without a service by an account that has it in any of its services.
+        (docs/spec/messaging-services.md#order-of-work-for-one-outbound-message); without one it is
+        told at once. An alphanumeric ID may be used without a service by an account that has it in
+        any of its services.
         """
         record = self.directory.senders_by_address.get(address)
         if service is not None:

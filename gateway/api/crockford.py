@@ -1,4 +1,5 @@
-"""Ids of the bulk API: a name and 128 bits in Crockford's base 32 (twilio-api §11.1)."""
+"""Ids of the bulk API: a name and 128 bits in Crockford's base 32
+(docs/spec/twilio-api.md#bulk-messaging-api)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/v1/Deactivations`: numbers that changed hands, a file per day (twilio-api §5.4).
+"""`/v1/Deactivations`: numbers that changed hands, a file per day
+(docs/spec/twilio-api.md#other-v1-endpoints).
 
 The operator imports what carriers report. A request is answered with a link to the file that is
 valid for two minutes and needs no credentials, because whoever follows a redirect sends none.

@@ -1,4 +1,4 @@
-"""Answers that say no: Twilio's error JSON (twilio-api §2.5)."""
+"""Answers that say no: Twilio's error JSON (docs/spec/twilio-api.md#errors)."""
 
 from __future__ import annotations
 

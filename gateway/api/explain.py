@@ -25,7 +25,7 @@ from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import Explanation, explain
 from gateway.routing.pool import Sender
 from gateway.routing.question import Channel, Mapping, Needs
-from gateway.routing.selector import RULES
+from gateway.routing.selector import EXPLICIT_FROM, RULES_BY_ID
 from smpp.alphabet import is_gsm7
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
@@ -33,7 +33,6 @@ from storage import sticky as sticky_rows
 from storage.pool import Row
 
 MOST_CANDIDATES = 1_000
-EXPLICIT = next(n for n, rule in enumerate(RULES) if rule.name == "explicit From")
 ENCODINGS = {Encoding.GSM7: "GSM-7", Encoding.UCS2: "UCS-2"}
 
 
@@ -51,7 +50,7 @@ async def fetch(call: Call) -> Response:
     destination = parse_destination(row["recipient"])
     sid, now = sid_of_row(row), call.deps.creation.clock.wall()
     submitted = row["submitted_body"] if row["submitted_body"] is not None else row["body"]
-    explicit = row["sender"] if row["rule"] == EXPLICIT else None
+    explicit = row["sender"] if row["rule"] == EXPLICIT_FROM.id else None
     return answer(
         {
             "message_sid": sid,
@@ -189,10 +188,13 @@ async def _sender(
 
 def _decided_by(row: Row) -> dict[str, str] | None:
     if row["rule"] is not None:
-        rule = RULES[row["rule"]]
-        return {"rule": rule.name, "source": f"messaging-services {rule.source}"}
+        rule = RULES_BY_ID[row["rule"]]
+        return {"rule": rule.name, "source": rule.source}
     if row["sender"] and row["service_id"] is None:
-        return {"rule": "From of the request", "source": "twilio-api §3.2"}
+        return {
+            "rule": "From of the request",
+            "source": "docs/spec/twilio-api.md#create-parameters",
+        }
     return None
 
 
@@ -285,7 +287,9 @@ def _content(call: Call, row: Row) -> Content:
 
 
 def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]:
-    """Why the text has its encoding and its count of segments (messaging-services §3, §4)."""
+    """Why the text has its encoding and its count of segments
+    (docs/spec/messaging-services.md#smart-encoding,
+    docs/spec/messaging-services.md#encoding-and-segmentation)."""
     sent = content.text
     gsm7 = is_gsm7(sent)
     table = replacements()
@@ -306,7 +310,8 @@ def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]
 
 
 def _media(row: Row) -> dict[str, Any] | None:
-    """What became of a message's media (messaging-services §8); null for a text."""
+    """What became of a message's media (docs/spec/messaging-services.md#mms-and-mms-converter);
+    null for a text."""
     flags, extras = row["flags"], row["extras"] or {}
     if not flags & Flag.MEDIA:
         return None

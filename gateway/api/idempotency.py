@@ -1,8 +1,8 @@
 """`Idempotency-Key` on `POST Messages`: a repeat gets the first answer, and sends nothing.
 
-An extension (twilio-api §2.6). The key is stored by the transaction that stores the message, so it
-holds across restarts and between processes. Nothing of the answer is: it is made from the message
-again, so that what was redacted stays redacted.
+An extension (docs/spec/twilio-api.md#rate-limiting-and-response-headers). The key is stored by the
+transaction that stores the message, so it holds across restarts and between processes. Nothing of
+the answer is: it is made from the message again, so that what was redacted stays redacted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`/Keys`: API keys (twilio-api §6). The secret is told once, at creation."""
+"""`/Keys`: API keys (docs/spec/twilio-api.md#account-inventory). The secret is told once, at
+creation."""
 
 from __future__ import annotations
 

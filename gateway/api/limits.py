@@ -1,4 +1,5 @@
-"""How much of the API one account may use at a time, and per second (twilio-api §2.6)."""
+"""How much of the API one account may use at a time, and per second
+(docs/spec/twilio-api.md#rate-limiting-and-response-headers)."""
 
 from __future__ import annotations
 

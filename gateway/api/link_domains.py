@@ -1,5 +1,5 @@
 """Domains of short links: the operator's `/tandem/v1/LinkDomains`, and what the SDK has of them
-(`/v1/LinkShortening`, twilio-api §3.12).
+(`/v1/LinkShortening`, docs/spec/twilio-api.md#link-shortening-resources).
 
 A domain is taken at the operator's word: whoever points its DNS here has it.
 """

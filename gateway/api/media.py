@@ -1,4 +1,5 @@
-"""`…/Messages/{MM}/Media`: the files of a message (twilio-api §3.10), and their links (§8.2)."""
+"""`…/Messages/{MM}/Media`: the files of a message (docs/spec/twilio-api.md#media-sub-resource), and
+their links (docs/spec/messaging-services.md#converter)."""
 
 from __future__ import annotations
 

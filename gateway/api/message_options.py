@@ -1,4 +1,5 @@
-"""The create parameters that few messages have (twilio-api §3.2), read when one is there."""
+"""The create parameters that few messages have (docs/spec/twilio-api.md#create-parameters), read
+when one is there."""
 
 from __future__ import annotations
 

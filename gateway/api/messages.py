@@ -1,4 +1,5 @@
-"""`/Accounts/{AC}/Messages`: create, fetch, list, update, delete, feedback (twilio-api §3)."""
+"""`/Accounts/{AC}/Messages`: create, fetch, list, update, delete, feedback
+(docs/spec/twilio-api.md#message-resource)."""
 
 from __future__ import annotations
 
@@ -129,7 +130,8 @@ async def _erase_wire(call: Call, row: Row) -> None:
 
 
 async def feedback(call: Call) -> Response:
-    """Whether the recipient did what the message was for (twilio-api §3.11)."""
+    """Whether the recipient did what the message was for
+    (docs/spec/twilio-api.md#feedback-sub-resource)."""
     id = id_of_path(call)
     outcome = (call.form.get("Outcome") or "unconfirmed").lower()
     if outcome not in OUTCOMES:
@@ -248,7 +250,8 @@ def date_range(call: Call, field: str) -> tuple[datetime | None, datetime | None
 
 
 def _moment(text: str | None) -> tuple[datetime, datetime] | None:
-    """A date filter, read leniently (twilio-api §2.4): its first moment, and the one after it."""
+    """A date filter, read leniently (docs/spec/twilio-api.md#dates): its first moment, and the one
+    after it."""
     if text is None:
         return None
     at = read_any_time(text)

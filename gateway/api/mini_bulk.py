@@ -1,4 +1,5 @@
-"""`POST /v1/Messages` on the preview host: up to 100 recipients, a receipt for each (§11.2)."""
+"""`POST /v1/Messages` on the preview host: up to 100 recipients, a receipt for each
+(docs/spec/twilio-api.md#older-bulk-shapes)."""
 
 from __future__ import annotations
 

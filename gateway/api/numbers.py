@@ -1,4 +1,5 @@
-"""`/IncomingPhoneNumbers`: numbers that the account owns (twilio-api §6).
+"""`/IncomingPhoneNumbers`: numbers that the account owns
+(docs/spec/twilio-api.md#account-inventory).
 
 Creating one takes it from the inventory; by the operator it means: this number is ours.
 """

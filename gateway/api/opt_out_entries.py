@@ -1,4 +1,5 @@
-"""What stands in an opt-out configuration: keywords, replies, countries (twilio-api §5.5).
+"""What stands in an opt-out configuration: keywords, replies, countries
+(docs/spec/twilio-api.md#opt-out-configuration).
 
 PUT takes the whole list as JSON, `{"keywords": [{keyword_type, message_type, keywords}]}` and
 the like; POST takes one entry as a form, and an empty one takes it away.

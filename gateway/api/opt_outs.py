@@ -1,4 +1,5 @@
-"""`/v3/OptOuts`: Advanced Opt-Out of a service (twilio-api §5.5, messaging-services §7.2).
+"""`/v3/OptOuts`: Advanced Opt-Out of a service (docs/spec/twilio-api.md#opt-out-configuration,
+docs/spec/messaging-services.md#modes-of-opt-out).
 
 What is edited while it is off is kept and in force once it is on. Once on, only an operator turns
 it off. Which service it is for and whether it is on are extensions: Twilio's console sets them.

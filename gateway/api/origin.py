@@ -1,8 +1,8 @@
 """Which product a request is for, and the origin to write into the URLs we emit.
 
-All products share one port. `/v1/Services` exists in several of them, so the key of a route
-is (product, path), resolved in the order of twilio-api §1.1: a leading path segment, the
-first label of `Host`, then what the path itself tells.
+All products share one port. `/v1/Services` exists in several of them, so the key of a route is
+(product, path), resolved in the order of docs/spec/twilio-api.md#product-hosts: a leading path
+segment, the first label of `Host`, then what the path itself tells.
 """
 
 from __future__ import annotations

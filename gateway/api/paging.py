@@ -1,4 +1,4 @@
-"""Lists: both envelopes, with keyset tokens (twilio-api §2.7)."""
+"""Lists: both envelopes, with keyset tokens (docs/spec/twilio-api.md#paging)."""
 
 from __future__ import annotations
 

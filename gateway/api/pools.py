@@ -1,4 +1,5 @@
-"""The pools of messaging services: who may send for one (twilio-api §5.2, messaging-services §0.2).
+"""The pools of messaging services: who may send for one
+(docs/spec/twilio-api.md#sender-sub-resources, docs/spec/messaging-services.md#pool-resources).
 
 Numbers, short codes and channel senders exist before they join, and stay when they leave. An
 alphanumeric ID exists only in its service: one for all countries (`AlphaSenders`, and country ""
@@ -138,7 +139,8 @@ class Members(ABC):
 
 
 def _warn_of_toll_free(call: Call, service: Service) -> None:
-    """Several toll-free numbers in a pool are allowed; carriers may block them for it (§0.2)."""
+    """Several toll-free numbers in a pool are allowed; carriers may block them for it
+    (docs/spec/messaging-services.md#pool-resources)."""
     pool = call.deps.directory.services_by_id[service.id].pool
     count = sum(one.kind is SenderKind.TOLL_FREE for one in pool.senders)
     if count > 1:

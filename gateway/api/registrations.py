@@ -1,4 +1,5 @@
-"""Registrations that are made with Twilio's own registry: lists of nothing (twilio-api §5.4).
+"""Registrations that are made with Twilio's own registry: lists of nothing
+(docs/spec/twilio-api.md#other-v1-endpoints).
 
 Brands of A2P and verifications of toll-free numbers are kept elsewhere, if anywhere. An app that
 looks for its own finds none, and goes on.

@@ -1,4 +1,5 @@
-"""Resources as JSON: dates, SIDs and the Message resource (twilio-api §2.4, §3.1)."""
+"""Resources as JSON: dates, SIDs and the Message resource (docs/spec/twilio-api.md#dates,
+docs/spec/twilio-api.md#message-representation)."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def sid_of_row(row: Row) -> str:
 
 
 def iso8601(at: datetime) -> str:
-    """`2015-07-30T20:12:31Z`: seconds, no fraction (twilio-api §1.5.7)."""
+    """`2015-07-30T20:12:31Z`: seconds, no fraction
+    (docs/spec/twilio-api.md#sdk-behaviours-the-server-must-respect)."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at.timestamp()))
 
 
@@ -77,7 +79,8 @@ def _message_uris(account_sid: str, sid: str) -> tuple[str, dict[str, str]]:
 
 
 def created_message(message: Message, account_sid: str, service_sid: str | None) -> dict[str, Any]:
-    """The body of the 201: the initial state, whatever happened since (messaging-services §0.3).
+    """The body of the 201: the initial state, whatever happened since
+    (docs/spec/messaging-services.md#order-of-work-for-one-outbound-message).
 
     Through a service no sender is known yet: `from` is null and `num_segments` "0".
     """

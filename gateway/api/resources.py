@@ -35,7 +35,7 @@ from storage.ids import Id
 from storage.lists import Lists, ListTooLong
 from storage.pool import Connection, Pool, Row
 
-SINGLE_BODY_LIMIT = 64 * 1024  # bytes (design §5)
+SINGLE_BODY_LIMIT = 64 * 1024  # bytes (docs/reliability.md#bounds)
 BULK_BODY_LIMIT = 10 * 1024 * 1024
 CLIENT = "tandem.client"  # in the scope of a request that came by a connection of our own
 
@@ -124,7 +124,8 @@ class Call:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and product prefix as the client used them (twilio-api §1.2)."""
+        """Scheme, host and product prefix as the client used them
+        (docs/spec/twilio-api.md#urls-that-the-gateway-emits)."""
         return str(self.request.scope["tandem.origin"])
 
     @property
@@ -194,7 +195,7 @@ def answer(content: Any, status: int = 200) -> Response:
 
 
 def gone() -> Response:
-    """DELETE: 204 and nothing (twilio-api §1.5.4)."""
+    """DELETE: 204 and nothing (docs/spec/twilio-api.md#sdk-behaviours-the-server-must-respect)."""
     return Response(status_code=204)
 
 

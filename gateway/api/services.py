@@ -1,4 +1,5 @@
-"""`/v1/Services`: messaging services (twilio-api §5.1); their pools are in `pools.py`."""
+"""`/v1/Services`: messaging services (docs/spec/twilio-api.md#services); their pools are in
+`pools.py`."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ CHOICES = {
         20001,
     ),
 }
-# Every setting with its default (messaging-services §0.1), in the order of the resource.
+# Every setting with its default (docs/spec/messaging-services.md#settings-of-a-service), in the
+# order of the resource.
 DEFAULTS: dict[str, Any] = {
     "inbound_request_url": None,
     "inbound_method": "POST",

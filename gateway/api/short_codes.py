@@ -1,4 +1,4 @@
-"""`/SMS/ShortCodes`: short codes of the account (twilio-api §6).
+"""`/SMS/ShortCodes`: short codes of the account (docs/spec/twilio-api.md#account-inventory).
 
 The public API has no create and no delete: ours are an extension, for the operator.
 """

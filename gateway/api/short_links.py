@@ -1,4 +1,5 @@
-"""What a short link leads to: anybody may open it, on its own domain (§11)."""
+"""What a short link leads to: anybody may open it, on its own domain
+(docs/spec/messaging-services.md#further-features)."""
 
 from __future__ import annotations
 

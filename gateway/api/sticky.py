@@ -1,6 +1,7 @@
 """`/v1/Services/{MG}/StickySenders`: which sender each recipient of a service is used to.
 
-An extension: at Twilio it takes a support ticket to see or move one (messaging-services §1.4).
+An extension: at Twilio it takes a support ticket to see or move one
+(docs/spec/messaging-services.md#sticky-sender).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Test credentials: every check of the real ones, answers by magic number, and nothing happens.
 
-Creating messages and numbers works with them; everything else is 20008 (twilio-api §3.13).
+Creating messages and numbers works with them; everything else is 20008
+(docs/spec/twilio-api.md#test-credentials).
 """
 
 from __future__ import annotations

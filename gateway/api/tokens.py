@@ -1,7 +1,7 @@
 """`/v1/AuthTokens` on the accounts host: a token is replaced without a moment of refusals.
 
 A secondary token works beside the primary one; promoted, it takes its place. Webhooks are
-signed with the primary (twilio-api §2.2).
+signed with the primary (docs/spec/twilio-api.md#authentication).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""How a message is put into submit_sm for one carrier (messaging-services §4.3)."""
+"""How a message is put into submit_sm for one carrier
+(docs/spec/messaging-services.md#smpp-encoding)."""
 
 from __future__ import annotations
 
@@ -289,7 +290,8 @@ class Profile:
         )
 
     def validity_period(self, valid_until: float, wall: float) -> str:
-        """What is left of a message's life, for the carrier (messaging-services §5)."""
+        """What is left of a message's life, for the carrier
+        (docs/spec/messaging-services.md#validity-period)."""
         left = max(valid_until - wall, SHORTEST_VALIDITY_S)
         if self.propagate_validity == "absolute":  # UTC; SMPP 3.4 §7.1.1.1
             return f"{datetime.fromtimestamp(wall + left, UTC):%y%m%d%H%M%S}000+"
@@ -329,7 +331,8 @@ class Profile:
             return payload, DEFAULT_CODING
         if self.alphabet == "packed":
             # The first septet begins on a septet border behind the header (TS 23.040
-            # §9.2.3.24); seven spare bits at the end would be read as `@`, so CR fills them.
+            # docs/spec/messaging-services.md#inbound-webhook-request); seven spare bits at the end
+            # would be read as `@`, so CR fills them.
             fill = -header_octets * 8 % 7
             if (len(payload) * 7 + fill) % 8 == 1:
                 payload += b"\r"

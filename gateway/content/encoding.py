@@ -1,8 +1,9 @@
 """From a text to what is sent: Smart Encoding, encoding choice, segments.
 
-The order is fixed (messaging-services §0.3 step 9): replace, choose, cut. A text whose
-characters are all in GSM-7 goes as GSM-7, any other as UCS-2 (§4.1); national language
-tables are used only when a connector lists them.
+The order is fixed (docs/spec/messaging-services.md#order-of-work-for-one-outbound-message step 9):
+replace, choose, cut. A text whose characters are all in GSM-7 goes as GSM-7, any other as UCS-2
+(docs/spec/messaging-services.md#choice-of-encoding); national language tables are used only when a
+connector lists them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gateway.content.smart import smarten
 from smpp.alphabet import AlphabetError, encode_gsm7
 
 BODY_LIMIT: Final = 1600  # UTF-16 code units of the submitted text; beyond: error 21617
-# What was put into a text since may make it longer (§3), up to what 255 parts hold in any encoding.
+# What was put into a text since may make it longer
+# (docs/spec/messaging-services.md#smart-encoding), up to what 255 parts hold in any encoding.
 SENT_LIMIT: Final = 16_000
 
 
@@ -50,12 +52,15 @@ class Content(NamedTuple):
 
     @property
     def billed(self) -> int:
-        """How many segments are shown and billed, whatever a carrier makes of it (§4.2)."""
+        """How many segments are shown and billed, whatever a carrier makes of it
+        (docs/spec/messaging-services.md#capacity)."""
         return self.counted or len(self.parts)
 
 
 def encode(text: str, *, smart: bool = False, national_tables: Sequence[int] = ()) -> Content:
-    """Choose the encoding of `text` and cut it into parts (messaging-services §3, §4).
+    """Choose the encoding of `text` and cut it into parts
+    (docs/spec/messaging-services.md#smart-encoding,
+    docs/spec/messaging-services.md#encoding-and-segmentation).
 
     `national_tables` are the language identifiers a connector may use; one is taken only
     when it makes the text fit 7 bits in fewer segments than UCS-2. Lone surrogates, which no

@@ -1,9 +1,9 @@
 """National language shift tables of GSM-7 (3GPP TS 23.038 §6.2.1.2).
 
-A *locking shift* table takes the place of the basic table for a whole message, a *single
-shift* table that of the extension table, for the one septet after an escape. Which are in
-use is told by UDH elements 0x25 and 0x24, three octets each, so such a message carries a UDH
-even when it is one part (messaging-services §4.1). They turn 70 characters a segment into up
+A *locking shift* table takes the place of the basic table for a whole message, a *single shift*
+table that of the extension table, for the one septet after an escape. Which are in use is told by
+UDH elements 0x25 and 0x24, three octets each, so such a message carries a UDH even when it is one
+part (docs/spec/messaging-services.md#choice-of-encoding). They turn 70 characters a segment into up
 to 155 for Turkish, Portuguese, Hindi and ten more, at carriers that allow them.
 """
 

@@ -1,4 +1,4 @@
-"""Cutting a message into parts (messaging-services §4.2).
+"""Cutting a message into parts (docs/spec/messaging-services.md#capacity).
 
 Greedy fill, with what must not be torn kept whole: an escape and its septet, a surrogate
 pair, and, when it fits in one part, a character with its combining marks or an emoji

@@ -1,4 +1,5 @@
-"""Short links in texts (§11): which parts of a text are links, and what stands in their place."""
+"""Short links in texts (docs/spec/messaging-services.md#further-features): which parts of a text
+are links, and what stands in their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Smart Encoding: typographic characters to their GSM-7 look-alikes (messaging-services §3).
+"""Smart Encoding: typographic characters to their GSM-7 look-alikes
+(docs/spec/messaging-services.md#smart-encoding).
 
 All or nothing: a text that keeps one character outside GSM-7 after replacement is left as
 it was submitted, because it goes out as UCS-2 anyway and would only lose its typography.

@@ -1,4 +1,5 @@
-"""Content templates: what an SMS says of one, with its variables filled in (§11).
+"""Content templates: what an SMS says of one, with its variables filled in
+(docs/spec/messaging-services.md#further-features).
 
 A template has its content in one or more types; SMS and MMS take the text of `twilio/text` if it is
 there, else the text of another type, without buttons and lists. Pure.

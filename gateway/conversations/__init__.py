@@ -1,1 +1,2 @@
-"""Conversations (twilio-api §10): what inbound messages and the API both do to them."""
+"""Conversations (docs/spec/twilio-api.md#conversations-v1): what inbound messages and the API both
+do to them."""

@@ -1,4 +1,5 @@
-"""Inbound messages into conversations: found by their pair of addresses, or made (§9.4).
+"""Inbound messages into conversations: found by their pair of addresses, or made
+(docs/spec/messaging-services.md#autocreate-a-conversation).
 
 The pair (From, To) is in one conversation that is not closed: a unique index says so, and of two
 first messages at once the second finds what the first has made. A message that comes here again,

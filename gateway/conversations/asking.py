@@ -1,4 +1,5 @@
-"""Pre-event webhooks: an app may refuse what is about to be, or change it (twilio-api §10)."""
+"""Pre-event webhooks: an app may refuse what is about to be, or change it
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

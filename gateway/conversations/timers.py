@@ -1,4 +1,5 @@
-"""Conversations that nobody speaks in become inactive, and then closed (twilio-api §10)."""
+"""Conversations that nobody speaks in become inactive, and then closed
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def rows(name: str) -> list[dict[str, str]]:
 def parse(lines: Iterable[str]) -> list[dict[str, str]]:
     """Read CSV lines, leaving out comment lines before the header.
 
-    For operators' own versions of a table as well (messaging-services §2.3).
+    For operators' own versions of a table as well (docs/spec/messaging-services.md#country-table).
     """
     table = iter(lines)
     header = next((line for line in table if not line.startswith("#")), "")

@@ -45,7 +45,7 @@ from storage.pool import (
 log = logging.getLogger(__name__)
 
 BATCH = 500  # messages in one transaction
-BACKLOG = 10_000  # messages waiting for a commit; beyond it: 429 (design §5)
+BACKLOG = 10_000  # messages waiting for a commit; beyond it: 429 (docs/reliability.md#bounds)
 RETRY_S = 0.25
 LOOK_S = 0.02
 PATIENT_S = 0.5  # no client gives up sooner than that

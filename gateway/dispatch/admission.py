@@ -1,9 +1,9 @@
 """Letting messages in: what the database knows of their recipients, and what it must remember.
 
 A batch of drafts goes through three steps on one connection. `ask` takes the shared locks of
-design §3.7 and reads blocks and sticky mappings; `choose` asks the selector with them; `reserve`
-stores new mappings in the batch's own transaction. A mapping that another process stored in the
-meantime wins: its recipient's drafts are chosen again.
+docs/reliability.md#opt-out and reads blocks and sticky mappings; `choose` asks the selector with
+them; `reserve` stores new mappings in the batch's own transaction. A mapping that another process
+stored in the meantime wins: its recipient's drafts are chosen again.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Admission:
         return known_of(rows, self._clock.wall())
 
     def refuses(self, draft: Draft, known: Known) -> bool:
-        """Whether the request is answered with 21610, and nothing is stored (§7.4)."""
+        """Whether the request is answered with 21610, and nothing is stored
+        (docs/spec/messaging-services.md#effects-of-keywords)."""
         if not draft.told_at_once or not known.blocks or draft.sender is None:
             return False
         record = draft.sender

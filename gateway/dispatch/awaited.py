@@ -1,7 +1,8 @@
 """Whose mail is stored and has no place in a queue yet, because something from outside is awaited.
 
-A later message to the same recipient must not overtake it (design §3.4), so it is held as well. A
-message counts from the moment it is told to wait until its place is committed, or it ended.
+A later message to the same recipient must not overtake it (docs/reliability.md#order), so it is
+held as well. A message counts from the moment it is told to wait until its place is committed, or
+it ended.
 """
 
 from __future__ import annotations

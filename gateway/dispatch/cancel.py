@@ -1,4 +1,4 @@
-"""Taking a message back before it is claimed (twilio-api §3.8).
+"""Taking a message back before it is claimed (docs/spec/twilio-api.md#scheduling-and-cancel).
 
 The database decides: a cancel and a claim update the same row under the same condition
 (`waiting IS NOT NULL`), so exactly one of them has it. What memory knows follows.

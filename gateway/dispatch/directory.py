@@ -141,7 +141,8 @@ class SenderRecord:
 
     @property
     def webhooks(self) -> dict[str, Any]:
-        """Where its URLs stand: an application wins over the number (twilio-api §6)."""
+        """Where its URLs stand: an application wins over the number
+        (docs/spec/twilio-api.md#account-inventory)."""
         return self.application if self.application is not None else self.settings
 
     @property
@@ -151,7 +152,7 @@ class SenderRecord:
 
 @dataclass(frozen=True, slots=True)
 class LinkDomain:
-    """A domain of short links (§11)."""
+    """A domain of short links (docs/spec/twilio-api.md#bulk-and-newer-apis)."""
 
     id: int
     sid: str
@@ -195,8 +196,8 @@ class Service:
 
     @property
     def inbound_behavior(self) -> str:
-        """What becomes of inbound messages (messaging-services §9.1): our own setting, where it
-        is set, else what Twilio's two settings mean together.
+        """What becomes of inbound messages (docs/spec/messaging-services.md#which-handler): our own
+        setting, where it is set, else what Twilio's two settings mean together.
         """
         chosen = self.settings.get("inbound_behavior")
         if chosen:

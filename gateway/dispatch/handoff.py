@@ -1,6 +1,6 @@
 """The other workers of this gateway, as the pipeline sees them: by slot, and without knowing how.
 
-The committed row is what is handed over; what is said about it is a bell (design §7).
+The committed row is what is handed over; what is said about it is a bell (docs/workers.md#workers).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Where messages of a service wait that have no sender yet (messaging-services §6.3).
+"""Where messages of a service wait that have no sender yet
+(docs/spec/messaging-services.md#queue-levels-and-fairness).
 
 A sender is given about two seconds of work; what is above stays here, `accepted`, so that load
 balancing and changes of the pool act on it. One first-in-first-out queue per service, country and
@@ -95,7 +96,8 @@ class Lobby:
         return place not in self._deep
 
     def full(self, draft: Draft, sender: Sender, alike: int) -> bool:
-        """Whether `alike` senders such as this one could not hold what waits here (§6.4)."""
+        """Whether `alike` senders such as this one could not hold what waits here
+        (docs/spec/messaging-services.md#queue-limits)."""
         waiting = self._segments[_place(draft)]
         return waiting + self._standing.backlog(sender.id) >= alike * self._standing.limit(
             sender.id

@@ -1,4 +1,5 @@
-"""The upkeep of sticky mappings beside the hot path (messaging-services §1.4).
+"""The upkeep of sticky mappings beside the hot path
+(docs/spec/messaging-services.md#sticky-sender).
 
 How many each sender has is counted when the process starts and kept up as they are made and lost;
 what one process makes another does not count, so two processes share out evenly only what each

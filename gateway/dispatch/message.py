@@ -65,14 +65,18 @@ UNBILLED_SHIFT: Final = 16
 class Flag:
     """Bits of the `flags` column. Plain numbers: an enumeration's are joined in Python."""
 
-    POSSIBLE_DUPLICATE: Final = 1  # sent again after an answer was lost (design §3.3)
+    # sent again after an answer was lost (docs/reliability.md#the-one-ambiguity)
+    POSSIBLE_DUPLICATE: Final = 1
     MEDIA: Final = 2  # the SID starts with MM
-    DESPITE_OPT_OUT: Final = 4  # the one confirmation of a STOP: it passes the block list (§7.4)
+    # the one confirmation of a STOP: it passes the block list
+    # (docs/spec/messaging-services.md#effects-of-keywords)
+    DESPITE_OPT_OUT: Final = 4
     FORGET_TEXT: Final = 8  # ContentRetention=discard; cleared when it is done
     FORGET_RECIPIENT: Final = 16  # AddressRetention=obfuscate; cleared when it is done
     PROVIDE_FEEDBACK: Final = 32
     AWAITS_MEDIA: Final = 64  # its media are not fetched yet
-    CONVERTED: Final = 128  # its media go as links in its text, as an SMS (§8.2)
+    # its media go as links in its text, as an SMS (docs/spec/messaging-services.md#converter)
+    CONVERTED: Final = 128
     CONVERSATION: Final = 256  # sent for a message of a conversation, which keeps receipts of it
     # Four bits that hold a number: parts that leave beyond those that count (`billed_segments`).
     UNBILLED: Final = 15 << UNBILLED_SHIFT
@@ -85,7 +89,9 @@ class Trouble:
     """Why a submission was not answered as hoped: bits, plain numbers like those of Flag."""
 
     NONE: Final = 0
-    LOST: Final = 1  # bytes written, and the connection ended without an answer (design §3.3)
+    # bytes written, and the connection ended without an answer
+    # (docs/reliability.md#the-one-ambiguity)
+    LOST: Final = 1
     TIMED_OUT: Final = 16  # the same, on a connection that lives
     UNSENT: Final = 2  # never written
     CONGESTED: Final = 4  # the carrier is sent too much
@@ -177,7 +183,7 @@ class Message:
         self.priority = 0
         self.reference = 0
         self.operation_id: Id | None = None  # of the bulk send that it came with
-        self.rule = -1  # which of the selector's rules chose the sender; -1: none did
+        self.rule = -1  # the id of the selector's rule that chose the sender; -1: none did
         self.unassign()
 
         # Its life so far.
@@ -246,7 +252,8 @@ class Message:
 
     @property
     def billed_segments(self) -> int:
-        """As shown, and as paid for: by 153 or 67 a part, whatever the carrier's parts (§4.2)."""
+        """As shown, and as paid for: by 153 or 67 a part, whatever the carrier's parts
+        (docs/spec/messaging-services.md#capacity)."""
         return billed_segments(self.segments, self.flags)
 
     @property

@@ -447,7 +447,8 @@ class Pipeline:
             self.submitter.moved(waiting, moved)
 
     def _follow_left_pools(self, before: Mapping[int, SenderRecord]) -> None:
-        """What waits for a sender that left its service is chosen anew (§0.2).
+        """What waits for a sender that left its service is chosen anew
+        (docs/spec/messaging-services.md#pool-resources).
 
         What waits for one that was deleted, and named it itself, fails: its address may be
         another account's by now.
@@ -689,7 +690,8 @@ class Pipeline:
         return self._profile(carrier_id) or Profile()
 
     def network_opt_out(self, record: SenderRecord) -> bool:
-        """Whether the carrier's network takes STOP for its toll-free numbers (§7.4)."""
+        """Whether the carrier's network takes STOP for its toll-free numbers
+        (docs/spec/messaging-services.md#effects-of-keywords)."""
         connector = self.connectors.get(record.sender.carrier_id)
         return connector is not None and connector.settings.network_opt_out
 

@@ -1,4 +1,5 @@
-"""The alert that a country wants to know a sender ID beforehand (30018, messaging-services §2.5).
+"""The alert that a country wants to know a sender ID beforehand (30018,
+docs/spec/messaging-services.md#sender-id-pre-registration-alert).
 
 It never stops a message. The first of a service, sender and country is told at once, those of the
 hour after it are counted, and the next one that is told says how many there were.

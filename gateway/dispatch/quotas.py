@@ -1,4 +1,5 @@
-"""Rates and queue limits that senders share (messaging-services §6.2, §6.4).
+"""Rates and queue limits that senders share (docs/spec/messaging-services.md#token-bucket,
+docs/spec/messaging-services.md#queue-limits).
 
 An account may have a rate, which its subaccounts share; so may the campaign of a service, for the
 numbers of its pool towards the US. The MMS of an account's long codes together, and of its
@@ -21,7 +22,8 @@ from gateway.pacing.rates import DestinationClass, account_mms_rate, queue_limit
 from gateway.routing.pool import SenderKind
 from gateway.routing.standing import Together
 
-# Numbers of these countries run at their campaign's rate towards the US (§6.1).
+# Numbers of these countries run at their campaign's rate towards the US
+# (docs/spec/messaging-services.md#rates).
 CAMPAIGN_COUNTRIES: Final = frozenset({"US", "CA"})
 
 

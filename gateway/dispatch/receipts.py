@@ -264,7 +264,8 @@ class Receipts:
     def _apply(
         self, message: Message, segment: int, form: Form, receipt: Receipt, delivery: DeliverSm
     ) -> None:
-        """Move the message by the receipt of one segment (messaging-services §4.3).
+        """Move the message by the receipt of one segment
+        (docs/spec/messaging-services.md#smpp-encoding).
 
         `delivered` when all segments say so; `undelivered` with the first that says no.
         """

@@ -1,9 +1,9 @@
 """After a restart: every message that is not finished is taken up where it was.
 
-Waiting rows are queued again in their order. A row that was claimed but has no recorded answer
-is ambiguous (design §3.3): its bytes may or may not have left. The carrier's policy decides:
-sent again, with the same references and marked a possible duplicate, or failed with 30410.
-Segments whose answer was recorded are not sent again.
+Waiting rows are queued again in their order. A row that was claimed but has no recorded answer is
+ambiguous (docs/reliability.md#the-one-ambiguity): its bytes may or may not have left. The carrier's
+policy decides: sent again, with the same references and marked a possible duplicate, or failed with
+30410. Segments whose answer was recorded are not sent again.
 """
 
 from __future__ import annotations

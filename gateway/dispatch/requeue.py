@@ -60,7 +60,7 @@ class Requeue:
 
     def anew(self, draft: Draft) -> None:
         """Choose its sender as if it had just come: its time has come, or its number left the pool
-        while it waited (messaging-services §0.2).
+        while it waited (docs/spec/messaging-services.md#pool-resources).
         """
         self._assigner.admit((draft,))
 

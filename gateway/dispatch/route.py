@@ -179,7 +179,8 @@ class Router:
         return COUNTRY_CLOSED if destination.country in account.closed_countries else 0
 
     def _convert(self, draft: Draft, service: Service | None) -> int:
-        """Make the MMS an SMS with links where its recipient takes no MMS (§8.2).
+        """Make the MMS an SMS with links where its recipient takes no MMS
+        (docs/spec/messaging-services.md#converter).
 
         The code of what stands against that; 0 when the message can go on, as one or the other.
         """
@@ -273,7 +274,8 @@ class Router:
         )
 
     def crowded(self, sender_id: int, country: str) -> bool:
-        """Whether its account, or its campaign there, has as much waiting as it may (§6.4)."""
+        """Whether its account, or its campaign there, has as much waiting as it may
+        (docs/spec/messaging-services.md#queue-limits)."""
         return any(
             one.backlog + self.lobby.waiting(one.accounts, one.place) >= one.limit
             for one in self.standing.together(sender_id)
@@ -355,7 +357,8 @@ class Router:
             self.standing.settled(message.sender_id, message.segments)
 
     def configuration_changed(self) -> None:
-        """Queue limits follow the rates (messaging-services §6.4); what is gone is let go of."""
+        """Queue limits follow the rates (docs/spec/messaging-services.md#queue-limits); what is
+        gone is let go of."""
         self._alone.clear()
         services = self._directory.services.values()
         self.standing.keep_only({group for service in services for group in service.pool.groups()})
@@ -366,7 +369,8 @@ class Router:
         self.standing.rates_changed()
 
     def rate_of(self, sender: Sender, destination_country: str, *, media: bool = False) -> float:
-        """Segments per second of a sender towards a country (messaging-services §6.1)."""
+        """Segments per second of a sender towards a country
+        (docs/spec/messaging-services.md#rates)."""
         if sender.rate or self._rate_for_all:
             return sender.rate or self._rate_for_all or 0.0
         kind, country = sender.kind, sender.country

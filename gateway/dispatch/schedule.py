@@ -1,4 +1,5 @@
-"""Scheduled messages: rows until their time comes, then let in like new ones (twilio-api §3.8).
+"""Scheduled messages: rows until their time comes, then let in like new ones
+(docs/spec/twilio-api.md#scheduling-and-cancel).
 
 No timer and no memory per message. The stage sleeps until the earliest time it knows of, reads what
 is due from a partial index, a page at a time, and hands it to the assigner, which chooses the

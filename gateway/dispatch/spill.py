@@ -1,4 +1,4 @@
-"""Queues that are longer than memory should hold wait in their rows (design §4).
+"""Queues that are longer than memory should hold wait in their rows (docs/reliability.md#bounds).
 
 Above a mark, a sender's queue keeps its first messages only; of the rest there is a count. When it
 has shrunk, the next of them are read from the rows, in order, ahead of need. While anything of a

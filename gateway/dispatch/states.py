@@ -2,7 +2,7 @@
 
 `MOVES` is the automaton; `advance` applies one event and says what the world must do now.
 A pair that is not in the table leaves the message as it is: late and duplicate receipts
-are normal, and cannot move a message that is final (design §2).
+are normal, and cannot move a message that is final (docs/architecture.md#life-of-a-message).
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Receipted:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
-    """A segment was written and its answer never came (design §3.3): it will be sent again."""
+    """A segment was written and its answer never came (docs/reliability.md#the-one-ambiguity): it
+    will be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ def advance(message: Message, event: Event, now: float) -> int:
 
 
 def callback_events(message: Message) -> list[tuple[Status, float]]:
-    """The status callbacks that a message's committed life owes, in order (twilio-api §3.6).
+    """The status callbacks that a message's committed life owes, in order
+    (docs/spec/twilio-api.md#status-lifecycle).
 
     `queued` is told only for a message that was answered with `accepted`; the initial status
     and `sending` never are.

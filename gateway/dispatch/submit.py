@@ -59,7 +59,7 @@ MOST_UNANSWERED = 5  # submissions without an answer; one more copy would not he
 LONGEST_REST_S = 60.0
 MOST_RESTING = 10_000  # beyond it a refused message waits at the head of its queue
 MOST_TALLIED = 10_000  # senders whose segments are counted
-HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue (field row 10)
+HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue
 
 
 class Overflow(Protocol):
@@ -141,8 +141,8 @@ class Submitter:
     def offer(self, messages: Iterable[Message]) -> list[Message]:
         """Claim what can go at once: its tokens and its place in the window are reserved.
 
-        The claim is committed with the accept batch itself (design §4). The caller must end
-        it with `go` after the commit, or `withdraw` when there was none; the rest of the
+        The claim is committed with the accept batch itself (docs/reliability.md#bounds). The caller
+        must end it with `go` after the commit, or `withdraw` when there was none; the rest of the
         batch is handed to `wait` after the commit, in order.
         """
         if self._writer.full or not self.confirmed():
@@ -350,7 +350,7 @@ class Submitter:
         """Commit the claim of what was not claimed before; drop what may not go any more.
 
         The locks of the block list are held when this returns: a STOP that is not seen here is
-        answered after these messages are on the wire (design §3.7).
+        answered after these messages are on the wire (docs/reliability.md#opt-out).
         """
         blocked = await ask_blocks(connection, released, self._directory)
         waiting = [message for message in released if message.waiting]

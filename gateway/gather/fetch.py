@@ -1,8 +1,8 @@
 """One file from an app's server: guarded, bounded in time and size, of a type that MMS takes.
 
-Anything may be at the other end of a `MediaUrl` (messaging-services §8.1): each host that is
-connected to passes the webhooks' guard, redirects are followed by hand, and reading stops at the
-limit whatever the headers promise.
+Anything may be at the other end of a `MediaUrl` (docs/spec/messaging-services.md#limits-of-media):
+each host that is connected to passes the webhooks' guard, redirects are followed by hand, and
+reading stops at the limit whatever the headers promise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Links to media that work without credentials: seven characters nobody guesses (§8.2)."""
+"""Links to media that work without credentials: seven characters nobody guesses
+(docs/spec/messaging-services.md#converter)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ async def greet(
 ) -> list[int]:
     """Map each writer to the number it wrote to, unless it is mapped already.
 
-    In the caller's transaction; returns the senders of the new mappings (messaging-services §1.4).
+    In the caller's transaction; returns the senders of the new mappings
+    (docs/spec/messaging-services.md#sticky-sender).
     """
     mappings: set[tuple[int, int, str, int]] = set()
     for one in arrivals:

@@ -190,7 +190,8 @@ class Handlers:
             self._lanes.retry(HERE, message)
 
     def _is_machine(self, message: Message) -> bool:
-        """Written by one of the account's own numbers: its webhook could go on for ever (§9.3)."""
+        """Written by one of the account's own numbers: its webhook could go on for ever
+        (docs/spec/messaging-services.md#reassembly)."""
         writer = self._directory.senders_by_address.get(message.sender or "")
         if writer is None or writer.account_id != message.account_id:
             return False

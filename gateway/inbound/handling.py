@@ -33,13 +33,14 @@ def keyword_of(handling: int) -> Keyword:
 
 
 def opt_out_type(handling: int) -> str | None:
-    """The webhook's `OptOutType`; None when the parameter is not sent (messaging-services §9.2)."""
+    """The webhook's `OptOutType`; None when the parameter is not sent
+    (docs/spec/messaging-services.md#inbound-webhook-request)."""
     keyword = keyword_of(handling)
     return keyword.name if handling & ADVANCED and keyword else None
 
 
 class InboundMode(StrEnum):
-    """Which handler an inbound message has (messaging-services §9.1)."""
+    """Which handler an inbound message has (docs/spec/messaging-services.md#which-handler)."""
 
     DEFER = "defer_to_sender"
     WEBHOOK = "service_webhook"

@@ -1,4 +1,5 @@
-"""Machines that answer each other, reply upon reply without a pause (twilio-api §7.4)."""
+"""Machines that answer each other, reply upon reply without a pause
+(docs/spec/twilio-api.md#response-handling-and-twiml)."""
 
 from __future__ import annotations
 

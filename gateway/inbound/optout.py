@@ -2,8 +2,8 @@
 
 The block is committed with the message that asked for it, and only then is the SMSC answered;
 whoever is letting messages of that scope go has written them by then, or sees the block (design
-§3.7). The confirmation is stored in the same transaction, so it is sent once, however the process
-ends.
+docs/spec/messaging-services.md#smart-encoding). The confirmation is stored in the same transaction,
+so it is sent once, however the process ends.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class OptOuts:
         record = one.record
         config = self._config(record)
         if config is None and record.sender.kind not in BY_DEFAULT:
-            return None  # short codes and the like: the app's own duty (§7.2)
+            # short codes and the like: the app's own duty
+            # (docs/spec/messaging-services.md#modes-of-opt-out)
+            return None
         book = default_book() if config is None else self._book(config)
         source = parse_destination(one.message.sender or "")
         return book.match(one.message.submitted_body, source.country if source else "")

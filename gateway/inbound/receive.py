@@ -1,4 +1,4 @@
-"""Inbound messages, from the carrier's delivery to a stored row (design §3.6).
+"""Inbound messages, from the carrier's delivery to a stored row (docs/reliability.md#deliveries).
 
 Deliveries are taken in batches. Each part is committed before it is answered, so a crash makes
 the SMSC send again what was not; parts of a message that is not whole are found again after a

@@ -1,4 +1,5 @@
-"""The parameters of an inbound webhook (messaging-services §9.2, twilio-api §7.2)."""
+"""The parameters of an inbound webhook (docs/spec/messaging-services.md#inbound-webhook-request,
+docs/spec/twilio-api.md#inbound-request-parameters)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One inbound message told to its app: the webhook, its redirects, its fallback (twilio-api §7)."""
+"""One inbound message told to its app: the webhook, its redirects, its fallback
+(docs/spec/twilio-api.md#inbound-requests)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""TwiML: what an app answers to an inbound message, read into verbs (twilio-api §7.4). Pure.
+"""TwiML: what an app answers to an inbound message, read into verbs
+(docs/spec/twilio-api.md#response-handling-and-twiml). Pure.
 
 The XML is read by expat, event by event, without a tree. It is input from outside: a document type
 declaration is refused outright, so there are no entities but XML's five and nothing external to

@@ -1,4 +1,5 @@
-"""Alerts: what an operator or an app should hear of, kept beside the logs (twilio-api §9).
+"""Alerts: what an operator or an app should hear of, kept beside the logs
+(docs/spec/twilio-api.md#monitor-alerts-and-the-debugger-webhook).
 
 Raised from anywhere, written by one task: whoever raises one does not wait, and an alert storm
 is bounded by the queue and by one alert of a kind, about one thing, per minute.

@@ -1,6 +1,6 @@
 """Logs: one line per event, as text for people or as JSON for machines.
 
-Message SIDs yes; bodies and whole numbers no (design §10).
+Message SIDs yes; bodies and whole numbers no (docs/monitoring.md#logs).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From an Advanced Opt-Out configuration to its book of keywords (messaging-services §7.2-§7.3)."""
+"""From an Advanced Opt-Out configuration to its book of keywords
+(docs/spec/messaging-services.md#modes-of-opt-out,
+docs/spec/messaging-services.md#which-keywords-apply)."""
 
 from __future__ import annotations
 

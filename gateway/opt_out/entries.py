@@ -1,4 +1,6 @@
-"""The rules of an Advanced Opt-Out configuration's entries (messaging-services §7.2-§7.3). Pure.
+"""The rules of an Advanced Opt-Out configuration's entries
+(docs/spec/messaging-services.md#modes-of-opt-out,
+docs/spec/messaging-services.md#which-keywords-apply). Pure.
 
 An entry is named by a keyword type (`STOP.SPANISH`; `ALL` is the standard language) and a message
 type (a country, or `ALL` for any). Keywords are compared as inbound texts are (`keywords.normal`).

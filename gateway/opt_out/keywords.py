@@ -1,4 +1,5 @@
-"""Which inbound texts are keywords, and what they do (messaging-services §7). Pure.
+"""Which inbound texts are keywords, and what they do
+(docs/spec/messaging-services.md#opt-out-management). Pure.
 
 A `Book` is the keywords of one service, or the default ones. Its entries are those of the
 `/v3/OptOuts` resource: a keyword type in a language (`STOP.SPANISH`; `ALL` is the standard
@@ -34,15 +35,16 @@ _DASHES: Final = re.compile("[\u2010-\u2015\u2212\u058a\u05be\u30a0]")
 # Turkish has two letters i: casefold makes an i and a dot above it of İ, and leaves ı alone.
 _DOT_ABOVE: Final = "\u0307"
 _DOTLESS_I: Final = str.maketrans("ı", "i")
-# Two words that mean one keyword (§7.1).
+# Two words that mean one keyword (docs/spec/messaging-services.md#keywords).
 _JOINED: Final = {"stop all": "stopall", "opt out": "optout", "opt-out": "optout"}
-# What a toll-free network undoes a block with: `YES` and the like cannot (§7.4).
+# What a toll-free network undoes a block with: `YES` and the like cannot
+# (docs/spec/messaging-services.md#effects-of-keywords).
 _NETWORK_START: Final = frozenset({"start", "unstop"})
 ONLY_FOR_BLOCKED: Final = "yes"  # by default an ordinary word, unless there is a block to undo
 
 
 class Keyword(IntEnum):
-    """What an inbound text asks for (messaging-services §7)."""
+    """What an inbound text asks for (docs/spec/messaging-services.md#opt-out-management)."""
 
     NONE = 0
     STOP = 1
@@ -68,7 +70,7 @@ class Match(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What a keyword does (§7.4)."""
+    """What a keyword does (docs/spec/messaging-services.md#effects-of-keywords)."""
 
     keyword: Keyword
     blocks: bool | None  # put on the list, taken off it, or left as it is
@@ -103,7 +105,8 @@ def _bare(text: str) -> str:
 
 
 class Book:
-    """The entries of one configuration, in the order they are tried (§7.3)."""
+    """The entries of one configuration, in the order they are tried
+    (docs/spec/messaging-services.md#which-keywords-apply)."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._countries: dict[str, dict[str, Entry]] = {}

@@ -1,4 +1,6 @@
-"""What a block covers, and whose network takes STOP itself (messaging-services §7.2, §7.4)."""
+"""What a block covers, and whose network takes STOP itself
+(docs/spec/messaging-services.md#modes-of-opt-out,
+docs/spec/messaging-services.md#effects-of-keywords)."""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from gateway.routing.question import TOLL_FREE_REACH
 
 
 def scope_of(record: SenderRecord) -> int:
-    """What a STOP to a number blocks: its service, or the pair with a number in none (§7.2)."""
+    """What a STOP to a number blocks: its service, or the pair with a number in none
+    (docs/spec/messaging-services.md#modes-of-opt-out)."""
     return record.service_id if record.service_id is not None else -record.sender.id
 
 
@@ -24,7 +27,8 @@ def scopes_at(record: SenderRecord) -> tuple[int, ...]:
 
 
 def network_could(record: SenderRecord) -> bool:
-    """Whether a number is of the kind whose network takes STOP and START itself (§7.4)."""
+    """Whether a number is of the kind whose network takes STOP and START itself
+    (docs/spec/messaging-services.md#effects-of-keywords)."""
     sender = record.sender
     return sender.kind is SenderKind.TOLL_FREE and (sender.country or "US") in TOLL_FREE_REACH
 

@@ -1,4 +1,4 @@
-"""A token bucket that counts segments (messaging-services §6.2).
+"""A token bucket that counts segments (docs/spec/messaging-services.md#token-bucket).
 
 Two promises pull against each other: a sender may burst a second's worth after a pause, and
 in no window of 10 s may it exceed its rate by more than one message. A plain bucket breaks the

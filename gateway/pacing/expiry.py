@@ -1,4 +1,5 @@
-"""Who expires when: waiting messages by the second (messaging-services §5).
+"""Who expires when: waiting messages by the second
+(docs/spec/messaging-services.md#validity-period).
 
 A timer per message would cost more than the message. Messages are kept in a dictionary per
 second, which costs one entry each and lets any one leave at once; only the seconds stand in a

@@ -1,9 +1,10 @@
 """Deficit round robin: who goes next when several accounts and services share one outlet.
 
-Equal by account, then by service within the account (messaging-services §6.3): an account's
-quantum is divided among its services that wait. What is shared out is segments, not
-messages: a flow is given credit when its turn comes and goes as long as its credit covers the
-next message, so long messages earn no larger share.
+Equal by account, then by service within the account
+(docs/spec/messaging-services.md#queue-levels-and-fairness): an account's quantum is divided among
+its services that wait. What is shared out is segments, not messages: a flow is given credit when
+its turn comes and goes as long as its credit covers the next message, so long messages earn no
+larger share.
 
 A *flow* is a key with the things that wait under it; the things of one flow take turns. A
 thing is charged while it stays (`charge`) and leaves when told so (`discard`). A flow with

@@ -1,4 +1,5 @@
-"""Which messages may go now, and when to look again (messaging-services §6, design §3.4).
+"""Which messages may go now, and when to look again
+(docs/spec/messaging-services.md#throughput-and-queues, docs/reliability.md#order).
 
 One pacer schedules all senders of a worker; it starts no task and sets no timer. It is told
 the time, and answers.

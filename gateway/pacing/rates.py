@@ -1,4 +1,5 @@
-"""Default rates and queue limits by sender and destination (messaging-services §6.1, §6.4).
+"""Default rates and queue limits by sender and destination (docs/spec/messaging-services.md#rates,
+docs/spec/messaging-services.md#queue-limits).
 
 Rates are segments per second, or messages per second for media, RCS and WhatsApp. A sender's
 own `mps` goes before all of this.
@@ -15,7 +16,8 @@ from gateway import data
 QUEUE_S: Final = 36_000  # ten hours of segments; more is refused with 21611 or 30001
 WHATSAPP_QUEUE_S: Final = 14_400
 
-# MMS per second that all an account's numbers of a kind have together (§6.2).
+# MMS per second that all an account's numbers of a kind have together
+# (docs/spec/messaging-services.md#token-bucket).
 _ACCOUNT_MMS: Final = {"LONG_CODE": 50.0, "TOLL_FREE": 25.0}
 
 _US_AND_CANADA: Final = frozenset({"US", "CA"})
@@ -95,5 +97,6 @@ def account_mms_rate(kind: IntEnum) -> float | None:
 
 
 def queue_limit(per_second: float, *, whatsapp: bool = False) -> int:
-    """How many segments may wait for a sender of this rate (§6.4)."""
+    """How many segments may wait for a sender of this rate
+    (docs/spec/messaging-services.md#queue-limits)."""
     return round(per_second * (WHATSAPP_QUEUE_S if whatsapp else QUEUE_S))

@@ -1,4 +1,5 @@
-"""Alphanumeric sender IDs: their form, and where they work (messaging-services §2).
+"""Alphanumeric sender IDs: their form, and where they work
+(docs/spec/messaging-services.md#alphanumeric-sender-ids).
 
 The country table is operators' data: the packaged one is a beginning, `read` takes another,
 and a new `CarrierFacts` puts it to use without a restart.
@@ -16,7 +17,9 @@ from gateway import data
 
 _FORM: Final = re.compile(r"(?=[0-9 \-+_&]{0,10}[A-Za-z])[A-Za-z0-9 \-+_&]{1,11}")
 
-PREREGISTRATION_ALERT: Final = 30018  # a warning; the message goes out all the same (§2.5)
+# a warning; the message goes out all the same
+# (docs/spec/messaging-services.md#sender-id-pre-registration-alert)
+PREREGISTRATION_ALERT: Final = 30018
 
 
 class Preregistration(IntEnum):
@@ -37,7 +40,8 @@ class AlphaCountry(NamedTuple):
 
 
 def is_alpha_sender(text: str, minimum: int = 1) -> bool:
-    """Whether `text` may be an alphanumeric sender ID (§2.1; else 21709, as From 21212).
+    """Whether `text` may be an alphanumeric sender ID
+    (docs/spec/messaging-services.md#format-of-alphanumeric-ids; else 21709, as From 21212).
 
     At least one letter, no space at either end. `minimum` is for carriers that want three
     characters.
@@ -65,7 +69,8 @@ def packaged() -> Mapping[str, AlphaCountry]:
 
 
 def alert_is_due(treatment: AlphaCountry, registered: bool, sender_is_local_number: bool) -> bool:
-    """Whether a message should raise the pre-registration alert 30018 (§2.5).
+    """Whether a message should raise the pre-registration alert 30018
+    (docs/spec/messaging-services.md#sender-id-pre-registration-alert).
 
     `registered`: the sender is an alphanumeric ID that the account has an approved registration
     of for the country; another one's does not help.

@@ -1,8 +1,8 @@
 """What is known of carriers and countries: who serves a number, and what works there.
 
 Operators fill these tables; where they are silent the answer is the hopeful one of
-messaging-services §1.3 and §8.2: short codes reach unknown carriers, and so does MMS in the
-US and Canada.
+docs/spec/messaging-services.md#priority-by-type and docs/spec/messaging-services.md#converter:
+short codes reach unknown carriers, and so does MMS in the US and Canada.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ class CarrierFacts:
         return self.prefixes.find(e164)
 
     def takes_short_codes(self, country: str, carrier: str) -> bool:
-        """Whether the carrier delivers the country's short codes (§1.3)."""
+        """Whether the carrier delivers the country's short codes
+        (docs/spec/messaging-services.md#priority-by-type)."""
         return (country, carrier) not in self.without_short_codes
 
     def takes_mms(self, country: str, carrier: str) -> bool:
-        """Whether MMS can reach this carrier (§8.2)."""
+        """Whether MMS can reach this carrier (docs/spec/messaging-services.md#converter)."""
         return country in self.mms_countries and (country, carrier) not in self.without_mms
 
     def alpha(self, country: str) -> AlphaCountry:

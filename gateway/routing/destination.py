@@ -1,11 +1,12 @@
 """Where a message goes: a text someone gave as `To`, made a destination.
 
-Plain E.164 takes a fast path over our own tables (about 1 us). Everything else (national
-numbers, punctuation, a default country) goes through the `phonenumbers` library. Neither asks
-whether a number is *valid*: the library does not know thirteen area codes in service
-(messaging-services §1.1). A number counts when its length is possible for its country, or is
-longer and within E.164's own limit: machines have longer numbers than people, in ranges that the
-library leaves out on purpose. The North American plan has one length.
+Plain E.164 takes a fast path over our own tables (about 1 us). Everything else (national numbers,
+punctuation, a default country) goes through the `phonenumbers` library. Neither asks whether a
+number is *valid*: the library does not know thirteen area codes in service
+(docs/spec/messaging-services.md#inputs-of-the-selection). A number counts when its length is
+possible for its country, or is longer and within E.164's own limit: machines have longer numbers
+than people, in ranges that the library leaves out on purpose. The North American plan has one
+length.
 """
 
 from __future__ import annotations

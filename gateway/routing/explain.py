@@ -66,7 +66,7 @@ def explain(
     looked_at: list[tuple[Group, Sender, Rank]] = []
     question.looked_at = looked_at
     steps: list[Step] = []
-    for number, rule in enumerate(RULES):
+    for rule in RULES:
         before = len(looked_at)
         had_mapping = not (question.drop_mapping or question.keep_mapping)
         choice = rule.apply(question)
@@ -74,7 +74,7 @@ def explain(
         outcome = _outcome(question, choice, looked_at[before:], changed)
         steps.append(Step(rule.name, rule.source, outcome))
         if choice is not None:
-            choice.rule = number
+            choice.rule = rule.id
             verdicts = _verdicts(question, choice, rule, looked_at)
             return Explanation(choice, tuple(steps), verdicts)
     raise AssertionError("the last rule always answers")

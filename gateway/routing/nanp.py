@@ -1,4 +1,5 @@
-"""The North American Numbering Plan: area codes, overlays, regions (messaging-services §12).
+"""The North American Numbering Plan: area codes, overlays, regions
+(docs/spec/messaging-services.md#nanp-data).
 
 Overlay is a relation of pairs, not membership in a group: 404 and 770 both overlay with
 678, and not with each other.
@@ -12,7 +13,8 @@ from typing import Final, NamedTuple
 
 from gateway import data
 
-# They count as one country with the US where they have no sender of their own (§1.3).
+# They count as one country with the US where they have no sender of their own
+# (docs/spec/messaging-services.md#priority-by-type).
 US_TERRITORIES: Final = frozenset({"PR", "VI", "GU", "AS", "MP"})
 
 
@@ -55,7 +57,8 @@ def area_codes() -> dict[str, AreaCode]:
 
 
 def area_code(code: str | None) -> AreaCode | None:
-    """The geographic code in service, or None: planned codes must not match (§12)."""
+    """The geographic code in service, or None: planned codes must not match
+    (docs/spec/messaging-services.md#nanp-data)."""
     found = area_codes().get(code or "")
     if found is None or not found.in_service or found.kind is not NumberKind.GEOGRAPHIC:
         return None

@@ -49,7 +49,8 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """What a Messaging Service says about selection and content (messaging-services §0.1)."""
+    """What a Messaging Service says about selection and content
+    (docs/spec/messaging-services.md#settings-of-a-service)."""
 
     sticky: bool = True
     area_code_geomatch: bool = True
@@ -59,7 +60,9 @@ class ServiceSettings:
     sender_id_prereg_alert: bool = False
 
     # Extensions, off unless set.
-    strict_preregistration: bool = False  # §2.4: skip unregistered senders where required
+    # docs/spec/messaging-services.md#selection-of-alphanumeric-ids: skip unregistered senders where
+    # required
+    strict_preregistration: bool = False
     # (alphanumeric sender, country) pairs with an approved registration
     registrations: frozenset[tuple[str, str]] = frozenset()
     # country -> kinds in the order to try before the built-in order
@@ -68,7 +71,8 @@ class ServiceSettings:
     kind_weights: Mapping[str, Mapping[SenderKind, int]] = field(default_factory=dict)
     skip_unhealthy: bool = False
     region_fallback: bool = False  # same state or province before any number
-    sticky_ttl_s: float = YEAR_S  # a mapping unused for so long is void (§1.4)
+    # a mapping unused for so long is void (docs/spec/messaging-services.md#sticky-sender)
+    sticky_ttl_s: float = YEAR_S
 
 
 class Group:
@@ -174,7 +178,8 @@ class Pool:
         return self.of(SenderKind.SHORT_CODE, country, media)
 
     def alpha(self, country: str, media: bool) -> Group:
-        """Alphanumeric senders for a country: its own, else the defaults (§1.3)."""
+        """Alphanumeric senders for a country: its own, else the defaults
+        (docs/spec/messaging-services.md#priority-by-type)."""
         index = self._index(media)
 
         def members() -> Iterable[Sender]:
@@ -193,7 +198,8 @@ class Pool:
         return self.of(SenderKind.TOLL_FREE, None, media)
 
     def us_numbers(self, media: bool) -> Group:
-        """US long codes and toll-free numbers: one tier for US recipients (§1.3)."""
+        """US long codes and toll-free numbers: one tier for US recipients
+        (docs/spec/messaging-services.md#priority-by-type)."""
         index = self._index(media)
         return index.group(
             "us numbers",
@@ -201,12 +207,14 @@ class Pool:
         )
 
     def area(self, code: str, media: bool) -> Group:
-        """US and CA long codes with this area code (§1.6 a)."""
+        """US and CA long codes with this area code
+        (docs/spec/messaging-services.md#area-code-geomatch a)."""
         index = self._index(media)
         return index.group(("area", code), lambda: index.areas((code,)))
 
     def overlay(self, code: str, media: bool) -> Group:
-        """US and CA long codes whose area code overlays this one (§1.6 b)."""
+        """US and CA long codes whose area code overlays this one
+        (docs/spec/messaging-services.md#area-code-geomatch b)."""
         index = self._index(media)
         return index.group(("overlay", code), lambda: index.areas(overlays(code)))
 
@@ -223,10 +231,12 @@ class Pool:
         return index.group(("region", code), members)
 
     def foreign(self, to_us_or_canada: bool, media: bool) -> Group:
-        """Long codes of any country but the US that reach it (§1.4 step 8).
+        """Long codes of any country but the US that reach it
+        (docs/spec/messaging-services.md#sticky-sender step 8).
 
-        Carriers in the US and Canada refuse numbers from outside (§1.3); those of the US
-        territories count as domestic.
+        Carriers in the US and Canada refuse numbers from outside
+        (docs/spec/messaging-services.md#priority-by-type); those of the US territories count as
+        domestic.
         """
         index = self._index(media)
 
@@ -241,5 +251,6 @@ class Pool:
 
 
 def crosses_into_us(sender_country: str) -> bool:
-    """Whether carriers in the US and Canada take long codes of this country (§1.3)."""
+    """Whether carriers in the US and Canada take long codes of this country
+    (docs/spec/messaging-services.md#priority-by-type)."""
     return sender_country in _US_AND_CANADA or sender_country in US_TERRITORIES

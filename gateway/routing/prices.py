@@ -1,4 +1,5 @@
-"""What a message costs: by country, direction, type of sender and content (messaging-services §11).
+"""What a message costs: by country, direction, type of sender and content
+(docs/spec/messaging-services.md#further-features).
 
 An SMS is priced by the segment, an MMS by the message. The most particular row counts: one that
 names the country before one that does not, then the type of sender.

@@ -1,4 +1,5 @@
-"""Artificially inflated traffic: many messages to numbers that somebody is paid for (§11).
+"""Artificially inflated traffic: many messages to numbers that somebody is paid for
+(docs/spec/messaging-services.md#further-features).
 
 What gives it away is a range of numbers (their first digits) that suddenly gets far more than it
 used to, a country that an account never sent to and now sends to in a burst, or recipients that

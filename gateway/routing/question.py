@@ -40,7 +40,8 @@ class Channel(IntEnum):
 class Needs(NamedTuple):
     """What the message asks of a sender."""
 
-    media: bool = False  # still media after the converter (§8)
+    # still media after the converter (docs/spec/messaging-services.md#mms-and-mms-converter)
+    media: bool = False
     segments: int = 1
     channel: Channel = Channel.SMS
     rcs_reachable: bool = False  # the recipient's capability, where it was looked up
@@ -63,7 +64,7 @@ class Choice:
     code: int = 0
     new_mapping: bool = False  # store recipient -> sender
     drop_mapping: bool = False  # delete the stored one first
-    rule: int = field(default=-1, compare=False)  # which of the selector's rules answered
+    rule: int = field(default=-1, compare=False)  # the id of the selector's rule that answered
 
 
 class Question:
@@ -122,7 +123,8 @@ class Question:
 
     @property
     def sticky(self) -> bool:
-        """Sticky applies to SMS, MMS and WhatsApp, never to RCS (§1.4)."""
+        """Sticky applies to SMS, MMS and WhatsApp, never to RCS
+        (docs/spec/messaging-services.md#sticky-sender)."""
         return self.settings.sticky and self.needs.channel is not Channel.RCS
 
     @property
@@ -178,7 +180,8 @@ class Question:
 
 
 def why_not_reach(question: Question, sender: Sender) -> str | None:
-    """Why `sender` cannot reach the destination at all; None when it can (§1.3)."""
+    """Why `sender` cannot reach the destination at all; None when it can
+    (docs/spec/messaging-services.md#priority-by-type)."""
     country = question.country
     match sender.kind:
         case SenderKind.LONG_CODE:
@@ -200,7 +203,8 @@ def why_not_reach(question: Question, sender: Sender) -> str | None:
 
 
 def why_not_alpha(question: Question, sender: Sender) -> str | None:
-    """Why an alphanumeric sender cannot reach the destination (§2); None when it can."""
+    """Why an alphanumeric sender cannot reach the destination
+    (docs/spec/messaging-services.md#alphanumeric-sender-ids); None when it can."""
     country = question.country
     treatment = question.facts.alpha(country)
     if not treatment.supported:

@@ -1,4 +1,4 @@
-"""Which sender of a pool carries a message (messaging-services §1).
+"""Which sender of a pool carries a message (docs/spec/messaging-services.md#sender-selection).
 
 A list of rules, asked in order; the first that answers decides. `select` walks it and keeps
 the answer, `explain` (in `explain.py`) walks the same list and keeps the reasons. A rule looks
@@ -7,12 +7,14 @@ the question's own notes.
 
 What the rules share:
 
-* A sender *reaches* a destination by its kind and country (§1.3), whatever its load.
-* Among equal candidates `Standing` or a scan picks by rank (§1.4 step 9, §1.7).
-* A group in which every queue is full is passed over like an empty one, and the failure is
-  30001 instead of 21703 if no later group takes the message (§6.4). A group whose
-  connectors are down is not passed over: a reconnect takes seconds, and another country's
-  number would stay mapped for a year.
+* A sender *reaches* a destination by its kind and country
+  (docs/spec/messaging-services.md#priority-by-type), whatever its load.
+* Among equal candidates `Standing` or a scan picks by rank
+  (docs/spec/messaging-services.md#sticky-sender step 9, docs/spec/messaging-services.md#scaler).
+* A group in which every queue is full is passed over like an empty one, and the failure is 30001
+  instead of 21703 if no later group takes the message
+  (docs/spec/messaging-services.md#queue-limits). A group whose connectors are down is not passed
+  over: a reconnect takes seconds, and another country's number would stay mapped for a year.
 * A sticky sender and an explicit From are not replaced because they are full: 30001.
 * A service that skips unhealthy senders passes over a group that has no other, as if it were full;
   if no later group takes the message, the first that was passed over does: nothing is refused
@@ -75,7 +77,8 @@ def _empty_pool(question: Question) -> Choice | None:
 
 
 def _destination_kind(question: Question) -> Choice | None:
-    """Premium, carrier, government and personal numbers take no messages (§12)."""
+    """Premium, carrier, government and personal numbers take no messages
+    (docs/spec/messaging-services.md#nanp-data)."""
     destination = question.destination
     kind = destination.kind
     if kind is NumberKind.GEOGRAPHIC:
@@ -91,7 +94,8 @@ def _destination_kind(question: Question) -> Choice | None:
 
 
 def _media_country(question: Question) -> Choice | None:
-    """Media that was not converted needs a country with MMS (§8.2)."""
+    """Media that was not converted needs a country with MMS
+    (docs/spec/messaging-services.md#converter)."""
     if (
         question.media
         and question.needs.channel is Channel.SMS
@@ -102,7 +106,8 @@ def _media_country(question: Question) -> Choice | None:
 
 
 def _explicit_from(question: Question) -> Choice | None:
-    """Selection is skipped; the sender must be in the pool and able (§1.8)."""
+    """Selection is skipped; the sender must be in the pool and able
+    (docs/spec/messaging-services.md#explicit-from-with-messagingservicesid)."""
     if question.explicit is None:
         return None
     named = question.pool.by_address.get(question.explicit)
@@ -122,7 +127,8 @@ def _explicit_from(question: Question) -> Choice | None:
 
 
 def _sticky_sender(question: Question) -> Choice | None:
-    """Steps 1 to 3 of §1.4: the mapped sender, if it is still right."""
+    """Steps 1 to 3 of docs/spec/messaging-services.md#sticky-sender: the mapped sender, if it is
+    still right."""
     mapping = question.mapping
     if mapping is None or not question.sticky:
         return None
@@ -164,21 +170,26 @@ def _stays(question: Question, sender: Sender) -> bool:
 
 
 def _is_home(sender: Sender, country: str) -> bool:
-    """Whether a number counts as one of `country` (§1.3 on toll-free and US territories)."""
+    """Whether a number counts as one of `country` (docs/spec/messaging-services.md#priority-by-type
+    on toll-free and US territories)."""
     if sender.kind is SenderKind.TOLL_FREE:
         return country in TOLL_FREE_REACH
     return sender.country == country or (country in US_TERRITORIES and sender.country == "US")
 
 
 def _whatsapp(question: Question) -> Choice | None:
-    """WhatsApp senders for `whatsapp:` and for nothing else (§1.2, §1.5)."""
+    """WhatsApp senders for `whatsapp:` and for nothing else
+    (docs/spec/messaging-services.md#channel-gate,
+    docs/spec/messaging-services.md#country-code-geomatch)."""
     if question.needs.channel is not Channel.WHATSAPP:
         return None
     return _channel_senders(question, SenderKind.WHATSAPP) or _last_resort(question)
 
 
 def _rcs(question: Question) -> Choice | None:
-    """RCS for `rcs:`, and first for a plain number that is RCS-reachable (§1.2, §1.3)."""
+    """RCS for `rcs:`, and first for a plain number that is RCS-reachable
+    (docs/spec/messaging-services.md#channel-gate,
+    docs/spec/messaging-services.md#priority-by-type)."""
     if question.needs.channel is Channel.RCS:
         return _channel_senders(question, SenderKind.RCS) or _last_resort(question)
     if not question.needs.rcs_reachable:
@@ -260,7 +271,8 @@ def _alpha_first(question: Question) -> Choice | None:
 
 
 def _alpha_last(question: Question) -> Choice | None:
-    """Step 5 after step 6: a short code is there, but cannot be used (§1.3)."""
+    """Step 5 after step 6: a short code is there, but cannot be used
+    (docs/spec/messaging-services.md#priority-by-type)."""
     if not question.pool.short_codes(question.country, question.media).senders:
         return None
     return question.best(_alpha_group(question))
@@ -268,7 +280,9 @@ def _alpha_last(question: Question) -> Choice | None:
 
 def _alpha_group(question: Question) -> Group:
     if question.media:
-        return NOBODY  # alphanumeric senders are SMS only (§2.2)
+        # alphanumeric senders are SMS only
+        # (docs/spec/messaging-services.md#behaviour-of-alphanumeric-ids)
+        return NOBODY
     group = question.pool.alpha(question.country, False)
     if not group.senders or not question.facts.alpha(question.country).supported:
         return NOBODY
@@ -279,7 +293,8 @@ def _alpha_group(question: Question) -> Group:
 
 
 def _area_groups(question: Question) -> tuple[Group, ...]:
-    """Area-code geomatch, narrowest first (§1.6); nothing outside the US and Canada."""
+    """Area-code geomatch, narrowest first (docs/spec/messaging-services.md#area-code-geomatch);
+    nothing outside the US and Canada."""
     code = question.destination.area_code
     if (
         code is None
@@ -300,7 +315,7 @@ def _home_numbers(question: Question) -> Choice | None:
     groups = _area_groups(question)
     if country == "CA":
         # Toll-free goes before long codes in Canada, but for those of the recipient's area and its
-        # overlays (§1.3).
+        # overlays (docs/spec/messaging-services.md#priority-by-type).
         groups = (*groups[:2], pool.toll_free(media), *groups[2:])
     for group in groups:
         choice = question.best(group)
@@ -317,7 +332,8 @@ def _home_numbers(question: Question) -> Choice | None:
 
 
 def _us_numbers(question: Question) -> Choice | None:
-    """Step 7: US numbers for the rest of the world (§1.5); toll-free does not reach it."""
+    """Step 7: US numbers for the rest of the world
+    (docs/spec/messaging-services.md#country-code-geomatch); toll-free does not reach it."""
     if question.country in TOLL_FREE_REACH:
         return None
     return question.best(question.pool.long_codes("US", question.media))
@@ -349,32 +365,46 @@ def _last_resort(question: Question) -> Choice | None:
 
 
 class Rule(NamedTuple):
-    """A named step with the place it comes from."""
+    """A named step of the selection."""
 
+    # Stored with each message that the rule decided (schema 0015): a new rule takes the next free
+    # id wherever it stands in RULES, and the id of a rule that goes is not given again.
+    id: int
     name: str
+    # The heading it comes from: a path in the repository, as Explain tells it.
     source: str
     apply: Callable[[Question], Choice | None]
 
 
-RULES: Final = (
-    Rule("pool is not empty", "§1.10", _empty_pool),
-    Rule("destination takes messages", "§12", _destination_kind),
-    Rule("country takes media", "§8.2", _media_country),
-    Rule("explicit From", "§1.8", _explicit_from),
-    Rule("RCS", "§1.2", _rcs),
-    Rule("sticky sender", "§1.4 steps 1-3", _sticky_sender),
-    Rule("WhatsApp", "§1.2", _whatsapp),
-    Rule("kind priority and weights", "extension", _kind_preferences),
-    Rule("short code", "§1.4 step 4", _short_code),
-    Rule("alphanumeric sender", "§1.4 step 5", _alpha_first),
-    Rule("numbers of the country", "§1.4 step 6", _home_numbers),
-    Rule("alphanumeric sender after numbers", "§1.3", _alpha_last),
-    Rule("US numbers", "§1.4 step 7", _us_numbers),
-    Rule("any other number", "§1.4 step 8", _any_number),
-    Rule("no sender", "§1.10", _nobody),
-    Rule("unhealthy sender", "extension", _unhealthy),
+def _spec(heading: str) -> str:
+    return f"docs/spec/messaging-services.md#{heading}"
+
+
+_EXTENSION: Final = "docs/sender-selection.md#preferences-extensions"
+EXPLICIT_FROM: Final = Rule(
+    3, "explicit From", _spec("explicit-from-with-messagingservicesid"), _explicit_from
 )
-_STEPS: Final = tuple(rule.apply for rule in RULES)
+# In the order they are asked.
+RULES: Final = (
+    Rule(0, "pool is not empty", _spec("failures-of-the-selection"), _empty_pool),
+    Rule(1, "destination takes messages", _spec("nanp-data"), _destination_kind),
+    Rule(2, "country takes media", _spec("converter"), _media_country),
+    EXPLICIT_FROM,
+    Rule(4, "RCS", _spec("channel-gate"), _rcs),
+    Rule(5, "sticky sender", _spec("sticky-sender"), _sticky_sender),
+    Rule(6, "WhatsApp", _spec("channel-gate"), _whatsapp),
+    Rule(7, "kind priority and weights", _EXTENSION, _kind_preferences),
+    Rule(8, "short code", _spec("sticky-sender"), _short_code),
+    Rule(9, "alphanumeric sender", _spec("sticky-sender"), _alpha_first),
+    Rule(10, "numbers of the country", _spec("sticky-sender"), _home_numbers),
+    Rule(11, "alphanumeric sender after numbers", _spec("priority-by-type"), _alpha_last),
+    Rule(12, "US numbers", _spec("sticky-sender"), _us_numbers),
+    Rule(13, "any other number", _spec("sticky-sender"), _any_number),
+    Rule(14, "no sender", _spec("failures-of-the-selection"), _nobody),
+    Rule(15, "unhealthy sender", _EXTENSION, _unhealthy),
+)
+RULES_BY_ID: Final = {rule.id: rule for rule in RULES}
+_STEPS: Final = tuple((rule.id, rule.apply) for rule in RULES)
 
 
 def select(
@@ -394,9 +424,9 @@ def select(
     not. The caller stores and deletes mappings as the choice says, and tells the load.
     """
     question = Question(destination, needs, pool, load, mapping, explicit, facts, now)
-    for rule, step in enumerate(_STEPS):
+    for rule_id, step in _STEPS:
         choice = step(question)
         if choice is not None:
-            choice.rule = rule
+            choice.rule = rule_id
             return choice
     raise AssertionError("the last rule always answers")

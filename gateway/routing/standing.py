@@ -1,9 +1,10 @@
 """Where every sender stands: backlog, mappings, last use; and who is next in a group.
 
 Selection takes, among equal candidates, the one with the fewest mappings, then the shortest
-expected wait, then the least recently used, then the lowest sid (messaging-services §1.4
-step 9, §1.7). Asking four hundred senders for each message would cost more than everything
-else, so `Standing` keeps a heap per group that is asked about.
+expected wait, then the least recently used, then the lowest sid
+(docs/spec/messaging-services.md#sticky-sender step 9, docs/spec/messaging-services.md#scaler).
+Asking four hundred senders for each message would cost more than everything else, so `Standing`
+keeps a heap per group that is asked about.
 
 The heap is lazy. What happens to a sender mostly moves it *back* (a mapping, a queued
 segment, a use), and an entry that is too good is found out when it comes to the top: it is
@@ -47,7 +48,7 @@ class Load(Protocol):
         """Stored sticky mappings of its channel."""
 
     def full(self, sender_id: int) -> bool:
-        """Whether its queue is at its limit (messaging-services §6.4)."""
+        """Whether its queue is at its limit (docs/spec/messaging-services.md#queue-limits)."""
 
     def carrier_up(self, carrier_id: int) -> bool:
         """Whether its connector can submit."""
@@ -99,7 +100,8 @@ def expected_wait(backlog: float, rate: float) -> float:
 
 
 class Together:
-    """Senders whose queues have one limit together: an account's, a campaign's (§6.4).
+    """Senders whose queues have one limit together: an account's, a campaign's
+    (docs/spec/messaging-services.md#queue-limits).
 
     What has no sender yet counts for it too: that of `accounts`, or of `place` (a service and a
     country).
@@ -251,7 +253,8 @@ class Standing:
         stand.moved_forward(sender_id)
 
     def set_limit(self, sender_id: int, segments: float) -> None:
-        """The backlog at which the sender is full (messaging-services §6.4)."""
+        """The backlog at which the sender is full
+        (docs/spec/messaging-services.md#queue-limits)."""
         stand = self._stand(sender_id)
         stand.limit = segments
         stand.moved_forward(sender_id)

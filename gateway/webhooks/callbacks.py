@@ -46,7 +46,7 @@ def callback_parameters(
     event_parameters: bool,
     carrier_parameters: Parameters = (),
 ) -> Parameters:
-    """The form of one status callback (twilio-api §4).
+    """The form of one status callback (docs/spec/twilio-api.md#status-callbacks).
 
     `number` counts a message's callbacks from 1; it and the time are extensions, signed
     like the rest.

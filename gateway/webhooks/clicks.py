@@ -1,4 +1,5 @@
-"""Click events: that somebody opened a short link, told to its domain's callback URL (§11).
+"""Click events: that somebody opened a short link, told to its domain's callback URL
+(docs/spec/messaging-services.md#further-features).
 
 JSON, signed as Twilio signs JSON. A click whose event cannot be told is tried again a few times
 and then given up with an alert; it is kept in memory only, so a restart forgets what waits.

@@ -1,4 +1,5 @@
-"""One HTTP request to an app: guarded, signed, bounded in time and size (twilio-api §7.3)."""
+"""One HTTP request to an app: guarded, signed, bounded in time and size
+(docs/spec/twilio-api.md#our-http-client)."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ MOST_KEPT: Final = 250  # servers whose connections may be kept for another requ
 KEPT_S: Final = 30.0
 MOST_CHALLENGERS: Final = 10_000  # origins known to ask for credentials
 
-# Why there was no good answer (twilio-api §7.5).
+# Why there was no good answer (docs/spec/twilio-api.md#failure-handling).
 MALFORMED_URL: Final = 11100
 NOT_OK: Final = 11200
 CONNECT_TIMEOUT: Final = 11201
@@ -86,7 +87,7 @@ class Hook:
     @property
     def target(self) -> str:
         """The URL that is requested and signed: of a GET with the parameters in its query, of JSON
-        with the digest of it (twilio-api §8).
+        with the digest of it (docs/spec/twilio-api.md#webhook-signature).
         """
         url = signed_url(self.url)
         if self.json is not None:
@@ -100,7 +101,8 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status, or why there is none (`error_code` of twilio-api §7.5)."""
+    """What came back: a status, or why there is none (`error_code` of
+    docs/spec/twilio-api.md#failure-handling)."""
 
     status: int
     body: bytes = b""

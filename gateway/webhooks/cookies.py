@@ -1,4 +1,5 @@
-"""Cookies of webhooks: kept per pair of numbers for four idle hours (twilio-api §7.3)."""
+"""Cookies of webhooks: kept per pair of numbers for four idle hours
+(docs/spec/twilio-api.md#our-http-client)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The Debugger webhook: each alert of an account, told to its one URL (twilio-api §9).
+"""The Debugger webhook: each alert of an account, told to its one URL
+(docs/spec/twilio-api.md#monitor-alerts-and-the-debugger-webhook).
 
 Told once and not again: the alert itself is in the table. That telling it failed is counted and
 raises no alert, which would be told in turn.

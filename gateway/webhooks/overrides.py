@@ -1,4 +1,5 @@
-"""Connection overrides in a webhook URL's fragment: `#rc=2&rp=5xx,ct&tt=8000` (twilio-api §7.3).
+"""Connection overrides in a webhook URL's fragment: `#rc=2&rp=5xx,ct&tt=8000`
+(docs/spec/twilio-api.md#our-http-client).
 
 The fragment is never sent and never signed. `sni` and `e` are read and have no effect here: the
 server's name is always told, and there are no edges to leave from. Pure.

@@ -1,4 +1,5 @@
-"""X-Twilio-Signature: how an app knows that a webhook is ours (twilio-api §8)."""
+"""X-Twilio-Signature: how an app knows that a webhook is ours
+(docs/spec/twilio-api.md#webhook-signature)."""
 
 from __future__ import annotations
 

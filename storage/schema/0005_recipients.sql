@@ -1,5 +1,5 @@
--- Which sender a recipient is used to (messaging-services §1.4): by service and channel. Disk,
--- not memory: a service may have tens of millions of them.
+-- Which sender a recipient is used to (docs/spec/messaging-services.md#sticky-sender): by service
+-- and channel. Disk, not memory: a service may have tens of millions of them.
 CREATE TABLE sticky (
     service_id    int NOT NULL,
     channel       smallint NOT NULL,   -- gateway.routing.question.Channel
@@ -13,9 +13,9 @@ CREATE TABLE sticky (
 CREATE INDEX sticky_sender ON sticky (sender_id);
 CREATE INDEX sticky_age ON sticky USING brin (last_used);
 
--- Who asked for no more messages (messaging-services §7.4). `scope` is the id of the service that
--- the block covers or, for a number in no service, the sender's id negated. By recipient first: one
--- probe finds every block that could stop a message.
+-- Who asked for no more messages (docs/spec/messaging-services.md#effects-of-keywords). `scope` is
+-- the id of the service that the block covers or, for a number in no service, the sender's id
+-- negated. By recipient first: one probe finds every block that could stop a message.
 CREATE TABLE opt_outs (
     recipient  text NOT NULL,
     channel    smallint NOT NULL,

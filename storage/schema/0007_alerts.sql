@@ -1,5 +1,5 @@
--- Alerts as the API shows them (twilio-api §9): a SID, the service, and the request to an app that
--- went wrong, with its answer, bodies cut.
+-- Alerts as the API shows them (docs/spec/twilio-api.md#monitor-alerts-and-the-debugger-webhook): a
+-- SID, the service, and the request to an app that went wrong, with its answer, bodies cut.
 ALTER TABLE alerts
     ADD COLUMN sid               text,
     ADD COLUMN service           text,   -- its SID; the service itself may be gone

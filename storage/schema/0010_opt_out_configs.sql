@@ -1,6 +1,7 @@
--- Advanced Opt-Out (messaging-services §7): the keyword sets and replies of a service. Configuration
--- like the rest: read whole into memory. `keywords` and `messages` are lists of entries as the
--- /v3/OptOuts resource shows them, `keyword_type` and `message_type` first.
+-- Advanced Opt-Out (docs/spec/messaging-services.md#opt-out-management): the keyword sets and
+-- replies of a service. Configuration like the rest: read whole into memory. `keywords` and
+-- `messages` are lists of entries as the /v3/OptOuts resource shows them, `keyword_type` and
+-- `message_type` first.
 CREATE TABLE opt_out_configs (
     id            int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     sid           text NOT NULL UNIQUE,

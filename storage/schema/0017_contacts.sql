@@ -1,5 +1,5 @@
--- What an app told of its recipients (`/v1/Contacts/Bulk`, messaging-services §7.5): the last word
--- on each counts.
+-- What an app told of its recipients (`/v1/Contacts/Bulk`,
+-- docs/spec/messaging-services.md#bulk-consent-and-contacts): the last word on each counts.
 CREATE TABLE contacts (
     account_id     int NOT NULL REFERENCES accounts,
     contact        text NOT NULL,

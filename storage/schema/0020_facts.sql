@@ -7,7 +7,8 @@ CREATE TABLE fact_tables (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Alphanumeric IDs that were registered with a country's carriers (messaging-services §2.5).
+-- Alphanumeric IDs that were registered with a country's carriers
+-- (docs/spec/messaging-services.md#sender-id-pre-registration-alert).
 CREATE TABLE sender_registrations (
     id           int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     sid          text NOT NULL UNIQUE,

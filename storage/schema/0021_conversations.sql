@@ -1,4 +1,5 @@
--- Conversations (twilio-api §10). Not hot: rows are changed in place, one transaction per request.
+-- Conversations (docs/spec/twilio-api.md#conversations-v1). Not hot: rows are changed in place, one
+-- transaction per request.
 CREATE TABLE chat_services (
     id            int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     sid           text NOT NULL UNIQUE,

@@ -1,4 +1,5 @@
-"""Bulk sends in both shapes: one accept, a receipt for each recipient, operations (§11)."""
+"""Bulk sends in both shapes: one accept, a receipt for each recipient, operations
+(docs/spec/twilio-api.md#bulk-and-newer-apis)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Consents and contacts in bulk, as the SDK sends them (messaging-services §7.5)."""
+"""Consents and contacts in bulk, as the SDK sends them
+(docs/spec/messaging-services.md#bulk-consent-and-contacts)."""
 
 from __future__ import annotations
 

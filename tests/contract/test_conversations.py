@@ -1,4 +1,5 @@
-"""Conversations v1 by the unmodified SDK: every resource of twilio-api §10."""
+"""Conversations v1 by the unmodified SDK: every resource of
+docs/spec/twilio-api.md#conversations-v1."""
 
 from __future__ import annotations
 

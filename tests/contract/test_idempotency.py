@@ -1,4 +1,5 @@
-"""`Idempotency-Key`: the same request twice is one message (twilio-api §2.6)."""
+"""`Idempotency-Key`: the same request twice is one message
+(docs/spec/twilio-api.md#rate-limiting-and-response-headers)."""
 
 from __future__ import annotations
 

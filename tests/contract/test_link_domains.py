@@ -103,7 +103,8 @@ async def test_links_are_shortened_for_a_service_with_a_domain_only(
     tie = sdk.client.messaging.v1.linkshortening_messaging_service(sid, sdk.service_sid)
     await sdk.call(tie.create)
     await sdk.call(create, messaging_service_sid=sdk.service_sid, **named)
-    # The limit is that of the text as it was given (messaging-services §3): a link may grow.
+    # The limit is that of the text as it was given
+    # (docs/spec/messaging-services.md#smart-encoding): a link may grow.
     in_service = {"to": TO, "messaging_service_sid": sdk.service_sid, "shorten_urls": True}
     longest = "x" * (1600 - 9) + " http://a"
     await sdk.refused(21617, 400, create, body="x" + longest, **in_service)

@@ -1,4 +1,5 @@
-"""`/v3/OptOuts`: configurations of Advanced Opt-Out (twilio-api §5.5), which the SDK lacks."""
+"""`/v3/OptOuts`: configurations of Advanced Opt-Out
+(docs/spec/twilio-api.md#opt-out-configuration), which the SDK lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`POST Messages`: what is refused, with which code, on both lanes alike (twilio-api §3.2-§3.4)."""
+"""`POST Messages`: what is refused, with which code, on both lanes alike
+(docs/spec/twilio-api.md#create-parameters, docs/spec/twilio-api.md#synchronous-errors)."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ async def test_an_explicit_short_code_reaches_its_own_country_only(
 async def test_a_second_toll_free_number_in_a_pool_is_taken_with_an_alert(
     gateway: GatewayUnderTest, smsc: Smsc
 ) -> None:
-    """messaging-services §0.2."""
+    """docs/spec/messaging-services.md#pool-resources."""
     pool = await Pool.of(gateway, smsc)
 
     async def alerts() -> list[Any]:

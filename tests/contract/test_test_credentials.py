@@ -1,4 +1,5 @@
-"""Test credentials: magic numbers, and nothing behind them (SDK; twilio-api §3.13)."""
+"""Test credentials: magic numbers, and nothing behind them (SDK;
+docs/spec/twilio-api.md#test-credentials)."""
 
 from __future__ import annotations
 

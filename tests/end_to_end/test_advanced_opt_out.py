@@ -1,4 +1,5 @@
-"""Advanced Opt-Out through the simulator: messaging-services §13 row 18, and §7.4."""
+"""Advanced Opt-Out through the simulator: docs/spec/messaging-services.md#observable-checks row 18,
+and docs/spec/messaging-services.md#effects-of-keywords."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ async def put(sdk: Sdk, config: str, path: str, key: str, *rows: Any) -> None:
 async def test_a_countrys_keyword_has_its_reply_and_the_app_is_told(
     sdk: Sdk, smsc: Smsc, hooks: Hooks, config: str
 ) -> None:
-    """§13 row 18."""
+    """docs/spec/messaging-services.md#observable-checks row 18."""
     await put(sdk, config, "Keywords", "keywords", MEXICO)
     await put(sdk, config, "Messages", "messages", ADIOS)
     form = await told(smsc, hooks, "alto", NUMBERS[0], MEXICAN)
@@ -64,7 +65,8 @@ async def test_a_countrys_keyword_has_its_reply_and_the_app_is_told(
 
 
 async def test_every_row_of_the_effects(sdk: Sdk, smsc: Smsc, hooks: Hooks, config: str) -> None:
-    """§7.4, Advanced: START and YES are answered though nothing is blocked, and so is HELP."""
+    """docs/spec/messaging-services.md#effects-of-keywords, Advanced: START and YES are answered
+    though nothing is blocked, and so is HELP."""
 
     async def says(words: str) -> str | None:
         return (await told(smsc, hooks, words, NUMBERS[0], HANDSET)).get("OptOutType")

@@ -379,7 +379,8 @@ async def test_the_ledgers_agree_on_short_and_long_messages_to_one_recipient(
     verdict = compare(rows, read_ledger(smsc.ledger.lines()))
     assert verdict.clean, verdict.table()
     parts = [row["reference"] for row in taken(smsc) if row["segment"] == 1 and row["total"] > 1]
-    assert parts == [(parts[0] + n) % 256 for n in range(3)]  # §4.3: a counter per pair
+    # docs/spec/messaging-services.md#smpp-encoding: a counter per pair
+    assert parts == [(parts[0] + n) % 256 for n in range(3)]
 
 
 # Counting ----------------------------------------------------------------------------------
@@ -391,7 +392,8 @@ async def test_the_ledgers_agree_on_short_and_long_messages_to_one_recipient(
 async def test_segments_are_counted_by_the_same_figures_at_every_carrier(
     start_gateway: StartGateway, start_smsc: StartSmsc, text: str, counted: str, leaving: int
 ) -> None:
-    """messaging-services §4.2: 153 and 67, even where a 16-bit reference leaves room for less."""
+    """docs/spec/messaging-services.md#capacity: 153 and 67, even where a 16-bit reference leaves
+    room for less."""
     smsc = await start_smsc()
     ways = carrier(smsc.port, concatenation="udh16")
     gateway = await start_gateway(smsc.port, carriers=(ways,))

@@ -103,7 +103,8 @@ async def test_two_thousand_messages_arrive_once_with_their_callbacks_in_order(
 async def test_a_kill_loses_nothing_that_was_accepted(
     database_url: str, smsc: Smsc, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """kill -9 in the middle of 2,000 sends, then a restart (design §3.3, §8)."""
+    """kill -9 in the middle of 2,000 sends, then a restart (docs/reliability.md#the-one-ambiguity,
+    docs/spec/messaging-services.md#mms-and-mms-converter)."""
     process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
     await process.start()
     sdk = await Sdk.provisioned(process.base_url)
@@ -131,7 +132,7 @@ async def test_a_kill_loses_nothing_that_was_accepted(
     assert max(seen.values()) <= 2
     # Only what had been written, and had no recorded answer, was sent a second time.
     assert doubled <= set(written_before)
-    # … and is marked as what it may be (design §3.3).
+    # … and is marked as what it may be (docs/reliability.md#the-one-ambiguity).
     connection = await asyncpg.connect(database_url)
     marked = await connection.fetch("SELECT recipient FROM messages WHERE flags & 1 = 1")
     await connection.close()

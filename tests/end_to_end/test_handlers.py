@@ -28,7 +28,8 @@ from smpp.smsc import Smsc
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 
-# Which handler (messaging-services §9.1) -------------------------------------------------------
+# Which handler (docs/spec/messaging-services.md#which-handler)
+# -------------------------------------------------------
 
 
 async def test_a_number_in_a_service_tells_its_own_webhook_with_every_parameter(
@@ -238,7 +239,8 @@ async def test_the_type_of_a_keyword_is_told_where_the_row_says_so(
 async def test_a_short_code_tells_its_own_url_and_without_one_nobody(
     sdk: Sdk, smsc: Smsc, hooks: Hooks
 ) -> None:
-    """The last sentence of §9.1: what has no webhook is logged, and that is all."""
+    """The last sentence of docs/spec/messaging-services.md#which-handler: what has no webhook is
+    logged, and that is all."""
     await sdk.add_short_code("60777", "GB", SmsUrl=hooks.url("/short"))
     await sdk.add_short_code("60778", "GB")
     await write(smsc, "to nobody", "60778")

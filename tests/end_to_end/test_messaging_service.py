@@ -1,4 +1,5 @@
-"""What a messaging service does that one can see: messaging-services §13, by its row numbers."""
+"""What a messaging service does that one can see:
+docs/spec/messaging-services.md#observable-checks, by its row numbers."""
 
 from __future__ import annotations
 

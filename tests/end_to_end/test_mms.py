@@ -1,4 +1,5 @@
-"""Messages with media: fetched, stored, served, carried as MMS or turned into links (§8)."""
+"""Messages with media: fetched, stored, served, carried as MMS or turned into links
+(docs/spec/messaging-services.md#mms-and-mms-converter)."""
 
 from __future__ import annotations
 

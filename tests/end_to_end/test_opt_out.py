@@ -1,4 +1,5 @@
-"""STOP, START and HELP by default: every row of messaging-services §7.4, through the simulator."""
+"""STOP, START and HELP by default: every row of
+docs/spec/messaging-services.md#effects-of-keywords, through the simulator."""
 
 from __future__ import annotations
 
@@ -158,7 +159,8 @@ async def test_what_waits_in_a_queue_when_stop_comes_does_not_leave(
 
 
 async def test_keywords_work_where_inbound_is_dropped(sdk: Sdk, smsc: Smsc) -> None:
-    """§13 row 20: nothing is logged, and STOP is honoured all the same."""
+    """docs/spec/messaging-services.md#observable-checks row 20: nothing is logged, and STOP is
+    honoured all the same."""
     service = sdk.client.messaging.v1.services(sdk.service_sid)
     await sdk.call(service.update, use_inbound_webhook_on_number=False)
     await text(smsc, "what is this?")
@@ -246,7 +248,8 @@ async def test_start_lifts_a_block_from_before_the_number_joined_its_service(
 async def test_every_keyword_reaches_the_webhook_as_an_ordinary_message(
     sdk: Sdk, smsc: Smsc, hooks: Hooks
 ) -> None:
-    """The last column of §7.4: always, and without OptOutType where Advanced Opt-Out is off."""
+    """The last column of docs/spec/messaging-services.md#effects-of-keywords: always, and without
+    OptOutType where Advanced Opt-Out is off."""
     [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=NUMBERS[0])
     await sdk.call(number.update, sms_url=hooks.url("/in"))
     rows = ["STOP", "STOP", "HELP", "START", "START", "HELP", "YES"]

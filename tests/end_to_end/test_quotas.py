@@ -1,4 +1,5 @@
-"""Rates and queue limits that senders share: of accounts, of campaigns, of all MMS (§6.2, §6.4)."""
+"""Rates and queue limits that senders share: of accounts, of campaigns, of all MMS
+(docs/spec/messaging-services.md#token-bucket, docs/spec/messaging-services.md#queue-limits)."""
 
 from __future__ import annotations
 

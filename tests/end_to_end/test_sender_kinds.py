@@ -1,4 +1,5 @@
-"""Which kind of sender a message leaves from, as the carrier sees it (messaging-services §13)."""
+"""Which kind of sender a message leaves from, as the carrier sees it
+(docs/spec/messaging-services.md#observable-checks)."""
 
 from __future__ import annotations
 

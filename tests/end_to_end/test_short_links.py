@@ -1,4 +1,5 @@
-"""Short links, from the message that has them to the click that is told (§11)."""
+"""Short links, from the message that has them to the click that is told
+(docs/spec/messaging-services.md#further-features)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Apps that stay as they are: CONNECT proxy, private CA, and what is refused (twilio-api §1.3)."""
+"""Apps that stay as they are: CONNECT proxy, private CA, and what is refused
+(docs/spec/twilio-api.md#four-ways-to-point-an-sdk-at-the-gateway)."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def test_a_delivered_message_says_why_and_how(pool: Pool, receiver: Receiv
 
     assert why["sender"]["decided_by"] == {
         "rule": "numbers of the country",
-        "source": "messaging-services §1.4 step 6",
+        "source": "docs/spec/messaging-services.md#sticky-sender",
     }
     now = why["sender"]["now"]
     reasons = {one["address"]: one["reason"] for one in now["candidates"]}

@@ -228,7 +228,8 @@ async def test_a_change_is_in_force_in_every_worker_when_it_is_answered(
 async def test_rates_hold_whichever_worker_is_asked(
     database_url: str, smsc: Smsc, tmp_path: Path
 ) -> None:
-    """In no ten seconds more than ten times the rate, and one message (messaging-services §6.2)."""
+    """In no ten seconds more than ten times the rate, and one message
+    (docs/spec/messaging-services.md#token-bucket)."""
     process = WorkersProcess(database_url, smsc.port, tmp_path, default_rate_per_second=5)
     await process.start()
     pair = [await Sdk.provisioned(process.base_url, numbers) for numbers in (LEFT, RIGHT)]

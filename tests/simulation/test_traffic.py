@@ -1,4 +1,4 @@
-"""Hours of traffic on a virtual clock keep every promise (design §9)."""
+"""Hours of traffic on a virtual clock keep every promise (docs/reliability.md#invariants)."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ mappings, carriers answer late, throttle now and then, and go down for a while; 
 is always given twice what it carries. Nothing sleeps: the next event is always the nearest of
 arrivals, answers, and what the pacer asks for.
 
-Order is promised to messages of one account to one recipient *through one sender* (design §3.4),
-and that is what is checked: two senders have queues of their own, and a recipient of a service
-without sticky senders may get a later message first.
+Order is promised to messages of one account to one recipient *through one sender*
+(docs/reliability.md#order), and that is what is checked: two senders have queues of their own, and
+a recipient of a service without sticky senders may get a later message first.
 
 ``python tests/simulation/traffic.py --hours 168 --load 0.07`` runs a week (2.5 million messages,
 a minute or more) and prints its figures.

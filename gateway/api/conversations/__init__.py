@@ -1,1 +1,1 @@
-"""Conversations v1 (twilio-api §10)."""
+"""Conversations v1 (docs/spec/twilio-api.md#conversations-v1)."""

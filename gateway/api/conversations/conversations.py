@@ -1,4 +1,4 @@
-"""`/v1/Conversations` (twilio-api §10)."""
+"""`/v1/Conversations` (docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

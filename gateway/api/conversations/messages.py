@@ -1,4 +1,5 @@
-"""`/v1/Conversations/{CH}/Messages` and their delivery receipts (twilio-api §10)."""
+"""`/v1/Conversations/{CH}/Messages` and their delivery receipts
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/v1/Conversations/{CH}/Participants` and `/v1/ParticipantConversations` (twilio-api §10)."""
+"""`/v1/Conversations/{CH}/Participants` and `/v1/ParticipantConversations`
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ from gateway.conversations import events as names
 from storage import conversations as rows
 from storage.pool import Row, UniqueViolation
 
-MOST_BOUND: Final = 50  # participants with an address, in one conversation (§9.4)
+# participants with an address, in one conversation
+# (docs/spec/messaging-services.md#autocreate-a-conversation)
+MOST_BOUND: Final = 50
 
 
 def binding_of(row: Row) -> dict[str, str] | None:

@@ -1,4 +1,5 @@
-"""`/v1/Conversations/{CH}/Webhooks`: who else is told of one conversation (twilio-api §10)."""
+"""`/v1/Conversations/{CH}/Webhooks`: who else is told of one conversation
+(docs/spec/twilio-api.md#conversations-v1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What holds for every text (messaging-services §3, §4)."""
+"""What holds for every text (docs/spec/messaging-services.md#smart-encoding,
+docs/spec/messaging-services.md#encoding-and-segmentation)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The pacer under any sequence of events keeps its promises (design §3.4, §9)."""
+"""The pacer under any sequence of events keeps its promises (docs/reliability.md#order,
+docs/spec/messaging-services.md#inbound)."""
 
 from __future__ import annotations
 

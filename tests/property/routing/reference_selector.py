@@ -1,4 +1,5 @@
-"""Sender selection written a second time, straight from messaging-services §1.4.
+"""Sender selection written a second time, straight from
+docs/spec/messaging-services.md#sticky-sender.
 
 Slow and plain on purpose: filters over lists, nothing shared with the selector but the tables
 and the value types. Where the nine steps leave a choice, the note in brackets says how it
@@ -78,7 +79,8 @@ def reference(
     def is_number(sender: Sender) -> bool:
         return sender.kind in (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
 
-    if explicit is not None:  # §1.8
+    # docs/spec/messaging-services.md#explicit-from-with-messagingservicesid
+    if explicit is not None:
         named = [sender for sender in senders if sender.address == explicit]
         if not named:
             return Choice(None, 21711)

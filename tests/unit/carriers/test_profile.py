@@ -1,4 +1,5 @@
-"""What a message looks like on the wire, carrier by carrier (messaging-services §4.3, §5)."""
+"""What a message looks like on the wire, carrier by carrier
+(docs/spec/messaging-services.md#smpp-encoding, docs/spec/messaging-services.md#validity-period)."""
 
 from __future__ import annotations
 

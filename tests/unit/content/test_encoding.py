@@ -1,4 +1,5 @@
-"""Encoding choice and segmentation (messaging-services §3, §4)."""
+"""Encoding choice and segmentation (docs/spec/messaging-services.md#smart-encoding,
+docs/spec/messaging-services.md#encoding-and-segmentation)."""
 
 from __future__ import annotations
 

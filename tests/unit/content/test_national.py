@@ -1,4 +1,5 @@
-"""National language shift tables (3GPP TS 23.038 §6.2.1.2, messaging-services §4.1)."""
+"""National language shift tables (3GPP TS 23.038 §6.2.1.2,
+docs/spec/messaging-services.md#choice-of-encoding)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smart Encoding (messaging-services §3)."""
+"""Smart Encoding (docs/spec/messaging-services.md#smart-encoding)."""
 
 from __future__ import annotations
 

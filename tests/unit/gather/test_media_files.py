@@ -1,4 +1,5 @@
-"""What media are taken, and how their links look (messaging-services §8)."""
+"""What media are taken, and how their links look
+(docs/spec/messaging-services.md#mms-and-mms-converter)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which handler an inbound message has (messaging-services §9.1)."""
+"""Which handler an inbound message has (docs/spec/messaging-services.md#which-handler)."""
 
 from __future__ import annotations
 

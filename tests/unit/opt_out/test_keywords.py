@@ -1,4 +1,5 @@
-"""Keywords: which texts match, in which order sets are tried, and what each does (§7)."""
+"""Keywords: which texts match, in which order sets are tried, and what each does
+(docs/spec/messaging-services.md#opt-out-management)."""
 
 from __future__ import annotations
 

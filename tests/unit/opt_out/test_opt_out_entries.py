@@ -1,4 +1,6 @@
-"""What may stand in an opt-out configuration, and what may not (messaging-services §7.2-§7.3)."""
+"""What may stand in an opt-out configuration, and what may not
+(docs/spec/messaging-services.md#modes-of-opt-out,
+docs/spec/messaging-services.md#which-keywords-apply)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token buckets (messaging-services §6.2)."""
+"""Token buckets (docs/spec/messaging-services.md#token-bucket)."""
 
 from __future__ import annotations
 

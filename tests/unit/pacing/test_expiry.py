@@ -1,4 +1,4 @@
-"""Expiry by the second (messaging-services §5)."""
+"""Expiry by the second (docs/spec/messaging-services.md#validity-period)."""
 
 from __future__ import annotations
 

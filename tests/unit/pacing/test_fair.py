@@ -1,4 +1,5 @@
-"""Deficit round robin between accounts and services (messaging-services §6.3)."""
+"""Deficit round robin between accounts and services
+(docs/spec/messaging-services.md#queue-levels-and-fairness)."""
 
 from __future__ import annotations
 

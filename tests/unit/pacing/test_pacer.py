@@ -1,4 +1,4 @@
-"""The pacer (messaging-services §6, design §3.4)."""
+"""The pacer (docs/spec/messaging-services.md#throughput-and-queues, docs/reliability.md#order)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Default rates (messaging-services §6.1, §6.4)."""
+"""Default rates (docs/spec/messaging-services.md#rates,
+docs/spec/messaging-services.md#queue-limits)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alphanumeric senders (messaging-services §2)."""
+"""Alphanumeric senders (docs/spec/messaging-services.md#alphanumeric-sender-ids)."""
 
 from __future__ import annotations
 

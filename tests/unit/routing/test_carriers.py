@@ -1,4 +1,5 @@
-"""Carrier facts (messaging-services §1.3, §8.2)."""
+"""Carrier facts (docs/spec/messaging-services.md#priority-by-type,
+docs/spec/messaging-services.md#converter)."""
 
 from __future__ import annotations
 

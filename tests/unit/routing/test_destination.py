@@ -1,4 +1,5 @@
-"""Reading `To` (messaging-services §1.1, §12)."""
+"""Reading `To` (docs/spec/messaging-services.md#inputs-of-the-selection,
+docs/spec/messaging-services.md#nanp-data)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The North American Numbering Plan (messaging-services §12)."""
+"""The North American Numbering Plan (docs/spec/messaging-services.md#nanp-data)."""
 
 from __future__ import annotations
 

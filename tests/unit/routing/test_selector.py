@@ -1,4 +1,5 @@
-"""Sender selection, rule by rule (messaging-services §1 and §13)."""
+"""Sender selection, rule by rule (docs/spec/messaging-services.md#sender-selection and
+docs/spec/messaging-services.md#observable-checks)."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def mapped(sender: Sender, last_used: float = 0.0) -> Mapping:
     return Mapping(sender.id, 0.0, last_used)
 
 
-# §13, the rows that selection alone decides.
+# docs/spec/messaging-services.md#observable-checks, the rows that selection alone decides.
 
 
 def test_row_1_an_alpha_sender_goes_before_a_long_code() -> None:
@@ -133,7 +134,7 @@ def test_row_12_a_short_code_does_not_take_over_from_a_number_of_the_country() -
     assert choose(pool(GB_SHORT, GB_LONG), GB, mapping=mapped(GB_LONG)) == Choice(GB_LONG)
 
 
-# §1.3 reach and priority.
+# docs/spec/messaging-services.md#priority-by-type reach and priority.
 
 
 @pytest.mark.parametrize("number", [US, CA])
@@ -224,7 +225,7 @@ def test_media_needs_a_sender_with_mms_and_a_country_with_it() -> None:
     assert choose(pool(US_404), DE, needs=Needs(media=True)).code == 21703
 
 
-# §1.4 sticky.
+# docs/spec/messaging-services.md#sticky-sender sticky.
 
 
 def test_a_mapping_to_a_sender_without_mms_is_kept_but_not_used_for_media() -> None:
@@ -275,7 +276,7 @@ def test_a_failure_may_still_drop_the_mapping() -> None:
     assert choose(pool(FR), US, mapping=mapped(FR)) == Choice(None, 21703, drop_mapping=True)
 
 
-# §1.7 Scaler.
+# docs/spec/messaging-services.md#scaler Scaler.
 
 
 def test_sticky_off_takes_the_idle_sender_then_the_shortest_wait() -> None:
@@ -313,7 +314,7 @@ def test_full_senders_are_passed_over_and_30001_means_that_all_are_full() -> Non
     assert choose(members, "+14045550199", PlainLoad(full_ones={1, 2})).code == 30001
 
 
-# §1.8 explicit From.
+# docs/spec/messaging-services.md#explicit-from-with-messagingservicesid explicit From.
 
 
 def test_an_explicit_sender_of_the_pool_is_used_and_mapped_if_nothing_is() -> None:
@@ -353,7 +354,8 @@ def test_an_explicit_alpha_sender_listed_for_several_countries_is_the_right_one(
     assert choose(pool(german, british), GB, explicit="Tandem").sender is british
 
 
-# §12 and §1.2 destinations and channels.
+# docs/spec/messaging-services.md#nanp-data and docs/spec/messaging-services.md#channel-gate
+# destinations and channels.
 
 
 @pytest.mark.parametrize("number", ["+19005550100", "+17005550100", "+17105550100", "+15005550100"])

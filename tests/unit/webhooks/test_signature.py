@@ -1,4 +1,5 @@
-"""Signatures: the vectors of twilio-api §8, and the SDK's own validator."""
+"""Signatures: the vectors of docs/spec/twilio-api.md#webhook-signature, and the SDK's own
+validator."""
 
 from __future__ import annotations
 
