@@ -15,47 +15,49 @@ from typing import Any
 
 import uvicorn
 
+from gateway.acceptance.forecast import Forecast
 from gateway.api.app import FrontSettings, build_app
-from gateway.api.carriers import statuses
-from gateway.api.create_message import Creation, ScheduleRules
-from gateway.api.elsewhere import Elsewhere, Nowhere
-from gateway.api.errors import ApiError
-from gateway.api.fastlane import fast_lane
-from gateway.api.limits import Gate, Quota, Turnstile
-from gateway.api.logins import Logins
-from gateway.api.probes import Probes, Readiness
-from gateway.api.resources import Deps
-from gateway.carriers.share import ALONE
-from gateway.chance import Chance
-from gateway.clock import Clock, SystemClock
+from gateway.api.http.errors import ApiError
+from gateway.api.http.fastlane import fast_lane
+from gateway.api.http.forwarding import Elsewhere, Nowhere
+from gateway.api.http.limits import Gate, Quota, Turnstile
+from gateway.api.http.logins import Logins
+from gateway.api.http.probes import Probes, Readiness
+from gateway.api.http.resources import Deps
+from gateway.api.messages.create_message import Creation, ScheduleRules
+from gateway.api.operator.carriers import statuses
+from gateway.backlog.restore import remind_of_held
+from gateway.cluster.session_lock import Place, Tenure, keys_of, new_run
+from gateway.cluster.share import ALONE
 from gateway.content import shortening
-from gateway.conversations.stage import Conversations
-from gateway.dispatch.forecast import Forecast
-from gateway.dispatch.message import Direction
-from gateway.dispatch.pipeline import Pipeline
-from gateway.dispatch.rows import from_row
-from gateway.gather.fetch import Fetcher
-from gateway.gather.links import new_code
-from gateway.gather.lookup import CarrierLookup
-from gateway.gather.stage import Gathering
+from gateway.conversations.service import Conversations
+from gateway.enrichment.enricher import Gathering
+from gateway.enrichment.media_fetch import Fetcher
+from gateway.enrichment.media_links import new_code
+from gateway.enrichment.number_lookup import CarrierLookup
+from gateway.inbound.effects import Judge
 from gateway.inbound.handlers import Converse, Handlers
-from gateway.inbound.judge import Judge
-from gateway.inbound.optout import OptOuts
+from gateway.inbound.keywords import OptOuts
 from gateway.inbound.receive import Inbound
 from gateway.inbound.replies import Replies
-from gateway.inbound.run import Runner
+from gateway.inbound.webhook_call import Runner
+from gateway.messages.message import Direction
+from gateway.messages.rows import from_row
 from gateway.monitoring.listener import ProbeListener
 from gateway.monitoring.merge import merged
 from gateway.monitoring.metrics import Exposition, Stages
+from gateway.monitoring.queue_watch import Watch
 from gateway.monitoring.readiness import readiness, stuck, together
-from gateway.monitoring.watch import Watch
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.opt_out.scope import network_could
-from gateway.restore import remind_of_held
+from gateway.pipeline.assembly import Pipeline
+from gateway.proxy.authority import Authority, AuthorityError
+from gateway.proxy.listeners import Listeners
+from gateway.relay import Relay
+from gateway.runtime.clock import Clock, SystemClock
+from gateway.runtime.random_source import Chance
 from gateway.settings import ConfigurationError, Settings
-from gateway.takeover.authority import Authority, AuthorityError
-from gateway.takeover.listeners import Listeners
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
 from gateway.webhooks.client import Answer, Hook, WebhookClient
@@ -64,14 +66,9 @@ from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.signature import signed_url
-from gateway.workers.relay import Relay
-from gateway.workers.tenure import Place, Tenure, keys_of, new_run
 from storage import config as config_rows
 from storage import messages as message_rows
-from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from storage.lists import Lists
-from storage.migrate import migrate
-from storage.pool import (
+from storage.database import (
     Database,
     DatabaseRefused,
     DatabaseUnavailable,
@@ -79,6 +76,9 @@ from storage.pool import (
     Row,
     TooFewRights,
 )
+from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from storage.lists import Lists
+from storage.migrate import migrate
 from storage.safety import LOSES, Danger, Unsafe, dangers
 
 log = logging.getLogger(__name__)

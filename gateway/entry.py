@@ -10,6 +10,6 @@ import signal
 def main() -> int:
     """Load the commands, then run one."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from gateway.cli import main as run
+    from gateway.commands.main import main as run
 
     return run()

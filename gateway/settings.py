@@ -27,9 +27,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from gateway.carriers.seal import check_secrets
-from gateway.carriers.settings import CarrierSettings
-from gateway.sections import Port, Positive, Section
+from gateway.channels.smpp.seal import check_secrets
+from gateway.channels.smpp.settings import CarrierSettings
+from gateway.runtime.sections import Port, Positive, Section
 from storage.safety import Danger
 
 PREFIX: Final = "TANDEM_"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from storage.database import Connection, Pool, Row
 from storage.keyset import falling
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
     "sid",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from storage.database import Connection, Pool, Row
 from storage.keyset import falling, rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 Key = tuple[str, int, int]  # recipient, channel, scope
 

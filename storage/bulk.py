@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from storage import messages
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 INSERT = """
 INSERT INTO bulk_operations

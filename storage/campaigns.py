@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 INSERT = """
 INSERT INTO campaigns (sid, account_id, service_id, fields) VALUES ($1, $2, $3, $4) RETURNING *

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.pool import Connection, Row
+from storage.database import Connection, Row
 
 ALL = "SELECT id, name, settings, password, from_file FROM carriers ORDER BY id"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from storage.pool import Connection, Pool
+from storage.database import Connection, Pool
 
 DELETE_SERVICE = """
 WITH gone AS (DELETE FROM services WHERE id = $1 RETURNING id, sid, account_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.pool import Pool
+from storage.database import Pool
 
 UPSERT = """
 INSERT INTO contacts (account_id, contact, country, zip_code, correlation_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 LEASE_S = 30  # of one that is being told; whoever dies with it leaves it to others
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage import config
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
 from storage.keyset import rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 # No index for one that is closed: a message without an index is refused by its column, and so is
 # whatever the same transaction would have sent.

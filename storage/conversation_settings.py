@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from storage import config
+from storage.database import Connection, Pool, Row
 from storage.keyset import rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 SETTINGS = """
 SELECT s.*, c.sid AS chat_service FROM conversation_settings AS s

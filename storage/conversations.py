@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from storage import config
+from storage.database import Connection, Pool, Row
 from storage.keyset import falling, rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 _FIELDS = """
 SELECT c.*, s.sid AS chat_service FROM conversations AS c

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage.config import insert, update
-from storage.pool import Connection
+from storage.database import Connection
 
 
 async def operators(connection: Connection) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from storage.pool import Connection, Pool
+from storage.database import Connection, Pool
 
 
 async def add(connection: Connection, day: date, numbers: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from storage.database import Connection
 from storage.ids import Id
-from storage.pool import Connection
 
 # The carrier's ids outlive the message in `submissions`, by day.
 SINCE = """

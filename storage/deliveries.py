@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 KEPT_COLUMNS = (
     "carrier_id",

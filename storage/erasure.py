@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from storage.database import Connection
 from storage.ids import Id
-from storage.pool import Connection
 
 PARTS = "UPDATE inbound_parts SET payload = '', tlvs = '' WHERE message_id = ANY($1::uuid[])"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.config import insert, update
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 
 async def contents(pool: Pool) -> dict[str, str]:

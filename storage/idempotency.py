@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
-from storage.pool import Connection, Pool, Row
 
 LIFE = "interval '24 hours'"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
-from storage.pool import Connection, Pool, Row
 
 UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from storage.database import Connection, Pool, Row
 from storage.keyset import rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
     *("address", "type", "country", "area_code", "locality", "region"),
     *("carrier_id", "sms", "mms", "voice"),
 )
 
-# 0 and 1: long codes and toll-free numbers (gateway.routing.pool.SenderKind).
+# 0 and 1: long codes and toll-free numbers (gateway.routing.sender_pool.SenderKind).
 _FREE = "NOT EXISTS (SELECT FROM senders AS s WHERE s.address = i.address AND s.kind IN (0, 1))"
 
 _SEARCH = rising(f"""

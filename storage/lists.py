@@ -13,7 +13,7 @@ from typing import Final
 
 import asyncpg
 
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 # One tenant's list has one process of the server, and no compiler, and is planned for this tenant:
 # what is best for one that has nearly all rows is the worst for the others. A slice reads by the

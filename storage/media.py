@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
 from storage.keyset import rising
 from storage.messages import FLAGS
-from storage.pool import Connection, Pool, Row
 
 COLUMNS = (
     "sid",

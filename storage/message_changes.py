@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from storage.database import Connection, Pool, Row
 from storage.erasure import erase_copies
 from storage.ids import Id
-from storage.pool import Connection, Pool, Row
 
 # The same condition as a claim's: whichever of the two commits first has the message.
 CANCEL = """

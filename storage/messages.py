@@ -14,9 +14,9 @@ from uuid import UUID
 import asyncpg
 
 from storage import partitions
+from storage.database import Connection, Pool
 from storage.ids import Id, moment_of
 from storage.lists import Lists
-from storage.pool import Connection, Pool
 
 COLUMNS = (
     "id",

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from storage.pool import Connection
+from storage.database import Connection
 
 ADVISORY_LOCK = 0x7A4DE3  # any number of our own; held while migrating
 FILE_NAME = re.compile(r"^(\d{4})_(\w+)\.sql$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage import config
-from storage.pool import Connection, Row
+from storage.database import Connection, Row
 
 LOCKED = "SELECT * FROM opt_out_configs WHERE id = $1 FOR UPDATE"
 

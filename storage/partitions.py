@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
+from storage.database import Connection, DatabaseUnavailable
 from storage.lists import Lists
-from storage.pool import Connection, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

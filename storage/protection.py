@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from storage.config import insert
+from storage.database import Connection, Pool
 from storage.ids import Id
-from storage.pool import Connection, Pool
 
 
 async def add_safe(connection: Connection, values: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id
-from storage.pool import Connection, Pool, Row
 
 LOCK_CLASS = 7400  # of the advisory locks; schema 0005 has it too
 LOCKS = 64

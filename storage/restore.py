@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from storage.database import Connection, Pool, Row
 from storage.ids import Id, moment_of
 from storage.migrate import ADVISORY_LOCK
-from storage.pool import Connection, Pool, Row
 
 # Rung after a release or a close is committed; without a payload.
 TAKEN_UP: Final = "tandem_taken_up"

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 import asyncpg
 
-from storage.pool import Connection
+from storage.database import Connection
 
 Danger = Literal[
     "fsync",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from storage.database import Connection, Row
 from storage.ids import Id
-from storage.pool import Connection, Row
 
 _HELD = "waiting IS NOT NULL AND send_at IS NOT NULL AND status = $1"
 

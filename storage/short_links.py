@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.config import insert, update
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 COLUMNS = ("code", "account_id", "domain_name", "message_id", "url", "until")
 

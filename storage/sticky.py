@@ -6,9 +6,9 @@ The hot path reads and reserves them in `storage.recipients`.
 
 from __future__ import annotations
 
+from storage.database import Connection, Pool, Row
 from storage.keyset import rising
 from storage.lists import Lists
-from storage.pool import Connection, Pool, Row
 
 PAGE = rising("""
 SELECT * FROM sticky

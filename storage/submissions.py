@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
+from storage.database import Connection
 from storage.ids import Id
-from storage.pool import Connection
 
 COLUMNS = ("carrier_id", "carrier_message_id", "message_id", "segment", "receipt", "at")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage.config import insert
-from storage.pool import Connection
+from storage.database import Connection
 
 
 async def insert_template(connection: Connection, values: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ class Command:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway.cli",
+            "gateway.commands.main",
             *arguments,
             env={**os.environ, **self.environment},
             cwd=self._folder,

@@ -133,7 +133,7 @@ async def start_gateway(
 ) -> AsyncIterator[StartGateway]:
     """Start a gateway in this process, on a free port; stopped at the end."""
     # All that the suite asks with wrong credentials comes from one address.
-    monkeypatch.setattr("gateway.api.logins.LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr("gateway.api.http.logins.LONGEST_WAIT_S", 0.0)
     async with AsyncExitStack() as stack:
 
         async def start(smsc_port: int, **settings: Any) -> GatewayUnderTest:

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from storage.database import open_connection
 from storage.migrate import migrate
-from storage.pool import open_connection
 
 AHEAD = 2
 

@@ -129,7 +129,7 @@ class GatewayUnderTest:
 class GatewayProcess:
     """A gateway as a process of its own, to be killed."""
 
-    module = "gateway.cli"
+    module = "gateway.commands.main"
 
     def __init__(
         self, database_url: str, smsc_port: int, folder: Path, port: int, **changes: Any

@@ -18,10 +18,10 @@ from bench.floor.http import Http
 from bench.floor.pipeline import Pipeline
 from smpp.esme import Bind, BindConfig
 from smpp.session import SessionConfig
+from storage.database import open_connection
 from storage.messages import tune_for_batches
 from storage.migrate import migrate
 from storage.partitions import ensure_partitions
-from storage.pool import open_connection
 
 HOST = "127.0.0.1"
 

@@ -10,7 +10,7 @@ from typing import Final, cast
 from urllib.parse import urlencode, urlsplit
 
 from bench.floor.message import Message
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from gateway.webhooks.signature import sign
 
 CONNECTIONS: Final = 64

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from random import getrandbits
 from typing import Any
 
-from gateway.dispatch.message import Direction, Status
+from gateway.messages.message import Direction, Status
 from storage.ids import id_from_bytes
 
 NUMBER, ACCOUNT, CARRIER = 1, 1, 1  # ids of the one sender, account and carrier

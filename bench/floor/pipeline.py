@@ -15,13 +15,13 @@ from typing import Final
 
 from bench.floor.callbacks import Callbacks
 from bench.floor.message import Message, insert_row, update_columns
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from smpp.alphabet import encode_gsm7
 from smpp.esme import Bind, RefusalClass
 from smpp.pdu import Address, DeliverSm, SubmitSm, Tlvs
 from smpp.receipt import parse_receipt
 from storage import messages as rows
-from storage.pool import Connection
+from storage.database import Connection
 
 BATCH: Final = 500
 WRITE_BATCH: Final = 2_000

@@ -40,8 +40,8 @@ from bench.load.rows import (
 from bench.load.scale import PROMISED, Scaled, Size
 from bench.load.sides import Floor, Kannel, Side, Tandem
 from bench.load.stage import BenchError, Stage
-from gateway.load.generator import LoadError
-from gateway.world.world import until_terminated
+from gateway.loadtest.generator import LoadError
+from gateway.playground.world import until_terminated
 
 RESULTS: Final = Path("bench/results")
 WARM_UP: Final = 0.1  # of the count, before the first round

@@ -21,7 +21,7 @@ import uvloop
 from bench.load.scale import store
 from bench.load.sides import Tandem
 from bench.load.stage import BenchError, Stage
-from gateway.world.world import until_terminated
+from gateway.playground.world import until_terminated
 
 NOBODY: Final = "%2B441632000000"
 ALONE: Final = 100  # requests of the other account before and while

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from bench.load.sides import Side, Work
 from bench.load.stage import POLL_S, RECEIPTED, SILENT, BenchError, Stage
-from gateway.load import schedule
-from gateway.load.generator import Generator, Plan, Result
-from gateway.load.sends import RECIPIENTS, Recipients, Sends
+from gateway.loadtest import schedule
+from gateway.loadtest.generator import Generator, Plan, Result
+from gateway.loadtest.sends import RECIPIENTS, Recipients, Sends
 
 CARRY_S: Final = 180.0  # a run that is not carried by then ends the benchmark
 CALLBACKS: Final = 2  # per message: taken by the carrier, and delivered

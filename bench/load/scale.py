@@ -22,11 +22,11 @@ from bench.load.processes import resident_mb
 from bench.load.rows import SERVICE, Row
 from bench.load.sides import BODY, NUMBER, Tandem
 from bench.load.stage import POLL_S, READY_S, SILENT, BenchError, Stage
-from gateway.load.generator import Generator, Plan
-from gateway.load.sends import RECIPIENTS, BulkSends, Message, Recipients
+from gateway.loadtest.generator import Generator, Plan
+from gateway.loadtest.sends import RECIPIENTS, BulkSends, Message, Recipients
+from storage.database import open_connection
 from storage.migrate import migrate
 from storage.partitions import ensure_partitions
-from storage.pool import open_connection
 
 POOL: Final = 400  # senders of one service
 SLOW: Final = 4  # senders that the queue waits for …

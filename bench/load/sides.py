@@ -16,7 +16,7 @@ import aiohttp
 
 from bench.load.processes import cpu_s
 from bench.load.stage import HOST, PASSWORD, POLL_S, READY_S, BenchError, Stage, free_port
-from gateway.load.sends import RECIPIENTS, BulkSends, Message, Recipients, Sends, SingleSends
+from gateway.loadtest.sends import RECIPIENTS, BulkSends, Message, Recipients, Sends, SingleSends
 
 BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
 WINDOW: Final = 500

@@ -30,10 +30,10 @@ from bench.load.processes import resident_mb
 from bench.load.rows import CALLBACKS as WORK
 from bench.load.sides import Tandem
 from bench.load.stage import HOST, POLL_S, RECEIPTED, BenchError, Stage, free_port
-from gateway.load import ledger, schedule
-from gateway.load.generator import Generator, LoadError, Plan
-from gateway.load.sends import RECIPIENTS, Recipients
-from gateway.world.world import until_terminated
+from gateway.loadtest import ledger, schedule
+from gateway.loadtest.generator import Generator, LoadError, Plan
+from gateway.loadtest.sends import RECIPIENTS, Recipients
+from gateway.playground.world import until_terminated
 
 RESULTS: Final = Path("bench/results")
 SAMPLE_S: Final = 30.0

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 
-from gateway.world.processes import Child, Line
+from gateway.playground.processes import Child, Line
 from storage.embedded import EmbeddedPostgres
 
 T = TypeVar("T")

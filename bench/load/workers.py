@@ -18,7 +18,7 @@ from bench.load.measure import Run, carry
 from bench.load.rows import Rounds, Row
 from bench.load.sides import BODY, NUMBER, Tandem, Work
 from bench.load.stage import Stage
-from gateway.load.sends import Message, Recipients, Sends, SingleSends
+from gateway.loadtest.sends import Message, Recipients, Sends, SingleSends
 
 WORKERS: Final = 2
 CONNECTIONS: Final = 256

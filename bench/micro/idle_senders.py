@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.pacing.pacer import Pacer, Shared
 from gateway.pacing.rates import DestinationClass
 from gateway.routing.destination import Destination
-from gateway.routing.standing import Standing
+from gateway.routing.sender_load import Standing
 
 SENDERS = 100_000
 TARGET_OCTETS = 2_048

@@ -11,9 +11,9 @@ from time import perf_counter
 
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind, area_codes
-from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.standing import Standing
+from gateway.routing.sender_load import Standing
+from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
 
 _ROUNDS = 5
 _CHOICES = 20_000

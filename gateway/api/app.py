@@ -18,15 +18,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api import deactivations, media, openapi, probes, short_links
-from gateway.api.errors import ApiError, not_found
-from gateway.api.logins import Logins
-from gateway.api.origin import resolve
-from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps
+from gateway.api.http import probes
+from gateway.api.http.errors import ApiError, not_found
+from gateway.api.http.logins import Logins
+from gateway.api.http.origin import resolve
+from gateway.api.http.resources import SINGLE_BODY_LIMIT, Call, Deps
+from gateway.api.messages import media
+from gateway.api.opt_outs import deactivations
+from gateway.api.reference import openapi
 from gateway.api.routes import RESOURCES, Resource
-from gateway.gather.links import CODE
-from gateway.observe.outage import AWAY
-from storage.pool import BadRow, DatabaseUnavailable
+from gateway.api.services import short_links
+from gateway.enrichment.media_links import CODE
+from gateway.observe.outage_log import AWAY
+from storage.database import BadRow, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

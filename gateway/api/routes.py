@@ -8,47 +8,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from gateway.api import (
-    accounts,
-    alerts,
-    applications,
-    block_list,
-    block_list_files,
-    campaigns,
-    carriers,
-    channel_senders,
-    comms,
-    consents,
-    deactivations,
-    explain,
-    facts,
-    inventory,
-    keys,
-    link_domains,
-    media,
-    messages,
-    mini_bulk,
-    numbers,
-    opt_out_entries,
-    opt_outs,
-    pools,
-    registrations,
-    replay,
-    safe_list,
-    services,
-    short_codes,
-    sticky,
-    templates,
-    test_credentials,
-    tokens,
-)
+from gateway.api.accounts import accounts, applications, keys, safe_list, tokens
 from gateway.api.conversations import addresses as chat_addresses
 from gateway.api.conversations import configuration as chat
 from gateway.api.conversations import conversations as chats
 from gateway.api.conversations import messages as chat_messages
 from gateway.api.conversations import participants as chat_participants
 from gateway.api.conversations import webhooks as chat_webhooks
-from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
+from gateway.api.http.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
+from gateway.api.messages import (
+    comms,
+    explain,
+    media,
+    messages,
+    mini_bulk,
+    replay,
+    templates,
+    test_credentials,
+)
+from gateway.api.numbers import channel_senders, inventory, numbers, short_codes
+from gateway.api.operator import alerts, carriers, facts
+from gateway.api.opt_outs import (
+    block_list,
+    block_list_files,
+    consents,
+    deactivations,
+    opt_out_entries,
+    opt_outs,
+)
+from gateway.api.services import campaigns, link_domains, pools, registrations, services, sticky
 
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"
 SERVICES: Final = "/messaging/v1/Services"

@@ -13,13 +13,13 @@ from typing import Final
 
 from gateway.conversations import events as names
 from gateway.conversations.events import Events, Pairs, iso
-from gateway.dispatch.message import Message, Status
-from gateway.observe.outage import AWAY
+from gateway.messages.message import Message, Status
+from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
+from storage.database import Connection, DatabaseUnavailable, Pool, Row
 from storage.ids import Id
-from storage.pool import Connection, DatabaseUnavailable, Pool, Row
 
 log = logging.getLogger(__name__)
 

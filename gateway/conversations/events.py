@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from gateway.dispatch.directory import Directory
+from gateway.directory.directory import Directory
 from storage import conversation_events as event_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.pool import Connection, Pool, Row
+from storage.database import Connection, Pool, Row
 
 Pairs = list[tuple[str, str]]
 

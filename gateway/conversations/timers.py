@@ -11,10 +11,10 @@ from typing import Final
 
 from gateway.conversations import events as names
 from gateway.conversations.events import Events
-from gateway.observe.outage import AWAY
+from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from storage import conversations as rows
-from storage.pool import Connection, DatabaseUnavailable, Pool
+from storage.database import Connection, DatabaseUnavailable, Pool
 
 log = logging.getLogger(__name__)
 

@@ -16,27 +16,27 @@ from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.clock import Clock
-from gateway.dispatch.directory import Directory, SenderRecord, Service
-from gateway.dispatch.message import Message
-from gateway.dispatch.rows import from_row, moment
+from gateway.directory.directory import Directory, SenderRecord, Service
 from gateway.inbound.geography import cities
-from gateway.inbound.handling import (
+from gateway.inbound.owed_webhook import (
     InboundMode,
     Target,
     destination_of,
     inbound_mode,
 )
 from gateway.inbound.replies import Replies
-from gateway.inbound.run import Runner
+from gateway.inbound.webhook_call import Runner
+from gateway.messages.message import Message
+from gateway.messages.rows import from_row, moment
 from gateway.observe.alerts import Alerts
-from gateway.observe.outage import AWAY
+from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
+from gateway.runtime.clock import Clock
 from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.host_queues import Lanes
 from storage import inbound as inbound_rows
+from storage.database import Connection, DatabaseUnavailable, Pool, Row
 from storage.ids import Id, id_from_bytes
-from storage.pool import Connection, DatabaseUnavailable, Pool, Row
 
 log = logging.getLogger(__name__)
 

@@ -24,37 +24,35 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, cast
 
-from gateway.carriers.profile import Profile
-from gateway.clock import Clock
+from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import Encoding
-from gateway.dispatch.deliveries import (
+from gateway.directory.directory import Directory, SenderRecord
+from gateway.inbound.effects import Judge, Judged
+from gateway.inbound.keywords import NO_KEYWORD, Arrival
+from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
+from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
+from gateway.messages.message import Direction, Message, Status
+from gateway.messages.rows import from_row, insert_row, moment
+from gateway.observe.alerts import Alerts
+from gateway.observe.outage_log import AWAY
+from gateway.observe.wall import Wall, described
+from gateway.opt_out.keywords import default_book
+from gateway.routing.incoming import Read, read_address
+from gateway.runtime.clock import Clock
+from gateway.submission.stored_deliveries import (
     delivery_of,
     kept_row,
     may_deliver,
     number_of,
     storable,
 )
-from gateway.dispatch.directory import Directory, SenderRecord
-from gateway.dispatch.message import Direction, Message, Status
-from gateway.dispatch.rows import from_row, insert_row, moment
-from gateway.inbound.handling import InboundMode, handling, inbound_mode
-from gateway.inbound.judge import Judge, Judged
-from gateway.inbound.optout import NO_KEYWORD, Arrival
-from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
-from gateway.observe.alerts import Alerts
-from gateway.observe.outage import AWAY
-from gateway.observe.wall import Wall, described
-from gateway.opt_out.keywords import default_book
-from gateway.routing.incoming import Read, read_address
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import Address, DeliverSm
 from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
-from storage.deliveries import PartKey
-from storage.ids import Id
-from storage.pool import (
+from storage.database import (
     HOT_S,
     Connection,
     Database,
@@ -63,6 +61,8 @@ from storage.pool import (
     Row,
     wait_for_standby,
 )
+from storage.deliveries import PartKey
+from storage.ids import Id
 
 log = logging.getLogger(__name__)
 

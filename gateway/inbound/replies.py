@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from gateway.clock import Clock
+from gateway.acceptance.acceptor import Acceptor, Also, Overloaded, Rejected, Repeated, Unavailable
+from gateway.acceptance.draft import Draft
+from gateway.acceptance.router import Router
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.dispatch.accept import Acceptor, Also, Overloaded, Rejected, Repeated, Unavailable
-from gateway.dispatch.directory import Directory, SenderRecord
-from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Direction, Flag, Message
-from gateway.dispatch.route import Router
+from gateway.directory.directory import Directory, SenderRecord
 from gateway.inbound.loops import LoopGuard
 from gateway.inbound.twiml import Reply
+from gateway.messages.message import Direction, Flag, Message
 from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.selector import Needs
+from gateway.runtime.clock import Clock
 from storage.idempotency import Key
 from storage.ids import Id
 

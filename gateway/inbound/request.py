@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.dispatch.directory import Directory
-from gateway.dispatch.message import Message
+from gateway.directory.directory import Directory
 from gateway.inbound.geography import Place, place_of
-from gateway.inbound.handling import opt_out_type
+from gateway.inbound.owed_webhook import opt_out_type
+from gateway.messages.message import Message
 from gateway.webhooks.signature import Parameters
 
 API_VERSION: Final = "2010-04-01"

@@ -2,7 +2,7 @@
 
 What the outbound side writes, this side reads: packed septets behind a header, national tables that
 differ from part to part, every data_coding of the default alphabet (a property test sends all forms
-of `gateway.carriers.profile` through it).
+of `gateway.channels.smpp.profile` through it).
 """
 
 from __future__ import annotations

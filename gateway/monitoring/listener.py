@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.api.probes import Probes, routes
+from gateway.api.http.probes import Probes, routes
 
 
 class ProbeListener:

@@ -24,17 +24,17 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from gateway.api.limits import Gate
-from gateway.api.logins import Logins
-from gateway.carriers.connector import Connector
-from gateway.clock import Clock
-from gateway.dispatch.message import Message, created_at
-from gateway.dispatch.pipeline import Pipeline
-from gateway.gather.stage import Gathering
+from gateway.api.http.limits import Gate
+from gateway.api.http.logins import Logins
+from gateway.channels.smpp.connector import Connector
+from gateway.enrichment.enricher import Gathering
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.receive import Inbound
-from gateway.monitoring.watch import Watch
+from gateway.messages.message import Message, created_at
+from gateway.monitoring.queue_watch import Watch
 from gateway.observe.measures import Histogram
+from gateway.pipeline.assembly import Pipeline
+from gateway.runtime.clock import Clock
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.connections import Connections
 from smpp.vocabulary import STATUS_NAMES

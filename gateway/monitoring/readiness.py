@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from gateway.api.probes import Readiness
-from gateway.dispatch.pipeline import Pipeline
-from gateway.monitoring.watch import WHAT, Watch
+from gateway.api.http.probes import Readiness
+from gateway.monitoring.queue_watch import WHAT, Watch
+from gateway.pipeline.assembly import Pipeline
 
 NO_BIND: Final = "carrier {}: no bind is up"
 

@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from gateway.clock import Clock
-from gateway.observe.outage import AWAY
-from gateway.observe.peers import caused_by_peer
+from gateway.observe.outage_log import AWAY
+from gateway.observe.peer_faults import caused_by_peer
+from gateway.runtime.clock import Clock
 from storage import alerts as alert_rows
-from storage.pool import DatabaseUnavailable, Pool, UniqueViolation
+from storage.database import DatabaseUnavailable, Pool, UniqueViolation
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from gateway.clock import Clock
+from gateway.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 import orjson
 
-from gateway.observe.outage import OUTAGE
-from gateway.observe.peers import FLOOD
+from gateway.observe.outage_log import OUTAGE
+from gateway.observe.peer_faults import FLOOD
 
 # What every LogRecord has; the rest was passed as `extra`.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "kind"}

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.observe.alerts import Alerts
-from storage.pool import DatabaseUnavailable
+from storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ docs/spec/messaging-services.md#which-keywords-apply)."""
 
 from __future__ import annotations
 
-from gateway.dispatch.directory import OptOutConfig
+from gateway.directory.directory import OptOutConfig
 from gateway.opt_out.keywords import (
     ANY,
     Book,

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.dispatch.directory import Directory, SenderRecord
+from gateway.directory.directory import Directory, SenderRecord
 from gateway.routing.destination import parse_destination
-from gateway.routing.pool import SenderKind
 from gateway.routing.question import TOLL_FREE_REACH
+from gateway.routing.sender_pool import SenderKind
 
 
 def scope_of(record: SenderRecord) -> int:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import Destination
-from gateway.routing.pool import Group, Pool, Sender
+from gateway.routing.networks import DEFAULT, CarrierFacts
 from gateway.routing.question import (
     Choice,
     Mapping,
@@ -21,7 +20,8 @@ from gateway.routing.question import (
     why_not_reach,
 )
 from gateway.routing.selector import RULES, Rule
-from gateway.routing.standing import Level, Load, Rank, rank
+from gateway.routing.sender_load import Level, Load, Rank, rank
+from gateway.routing.sender_pool import Group, Pool, Sender
 
 
 class Step(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple, Self
 
-from gateway.routing.pool import SenderKind
+from gateway.routing.sender_pool import SenderKind
 
 DIRECTIONS: Final = ("outbound", "inbound")
 SENDER_TYPES: Final = ("", *(kind.name.lower() for kind in SenderKind))

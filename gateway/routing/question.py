@@ -12,11 +12,11 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from gateway.routing.alpha import Preregistration
-from gateway.routing.carriers import CarrierFacts
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import US_TERRITORIES
-from gateway.routing.pool import Group, Pool, Sender, SenderKind, crosses_into_us
-from gateway.routing.standing import Level, Load, Rank, Standing, rank
+from gateway.routing.networks import CarrierFacts
+from gateway.routing.sender_load import Level, Load, Rank, Standing, rank
+from gateway.routing.sender_pool import Group, Pool, Sender, SenderKind, crosses_into_us
 
 UNREACHABLE: Final = 21612  # no route for this kind of destination, or from this sender
 NOT_IN_POOL: Final = 21711  # explicit From is not in the pool of the service

@@ -28,10 +28,9 @@ from collections import abc
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from gateway.routing.carriers import DEFAULT, CarrierFacts
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import US_TERRITORIES, NumberKind
-from gateway.routing.pool import NOBODY, Group, Pool, Sender, SenderKind
+from gateway.routing.networks import DEFAULT, CarrierFacts
 from gateway.routing.question import (
     EMPTY_POOL,
     NO_SENDER,
@@ -51,7 +50,8 @@ from gateway.routing.question import (
     why_not_carry,
     why_not_reach,
 )
-from gateway.routing.standing import Load
+from gateway.routing.sender_load import Load
+from gateway.routing.sender_pool import NOBODY, Group, Pool, Sender, SenderKind
 
 __all__ = [
     "EMPTY_POOL",

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway import data
 from gateway.routing import alpha
-from gateway.routing.carriers import CarrierFacts, PrefixTable
+from gateway.routing.networks import CarrierFacts, PrefixTable
 from gateway.routing.prices import CONTENTS, DIRECTIONS, SENDER_TYPES, Prices
 
 Row = Mapping[str, str]

@@ -18,15 +18,15 @@ from hashlib import sha256
 from random import Random
 from urllib.parse import urlsplit
 
-from gateway.clock import Clock
-from gateway.dispatch.directory import Directory
-from gateway.dispatch.message import Message, Status
-from gateway.dispatch.states import callback_events
+from gateway.directory.directory import Directory
+from gateway.messages.lifecycle import callback_events
+from gateway.messages.message import Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
+from gateway.runtime.clock import Clock
 from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
 from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.host_queues import Lanes
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters
 from storage.ids import Id

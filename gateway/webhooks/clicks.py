@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from gateway.clock import Clock
-from gateway.dispatch.directory import Directory
+from gateway.directory.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import SET_ASIDE
+from gateway.runtime.clock import Clock
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.host_queues import Lanes
 from gateway.webhooks.report import exchange_of
 
 PER_HOST: Final = 4

@@ -20,9 +20,9 @@ from gateway.observe.alerts import storable
 from gateway.observe.wall import described
 from gateway.webhooks.connections import Connections, Receiver
 from gateway.webhooks.cookies import Cookies, Pair
-from gateway.webhooks.express import Express, Place, Reply, place_of
 from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
+from gateway.webhooks.keepalive import Express, Place, Reply, place_of
 from gateway.webhooks.overrides import (
     CLIENT_ERROR,
     CONNECT,

@@ -9,7 +9,7 @@ from http.cookies import SimpleCookie
 from aiohttp import CookieJar
 from yarl import URL
 
-from gateway.clock import Clock
+from gateway.runtime.clock import Clock
 
 IDLE_S = 4 * 3600.0
 MOST_PAIRS = 10_000  # beyond it the pair that was silent for longest is forgotten

@@ -16,13 +16,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from gateway.clock import Clock
-from gateway.dispatch.directory import Account, Directory
+from gateway.directory.directory import Account, Directory
 from gateway.observe.alerts import Alert
-from gateway.observe.peers import caused_by_peer
+from gateway.observe.peer_faults import caused_by_peer
+from gateway.runtime.clock import Clock
 from gateway.webhooks.client import Hook, WebhookClient
 from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.lanes import Lanes
+from gateway.webhooks.host_queues import Lanes
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ CREATE TABLE service_senders (
 
 -- Messages. The id is the hex of the SID; its first 48 bits are milliseconds since 1970, so
 -- a day of messages is a range of ids, the primary key is in time order, and a fetch by SID
--- prunes to one partition. Codes of status, direction and encoding: gateway.dispatch.message.
+-- prunes to one partition. Codes of status, direction and encoding: gateway.messages.message.
 CREATE TABLE messages (
     id             uuid NOT NULL,
     account_id     int NOT NULL,

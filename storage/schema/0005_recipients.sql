@@ -43,7 +43,7 @@ CREATE TABLE opt_out_log (
 CREATE INDEX opt_out_log_recipient ON opt_out_log (recipient, id);
 CREATE INDEX opt_out_log_account ON opt_out_log (account_id, id);
 
--- What is still to be done with an inbound message, as bits (gateway.inbound.handling): its reply
+-- What is still to be done with an inbound message, as bits (gateway.inbound.owed_webhook): its reply
 -- to a keyword, its webhook. Null: nothing, as for every outbound message. It is set by the
 -- transaction that stores the message, and cleared by the one that stores what it led to.
 ALTER TABLE messages ADD COLUMN handling smallint;

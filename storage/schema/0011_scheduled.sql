@@ -11,7 +11,7 @@ CREATE INDEX messages_scheduled ON messages (send_at)
     WHERE send_at IS NOT NULL AND waiting IS NOT NULL;
 CREATE INDEX messages_sent_later ON messages (send_at) WHERE send_at IS NOT NULL;
 
--- Messages whose text or recipient is to be forgotten (gateway.dispatch.message.Flag: 8 and 16); the
+-- Messages whose text or recipient is to be forgotten (gateway.messages.message.Flag: 8 and 16); the
 -- bits are cleared when that is done. Others change their flags so rarely that they keep their pages.
 CREATE INDEX messages_forgetting ON messages (id) WHERE flags & 24 <> 0;
 

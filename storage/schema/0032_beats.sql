@@ -1,4 +1,4 @@
--- Signs of life of those who work with the database (storage.tenure). Not logged: a sign waits for
+-- Signs of life of those who work with the database (storage.session_lock). Not logged: a sign waits for
 -- no disk and no standby, and after a crash or a fail-over everyone begins anew.
 CREATE UNLOGGED TABLE beats (
     run bigint PRIMARY KEY,   -- one life of a process; below 0: of a lock

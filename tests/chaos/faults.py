@@ -14,7 +14,7 @@ import asyncpg
 import psutil
 from testing import until
 
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 
 from .victim import STEPS
 from .world import RATE, Ledgers, World

@@ -20,15 +20,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway import cli
-from gateway.carriers.connector import Connector
-from gateway.clock import SystemClock
-from gateway.dispatch.accept import Acceptor
-from gateway.dispatch.receipts import Receipts
-from gateway.dispatch.recover import Recovery
-from gateway.dispatch.submit import Submitter
-from gateway.dispatch.writer import Batch, Writer
+from gateway.acceptance.acceptor import Acceptor
+from gateway.backlog.recovery import Recovery
+from gateway.channels.smpp.connector import Connector
+from gateway.commands import main
 from gateway.inbound.receive import Inbound
+from gateway.runtime.clock import SystemClock
+from gateway.submission.receipts import Receipts
+from gateway.submission.submitter import Submitter
+from gateway.submission.write_behind import Batch, Writer
 from gateway.webhooks.callbacks import Callbacks
 from storage import messages as message_rows
 
@@ -119,4 +119,4 @@ if __name__ == "__main__":
     if wanted := os.environ.pop(VARIABLE, ""):
         given, _, number = wanted.rpartition(":")
         arm(given, int(number))
-    sys.exit(cli.main(sys.argv[1:]))
+    sys.exit(main.main(sys.argv[1:]))

@@ -20,8 +20,8 @@ import asyncpg
 from testing import Receiver, Sdk, basic, carrier, free_port, until
 from workers import WorkersProcess
 
-from gateway.dispatch.message import Direction, Status
-from gateway.reconcile import Verdict, compare, read_ledger
+from gateway.loadtest.reconcile import Verdict, compare, read_ledger
+from gateway.messages.message import Direction, Status
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 from storage import messages as message_rows
 from storage.ids import id_from_bytes

@@ -14,8 +14,8 @@ import pytest
 from pools import Pool
 from testing import WAIT_S, GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
 
-from gateway.api.crockford import id_of, text_of
-from gateway.dispatch.message import Status
+from gateway.api.messages.comms_ids import id_of, text_of
+from gateway.messages.message import Status
 from smpp.smsc import Smsc
 from storage.ids import id_from_hex
 

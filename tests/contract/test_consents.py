@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from testing import NUMBERS, GatewayUnderTest, Sdk
 
-from gateway.api.errors import ApiError
-from gateway.api.limits import Quota
+from gateway.api.http.errors import ApiError
+from gateway.api.http.limits import Quota
 
 TO = "+447400900700"
 

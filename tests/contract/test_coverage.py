@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from twilio.rest import Client
 
-from gateway.api.coverage import OPERATIONS, render
-from gateway.api.operation import Operation
+from gateway.api.reference.coverage import OPERATIONS, render
+from gateway.api.reference.operation import Operation
 from gateway.api.routes import RESOURCES
 
 PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
@@ -38,7 +38,9 @@ BOOKKEEPING = {"limit", "page_size"}
 
 
 def test_the_page_is_the_table() -> None:
-    assert PAGE.read_text() == render(), "python -m gateway.api.coverage > docs/api-coverage.md"
+    assert PAGE.read_text() == render(), (
+        "python -m gateway.api.reference.coverage > docs/api-coverage.md"
+    )
 
 
 def test_the_table_has_every_route_and_no_other() -> None:

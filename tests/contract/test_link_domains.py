@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from testing import NUMBERS, TO, Sdk
 
-from gateway.api import create_message
+from gateway.api.messages import create_message
 
 DOMAINS = "/tandem/v1/LinkDomains"
 

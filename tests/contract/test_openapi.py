@@ -15,7 +15,7 @@ from odd_values import ODD
 from pools import Pool
 from testing import TO, GatewayUnderTest, basic
 
-from gateway.api.openapi import FORM, document
+from gateway.api.reference.openapi import FORM, document
 from gateway.api.routes import RESOURCES
 from smpp.smsc import Smsc
 

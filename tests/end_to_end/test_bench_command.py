@@ -12,9 +12,9 @@ import pytest
 from commands import Command
 from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, Receiver, Sdk, until
 
-from gateway.cli import main
-from gateway.load.generator import Generator, LoadError, Plan
-from gateway.load.sends import Message, Recipients, SingleSends
+from gateway.commands.main import main
+from gateway.loadtest.generator import Generator, LoadError, Plan
+from gateway.loadtest.sends import Message, Recipients, SingleSends
 from smpp.smsc import Smsc
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testing import ACCOUNT_SID, AUTH_TOKEN, TO, GatewayUnderTest, until
 
-from gateway.cli import main
+from gateway.commands.main import main
 from smpp.smsc import Smsc
 
 SECRET = "a secret key of some length"

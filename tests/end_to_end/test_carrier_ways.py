@@ -20,9 +20,9 @@ from testing import (
     until,
 )
 
-from gateway.dispatch.message import Direction, Status
-from gateway.dispatch.recover import id_at
-from gateway.reconcile import compare, read_ledger
+from gateway.backlog.recovery import id_at
+from gateway.loadtest.reconcile import compare, read_ledger
+from gateway.messages.message import Direction, Status
 from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, Rule, Smsc
 from smpp.smsc.scenario import changed

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from testing import ACCOUNT_SID, AUTH_TOKEN, TO, WAIT_S, GatewayUnderTest, Sdk, sdk_client
 
-from gateway.clock import SystemClock
-from gateway.dispatch.route import Router
+from gateway.acceptance.router import Router
+from gateway.runtime.clock import SystemClock
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

@@ -14,8 +14,8 @@ from pools import Pool
 from testing import WAIT_S, GatewayUnderTest, basic
 from twilio.base.exceptions import TwilioRestException
 
-from gateway.dispatch import pipeline as pipeline_module
-from gateway.gather.links import CODE
+from gateway.enrichment.media_links import CODE
+from gateway.pipeline import assembly as pipeline_module
 from smpp.smsc import Smsc
 
 US, GB, AE = "+12125550199", "+447400123456", "+971501234567"
@@ -109,7 +109,7 @@ async def test_beyond_the_bound_a_message_goes_without_the_lookup(
     start_gateway: Any, smsc: Smsc, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The carrier is worth a short wait, and no refusal."""
-    monkeypatch.setattr("gateway.dispatch.awaited.BOUND", 1)
+    monkeypatch.setattr("gateway.acceptance.pending_enrichment.BOUND", 1)
     hanging = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:

@@ -10,10 +10,10 @@ import asyncpg
 from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, WAIT_S, Receiver, free_port, until
 
 from bench.floor.__main__ import run
-from gateway.dispatch.message import Status
-from gateway.load import ledger
-from gateway.load.generator import Generator, Plan
-from gateway.load.sends import BulkSends, Message, Recipients, Sends, SingleSends
+from gateway.loadtest import ledger
+from gateway.loadtest.generator import Generator, Plan
+from gateway.loadtest.sends import BulkSends, Message, Recipients, Sends, SingleSends
+from gateway.messages.message import Status
 from smpp.smsc import Smsc
 
 COUNT = 100

@@ -20,8 +20,8 @@ from inbound_apps import (
 from testing import NUMBERS, GatewayUnderTest, Sdk, until
 from twilio.twiml.messaging_response import MessagingResponse
 
-from gateway.dispatch.rows import from_row
-from gateway.inbound.handling import handling
+from gateway.inbound.owed_webhook import handling
+from gateway.messages.rows import from_row
 from gateway.opt_out.keywords import Keyword
 from smpp.smsc import Smsc
 

@@ -10,7 +10,7 @@ import pytest
 from hooks import Hooks, hangs, says, write
 from testing import NUMBERS, WAIT_S, GatewayProcess, Sdk, free_port, until
 
-from gateway.webhooks import lanes as lanes_module
+from gateway.webhooks import host_queues as lanes_module
 from smpp.smsc import Smsc
 
 

@@ -14,7 +14,7 @@ import pytest
 from pools import Pool
 from testing import GatewayUnderTest, Receiver, until
 
-from gateway.dispatch import spill
+from gateway.backlog import overflow
 from smpp.smsc import Smsc
 from storage import messages as message_rows
 
@@ -281,7 +281,7 @@ async def test_what_has_a_plain_from_fails_when_its_number_is_deleted(
 ) -> None:
     """By the time it could go, the number may be another account's."""
     for name, value in {"HIGH": 2, "LOW": 2, "LEAST": 2}.items():  # the rest waits in rows
-        monkeypatch.setattr(spill, name, value)
+        monkeypatch.setattr(overflow, name, value)
     gateway = await start_gateway(smsc.port, default_rate_per_second=None)
     pool = await Pool.of(gateway, smsc)
     alone = await pool.number(GB_NUMBER, SmsMps="0.01")

@@ -17,8 +17,8 @@ from pools import Pool
 from testing import GatewayUnderTest, basic, until
 from twilio.base.exceptions import TwilioRestException
 
-from gateway.gather.fetch import MOST_OCTETS, MOST_OCTETS_OTHER
-from gateway.gather.links import CODE, LIFE_S
+from gateway.enrichment.media_fetch import MOST_OCTETS, MOST_OCTETS_OTHER
+from gateway.enrichment.media_links import CODE, LIFE_S
 from smpp.smsc import Smsc
 
 US, GB = "+12125550199", "+447400123456"
@@ -267,7 +267,7 @@ async def test_a_text_does_not_overtake_earlier_media_to_its_recipient(
 async def test_what_would_wait_beyond_the_bound_is_refused(
     pool: Pool, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.dispatch.awaited.BOUND", 2)
+    monkeypatch.setattr("gateway.acceptance.pending_enrichment.BOUND", 2)
     gate = hooks.answers["/slow.png"] = Gate()
     sids = [
         (await send(pool, hooks, US, "/slow.png")).sid,

@@ -21,8 +21,8 @@ from testing import (
     until,
 )
 
+from gateway.monitoring.watchdog import Reason
 from gateway.observe.alerts import QUIET_S
-from gateway.observe.watchdog import Reason
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -362,7 +362,7 @@ async def test_a_lost_wake_up_heals_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every wake-up of the submitter is lost: what waits goes all the same, at the next timer."""
-    monkeypatch.setattr("gateway.dispatch.submit.HEAL_S", 0.3)
+    monkeypatch.setattr("gateway.submission.submitter.HEAL_S", 0.3)
     smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()

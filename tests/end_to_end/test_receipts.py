@@ -27,7 +27,7 @@ from testing import (
     until,
 )
 
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from smpp.pdu import Address, DeliverSm
 from smpp.receipt import Form
 from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc

@@ -11,7 +11,7 @@ import pytest
 from commands import Command
 from testing import WAIT_S, Client50, GatewayUnderTest, Receiver, Sdk, until
 
-from gateway.reconcile import read_sids, reconcile
+from gateway.loadtest.reconcile import read_sids, reconcile
 from gateway.settings import Settings
 from smpp.smsc import Smsc
 

@@ -14,7 +14,7 @@ from hooks import Hooks, write
 from testing import AUTH_TOKEN, NUMBERS, Sdk
 from twilio.request_validator import RequestValidator
 
-from gateway.cli import main
+from gateway.commands.main import main
 from smpp.smsc import Smsc
 
 

@@ -26,9 +26,9 @@ from testing import (
     free_port,
 )
 
-from gateway import restore
-from gateway.cli import main
-from gateway.dispatch.message import Status
+from gateway.backlog import restore
+from gateway.commands.main import main
+from gateway.messages.message import Status
 from smpp.smsc import Smsc
 from storage import messages
 from storage.ids import Id, id_from_hex

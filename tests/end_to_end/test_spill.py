@@ -12,10 +12,11 @@ from carriers import StartSmsc
 from pools import Pool
 from testing import WAIT_S, Client50, GatewayUnderTest, Receiver, Sdk, carrier, free_port, until
 
-from gateway.api import comms
-from gateway.dispatch import lobby, spill
-from gateway.dispatch.message import Direction
-from gateway.observe.watchdog import Reason
+from gateway.acceptance import unassigned
+from gateway.api.messages import comms
+from gateway.backlog import overflow
+from gateway.messages.message import Direction
+from gateway.monitoring.watchdog import Reason
 from storage import message_changes
 
 NUMBER, OTHER = "+447700900201", "+447700900202"
@@ -24,7 +25,7 @@ NUMBER, OTHER = "+447700900201", "+447700900202"
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"HIGH": 20, "LOW": 10, "LEAST": 5, "PAGE": 15, "HEAL_S": 0.1}.items():
-        monkeypatch.setattr(spill, name, value)
+        monkeypatch.setattr(overflow, name, value)
 
 
 class Away:
@@ -172,14 +173,14 @@ async def test_what_is_forgotten_while_its_rows_are_read_is_not_taken_up(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, _, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
-    read = spill.message_rows.waiting
+    read = overflow.message_rows.waiting
 
     async def read_and_lose(*arguments: Any) -> list[Any]:
         rows = await read(*arguments)
         pipeline.spill.forget(sender_id)
         return rows
 
-    monkeypatch.setattr(spill.message_rows, "waiting", read_and_lose)
+    monkeypatch.setattr(overflow.message_rows, "waiting", read_and_lose)
     async with pipeline.pool.acquire() as connection:
         await pipeline.spill._page_in(connection, sender_id)
     assert (len(pipeline.pacer), len(pipeline.spill)) == (20, 0)
@@ -190,7 +191,7 @@ async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
-    ask = spill.message_rows.waiting_sizes
+    ask = overflow.message_rows.waiting_sizes
     refused = asyncio.Event()
 
     async def refuse_once(*arguments: Any) -> list[Any]:
@@ -199,7 +200,7 @@ async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
             raise ConnectionRefusedError
         return await ask(*arguments)
 
-    monkeypatch.setattr(spill.message_rows, "waiting_sizes", refuse_once)
+    monkeypatch.setattr(overflow.message_rows, "waiting_sizes", refuse_once)
     async with pipeline.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[40][2:]), Direction.OUTBOUND_API)
     await pipeline.adoption.take_up_all()
@@ -344,7 +345,7 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits without a sender is bounded, too; the order of a recipient's messages stays."""
-    monkeypatch.setattr(lobby, "DEEP", 10)
+    monkeypatch.setattr(unassigned, "DEEP", 10)
     away = Away(start_gateway, start_smsc, default_rate_per_second=20)
     gateway = await away.start()
     smsc = await start_smsc()
@@ -367,7 +368,7 @@ async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is bounded while more comes than can be assigned, and nobody's order changes."""
-    monkeypatch.setattr(lobby, "DEEP", 10)
+    monkeypatch.setattr(unassigned, "DEEP", 10)
     away = Away(start_gateway, start_smsc, default_rate_per_second=20)
     gateway = await away.start()
     pool = await pool_of(gateway, None)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from testing import TO, GatewayUnderTest
 
-from gateway.takeover.authority import Authority, AuthorityError, create, is_ours
+from gateway.proxy.authority import Authority, AuthorityError, create, is_ours
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from testing import TO, WAIT_S, Client50, GatewayProcess, Receiver, Sdk, carrier, free_port, until
 from workers import WorkersProcess
 
-from gateway.dispatch.message import Flag
+from gateway.messages.message import Flag
 from smpp.smsc import CarrierScenario, Smsc
 from smpp.smsc.scenario import Rule
 

@@ -30,10 +30,10 @@ from testing import (
 )
 from twilio.base.exceptions import TwilioException
 
-from gateway.dispatch.submit import MOST_UNANSWERED
-from gateway.observe.outage import EVENT, OUTAGE
-from gateway.observe.watchdog import Reason
-from gateway.webhooks import lanes as lanes_module
+from gateway.monitoring.watchdog import Reason
+from gateway.observe.outage_log import EVENT, OUTAGE
+from gateway.submission.submitter import MOST_UNANSWERED
+from gateway.webhooks import host_queues as lanes_module
 from smpp import vocabulary as v
 from smpp.codec import encode
 from smpp.pdu import Pdu
@@ -71,7 +71,7 @@ async def test_a_late_answer_ends_the_resubmissions(start_gateway: Start) -> Non
 async def test_a_message_that_is_never_answered_is_given_up_after_so_many_copies(
     start_gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.dispatch.submit.REST_S", 0.01)
+    monkeypatch.setattr("gateway.submission.submitter.REST_S", 0.01)
     smsc = await simulator(Rule(answer=False, stat="none"))
     try:
         gateway = await start_gateway(
@@ -253,7 +253,7 @@ async def test_a_message_that_ends_every_connection_is_given_up(
     start_gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The carrier drops the session on each submit: so many copies, and no more."""
-    monkeypatch.setattr("gateway.dispatch.submit.REST_S", 0.01)
+    monkeypatch.setattr("gateway.submission.submitter.REST_S", 0.01)
     smsc = Smsc(Scenario(carriers=(CarrierScenario(faults=Faults(disconnect_every=1)),)), seed=3)
     await smsc.start()
     try:

@@ -73,7 +73,7 @@ def _login(sdk: Sdk) -> dict[str, str]:
 async def test_what_was_given_up_while_the_database_hung_is_not_stored(
     gateway: GatewayUnderTest, sdk: Sdk, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.dispatch.accept.PATIENT_S", 0.0)
+    monkeypatch.setattr("gateway.acceptance.acceptor.PATIENT_S", 0.0)
     acceptor = gateway.pipeline.acceptor
     connection = await asyncpg.connect(gateway.database_url)
     async with aiohttp.ClientSession() as session:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from testing import NUMBERS, TO, GatewayUnderTest, until
 
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from smpp.smsc import CarrierScenario, Rule, Smsc
 from storage import messages as message_rows
 from storage import recipients as recipient_rows

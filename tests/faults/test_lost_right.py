@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from testing import GatewayUnderTest, Sdk, basic, until
 
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from smpp.smsc import CarrierScenario, Rule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

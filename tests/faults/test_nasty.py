@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from testing import Client50, GatewayUnderTest, carrier
 
-from gateway.dispatch.message import Direction, Status
-from gateway.reconcile import compare, read_ledger
+from gateway.loadtest.reconcile import compare, read_ledger
+from gateway.messages.message import Direction, Status
 from smpp.smsc import Smsc, parse
 from storage import messages as message_rows
 from storage.ids import id_from_bytes
@@ -47,8 +47,8 @@ async def test_five_thousand_messages_through_everything_end_as_the_carrier_says
     start_gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A recipient that is refused for the moment is tried again sooner than a real one.
-    monkeypatch.setattr("gateway.dispatch.submit.REST_S", 0.1)
-    monkeypatch.setattr("gateway.dispatch.submit.LONGEST_REST_S", 1.0)
+    monkeypatch.setattr("gateway.submission.submitter.REST_S", 0.1)
+    monkeypatch.setattr("gateway.submission.submitter.LONGEST_REST_S", 1.0)
     smsc = Smsc(parse(SCENARIO.read_text(), SCENARIO.name), seed=7)
     await smsc.start()
     settings: dict[str, Any] = {

@@ -31,14 +31,14 @@ from testing import (
 )
 from twilio.rest import Client
 
-from gateway.dispatch.accept import Rejected
-from gateway.dispatch.draft import Draft
-from gateway.dispatch.message import Flag, Message
+from gateway.acceptance.acceptor import Rejected
+from gateway.acceptance.draft import Draft
+from gateway.messages.message import Flag, Message
 from gateway.observe.wall import SET_ASIDE
 from gateway.routing.destination import parse_destination
 from smpp import vocabulary as v
 from smpp.smsc import Smsc
-from storage.pool import Connection
+from storage.database import Connection
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from testing import BOTH, NUMBERS, WAIT_S, GatewayProcess, Sdk, basic, free_port, sdk_client, until
 
-from gateway.dispatch.message import Status
+from gateway.messages.message import Status
 from gateway.opt_out.keywords import default_entries
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 

@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 from testing import ALLOWED, NUMBERS, GatewayUnderTest, Sdk, until
 
-from gateway.dispatch.adopt import STRANDED
-from gateway.dispatch.message import Status
-from gateway.dispatch.recover import STRANDED_S, id_at
-from gateway.reconcile import Verdict, read_held, reconcile
+from gateway.backlog.recovery import STRANDED_S, id_at
+from gateway.backlog.takeover import STRANDED
+from gateway.loadtest.reconcile import Verdict, read_held, reconcile
+from gateway.messages.message import Status
 from smpp.smsc import Smsc
 from storage.ids import Id, id_from_bytes
 

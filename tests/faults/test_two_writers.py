@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 from testing import GatewayUnderTest, Sdk
 
-from gateway.dispatch.message import Flag, Status
+from gateway.messages.message import Flag, Status
 from storage import media as media_rows
 from storage import messages as message_rows
+from storage.database import open_connection
 from storage.ids import id_from_hex
-from storage.pool import open_connection
 
 
 async def test_a_row_that_is_final_goes_back_for_nobody(

@@ -18,9 +18,9 @@ import pytest
 from chaos.database import Server
 from testing import GatewayUnderTest, Sdk, basic, until
 
-from gateway.dispatch.message import Flag, Status
+from gateway.messages.message import Flag, Status
 from smpp.smsc import CarrierScenario, Rule, Smsc
-from storage.pool import Database, Unconfirmed, confirm, open_connection
+from storage.database import Database, Unconfirmed, confirm, open_connection
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 StartSmsc = Callable[..., Awaitable[Smsc]]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from testing import TO, GatewayUnderTest, Sdk
 
-from gateway.takeover.authority import create
+from gateway.proxy.authority import create
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

@@ -19,12 +19,12 @@ from chaos.database import Server
 from testing import Sdk, basic, carrier, until
 from workers import WorkersProcess
 
-from gateway.dispatch.message import Direction, Status
-from gateway.reconcile import compare, read_ledger
+from gateway.loadtest.reconcile import compare, read_ledger
+from gateway.messages.message import Direction, Status
 from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc, mobile
 from storage import messages as message_rows
+from storage.database import open_connection
 from storage.ids import id_from_bytes
-from storage.pool import open_connection
 
 from .outcome import Outcome
 

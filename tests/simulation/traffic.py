@@ -31,9 +31,9 @@ from gateway.content.encoding import encode
 from gateway.pacing.pacer import Pacer, Shared
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class
 from gateway.routing.destination import Destination, parse_destination
-from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.standing import Standing
+from gateway.routing.sender_load import Standing
+from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
 
 TEXTS = (
     "Your code is 123456",

@@ -14,12 +14,12 @@ from gateway.api.conversations.shared import (
     path_sid,
     text_of,
 )
-from gateway.api.errors import ApiError
-from gateway.api.paging import cut, envelope_v1
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
+from gateway.api.http.errors import ApiError
+from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
 from storage import conversation_settings as rows
-from storage.pool import Row, UniqueViolation
+from storage.database import Row, UniqueViolation
 
 TYPES: Final = ("webhook", "default")  # "studio" has nobody to take it
 

@@ -14,14 +14,14 @@ from gateway.api.conversations.shared import (
     settings_of,
     text_of,
 )
-from gateway.api.errors import ApiError
-from gateway.api.forms import Form
-from gateway.api.paging import cut, envelope_v1
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
 from gateway.conversations.timers import interval_of
 from storage import conversation_settings as rows
-from storage.pool import BadRow, Row
+from storage.database import BadRow, Row
 
 TIMERS: Final = {"inactive": (60, 50375), "closed": (600, 50376)}
 

@@ -16,16 +16,16 @@ from gateway.api.conversations.shared import (
     settings_of,
     text_of,
 )
-from gateway.api.errors import ApiError
-from gateway.api.forms import Form
-from gateway.api.paging import cut, envelope_v1
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
-from gateway.api.values import read_time
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.values import read_time
 from gateway.conversations import events as names
 from gateway.conversations.timers import interval_of
 from storage import conversations as rows
-from storage.pool import Connection, Row, UniqueViolation
+from storage.database import Connection, Row, UniqueViolation
 
 STATES: Final = ("active", "inactive", "closed")
 LINKS: Final = {"participants": "Participants", "messages": "Messages", "webhooks": "Webhooks"}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from gateway.acceptance.acceptor import Overloaded, Unavailable
 from gateway.api.conversations.shared import (
     allowed,
     attributes_of,
@@ -17,19 +18,18 @@ from gateway.api.conversations.shared import (
     path_sid,
     text_of,
 )
-from gateway.api.errors import ApiError
-from gateway.api.paging import cut, envelope_v1
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
-from gateway.api.values import read_whole
+from gateway.api.http.errors import ApiError
+from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.values import read_whole
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations import events as names
 from gateway.conversations.events import Source
-from gateway.conversations.posting import NotPosted, Words
-from gateway.dispatch.accept import Overloaded, Unavailable
+from gateway.conversations.outbound import NotPosted, Words
 from storage import conversation_messages as rows
 from storage import conversations as conversation_rows
-from storage.pool import Row
+from storage.database import Row
 
 DEFAULT_AUTHOR: Final = "system"
 MOST_INDEX: Final = 2**31 - 1  # of a message in its conversation: an int column

@@ -17,14 +17,14 @@ from gateway.api.conversations.shared import (
     path_sid,
     text_of,
 )
-from gateway.api.errors import ApiError
-from gateway.api.forms import Form
-from gateway.api.paging import cut, envelope_v1
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
 from gateway.conversations import events as names
 from storage import conversations as rows
-from storage.pool import Row, UniqueViolation
+from storage.database import Row, UniqueViolation
 
 # participants with an address, in one conversation
 # (docs/spec/messaging-services.md#autocreate-a-conversation)

@@ -6,15 +6,15 @@ from typing import Final
 
 import orjson
 
-from gateway.api.errors import ApiError
-from gateway.api.forms import Form
-from gateway.api.resources import Call
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.resources import Call
 from gateway.conversations.events import AFTER, BEFORE, Pairs, Source
 from gateway.routing.destination import parse_destination
 from storage import conversation_messages as message_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.pool import Row
+from storage.database import Row
 
 NAME_LIMIT: Final = 256
 ATTRIBUTES_LIMIT: Final = 16 * 1024  # octets

@@ -8,13 +8,13 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.conversations.shared import conversation_of, filters_of, method_of, path_sid
-from gateway.api.errors import ApiError
-from gateway.api.forms import Form
-from gateway.api.paging import cut, envelope_v1, in_memory
-from gateway.api.render import iso8601
-from gateway.api.resources import Call, answer, gone
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.paging import cut, envelope_v1, in_memory
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, answer, gone
 from storage import conversations as rows
-from storage.pool import Row
+from storage.database import Row
 
 TARGETS: Final = ("webhook", "trigger")  # "studio" has nobody to take it
 MOST_HOOKS: Final = 5  # of one conversation

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from gateway.routing.carriers import CarrierFacts
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import NumberKind, overlays
-from gateway.routing.pool import Pool, Sender, SenderKind
+from gateway.routing.networks import CarrierFacts
 from gateway.routing.selector import Choice, Mapping, Needs
-from gateway.routing.standing import Load
+from gateway.routing.sender_load import Load
+from gateway.routing.sender_pool import Pool, Sender, SenderKind
 
 TERRITORIES = {"PR", "VI", "GU", "AS", "MP"}
 NORTH = {"US", "CA"}

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference_selector import reference
 
-from gateway.routing.carriers import CarrierFacts, PrefixTable
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import explain
 from gateway.routing.nanp import overlays
-from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.networks import CarrierFacts, PrefixTable
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.standing import Standing
+from gateway.routing.sender_load import Standing
+from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
 
 EXAMPLES = max(2_000, settings().max_examples)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.content.shortening import CODE, LENGTH, codes_in, shorten
-from gateway.gather.links import new_code
+from gateway.enrichment.media_links import new_code
 
 BASE = "https://go.example/"
 

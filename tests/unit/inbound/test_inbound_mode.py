@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch.directory import SenderRecord, Service
-from gateway.inbound.handling import InboundMode, Target, destination_of, inbound_mode
-from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.directory.directory import SenderRecord, Service
+from gateway.inbound.owed_webhook import InboundMode, Target, destination_of, inbound_mode
+from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NUMBER = {"sms_url": "https://n.example/", "sms_method": "GET", "sms_fallback_url": "https://f/"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.routing.destination import Destination, parse_destination
-from gateway.routing.pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
 
 
 def to(text: str) -> Destination:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from routing_builders import PlainLoad, alpha, long_code, pool, short_code, to, toll_free
 
 from gateway.routing.explain import Explanation, explain
-from gateway.routing.pool import Pool
 from gateway.routing.selector import RULES, Mapping, Needs
+from gateway.routing.sender_pool import Pool
 
 GB = to("+447400123456")
 US = to("+14155550100")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from routing_builders import PlainLoad, alpha, long_code, pool, short_code, to, toll_free
 
-from gateway.routing.carriers import CarrierFacts, PrefixTable
-from gateway.routing.pool import Pool, Sender, SenderKind
+from gateway.routing.networks import CarrierFacts, PrefixTable
 from gateway.routing.selector import Channel, Choice, Mapping, Needs, select
-from gateway.routing.standing import Standing
+from gateway.routing.sender_load import Standing
+from gateway.routing.sender_pool import Pool, Sender, SenderKind
 
 GB = "+447400123456"
 DE = "+4915123456789"

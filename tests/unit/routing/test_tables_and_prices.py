@@ -8,8 +8,8 @@ import pytest
 
 from gateway import data
 from gateway.routing.health import LAST, LEAST, REST_S, Health
-from gateway.routing.pool import SenderKind
 from gateway.routing.prices import FREE, Prices
+from gateway.routing.sender_pool import SenderKind
 from gateway.routing.tables import TABLES, read, read_facts
 
 HEADER = "country,direction,sender_type,content,price\n"

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from storage import conversation_events as rows
-from storage.pool import Pool, prepare_connection
+from storage.database import Pool, prepare_connection
 
 MANY, FEW = 1, 2  # accounts
 

@@ -14,9 +14,9 @@ import pytest
 from databases import Databases
 
 from storage import messages, partitions
+from storage.database import open_connection, prepare_connection
 from storage.lists import BY_INDEX, Lists, ListTooLong
 from storage.migrate import migrate
-from storage.pool import open_connection, prepare_connection
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from storage import partitions
+from storage.database import open_connection
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError, migrate, migrations
-from storage.pool import open_connection
 from storage.safety import dangers
 
 DEAD = 4194303  # no process has this number

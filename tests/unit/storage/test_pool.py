@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import pytest
 from testing import WAIT_S
 
-from storage.pool import Database, DatabaseUnavailable, open_connection
+from storage.database import Database, DatabaseUnavailable, open_connection
 
 
 def message(kind: bytes, severity: bytes, code: bytes) -> bytes:
@@ -123,7 +123,7 @@ async def test_a_server_that_takes_connections_and_says_nothing_is_not_waited_fo
     monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """The driver would wait for a minute."""
-    monkeypatch.setattr("storage.pool.CONNECT_S", 0.1)
+    monkeypatch.setattr("storage.database.CONNECT_S", 0.1)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

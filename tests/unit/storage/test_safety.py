@@ -15,7 +15,7 @@ import pytest
 from chaos.database import Server
 from testing import ALLOWED, WAIT_S
 
-from storage.pool import open_connection
+from storage.database import open_connection
 from storage.safety import STANDBYS, dangers, file_system
 
 MOUNTS = """\

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from testing import until
 
-from gateway.clock import SystemClock
-from gateway.webhooks import lanes
+from gateway.runtime.clock import SystemClock
+from gateway.webhooks import host_queues
 from gateway.webhooks.clicks import TRIES, Click, Clicks, is_preview
 from gateway.webhooks.client import NOT_OK, Answer, Hook
 from gateway.webhooks.connections import Connections
@@ -73,7 +73,7 @@ class Raised:
 async def test_an_event_is_told_five_times_and_then_given_up(
     failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(host_queues, "FIRST_RETRY_S", 0.001)
     app, raised = App([500] * failures), Raised()
     accounts: Any = Accounts({1: Account()})
     clicks = Clicks(

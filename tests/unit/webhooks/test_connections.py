@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from testing import WAIT_S
 
-from gateway.clock import SystemClock
+from gateway.runtime.clock import SystemClock
 from gateway.webhooks import connections as module
 from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.lanes import ACCOUNT_BOUND, Lanes
+from gateway.webhooks.host_queues import ACCOUNT_BOUND, Lanes
 
 
 def taken(order: list[int], account: int, needed: bool = True) -> bool:

@@ -1,0 +1,1 @@
+"""A send call's way to a committed row: blocks, a sender, encoding, limits, one batch."""

@@ -1,0 +1,116 @@
+"""Letting messages in: what the database knows of their recipients, and what it must remember.
+
+A batch of drafts goes through three steps on one connection. `ask` takes the shared locks of
+docs/reliability.md#opt-out and reads blocks and sticky mappings; `choose` asks the selector with
+them; `reserve` stores new mappings in the batch's own transaction. A mapping that another process
+stored in the meantime wins: its recipient's drafts are chosen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.acceptance.draft import Draft
+from gateway.acceptance.router import Router
+from gateway.directory.directory import Directory
+from gateway.messages.message import Status
+from gateway.recipients.recipients import Known, MappingKey, known_of, scopes
+from gateway.routing.question import Channel, Mapping
+from gateway.runtime.clock import Clock
+from storage import recipients as recipient_rows
+from storage.database import Connection
+
+ROUNDS = 3  # of losing a mapping to another process, in one batch
+
+
+class Admission:
+    """The steps that a batch of drafts goes through, wherever it comes from."""
+
+    def __init__(self, directory: Directory, router: Router, clock: Clock) -> None:
+        self._directory = directory
+        self._router = router
+        self._clock = clock
+
+    async def ask(self, connection: Connection, drafts: Sequence[Draft]) -> Known:
+        """Read what is known of the drafts' recipients; the locks are held from here on."""
+        held: set[int] = set()
+        mapped: set[MappingKey] = set()
+        for draft in drafts:
+            service = self._directory.services_by_id.get(draft.message.service_id or 0)
+            if service is not None:
+                held.add(service.id)
+                if service.pool.settings.sticky:
+                    mapped.add(draft.key)
+            elif draft.sender is not None:
+                home = draft.sender.service_id
+                held.add(home if home is not None else -draft.sender.sender.id)
+        rows = await recipient_rows.standing(
+            connection, held, list({draft.message.recipient for draft in drafts}), list(mapped)
+        )
+        return known_of(rows, self._clock.wall())
+
+    def refuses(self, draft: Draft, known: Known) -> bool:
+        """Whether the request is answered with 21610, and nothing is stored
+        (docs/spec/messaging-services.md#effects-of-keywords)."""
+        if not draft.told_at_once or not known.blocks or draft.sender is None:
+            return False
+        record = draft.sender
+        home = scopes(None, record.sender.id, record.service_id)
+        return known.blocks_any(draft.message.recipient, Channel.SMS, home)
+
+    def choose(self, drafts: Sequence[Draft], known: Known) -> None:
+        """Give each draft a sender, or the reason why it gets none."""
+        for draft in drafts:
+            if draft.message.status is Status.SCHEDULED:
+                self._router.prepare(draft)  # its sender is chosen when its time has come
+            elif self._router.awaits(draft):
+                self._router.prepare(draft)  # and when what it needs from outside is there
+            else:
+                self._router.route(draft, known)
+
+    async def reserve(self, connection: Connection, drafts: Sequence[Draft], known: Known) -> None:
+        """Store what choosing decided of mappings, in the caller's transaction."""
+        for _ in range(ROUNDS):
+            if known.dropped:
+                await recipient_rows.drop(
+                    connection, [(*key, sender) for key, sender in sorted(known.dropped.items())]
+                )
+                known.dropped.clear()
+            if not known.reservations:
+                return
+            wanted, known.reservations = known.reservations, {}
+            rows = await recipient_rows.reserve(connection, wanted.values())
+            lost: set[MappingKey] = set()
+            for row in rows:
+                key = (row["service_id"], row["channel"], row["recipient"])
+                if row["sender_id"] != wanted[key].sender_id:
+                    lost.add(key)
+                    self._lose(known, key, wanted[key].sender_id, row["sender_id"])
+            if not lost:
+                return
+            again = [draft for draft in drafts if draft.key in lost and not draft.explicit]
+            self.take_back(again)
+            self.choose(again, known)
+
+    def _lose(self, known: Known, key: MappingKey, ours: int, theirs: int) -> None:
+        """Another process was first: its mapping counts."""
+        if known.fresh.pop(key, None) is not None:
+            self._router.standing.mapped(ours, -1)
+            self._router.standing.mapped(theirs)
+        known.mappings[key] = Mapping(theirs, known.wall, known.wall)
+
+    def take_back(self, drafts: Sequence[Draft]) -> None:
+        """Undo the choice of senders."""
+        for draft in drafts:
+            self._router.release(draft.message)
+            draft.message.unassign()
+
+    def refused(self, drafts: Sequence[Draft]) -> None:
+        """Nothing of these is stored: nobody waits for them."""
+        for draft in drafts:
+            self._router.awaited.end(draft)
+
+    def forget(self, known: Known) -> None:
+        """The batch was not committed: its mappings are none."""
+        for key in known.fresh:
+            self._router.standing.mapped(known.mappings[key].sender_id, -1)

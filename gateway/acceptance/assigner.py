@@ -1,0 +1,249 @@
+"""Senders for messages that are stored already: late, again, or when their time has come.
+
+What the lobby holds gets a sender when one has time for it; what lost its sender while it waited
+is chosen anew; so is what was scheduled. All go through the same admission as a new message, and
+are written where a new one is inserted: status, sender, mapping and (where it can go at once) the
+claim in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from gateway.acceptance.admission import Admission
+from gateway.acceptance.draft import Draft
+from gateway.acceptance.router import Router
+from gateway.acceptance.unassigned import Taken
+from gateway.messages.lifecycle import Refused, advance
+from gateway.messages.message import Message, Status
+from gateway.messages.rows import SHARD, assign_columns
+from gateway.observe.outage_log import AWAY
+from gateway.observe.wall import Wall
+from gateway.recipients.recipients import Known
+from gateway.runtime.clock import Clock, Deadlines
+from gateway.submission.submitter import BROKEN, EXPIRED, Submitter
+from gateway.submission.write_behind import Writer
+from storage import messages as message_rows
+from storage import recipients as recipient_rows
+from storage.database import Database, DatabaseUnavailable, OwnConnection, confirm
+from storage.ids import Id
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # messages in one transaction
+RETRY_S = 0.5
+PAUSE_S = 0.02  # between two looks at the lobby: a busy pool wakes it all the time
+HEAL_S = 1.0  # a lost wake-up costs this much
+
+
+class Assigner:
+    """Owns what is stored and has no sender."""
+
+    def __init__(
+        self,
+        database: Database,
+        admission: Admission,
+        router: Router,
+        submitter: Submitter,
+        writer: Writer,
+        clock: Clock,
+        committed: Callable[[Message], None],
+        wall: Wall,
+    ) -> None:
+        self._wall = wall
+        self._database = database
+        self._admission = admission
+        self._router = router
+        self._lobby = router.lobby
+        self._submitter = submitter
+        self._writer = writer
+        self._clock = clock
+        self._deadlines = Deadlines(clock)
+        self._committed = committed
+        self._anew: deque[Draft] = deque()
+        self._doubtful: set[Id] = set()  # of a batch whose commit was not confirmed
+        self.assigned = 0
+        self._wake = asyncio.Event()
+        self.gather: Callable[[Draft], None] = self._nowhere
+        """Takes what needs something from outside before it can be chosen a sender for."""
+
+    def _nowhere(self, draft: Draft) -> None:
+        self.admit((draft,))
+
+    def hold(self, drafts: Iterable[Draft]) -> None:
+        """These are committed and wait for a sender."""
+        for draft in drafts:
+            draft.message.expires_at = self._deadlines.of(draft.message.valid_until)
+            if self._router.awaits(draft):
+                self.gather(draft)
+                continue
+            self._lobby.hold(draft)
+            self._wake.set()
+
+    def admit(self, drafts: Iterable[Draft]) -> None:
+        """These are stored, `waiting`, and to be chosen a sender for as if they had just come."""
+        for draft in drafts:
+            self._anew.append(draft)
+            self._wake.set()
+
+    def stir(self) -> None:
+        """A sender has less to do than before."""
+        if self._lobby:
+            self._wake.set()
+
+    def withdraw(self, message: Message) -> bool:
+        """Take out a message that is to be canceled; False if it does not wait here."""
+        return self._lobby.remove(message)
+
+    @property
+    def anew(self) -> Sequence[Draft]:
+        """Those that are chosen a sender for next."""
+        return self._anew
+
+    async def run(self) -> None:
+        own = OwnConnection(self._database, "assign", message_rows.tune_for_batches)
+        try:
+            while True:
+                await self._sleep()
+                self._expire()
+                taken = self._take()
+                if not taken:
+                    continue
+                outcome = await self._wall.by_halves(taken, partial(self._assign, own))
+                for draft, why in outcome.failed:
+                    self._set_aside(draft, why)
+                if outcome.away is not None:
+                    log.error(
+                        "database: %s; what has no sender goes on waiting",
+                        outcome.away,
+                        extra=AWAY,
+                    )
+                    own.drop()
+                    self._doubtful.update(draft.message.id for draft in outcome.undone)
+                    self._anew.extendleft(reversed(outcome.undone))
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    await self._unlock(own)
+                self._wake.set()
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            own.drop()
+
+    def _set_aside(self, draft: Draft, why: str) -> None:
+        """This one can't be chosen a sender for: it fails, and an Alert says why."""
+        message = draft.message
+        self._wall.tell(why, message)
+        with self._wall.around(message):
+            self._router.awaited.end(draft)
+            self._lobby.placed(draft)
+            self._doubtful.discard(message.id)
+            if advance(message, Refused(BROKEN), self._clock.wall()):
+                message.content = None
+                self._writer.mark(message)
+
+    async def _unlock(self, own: OwnConnection) -> None:
+        """Let go of the block list. The batch is committed: a failure here is none of it."""
+        await asyncio.sleep(0)  # what was written this turn leaves at its end
+        try:
+            await recipient_rows.unlock(await own.get())
+        except DatabaseUnavailable:
+            own.drop()  # its locks go with it
+
+    async def _sleep(self) -> None:
+        due = HEAL_S if self._lobby else None
+        try:
+            async with asyncio.timeout(due):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    def _expire(self) -> None:
+        wall = self._clock.wall()
+        for message in self._lobby.expire(self._clock.monotonic() + self._deadlines.ahead()):
+            if advance(message, Refused(EXPIRED), wall):
+                message.content = None
+                self._writer.mark(message)
+
+    def _take(self) -> list[Draft]:
+        """What is chosen a sender for now. Its standing counts nothing of it."""
+        drafts = [self._anew.popleft() for _ in range(min(BATCH, len(self._anew)))]
+        for draft in drafts:
+            if draft.message.status.final:
+                self._router.awaited.end(draft)
+                self._lobby.placed(draft)
+                self._doubtful.discard(draft.message.id)
+        drafts = [draft for draft in drafts if not draft.message.status.final]
+        if self._lobby and len(drafts) < BATCH:
+            now = self._clock.wall()
+            taken = self._lobby.take(self._router.preview, now, BATCH - len(drafts))
+            self._settle(taken)
+            drafts.extend(one.draft for one in taken)
+        return drafts
+
+    def _settle(self, taken: list[Taken]) -> None:
+        for draft, sender_id in taken:
+            if sender_id:
+                self._router.standing.settled(sender_id, draft.message.segments)
+
+    async def _assign(self, own: OwnConnection, drafts: Sequence[Draft]) -> None:
+        connection = await own.get()
+        known = await self._admission.ask(connection, drafts)
+        messages = [draft.message for draft in drafts]
+        for message in messages:
+            message.status = Status.ACCEPTED  # whatever it was before: it is chosen anew
+        claimed: list[Message] = []
+        try:
+            self._admission.choose(drafts, known)
+            async with connection.transaction():
+                if doubtful := self._doubtful.intersection(message.id for message in messages):
+                    # The commit may have claimed them; nothing of them was written.
+                    await message_rows.unclaim(
+                        connection, list(doubtful), Status.SENDING, Status.QUEUED, SHARD
+                    )
+                await self._admission.reserve(connection, drafts, known)
+                claimed = self._submitter.offer(messages)
+                ours = await message_rows.assign(connection, assign_columns(messages))
+            confirm(connection)
+        except Exception:
+            self._take_back(drafts, claimed, known)
+            raise
+        self._doubtful.difference_update(message.id for message in messages)
+        self._pass_on(drafts, claimed, ours)
+
+    def _take_back(self, drafts: Sequence[Draft], claimed: list[Message], known: Known) -> None:
+        self._submitter.withdraw(claimed)
+        self._admission.take_back(drafts)
+        self._admission.forget(known)
+
+    def _pass_on(self, drafts: Sequence[Draft], claimed: list[Message], ours: set[Id]) -> None:
+        """The batch is committed; what was canceled in the meantime is none of ours."""
+        gone = [draft.message for draft in drafts if draft.message.id not in ours]
+        for message in gone:
+            if message in claimed:
+                claimed.remove(message)
+                self._submitter.withdraw([message])
+            self._router.release(message)
+            message.status = message.committed = Status.CANCELED
+            message.waiting = False
+        messages = [draft.message for draft in drafts if draft.message.id in ours]
+        self.assigned += len(messages)
+        for message in messages:
+            message.committed = message.status
+        going = set(claimed)
+        self._submitter.wait(
+            message
+            for message in messages
+            if message.status is Status.QUEUED and message not in going
+        )
+        for draft in drafts:
+            self._router.awaited.end(draft)
+            self._lobby.placed(draft)
+        self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
+        self._submitter.go(claimed)
+        for message, why in self._wall.each(messages, self._committed):
+            self._wall.tell(why, message)

@@ -1,0 +1,1 @@
+"""What every resource shares: credentials, forms, paging, errors, limits."""

@@ -1,0 +1,94 @@
+"""`Idempotency-Key` on `POST Messages`: a repeat gets the first answer, and sends nothing.
+
+An extension (docs/spec/twilio-api.md#rate-limiting-and-response-headers). The key is stored by the
+transaction that stores the message, so it holds across restarts and between processes. Nothing of
+the answer is: it is made from the message again, so that what was redacted stays redacted.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.render import created_message
+from gateway.api.http.resources import Call, answer
+from gateway.content.shortening import codes_in
+from gateway.directory.directory import Service
+from gateway.messages.message import Message
+from gateway.messages.rows import from_row, seconds
+from storage import idempotency as key_rows
+from storage import messages as message_rows
+from storage import short_links as link_rows
+
+HEADERS: Final = ("idempotency-key", "i-twilio-idempotency-token")
+KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+REPLAYED: Final = "Idempotent-Replayed"
+
+
+def key_of(call: Call) -> str | None:
+    """The key of a request. Raises ApiError 20001 for one that can be none."""
+    for name in HEADERS:
+        key = call.request.headers.get(name)
+        if key:
+            if not KEY.fullmatch(key):
+                raise ApiError(20001, f"{name} must be 1 to 255 visible characters")
+            return key
+    return None
+
+
+def digest_of(form: Form) -> bytes:
+    """What makes two requests the same: their parameters, in whatever order."""
+    hashed = sha256()
+    for name, values in sorted(form.items()):
+        for text in (name, *values):
+            data = text.encode()
+            hashed.update(b"%d:" % len(data) + data)
+        hashed.update(b";")
+    return hashed.digest()
+
+
+async def first_answer(call: Call, key: str) -> Response | None:
+    """The answer to the first request with this key; None when there was none.
+
+    Raises ApiError 20409 when that was another request, or its message is gone; 20503 while
+    nobody can say.
+    """
+    acceptor = call.deps.creation.acceptor
+    if not (acceptor.available and acceptor.confirmed()):
+        # What the last batch stored may still be taken back (`Acceptor`).
+        raise ApiError(20503, headers={"Retry-After": "1"})
+    found = await key_rows.find(call.deps.pool, call.account.id, key)
+    if found is None:
+        return None
+    if found["digest"] != digest_of(call.form):
+        raise ApiError(20409, "this idempotency key was used with other parameters")
+    row = await message_rows.fetch(call.deps.pool, call.account.id, found["message_id"])
+    if row is None:
+        raise ApiError(20409, "the message of this idempotency key was deleted")
+    message = from_row(row)
+    message.send_at = seconds(row["send_at"])
+    service = call.deps.directory.services_by_id.get(message.service_id or 0)
+    body: dict[str, Any] = created_message(
+        message, call.account.sid, service.sid if service is not None else None
+    )
+    body["body"] = await _long(call, message, service)
+    response = answer(body, 201)
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+async def _long(call: Call, message: Message, service: Service | None) -> str:
+    """The text as it was given: of a message with short links, with the long ones."""
+    body = message.submitted_body
+    domain = service.link_domain if service is not None else None
+    if domain is None or not call.form.flag("ShortenUrls"):
+        return body
+    codes = codes_in(body, domain.base)
+    for code, url in (await link_rows.urls(call.deps.pool, call.account.id, codes)).items():
+        body = body.replace(domain.base + code, url)
+    return body

@@ -1,0 +1,175 @@
+"""Resources as JSON: dates, SIDs and the Message resource (docs/spec/twilio-api.md#dates,
+docs/spec/twilio-api.md#message-representation)."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.api.http.errors import meaning
+from gateway.directory.directory import Directory
+from gateway.messages.message import (
+    Direction,
+    Flag,
+    Message,
+    Status,
+    billed_segments,
+    created_at,
+)
+from storage.database import Row
+
+API_VERSION = "2010-04-01"
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+_last_rendered: tuple[int, str] = (-1, "")
+_last_iso: tuple[int, str] = (-1, "")
+
+
+def rfc2822(seconds: float) -> str:
+    """`Fri, 24 May 2019 17:44:46 +0000`, whatever the locale."""
+    global _last_rendered
+    whole = int(seconds)
+    if _last_rendered[0] == whole:
+        return _last_rendered[1]
+    at = time.gmtime(whole)
+    text = (
+        f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d}"
+        f" {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} +0000"
+    )
+    _last_rendered = (whole, text)
+    return text
+
+
+def rfc2822_of(at: datetime | None) -> str | None:
+    return rfc2822(at.timestamp()) if at is not None else None
+
+
+def iso8601_of(seconds: float) -> str:
+    """The same for seconds since 1970; the last answer is kept, as messages come in bursts."""
+    global _last_iso
+    whole = int(seconds)
+    if _last_iso[0] != whole:
+        _last_iso = (whole, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole)))
+    return _last_iso[1]
+
+
+def iso8601_ms(seconds: float) -> str:
+    """Seconds since 1970, to the millisecond; for what Twilio does not have."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def sid_of_row(row: Row) -> str:
+    """The SID of a message's row."""
+    return ("MM" if row["flags"] & Flag.MEDIA else "SM") + str(row["id"].hex)
+
+
+def iso8601(at: datetime) -> str:
+    """`2015-07-30T20:12:31Z`: seconds, no fraction
+    (docs/spec/twilio-api.md#sdk-behaviours-the-server-must-respect)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at.timestamp()))
+
+
+def _message_uris(account_sid: str, sid: str) -> tuple[str, dict[str, str]]:
+    base = f"/{API_VERSION}/Accounts/{account_sid}/Messages/{sid}"
+    return f"{base}.json", {"media": f"{base}/Media.json"}
+
+
+def created_message(message: Message, account_sid: str, service_sid: str | None) -> dict[str, Any]:
+    """The body of the 201: the initial state, whatever happened since
+    (docs/spec/messaging-services.md#order-of-work-for-one-outbound-message).
+
+    Through a service no sender is known yet: `from` is null and `num_segments` "0".
+    """
+    sid = message.sid
+    uri, subresources = _message_uris(account_sid, sid)
+    date = rfc2822(message.created_at)
+    through_service = message.service_id is not None
+    return {
+        "body": message.submitted_body,
+        "num_segments": "0" if through_service else str(message.billed_segments),
+        "direction": message.direction.shown,
+        "from": None if through_service else message.sender,
+        "date_updated": date,
+        "price": None,
+        "error_message": None,
+        "uri": uri,
+        "account_sid": account_sid,
+        "num_media": _num_media(message.extras),
+        "to": message.recipient,
+        "date_created": date,
+        "status": _first_status(message),
+        "sid": sid,
+        "date_sent": None,
+        "messaging_service_sid": service_sid,
+        "error_code": None,
+        "price_unit": "USD",
+        "api_version": API_VERSION,
+        "subresource_uris": subresources,
+        "tags": message.extras.get("tags") if message.extras else None,
+    }
+
+
+def _num_media(extras: dict[str, Any] | None) -> str:
+    return str(len(extras.get("media_urls", ()))) if extras else "0"
+
+
+def _price(row: Row, status: Status) -> str | None:
+    """Negative, with five places; null until the carrier has the message, and where it failed."""
+    if row["price"] is None or row["sent_at"] is None or status is Status.FAILED:
+        return None
+    return f"{-row['price']:.5f}"
+
+
+def _shown(status: Status, service_id: int | None) -> str:
+    """With a plain From a message is `queued` from the start, even while its media are fetched."""
+    if status is Status.ACCEPTED and service_id is None:
+        return Status.QUEUED.shown
+    return status.shown
+
+
+def _first_status(message: Message) -> str:
+    if message.service_id is None:
+        return "queued"
+    return "scheduled" if message.send_at else "accepted"
+
+
+def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, Any]:
+    """A Message resource from its row."""
+    sid = sid_of_row(row)
+    uri, subresources = _message_uris(account_sid, sid)
+    subresources["feedback"] = uri.removesuffix(".json") + "/Feedback.json"
+    status = Status(row["status"])
+    code = row["error_code"]
+    created = created_at(row["id"])
+    updated = max(
+        [created]
+        + [row[name].timestamp() for name in ("queued_at", "sent_at", "done_at") if row[name]]
+    )
+    unrouted = status in (Status.ACCEPTED, Status.SCHEDULED)
+    return {
+        "body": row["submitted_body"] if unrouted and row["submitted_body"] else row["body"],
+        "num_segments": str(billed_segments(row["segments"], row["flags"])),
+        "direction": Direction(row["direction"]).shown,
+        "from": row["sender"],
+        "date_updated": rfc2822(updated),
+        "price": _price(row, status),
+        "error_message": meaning(code) if code else None,
+        "uri": uri,
+        "account_sid": account_sid,
+        "num_media": _num_media(row["extras"]),
+        "to": row["recipient"],
+        "date_created": rfc2822(created),
+        "status": _shown(status, row["service_id"]),
+        "sid": sid,
+        "date_sent": rfc2822_of(row["sent_at"]),
+        "messaging_service_sid": directory.service_sid(row["service_id"]),
+        "error_code": code,
+        "price_unit": "USD",
+        "api_version": API_VERSION,
+        "subresource_uris": subresources,
+        "tags": row["extras"].get("tags") if row["extras"] else None,
+    }

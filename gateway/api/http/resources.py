@@ -1,0 +1,237 @@
+"""What every resource's handlers share: who asks, for which account, and how to answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.acceptance.acceptor import Client
+from gateway.api.http.auth import acting_account, authenticate
+from gateway.api.http.errors import ApiError, not_found
+from gateway.api.http.forms import Form, check_form_type, parse_form
+from gateway.api.http.forwarding import RELAYED, Elsewhere
+from gateway.api.http.limits import Gate, Quota, Turnstile
+from gateway.api.http.logins import Logins
+from gateway.api.http.paging import PageRequest, page_request
+from gateway.api.messages.create_message import Creation
+from gateway.conversations.service import Conversations
+from gateway.directory.directory import Account, Directory
+from gateway.observe.alerts import Alerts
+from gateway.observe.journal import Journal
+from gateway.settings import LimitSettings
+from gateway.submission.connectors import Fleet
+from gateway.submission.receipts import Receipts
+from gateway.webhooks.clicks import Clicks
+from storage.database import Connection, Pool, Row
+from storage.ids import Id
+from storage.lists import Lists, ListTooLong
+
+SINGLE_BODY_LIMIT = 64 * 1024  # bytes (docs/reliability.md#bounds)
+BULK_BODY_LIMIT = 10 * 1024 * 1024
+CLIENT = "tandem.client"  # in the scope of a request that came by a connection of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What handlers need of the process."""
+
+    directory: Directory
+    pool: Pool
+    creation: Creation
+    random: Random
+    refresh: Callable[[], Awaitable[None]]
+    default_carrier_id: Callable[[], int]
+    fleet: Fleet
+    receipts: Receipts
+    journal: Journal
+    replay: Callable[[Row], None]
+    limits: LimitSettings
+    lists: Lists
+    turnstile: Turnstile
+    pool_limit: int  # numbers and short codes in one service (21714)
+    subaccount_limit: int  # of one account (21480)
+    gate: Gate
+    logins: Logins
+    conversations: Conversations
+    bulk_quota: Quota  # of consents and contacts
+    alerts: Alerts
+    clicks: Clicks
+    elsewhere: Elsewhere
+    cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
+    cancel_many: Callable[[int, Sequence[Id]], Awaitable[set[Id]]]  # those that were
+
+
+class Call:
+    """One authenticated request."""
+
+    def __init__(self, request: Request, deps: Deps, body: bytes) -> None:
+        self.request = request
+        self.deps = deps
+        self.body = body
+        given = request.headers.get("authorization")
+        authorization = given.encode() if given else None
+        self.credential = authenticate(deps.directory, authorization)
+        self.account: Account = acting_account(
+            deps.directory, self.credential, request.path_params.get("account")
+        )
+
+    @cached_property
+    def form(self) -> Form:
+        """The body's parameters. Raises ApiError when it is not a form."""
+        if self.body or self.request.method == "POST":
+            check_form_type(self.request.headers.get("content-type", "").encode())
+        return parse_form(self.body)
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object. Raises ApiError when it is none."""
+        content_type = self.request.headers.get("content-type", "")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            raise ApiError(20415, "the body must be application/json")
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise ApiError(20001, f"the body is not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise ApiError(20001, "the body must be a JSON object")
+        return content
+
+    @property
+    def client(self) -> Client | None:
+        """Who waits for the answer; None where that is another worker."""
+        client: Client | None = self.request.scope.get(CLIENT)
+        return client
+
+    @property
+    def query(self) -> Sequence[tuple[str, str]]:
+        return parse_qsl(self.request.url.query, keep_blank_values=True)
+
+    @property
+    def page(self) -> PageRequest:
+        return page_request(self.query)
+
+    def filter(self, name: str) -> str | None:
+        return dict(self.query).get(name) or None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and product prefix as the client used them
+        (docs/spec/twilio-api.md#urls-that-the-gateway-emits)."""
+        return str(self.request.scope["tandem.origin"])
+
+    @property
+    def path(self) -> str:
+        """The path without the product prefix."""
+        return str(self.request.scope["tandem.path"])
+
+    def operator_only(self, why: str) -> None:
+        """Raises ApiError 20403 unless a parent account's token or Main key is used."""
+        self.managers_only()
+        if not self.is_operators:
+            raise ApiError(20403, why)
+
+    def sees(self, account_id: int) -> bool:
+        """Whether the request may see what belongs to this account: its own, and for those who
+        manage accounts also its subaccounts'.
+        """
+        owner = self.deps.directory.accounts_by_id[account_id]
+        if self.account.id == owner.id:
+            return True
+        return self.credential.manages and self.account.id == owner.owner_id
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether a parent account's token or Main key is used."""
+        return self.credential.manages and self.credential.account.owner_id is None
+
+    def managers_only(self) -> None:
+        """Raises ApiError 20403 for a Standard key."""
+        if not self.credential.manages:
+            raise ApiError(20403, "a Standard API key can't manage accounts, keys or the gateway")
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[Lists]:
+        """The account's turn to read a list of rows, which may be long.
+
+        Raises ApiError 20429 where too many of it wait, 20503 where it takes too long.
+        """
+        async with self.deps.turnstile.turn(self.account.id):
+            try:
+                yield self.deps.lists
+            except ListTooLong:
+                raise ApiError(
+                    20503,
+                    f"the list takes longer than {self.deps.limits.list_s:g} s; ask for less of it",
+                    headers={"Retry-After": "5"},
+                ) from None
+
+    async def relayed(self, slot: int | None) -> Response | None:
+        """The answer of the worker `slot`; None where that is this one. Raises ApiError."""
+        if slot is None or self.request.scope.get(RELAYED):
+            return None
+        return await self.deps.elsewhere.request(slot, self)
+
+    def missing(self) -> ApiError:
+        return not_found(self.path)
+
+    def new_sid(self, prefix: str) -> str:
+        return f"{prefix}{self.deps.random.getrandbits(128):032x}"
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+def gone() -> Response:
+    """DELETE: 204 and nothing (docs/spec/twilio-api.md#sdk-behaviours-the-server-must-respect)."""
+    return Response(status_code=204)
+
+
+Change: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+
+async def change(deps: Deps, work: Change) -> None:
+    """Run `work` in a transaction that changes configuration; it is in force on return.
+
+    Raises ApiError 20403 where an account would have more than it may.
+    """
+    from storage import config as config_rows
+
+    try:
+        async with config_rows.change(deps.pool) as connection:
+            await work(connection)
+    except config_rows.AtLimit as limit:
+        raise ApiError(
+            20403, f"the account has as many as it may: [limits] {limit.setting} = {limit.most}"
+        ) from None
+    await deps.refresh()
+
+
+def adding(
+    deps: Deps, work: Change, account_id: int, *settings: str, more: Sequence[object] = ()
+) -> Change:
+    """`work`, and then a look whether the account has no more than these settings allow.
+
+    `more` are values that the count takes. For what is kept in the memory of every process.
+    """
+    from storage import config as config_rows
+
+    async def checked(connection: Connection) -> None:
+        await work(connection)
+        for setting in settings:
+            most = getattr(deps.limits, setting)
+            await config_rows.check_held(connection, setting, most, account_id, *more)
+
+    return checked

@@ -1,0 +1,120 @@
+"""Many recipients in one request, accepted as one (docs/spec/twilio-api.md#bulk-and-newer-apis).
+
+Each becomes an ordinary message by the same validation as a single send; all are stored by one
+transaction, or none is. An error that is a recipient's own leaves that recipient out; any other
+refuses the whole request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from starlette.responses import Response
+
+from gateway.acceptance.acceptor import Also, Overloaded, Unavailable
+from gateway.acceptance.draft import Draft
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.resources import Call
+from gateway.api.messages.addresses import read_destination
+from gateway.api.messages.create_message import Shared, Text, accept_error, read_who
+
+SLICE: Final = 250  # recipients between two turns of the event loop
+LONGEST_SHOWN: Final = 64  # characters of an address that is none
+# Errors that are about a recipient, and not about the request.
+RECIPIENTS_OWN: Final = frozenset(
+    {21211, 21265, 21266, 21268, 21408, 21610, 21612, 21614, 21617, 21602, 21657, 63007}
+)
+
+
+class Refusal(NamedTuple):
+    """A recipient for whom no message is made: no exception, which would keep all its frames."""
+
+    to: str
+    code: int
+    message: str
+
+
+class Recipient(NamedTuple):
+    """Whom a message goes to, and what it says; None: what all are told."""
+
+    to: str
+    body: Callable[[], str] | None
+    """Makes the text when its turn has come, so that no request is many texts at once."""
+
+
+@dataclass(slots=True)
+class Batch:
+    drafts: list[Draft] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+async def drafts_of(
+    call: Call, shared: dict[str, list[str]], recipients: Iterable[Recipient]
+) -> Batch:
+    """Validate each recipient with the parameters that all share. Raises ApiError."""
+    creation, account, batch = call.deps.creation, call.account, Batch()
+    who = read_who(Form(shared))
+    checked: Shared | None = None  # with the first recipient that has a text
+    text: Text | None = None  # that of all who bring none of their own
+    for number, (to, own) in enumerate(recipients, start=1):
+        try:
+            if own is not None:
+                said = creation.text(account, Form({**shared, "Body": [own()]}))
+            else:
+                said = text = text or creation.text(account, Form(shared))
+            if not to:
+                raise ApiError(21604)
+            destination = read_destination(to, who.sender)
+            if checked is None:
+                checked = creation.shared(account, Form(shared), who, said)
+            draft = creation.addressed(checked, to, destination, said.body)
+        except ApiError as error:
+            if error.code not in RECIPIENTS_OWN:
+                raise
+            batch.refusals.append(Refusal(to[:LONGEST_SHOWN], error.code, error.message))
+            continue
+        draft.told_at_once = False  # a blocked recipient fails by itself
+        batch.drafts.append(draft)
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return batch
+
+
+async def relayed(
+    call: Call, shared: dict[str, list[str]], recipients: Sequence[Recipient]
+) -> Response | None:
+    """The answer of the worker whose the pool is; None where that is this one."""
+    to = [recipients[0].to] if recipients else []
+    return await call.relayed(call.deps.elsewhere.place(call.account, Form({**shared, "To": to})))
+
+
+async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) -> None:
+    """Store them all, in one transaction with `also`. Raises ApiError when none is."""
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(error: Exception | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(accept_error(error))
+        else:
+            outcome.set_result(None)
+
+    try:
+        call.deps.creation.acceptor.submit(drafts, done, also, client=call.client)
+    except (Overloaded, Unavailable) as error:
+        raise accept_error(error) from None
+    await outcome
+
+
+def text_list(value: Any, name: str) -> list[str]:
+    """One text or several, as a parameter's values. Raises ApiError 20001."""
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if not isinstance(one, str | int | float | bool):
+            raise ApiError(20001, f"{name} must be a text")
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]

@@ -1,0 +1,125 @@
+"""What the journal holds of one message: its PDUs and the calls of its webhooks, for Explain."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from gateway.api.http.render import iso8601_ms
+from gateway.messages.message import created_at
+from gateway.observe.journal import CALL, IN, OUT, Entry, Journal
+from smpp import codec
+from smpp import vocabulary as v
+from smpp.codec import HEADER, CodecError
+from smpp.describe import describe
+from smpp.pdu import DeliverSm
+from smpp.receipt import forms_of, parse_receipt
+from storage.database import Row
+
+SLACK_S: Final = 2.0
+ANSWER_S: Final = 120.0  # an answer later than this is not looked for
+
+
+async def of_message(journal: Journal, row: Row, sid: str, until: float) -> dict[str, Any]:
+    """`pdus` and `webhooks` of a message's row, by time."""
+    since = created_at(row["id"]) - SLACK_S
+    digits = row["recipient"].lstrip("+").encode()
+    near = await journal.find((digits, sid.encode()), since, until)
+    calls = [entry for entry in near if entry.kind == CALL and sid.encode() in entry.payload]
+    submits = [entry for entry in near if entry.kind == OUT and _is_submit(entry, row)]
+    answers = await _answers(journal, submits, v.SUBMIT_SM_RESP, IN)
+    names = {spelling for entry in answers for spelling in _spellings(entry)}
+    receipts = [entry for entry in near if entry.kind == IN and _is_receipt(entry, names)]
+    taken = await _answers(journal, receipts, v.DELIVER_SM_RESP, OUT)
+    pdus = sorted((*submits, *answers, *receipts, *taken))
+    return {
+        "pdus": [_pdu(entry) for entry in pdus],
+        "webhooks": [_call(entry) for entry in calls],
+    }
+
+
+async def erase(journal: Journal, row: Row, sid: str, until: float) -> None:
+    """Nothing of a message's text or recipient stays in the journal."""
+    digits = row["recipient"].lstrip("+").encode()
+    await journal.erase((digits, sid.encode()), created_at(row["id"]) - SLACK_S, until)
+
+
+async def _answers(journal: Journal, requests: list[Entry], command: int, kind: int) -> list[Entry]:
+    """The answers to requests: on the same bind, with the same sequence number, soon after."""
+    if not requests:
+        return []
+    asked = {(entry.name, _header(entry)[3]): entry.at for entry in requests}
+
+    def wanted(entry: Entry) -> bool:
+        if entry.kind != kind or len(entry.payload) < codec.HEADER_OCTETS:
+            return False
+        _, found, _, sequence = _header(entry)
+        at = asked.get((entry.name, sequence))
+        return found == command and at is not None and 0 <= entry.at - at <= ANSWER_S
+
+    first, last = min(asked.values()), max(asked.values())
+    needle = command.to_bytes(4, "big")
+    return await journal.find((needle,), first, last + ANSWER_S, wanted)
+
+
+def _header(entry: Entry) -> tuple[int, int, int, int]:
+    length, command, status, sequence = HEADER.unpack_from(entry.payload)
+    return length, command, status, sequence
+
+
+def _is_submit(entry: Entry, row: Row) -> bool:
+    """Whether a PDU is a segment of the message: its addresses, and its reference where it has."""
+    message = _message(entry, v.SUBMIT_SM)
+    if message is None:
+        return False
+    if message.destination.value.lstrip("+") != row["recipient"].lstrip("+"):
+        return False
+    if row["sender"] and message.source.value.lstrip("+") != row["sender"].lstrip("+"):
+        return False
+    reference = dict(message.tlvs).get(v.USER_MESSAGE_REFERENCE)
+    if reference is not None and row["reference"]:
+        return bool(int.from_bytes(reference, "big") == row["reference"] & 0xFFFF)
+    ended = row["sent_at"] or row["done_at"]
+    return ended is None or bool(entry.at <= ended.timestamp() + SLACK_S)
+
+
+def _is_receipt(entry: Entry, names: set[str]) -> bool:
+    message = _message(entry, v.DELIVER_SM)
+    if message is None or not message.is_receipt:
+        return False
+    receipt = parse_receipt(message)
+    if receipt is None or receipt.message_id is None:
+        return False
+    return any(spelling in names for _, spelling in forms_of(receipt.message_id))
+
+
+def _spellings(entry: Entry) -> list[str]:
+    try:
+        name, _ = codec.decode_submit_resp(entry.payload)
+    except CodecError:
+        return []
+    return [spelling for _, spelling in forms_of(name)] if name else []
+
+
+def _message(entry: Entry, command: int) -> DeliverSm | None:
+    try:
+        if _header(entry)[1] != command:
+            return None
+        return codec.decode_deliver(entry.payload)
+    except (CodecError, ValueError):
+        return None
+
+
+def _pdu(entry: Entry) -> dict[str, Any]:
+    return {
+        "at": iso8601_ms(entry.at),
+        "bind": entry.name,
+        "direction": "out" if entry.kind == OUT else "in",
+        "summary": describe(entry.payload),
+        "hex": entry.payload.hex(),
+    }
+
+
+def _call(entry: Entry) -> dict[str, Any]:
+    return {"at": iso8601_ms(entry.at), **orjson.loads(entry.payload)}

@@ -1,0 +1,1 @@
+"""Numbers, short codes and other senders of an account."""

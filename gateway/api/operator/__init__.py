@@ -1,0 +1,1 @@
+"""What only the operator sees and sets: carriers, facts, alerts."""

@@ -1,0 +1,203 @@
+"""`/tandem/v1/Tables`, `SenderRegistrations`, `GeoPermissions`: facts and permissions, ours."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from gateway import data
+from gateway.api.http.errors import ApiError
+from gateway.api.http.paging import cut, envelope_v1, in_memory
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.directory.directory import Registration
+from gateway.routing import alpha, tables
+from storage import facts as fact_rows
+from storage.database import UniqueViolation
+
+CSV: Final = "text/csv"
+STATUSES: Final = ("draft", "in_review", "approved", "rejected")
+
+
+# Tables ------------------------------------------------------------------------------------
+
+
+async def list_tables(call: Call) -> Response:
+    call.operator_only("tables are the operator's")
+    shown = []
+    for name in tables.TABLES:
+        row = await fact_rows.one(call.deps.pool, name)
+        shown.append(
+            {"name": name, "updated": iso8601(row["updated_at"]) if row is not None else None}
+        )
+    return answer({"tables": shown})
+
+
+async def fetch_table(call: Call) -> Response:
+    """As CSV: the operator's, else the packaged one, else its header alone."""
+    call.operator_only("tables are the operator's")
+    name = _table(call)
+    row = await fact_rows.one(call.deps.pool, name)
+    table = tables.TABLES[name]
+    content = row["content"] if row is not None else ""
+    if row is None:
+        content = data.text(table.packaged) if table.packaged else ",".join(table.columns) + "\n"
+    return Response(content, media_type=CSV)
+
+
+async def put_table(call: Call) -> Response:
+    """Replace it whole; in force on return, in other processes a moment later. Raises 20001."""
+    call.operator_only("tables are the operator's")
+    name = _table(call)
+    content_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != CSV:
+        raise ApiError(20415, f"the body must be {CSV}")
+    try:
+        content = call.body.decode("utf-8-sig")
+        rows = tables.read(name, content)
+    except UnicodeDecodeError:
+        raise ApiError(20001, "the table is not UTF-8") from None
+    except ValueError as error:
+        raise ApiError(20001, f"{name}: {error}") from None
+    if "\x00" in content:
+        raise ApiError(20001, "the table contains a NUL character")
+    await change(call.deps, lambda connection: fact_rows.put(connection, name, content))
+    return answer({"name": name, "rows": len(rows)})
+
+
+async def delete_table(call: Call) -> Response:
+    """Back to the packaged one."""
+    call.operator_only("tables are the operator's")
+    name = _table(call)
+
+    async def remove(connection: Any) -> None:
+        await fact_rows.remove(connection, name)
+
+    await change(call.deps, remove)
+    return gone()
+
+
+def _table(call: Call) -> str:
+    name = str(call.request.path_params["table"])
+    if name not in tables.TABLES:
+        raise call.missing()
+    return name
+
+
+# Registrations of sender IDs ----------------------------------------------------------------
+
+
+def _render(one: Registration, call: Call) -> dict[str, Any]:
+    return {
+        "sid": one.sid,
+        "account_sid": call.account.sid,
+        "alpha_sender": one.alpha_sender,
+        "iso_country_code": one.country,
+        "status": one.status,
+        "date_created": iso8601(one.created_at),
+        "date_updated": iso8601(one.updated_at),
+    }
+
+
+async def list_registrations(call: Call) -> Response:
+    found = [
+        one
+        for one in call.deps.directory.registrations.values()
+        if one.account_id == call.account.id
+    ]
+    request = call.page
+    page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
+    rows = [_render(one, call) for one in page]
+    url = call.origin + call.path
+    return answer(envelope_v1("sender_registrations", rows, url, request, token))
+
+
+async def create_registration(call: Call) -> Response:
+    """`AlphaSender`, `IsoCountryCode`, `Status`; approved only by the operator."""
+    sender, country = call.form.get("AlphaSender") or "", call.form.get("IsoCountryCode") or ""
+    if not alpha.is_alpha_sender(sender):
+        raise ApiError(21709)
+    if country not in alpha.packaged():
+        raise ApiError(20001, "IsoCountryCode must be an ISO code of a country")
+    sid = call.new_sid("RG")
+    values = {
+        "sid": sid,
+        "account_id": call.account.id,
+        "alpha_sender": sender,
+        "country": country,
+        "status": _status(call) or "draft",
+    }
+    add = adding(
+        call.deps,
+        lambda c: fact_rows.insert_registration(c, values),
+        call.account.id,
+        "sender_registrations",
+    )
+    try:
+        await change(call.deps, add)
+    except UniqueViolation:
+        raise ApiError(20409, f"{sender} has a registration for {country}") from None
+    return answer(_render(call.deps.directory.registrations[sid], call), 201)
+
+
+async def fetch_registration(call: Call) -> Response:
+    return answer(_render(_registration(call), call))
+
+
+async def update_registration(call: Call) -> Response:
+    one, status = _registration(call), _status(call)
+    if status is None:
+        raise ApiError(20001, "Status is missing")
+    await change(call.deps, lambda c: fact_rows.update_registration(c, one.id, status))
+    return answer(_render(call.deps.directory.registrations[one.sid], call))
+
+
+async def delete_registration(call: Call) -> Response:
+    one = _registration(call)
+    await change(call.deps, lambda c: fact_rows.delete_registration(c, one.id))
+    return gone()
+
+
+def _registration(call: Call) -> Registration:
+    sid = call.request.path_params["sid"]
+    one = call.deps.directory.registrations.get(sid[:2].upper() + sid[2:].lower())
+    if one is None or one.account_id != call.account.id:
+        raise call.missing()
+    return one
+
+
+def _status(call: Call) -> str | None:
+    status = call.form.get("Status")
+    if status is None:
+        return None
+    if status not in STATUSES:
+        raise ApiError(20001, f"Status must be one of {', '.join(STATUSES)}")
+    if status in ("approved", "rejected"):
+        call.operator_only("registrations are approved by the operator")
+    return status
+
+
+# Geographic permissions ---------------------------------------------------------------------
+
+
+async def fetch_permissions(call: Call) -> Response:
+    """The countries that the account does not send to; all others are open."""
+    closed = sorted(call.account.closed_countries)
+    return answer({"account_sid": call.account.sid, "closed_countries": closed})
+
+
+async def update_permissions(call: Call) -> Response:
+    """`IsoCountryCode` (repeatable) and `Enabled`. Raises ApiError 20001."""
+    call.managers_only()
+    countries, enabled = call.form.all("IsoCountryCode"), call.form.flag("Enabled")
+    unknown = [one for one in countries if one not in alpha.packaged()]
+    if not countries or unknown:
+        raise ApiError(20001, "IsoCountryCode must be ISO codes of countries")
+    if enabled is None:
+        raise ApiError(20001, "Enabled must be true or false")
+    closed = call.account.closed_countries
+    closed = closed - set(countries) if enabled else closed | set(countries)
+    account = call.account
+    await change(call.deps, lambda c: fact_rows.close_countries(c, account.id, sorted(closed)))
+    return answer({"account_sid": account.sid, "closed_countries": sorted(closed)})

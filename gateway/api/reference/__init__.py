@@ -1,0 +1,1 @@
+"""What the API says of itself: OpenAPI, and the table of its coverage."""

@@ -1,0 +1,1 @@
+"""Messaging Services, their pools, campaigns and links."""

@@ -1,0 +1,203 @@
+"""Domains of short links: the operator's `/tandem/v1/LinkDomains`, and what the SDK has of them
+(`/v1/LinkShortening`, docs/spec/twilio-api.md#link-shortening-resources).
+
+A domain is taken at the operator's word: whoever points its DNS here has it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from gateway.api.http.errors import ApiError
+from gateway.api.http.forms import Form
+from gateway.api.http.paging import cut, envelope_v1, in_memory
+from gateway.api.http.render import iso8601
+from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.services.services import service_of
+from gateway.directory.directory import LinkDomain, Service
+from storage import short_links as link_rows
+from storage.database import UniqueViolation
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?<!-)(\.[a-z0-9-]{1,63})*(:[0-9]{1,5})?")
+LONGEST_NAME: Final = 253  # characters of a host name
+_OPERATOR: Final = "domains of short links are the operator's"
+
+
+async def create(call: Call) -> Response:
+    """From `DomainName` and what its configuration has, for `AccountSid` (default: the caller)."""
+    call.operator_only(_OPERATOR)
+    name = (call.form.get("DomainName") or "").lower()
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise ApiError(20001, "DomainName must be a host name, as go.example.com")
+    owner = call.form.get("AccountSid") or call.account.sid
+    account = call.deps.directory.acts_for(call.account, owner)
+    if account is None:
+        raise ApiError(20001, "AccountSid: no such account")
+    sid = call.new_sid("DN")
+    values = {
+        "sid": sid,
+        "config_sid": call.new_sid("ZK"),
+        "account_id": account.id,
+        "domain_name": name,
+        **_configuration(call.form),
+    }
+    add = adding(
+        call.deps, lambda c: link_rows.insert_domain(c, values), account.id, "link_domains"
+    )
+    try:
+        await change(call.deps, add)
+    except UniqueViolation:
+        raise ApiError(20409, f"{name} is configured already") from None
+    return answer(_render(call, call.deps.directory.link_domains[sid]), 201)
+
+
+async def list_(call: Call) -> Response:
+    found = [one for one in call.deps.directory.link_domains.values() if call.sees(one.account_id)]
+    request = call.page
+    page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
+    rows = [_render(call, one) for one in page]
+    return answer(envelope_v1("domains", rows, call.origin + call.path, request, token))
+
+
+async def fetch(call: Call) -> Response:
+    return answer(_render(call, _domain(call)))
+
+
+async def delete(call: Call) -> Response:
+    """Its services shorten no more, and its links end."""
+    call.operator_only(_OPERATOR)
+    domain = _domain(call)
+    await change(call.deps, lambda connection: link_rows.delete_domain(connection, domain.id))
+    return gone()
+
+
+async def fetch_config(call: Call) -> Response:
+    return answer(_render_config(call, _domain(call)))
+
+
+async def update_config(call: Call) -> Response:
+    """Raises ApiError 30122, 21402."""
+    domain = _domain(call)
+    if values := _configuration(call.form):
+        await change(
+            call.deps, lambda connection: link_rows.update_domain(connection, domain.id, values)
+        )
+    return answer(_render_config(call, call.deps.directory.link_domains[domain.sid]))
+
+
+async def tie(call: Call) -> Response:
+    """The service's links are shortened with this domain from now on; it has one at a time."""
+    domain, service = _domain(call), _own_service(call, _domain(call))
+    await change(call.deps, lambda c: link_rows.tie(c, service.id, domain.id))
+    return answer(_render_tie(call, domain, service), 201)
+
+
+async def untie(call: Call) -> Response:
+    domain = _domain(call)
+    service = _own_service(call, domain)
+    if service.link_domain is None or service.link_domain.sid != domain.sid:
+        raise call.missing()
+    await change(call.deps, lambda c: link_rows.tie(c, service.id, None))
+    return gone()
+
+
+async def of_service(call: Call) -> Response:
+    service = service_of(call)
+    if service.link_domain is None:
+        raise call.missing()
+    return answer(_render_tie(call, service.link_domain, service))
+
+
+async def config_of_service(call: Call) -> Response:
+    service = service_of(call)
+    if service.link_domain is None:
+        raise call.missing()
+    content = _render_config(call, service.link_domain)
+    del content["disable_https"]
+    return answer(
+        {
+            **content,
+            "messaging_service_sid": service.sid,
+            "url": f"{call.origin}/v1/LinkShortening/MessagingService/{service.sid}/DomainConfig",
+        }
+    )
+
+
+def _configuration(form: Form) -> dict[str, Any]:
+    """What is given of a domain's configuration, by column. Raises ApiError."""
+    values: dict[str, Any] = {}
+    for name, column, code in (
+        ("FallbackUrl", "fallback_url", 30122),
+        ("CallbackUrl", "callback_url", 21402),
+    ):
+        url = form.url(name, code)
+        if url is not None:
+            values[column] = url or None
+    for name, column in (
+        ("ContinueOnFailure", "continue_on_failure"),
+        ("DisableHttps", "disable_https"),
+    ):
+        flag = form.flag(name)
+        if flag is not None:
+            values[column] = flag
+    return values
+
+
+def _domain(call: Call) -> LinkDomain:
+    sid = call.request.path_params["domain"]
+    domain = call.deps.directory.link_domains.get(sid[:2].upper() + sid[2:].lower())
+    if domain is None or not call.sees(domain.account_id):
+        raise call.missing()
+    return domain
+
+
+def _own_service(call: Call, domain: LinkDomain) -> Service:
+    """The service of the path: of the account that has the domain."""
+    sid = call.request.path_params["service"]
+    service = call.deps.directory.services.get(sid[:2].upper() + sid[2:].lower())
+    if service is None or service.account_id != domain.account_id:
+        raise call.missing()
+    return service
+
+
+def _render(call: Call, domain: LinkDomain) -> dict[str, Any]:
+    services = call.deps.directory.services.values()
+    return {
+        "sid": domain.sid,
+        "account_sid": call.deps.directory.accounts_by_id[domain.account_id].sid,
+        "domain_name": domain.domain_name,
+        "fallback_url": domain.fallback_url,
+        "callback_url": domain.callback_url,
+        "continue_on_failure": domain.continue_on_failure,
+        "disable_https": domain.disable_https,
+        "messaging_service_sids": [one.sid for one in services if one.link_domain == domain],
+        "date_created": iso8601(domain.created_at),
+        "date_updated": iso8601(domain.updated_at),
+        "url": f"{call.origin}/v1/LinkDomains/{domain.sid}",
+    }
+
+
+def _render_config(call: Call, domain: LinkDomain) -> dict[str, Any]:
+    return {
+        "domain_sid": domain.sid,
+        "config_sid": domain.config_sid,
+        "fallback_url": domain.fallback_url,
+        "callback_url": domain.callback_url,
+        "continue_on_failure": domain.continue_on_failure,
+        "disable_https": domain.disable_https,
+        "date_created": iso8601(domain.created_at),
+        "date_updated": iso8601(domain.updated_at),
+        "url": f"{call.origin}/v1/LinkShortening/Domains/{domain.sid}/Config",
+    }
+
+
+def _render_tie(call: Call, domain: LinkDomain, service: Service) -> dict[str, Any]:
+    base = f"{call.origin}/v1/LinkShortening/Domains"
+    return {
+        "domain_sid": domain.sid,
+        "messaging_service_sid": service.sid,
+        "url": f"{base}/{domain.sid}/MessagingServices/{service.sid}",
+    }

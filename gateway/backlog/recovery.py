@@ -1,0 +1,302 @@
+"""After a restart: every message that is not finished is taken up where it was.
+
+Waiting rows are queued again in their order. A row that was claimed but has no recorded answer is
+ambiguous (docs/reliability.md#the-one-ambiguity): its bytes may or may not have left. The carrier's
+policy decides: sent again, with the same references and marked a possible duplicate, or failed with
+30410. Segments whose answer was recorded are not sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.acceptance.router import Router
+from gateway.backlog.overflow import Spill
+from gateway.backlog.requeue import Requeue
+from gateway.channels.smpp.result_codes import TIMEOUT
+from gateway.cluster.placement import Ownership
+from gateway.messages.lifecycle import AnswerLost, Submitted, advance
+from gateway.messages.message import Direction, IdSource, Message, Status
+from gateway.messages.rows import from_row
+from gateway.observe.wall import Wall, described
+from gateway.runtime.clock import Clock
+from gateway.submission.receipts import Receipts
+from gateway.submission.submitter import Submitter
+from gateway.submission.write_behind import Writer
+from storage import messages as message_rows
+from storage import submissions as submission_rows
+from storage.database import Connection, Pool, Row
+from storage.ids import Id, id_from_bytes
+
+log = logging.getLogger(__name__)
+
+PAGE = 5_000
+NOTHING = id_from_bytes(bytes(16))
+RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
+STRANDED_S: Final = 30.0  # what waits for longer has been in somebody's memory, or is in none
+MOST_STRANDED: Final = 10_000  # rows taken up in one sweep
+SETTLING_S: Final = 5.0  # in which what another stage of this process stored is in memory
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a restart found."""
+
+    waiting: int = 0
+    ambiguous: int = 0
+    owed_callbacks: int = 0
+
+
+class Recovery:
+    """Reads unfinished rows and hands them to the stages that they were in."""
+
+    def __init__(
+        self,
+        router: Router,
+        submitter: Submitter,
+        spill: Spill,
+        requeue: Requeue,
+        writer: Writer,
+        receipts: Receipts,
+        clock: Clock,
+        owe_callbacks: Callable[[Message], None],
+        ambiguous_policy: Callable[[int], str],
+        ownership: Ownership,
+        ids: IdSource,
+        wall: Wall,
+    ) -> None:
+        """`ambiguous_policy` is asked with the carrier's id."""
+        self._wall = wall
+        self._ownership = ownership
+        self._ids = ids
+        self._router = router
+        self._submitter = submitter
+        self._spill = spill
+        self._requeue = requeue
+        self._writer = writer
+        self._receipts = receipts
+        self._clock = clock
+        self._owe_callbacks = owe_callbacks
+        self._ambiguous_policy = ambiguous_policy
+
+    async def run(self, connection: Connection) -> Recovered:
+        """Take everything of ours up again; before the first new message is accepted."""
+        recovered = Recovered()
+        async for rows in self._unfinished(connection):
+            await self._take_up(connection, rows, recovered)
+        if recovered != Recovered():
+            log.info(
+                "taken up again: %d waiting, %d ambiguous, %d with callbacks owed",
+                recovered.waiting,
+                recovered.ambiguous,
+                recovered.owed_callbacks,
+            )
+        return recovered
+
+    async def take_up_named(self, connection: Connection, ids: Sequence[Id]) -> int:
+        """Take up those of these rows that wait, while we run. How many."""
+        rows = await message_rows.by_ids(connection, ids)
+        ours = sorted(filter(self._is_ours, rows), key=lambda row: row["id"].bytes)
+        return await self._adopt(connection, ours)
+
+    async def take_up_waiting(self, connection: Connection) -> int:
+        """Take up whatever waits, is ours, and is not in memory, while we run. How many."""
+        taken = 0
+        async for rows in self._unfinished(connection):
+            taken += await self._adopt(
+                connection,
+                [
+                    row
+                    for row in rows
+                    if row["direction"] == Direction.OUTBOUND_API
+                    or self._ids.age(row["id"]) > SETTLING_S
+                ],
+            )
+        return taken
+
+    async def take_up_stranded(self, connection: Connection) -> int:
+        """Take up what has waited for a while, is ours, and in nobody's memory. How many.
+
+        There is none, unless something went wrong: whoever stored it died, or lost its right to
+        the database, after somebody else had read what waits.
+        """
+        live, spill = self._receipts.live, self._spill
+        found: list[Id] = []
+        async for rows in message_rows.old_waiting(
+            connection,
+            before=id_at(self._ids.now() - STRANDED_S),
+            scheduled_status=Status.SCHEDULED,
+            without_senders=spill.senders(),  # all of theirs are read in their turn
+            page=PAGE,
+        ):
+            found += [row["id"] for row in rows if row["id"] not in live and self._is_ours(row)]
+            if len(found) >= MOST_STRANDED:
+                break
+        if not found:
+            return 0
+        rows = await message_rows.by_ids(connection, found)
+        waiting = [row for row in rows if row["waiting"] is not None and self._is_ours(row)]
+        return await self._adopt(connection, sorted(waiting, key=lambda row: row["id"].bytes))
+
+    @property
+    def holding(self) -> int:
+        """Messages that have waited for a while in their rows, and are in this memory."""
+        first = id_at(self._ids.now() - STRANDED_S).bytes
+        waiting = (Status.ACCEPTED, Status.QUEUED)
+        held = sum(
+            message.committed in waiting and not message.spilled and message.id.bytes < first
+            for message in list(self._receipts.live.values())
+        )
+        return held + len(self._spill)
+
+    async def _adopt(self, connection: Connection, rows: list[Row]) -> int:
+        new = [
+            row
+            for row in rows
+            if row["id"] not in self._receipts.live
+            and row["status"] != Status.SCHEDULED
+            # What ended may owe its callbacks: an operator closed it.
+            and (row["waiting"] is not None or Status(row["status"]).final)
+        ]
+        behind = [row for row in new if self._spill.found(row)]
+        for row in behind:
+            if row["callback_url"] is not None:
+                message = self._receipts.live[row["id"]] = from_row(row)
+                message.spilled = True
+                message.content = None
+                self._owe_callbacks(message)
+        found = {row["id"] for row in behind}
+        new = [row for row in new if row["id"] not in found]
+        await self._take_up(connection, new, Recovered())
+        return len(new) + len(behind)
+
+    async def _unfinished(self, connection: Connection) -> AsyncIterator[list[Row]]:
+        """All that is not finished and ours, in order of acceptance, page by page."""
+        after = NOTHING
+        since = id_at(self._clock.wall() - RECENT_S)
+        while True:
+            rows = await message_rows.unfinished(
+                connection,
+                after=after,
+                since=since,
+                inbound=Direction.INBOUND,
+                claimed_status=Status.SENDING,
+                scheduled_status=Status.SCHEDULED,
+                most=PAGE,
+            )
+            yield [row for row in rows if self._is_ours(row)]
+            if len(rows) < PAGE:
+                break
+            after = rows[-1]["id"]
+
+    def _is_ours(self, row: Row) -> bool:
+        return self._ownership.mine(row["service_id"], row["sender_id"])
+
+    async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
+        kept = [row for row in rows if not self._spill.leaves(row)]
+        recovered.waiting += len(rows) - len(kept)
+        messages: list[Message] = []
+        rows = []
+        for row in kept:
+            try:
+                messages.append(from_row(row))
+                rows.append(row)
+            except Exception as error:  # it stays in its row
+                self._tell(row, described(error))
+        by_id = {message.id: message for message in messages}
+        long = [message.id for message in messages if message.segments > 1]
+        if long:
+            for part in await submission_rows.of_messages(connection, long):
+                message, bit = by_id[part["message_id"]], 1 << (part["segment"] - 1)
+                message.answered |= bit
+                if part["receipt"] is not None:
+                    message.receipts |= bit
+            for id in long:
+                message = by_id[id]
+                profile = self._router.profile(message.carrier_id)
+                if profile is not None:
+                    message.answered = profile.answered_parts(message.answered, message.segments)
+        queue = []
+        for message, row in zip(messages, rows, strict=True):
+            self._receipts.live[message.id] = message
+            try:
+                if message.status < Status.SENT and self._belongs_in_queue(
+                    message, row["body"], recovered
+                ):
+                    queue.append(message)
+                if message.callback_url is not None:
+                    recovered.owed_callbacks += 1
+                    self._owe_callbacks(message)
+            except Exception as error:
+                self._tell(row, described(error))
+        self._submitter.wait(queue)
+
+    def _tell(self, row: Any, why: str) -> None:
+        self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
+
+    def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
+        """Whether the message goes (again) from its sender's queue; one that can't fails here."""
+        wall = self._clock.wall()
+        if message.status is Status.SENDING:
+            if message.answered == message.all_segments:
+                advance(message, Submitted(), wall)
+                self._writer.mark(message)
+                return False
+            recovered.ambiguous += 1
+            if self._ambiguous_policy(message.carrier_id) == "give_up":
+                return self._requeue.fail(message, TIMEOUT)
+            advance(message, AnswerLost(), wall)
+            self._writer.mark(message)
+        else:
+            recovered.waiting += 1
+        return self._requeue.belongs(message, body)
+
+
+class OwedSweep:
+    """Reads rows that owe status callbacks, a page at a time and round and round."""
+
+    def __init__(
+        self,
+        receipts: Receipts,
+        clock: Clock,
+        owe_callbacks: Callable[[Message], None],
+        ownership: Ownership,
+        wall: Wall,
+    ) -> None:
+        self._wall = wall
+        self._ownership = ownership
+        self._receipts = receipts
+        self._clock = clock
+        self._owe_callbacks = owe_callbacks
+        self._after = NOTHING
+
+    async def sweep(self, pool: Pool) -> bool:
+        """Owe the next page's callbacks; False when the last row was reached."""
+        rows = await message_rows.owed(
+            pool,
+            after=self._after,
+            since=id_at(self._clock.wall() - RECENT_S),
+            inbound=Direction.INBOUND,
+            most=PAGE,
+        )
+        for row, why in self._wall.each(rows, self._owe):
+            self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
+        done = len(rows) < PAGE
+        self._after = NOTHING if done else rows[-1]["id"]
+        return not done
+
+    def _owe(self, row: Row) -> None:
+        if not self._ownership.mine(row["service_id"], row["sender_id"]):
+            return
+        message = self._receipts.live.get(row["id"])
+        if message is None:
+            message = self._receipts.live[row["id"]] = from_row(row)
+        self._owe_callbacks(message)
+
+
+def id_at(wall: float) -> Id:
+    """The lowest id of a moment."""
+    return id_from_bytes((int(wall * 1000) << 80).to_bytes(16, "big"))

@@ -1,0 +1,1 @@
+"""How messages travel: a folder for each channel."""

@@ -1,0 +1,216 @@
+"""A message into a conversation, and out to everybody else in it, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from gateway.acceptance.acceptor import Acceptor, Overloaded, Rejected, Unavailable
+from gateway.acceptance.draft import Draft
+from gateway.content.encoding import BODY_LIMIT, body_units
+from gateway.conversations.events import (
+    MESSAGE_ADDED,
+    STATE_UPDATED,
+    Events,
+    Source,
+    of_message,
+    of_state,
+)
+from gateway.directory.directory import Directory
+from gateway.messages.message import Flag, Message
+from gateway.observe.alerts import Alerts
+from gateway.routing.destination import parse_destination
+from gateway.runtime.clock import Clock
+from storage import conversation_messages as message_rows
+from storage import conversations as rows
+from storage.database import BadRow, Connection, Pool, Row
+from storage.ids import Id
+
+MOST_PARTICIPANTS: Final = 1_000  # that are read
+NOT_SENT: Final = 30020
+LONGEST_VALIDITY_S: Final = 36_000
+
+
+class NotPosted(Exception):
+    """The conversation takes no messages any more, or the message is in it already."""
+
+
+class Words(NamedTuple):
+    """What is said."""
+
+    author: str
+    body: str
+    attributes: str = "{}"
+    inbound_id: Id | None = None
+    heard: bool = True  # webhooks are told
+
+    def changed(self, changes: Mapping[str, str]) -> Words:
+        """As an app wants it (`author`, `body`, `attributes`)."""
+        return self._replace(
+            author=changes.get("author", self.author),
+            body=changes.get("body", self.body),
+            attributes=changes.get("attributes", self.attributes),
+        )
+
+
+class Posting:
+    """Stores messages of conversations, and what they send."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        acceptor: Acceptor,
+        pool: Pool,
+        events: Events,
+        next_id: Callable[[], Id],
+        clock: Clock,
+        random: Random,
+        alerts: Alerts,
+    ) -> None:
+        self._directory = directory
+        self._acceptor = acceptor
+        self._pool = pool
+        self._events = events
+        self._next_id = next_id
+        self._clock = clock
+        self._random = random
+        self._alerts = alerts
+
+    def new_sid(self, prefix: str) -> str:
+        return f"{prefix}{self._random.getrandbits(128):032x}"
+
+    async def post(self, conversation: Row, words: Words, source: Source) -> Row:
+        """The stored message. It leaves as SMS to each participant with an address but its author.
+
+        An inactive conversation becomes active by it. Raises NotPosted, Overloaded, Unavailable;
+        the message was not stored then.
+        """
+        if conversation["state"] == "inactive":
+            conversation = await self._awake(conversation, words, source)
+        others = await rows.participants(self._pool, conversation["id"], None, MOST_PARTICIPANTS)
+        author = next((one for one in others if _is(one, words)), None)
+        sends = [
+            (one, draft)
+            for one in others
+            if one is not author and (draft := self._draft(conversation, one, words)) is not None
+        ]
+        event = await self._events.event(
+            self._pool, conversation, MESSAGE_ADDED, [], source, words.body
+        )
+        stored: list[Row] = []
+
+        async def store(connection: Connection) -> None:
+            values: dict[str, Any] = {
+                "sid": self.new_sid("IM"),
+                "conversation_id": conversation["id"],
+                "author": words.author,
+                "participant": author["sid"] if author is not None else None,
+                "body": words.body,
+                "attributes": words.attributes,
+                "inbound_id": words.inbound_id,
+            }
+            row = await message_rows.insert(connection, values)
+            stored[:] = [row]
+            if sends:
+                receipts = [
+                    (
+                        self.new_sid("DY"),
+                        row["id"],
+                        participant["sid"],
+                        draft.message.id,
+                        draft.message.sid,
+                    )
+                    for participant, draft in sends
+                ]
+                await message_rows.insert_receipts(connection, receipts)
+            if words.heard:
+                told = event._replace(parameters=event.parameters + of_message(conversation, row))
+                await self._events.write(connection, told)
+
+        if sends:
+            error = await self._submit([draft for _, draft in sends], store)
+            if isinstance(error, Rejected):
+                raise NotPosted from error
+            if error is not None:
+                raise error
+        else:
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await store(connection)
+            except BadRow as error:
+                raise NotPosted from error
+        self._events.written()
+        return stored[0]
+
+    async def _awake(self, conversation: Row, words: Words, source: Source) -> Row:
+        """The conversation, active again. Raises NotPosted when it is closed or gone."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            now = await rows.locked(connection, conversation["id"])
+            if now is None or now["state"] == "closed":
+                raise NotPosted
+            if now["state"] == "active":
+                return now
+            await rows.set_state(connection, now["id"], "active")
+            after = await rows.by_id(connection, now["id"])
+            assert after is not None, "it is locked"
+            if words.heard:
+                parameters = of_state(after, now["state"], "EVENT")
+                await self._events.record(connection, after, STATE_UPDATED, parameters, source)
+            return after
+
+    async def _submit(
+        self, drafts: Sequence[Draft], store: Callable[[Connection], Any]
+    ) -> Exception | None:
+        outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+        def done(error: Exception | None) -> None:
+            if not outcome.done():
+                outcome.set_result(error)
+
+        try:
+            self._acceptor.submit(drafts, done, store)
+        except (Overloaded, Unavailable) as error:
+            return error
+        return await outcome
+
+    def _draft(self, conversation: Row, participant: Row, words: Words) -> Draft | None:
+        """What goes to one participant; None to one without a number, or who can't be reached."""
+        if participant["address"] is None:
+            return None
+        destination = parse_destination(participant["address"])
+        record = self._directory.senders_by_address.get(participant["proxy_address"])
+        if (
+            destination is None
+            or record is None
+            or record.account_id != conversation["account_id"]
+            or not 0 < body_units(words.body) <= BODY_LIMIT
+        ):
+            self._alerts.alert(
+                NOT_SENT,
+                f"a message was not sent to participant {participant['sid']}",
+                resource=conversation["sid"],
+                account_id=conversation["account_id"],
+            )
+            return None
+        service = self._directory.services_by_id.get(record.service_id or 0)
+        message = Message(
+            self._next_id(),
+            record.account_id,
+            destination.e164,
+            words.body,
+            service_id=record.service_id,
+            callback_url=service.status_callback if service is not None else None,
+            valid_until=self._clock.wall()
+            + (service.validity_s if service is not None else LONGEST_VALIDITY_S),
+            flags=Flag.CONVERSATION,
+        )
+        return Draft(message, destination, sender=record, explicit=record.sender.address)
+
+
+def _is(participant: Row, words: Words) -> bool:
+    """Whether a participant is the author."""
+    if participant["address"] is not None:
+        return bool(participant["address"] == words.author)
+    return bool(participant["identity"] == words.author)

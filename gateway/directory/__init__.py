@@ -1,0 +1,1 @@
+"""Accounts, services and senders as they stand, for whoever handles a message."""

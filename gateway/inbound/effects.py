@@ -1,0 +1,61 @@
+"""What an inbound message changes for its writer, before any app hears of it.
+
+Its keyword (`optout`) and its sticky mapping (`greeting`) are stored with it; what follows a commit
+follows here, and what was counted before one that failed is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.acceptance.draft import Draft
+from gateway.directory.directory import Directory
+from gateway.inbound.keywords import Arrival, OptOuts, Outcome
+from gateway.inbound.sticky import greet
+from gateway.messages.message import Message
+from gateway.routing.sender_load import Standing
+from storage.database import Connection
+
+
+@dataclass(slots=True)
+class Judged:
+    """What a batch of arrivals led to, as far as it got."""
+
+    outcomes: dict[Message, Outcome] = field(default_factory=dict)
+    replies: list[Draft] = field(default_factory=list)
+    mapped: list[int] = field(default_factory=list)
+
+
+class Judge:
+    """Applies both in one transaction. `send` takes stored messages that have a sender."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        opt_outs: OptOuts,
+        standing: Standing,
+        send: Callable[[Sequence[Draft]], None],
+    ) -> None:
+        self._directory = directory
+        self._opt_outs = opt_outs
+        self._standing = standing
+        self._send = send
+
+    async def judge(
+        self, connection: Connection, arrivals: Sequence[Arrival], judged: Judged
+    ) -> None:
+        """Store what `arrivals` change, in the caller's transaction."""
+        judged.outcomes = await self._opt_outs.process(connection, arrivals, judged.replies)
+        # After the lock of a STOP, never before it: an accept batch that holds that lock may wait
+        # for the row of a mapping.
+        judged.mapped = await greet(connection, self._directory, arrivals)
+
+    def committed(self, judged: Judged) -> None:
+        for sender_id in judged.mapped:
+            self._standing.mapped(sender_id)
+        self._send(judged.replies)
+
+    def give_back(self, judged: Judged) -> None:
+        """Nothing of it was committed."""
+        self._opt_outs.give_back(judged.replies)

@@ -1,1 +1,0 @@
-"""The load generator behind `tandem bench`: sends at a given rate, and tells what came of them."""

@@ -1,0 +1,1 @@
+"""A message: its fields, its life, its row."""

@@ -1,0 +1,147 @@
+"""The life of a message: every move it can make is decided here, and nowhere else.
+
+`MOVES` is the automaton; `advance` applies one event and says what the world must do now.
+A pair that is not in the table leaves the message as it is: late and duplicate receipts
+are normal, and cannot move a message that is final (docs/architecture.md#life-of-a-message).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.messages.message import Flag, Message, Status
+
+
+class Effect:
+    """Bits, plain numbers like those of Flag."""
+
+    IGNORED: Final = 0
+    PERSIST: Final = 1  # the row changed: write it
+    CLOSED: Final = 2  # final: the pipeline may let go of it
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A sender was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Committed as ours: its bytes may leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Every segment has its submit_sm_resp with status ESME_ROK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It will never reach the carrier."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """The recipient's carrier cannot take it, known before it was sent (30011)."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    """A receipt that settles the message: delivered, or not with a code."""
+
+    delivered: bool
+    code: int = 0
+    done_date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLost:
+    """A segment was written and its answer never came (docs/reliability.md#the-one-ambiguity): it
+    will be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """The app took it back in time."""
+
+
+Event = Queued | Claimed | Submitted | Refused | Undeliverable | Receipted | AnswerLost | Canceled
+
+# A receipt may overtake the answer of a later segment, and even of its own: it settles a
+# message that is still `sending`.
+MOVES: dict[tuple[Status, type[Event]], Status | None] = {
+    (Status.ACCEPTED, Queued): Status.QUEUED,
+    (Status.SCHEDULED, Queued): Status.QUEUED,
+    (Status.QUEUED, Claimed): Status.SENDING,
+    (Status.SENDING, AnswerLost): Status.SENDING,
+    (Status.SENDING, Submitted): Status.SENT,
+    (Status.SENDING, Receipted): None,  # by the receipt's outcome
+    (Status.SENT, Receipted): None,
+    (Status.ACCEPTED, Refused): Status.FAILED,
+    (Status.SCHEDULED, Refused): Status.FAILED,
+    (Status.QUEUED, Refused): Status.FAILED,
+    (Status.SENDING, Refused): Status.FAILED,
+    (Status.ACCEPTED, Undeliverable): Status.UNDELIVERED,
+    (Status.ACCEPTED, Canceled): Status.CANCELED,
+    (Status.SCHEDULED, Canceled): Status.CANCELED,
+    (Status.QUEUED, Canceled): Status.CANCELED,
+}
+
+ignored: Counter[tuple[Status, str]] = Counter()
+"""Events that found their message elsewhere, by (status, event): shown as a metric."""
+
+
+def advance(message: Message, event: Event, now: float) -> int:
+    """Move `message` by `event` at the time `now` (seconds since 1970)."""
+    before = message.status
+    move = (before, type(event))
+    if move not in MOVES:
+        ignored[before, type(event).__name__] += 1
+        return Effect.IGNORED
+    after = MOVES[move]
+    if isinstance(event, Receipted):
+        after = Status.DELIVERED if event.delivered else Status.UNDELIVERED
+        message.error_code = event.code
+        message.done_date = event.done_date
+        if not message.sent_at:
+            message.sent_at = now
+        message.done_at = now
+    elif isinstance(event, Refused | Undeliverable):
+        message.error_code = event.code
+        message.done_at = now
+    elif isinstance(event, Queued):
+        message.queued_at = now
+    elif isinstance(event, Submitted):
+        message.sent_at = now
+    elif isinstance(event, AnswerLost):
+        message.flags |= Flag.POSSIBLE_DUPLICATE
+    elif isinstance(event, Canceled):
+        message.done_at = now
+    assert after is not None
+    message.status = after
+    if after is not Status.QUEUED and after is not Status.SCHEDULED:
+        message.waiting = False
+    return Effect.PERSIST | Effect.CLOSED if after.final else Effect.PERSIST
+
+
+def callback_events(message: Message) -> list[tuple[Status, float]]:
+    """The status callbacks that a message's committed life owes, in order
+    (docs/spec/twilio-api.md#status-lifecycle).
+
+    `queued` is told only for a message that was answered with `accepted`; the initial status
+    and `sending` never are.
+    """
+    events = []
+    if message.queued_at and message.service_id is not None:
+        events.append((Status.QUEUED, message.queued_at))
+    if message.committed is Status.SENT or (message.committed.final and message.sent_at):
+        events.append((Status.SENT, message.sent_at))
+    if message.committed.final:
+        events.append((message.committed, message.done_at))
+    return events

@@ -1,0 +1,1 @@
+"""The stages of a message, put together, started and stopped."""

@@ -1,0 +1,1 @@
+"""What is known of a recipient: blocks and sticky mappings."""

@@ -1,0 +1,1 @@
+"""Clock, randomness, child processes: what every part takes from outside."""

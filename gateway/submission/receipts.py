@@ -1,0 +1,555 @@
+"""Receipts: from a carrier's id back to the message, and its state moved.
+
+A recent submission is in memory; an older one, or one from before a restart, is in the
+`submissions` table. A receipt that finds neither is kept, with its octets, and waits for its
+response a while (an SMSC can be faster than its own answer); then it is an orphan: counted,
+kept, shown, never fatal. The SMSC is answered once what the receipt brought is committed, and
+not before: what a crash loses, it sends again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from gateway.channels.smpp.connector import MOST_ID
+from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.result_codes import receipt_result
+from gateway.messages.lifecycle import Effect, Receipted, advance
+from gateway.messages.message import Message
+from gateway.messages.rows import from_row, moment
+from gateway.observe.alerts import Alerts
+from gateway.observe.outage_log import AWAY
+from gateway.observe.peer_faults import caused_by_peer
+from gateway.observe.wall import Wall, described
+from gateway.runtime.clock import Clock
+from gateway.submission.receipt_matching import Candidate, Spelling, addresses_agree, choose
+from gateway.submission.stored_deliveries import delivery_of, kept_row, storable
+from gateway.submission.write_behind import Writer
+from smpp.codec import encode_tlvs
+from smpp.pdu import DeliverSm
+from smpp.receipt import Form, Receipt, forms_of, parse_date, parse_receipt
+from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PAYLOAD
+from storage import deliveries as delivery_rows
+from storage import messages as message_rows
+from storage import submissions as submission_rows
+from storage.database import HOT_S, Connection, Database, DatabaseUnavailable, OwnConnection, Row
+from storage.ids import Id
+
+log = logging.getLogger(__name__)
+
+RECENT = 100_000  # submissions remembered in memory, at most; about 1 KB each
+MOST_HELD = 10_000  # receipts waiting for their response; beyond it the SMSC is to come back
+HOLD_S = 60.0  # how long a receipt waits for its response
+LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
+RETRY_S = 0.5
+MOST_ALIKE = 100  # submissions under one id that are remembered in memory
+SPELLING_CHANGED = 99006  # an alert of ours
+
+Answer = Callable[[DeliverSm, int], object]
+Key = tuple[int, str]
+Submission = tuple[Message, int]  # and its segment
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A receipt that nothing matches yet; `answer` is None once it is kept and answered."""
+
+    carrier_id: int
+    receipt: Receipt
+    delivery: DeliverSm
+    until: float
+    answer: Answer | None = None
+
+
+class Kept(NamedTuple):
+    """A delivery to be kept, and answered when it is."""
+
+    carrier_id: int
+    reason: str
+    carrier_message_id: str | None
+    delivery: DeliverSm
+    answer: Answer | None
+
+
+class Receipts:
+    """Matches receipts to messages; owns no message's state, moves it by `advance`."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        alerts: Alerts,
+        clock: Clock,
+        profile_of: Callable[[int], Profile | None],
+        name_of: Callable[[int], str],
+        wall: Wall,
+    ) -> None:
+        """`name_of` tells a carrier's name."""
+        self._name = name_of
+        self._wall = wall
+        self._profile_of = profile_of
+        self._database = database
+        self._writer = writer
+        self._alerts = alerts
+        self._clock = clock
+        # Not a dict: its first entry is found by passing over all that were removed before it.
+        # One submission, or a list where the carrier gave one id to several, the oldest first.
+        self._recent: OrderedDict[Key, Submission | list[Submission]] = OrderedDict()
+        self._held: dict[Key, list[Held]] = {}
+        self._holding = 0  # receipts in `_held`
+        self._spelt: dict[Key, dict[Key, None]] = {}  # by each spelling: keys of `_held`
+        self._unlooked: list[Held] = []
+        self._settled: list[tuple[Held, str]] = []  # whose waiting is over, and how it ended
+        self._to_keep: list[Kept] = []
+        self._wake = asyncio.Event()
+        self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
+        """How each carrier's receipts spell ids, as learnt or pinned."""
+        self.live: WeakValueDictionary[Id, Message] = WeakValueDictionary()
+        """Messages in memory by id, so that none is ever read a second time beside itself."""
+        self._counts: Counter[tuple[int, str]] = Counter()
+
+    # In memory ------------------------------------------------------------------------------
+
+    def expect(self, message: Message, segment: int, carrier_message_id: str) -> None:
+        """A segment got its name at the carrier; a receipt may be here already."""
+        key = (message.carrier_id, carrier_message_id)
+        recent = self._recent
+        submission = (message, segment)
+        there = recent.setdefault(key, submission)
+        if there is not submission:
+            self._also(key, there, submission)
+        if len(recent) > RECENT:
+            recent.popitem(last=False)
+        if self._held:
+            self._match_held(message, segment, carrier_message_id)
+
+    def _also(self, key: Key, there: Submission | list[Submission], submission: Submission) -> None:
+        """The carrier gave one id to several."""
+        several = there if isinstance(there, list) else [there]
+        if submission not in several:
+            several.append(submission)
+            del several[:-MOST_ALIKE]
+            self._recent[key] = several
+        self._recent.move_to_end(key)
+
+    def received(self, carrier_id: int, delivery: DeliverSm, answer: Answer) -> None:
+        """A delivery that says it is a receipt."""
+        receipt = self._parse(carrier_id, delivery)
+        if receipt is None:
+            self._count(carrier_id, "unreadable")
+            self._keep(Kept(carrier_id, "unreadable", None, delivery, answer))
+            return
+        found = self._in_memory(carrier_id, receipt, delivery)
+        if found is not None:
+            message, segment, form = found
+            self._apply(message, segment, form, receipt, delivery)
+            self._writer.after_commit(answer, delivery, ESME_ROK)
+            return
+        if self._holding + len(self._unlooked) >= MOST_HELD:
+            self._count(carrier_id, "put off")
+            answer(delivery, ESME_RX_T_APPN)
+            return
+        until = self._clock.monotonic() + HOLD_S
+        self._unlooked.append(Held(carrier_id, receipt, delivery, until, answer))
+        self._wake.set()
+
+    def counts_of(self, carrier_id: int) -> dict[str, int]:
+        """matched, duplicate, unreadable, orphan, put off: a carrier's receipts so far."""
+        return {what: n for (carrier, what), n in self._counts.items() if carrier == carrier_id}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The same of all carriers."""
+        total: Counter[str] = Counter()
+        for (_, what), number in self._counts.items():
+            total[what] += number
+        return total
+
+    def _count(self, carrier_id: int, what: str, number: int = 1) -> None:
+        self._counts[carrier_id, what] += number
+
+    @property
+    def held(self) -> int:
+        return self._holding
+
+    def _parse(self, carrier_id: int, delivery: DeliverSm) -> Receipt | None:
+        """The receipt in a delivery, read with the carrier's own pattern where it has one."""
+        profile = self._profile_of(carrier_id)
+        receipt = parse_receipt(delivery, profile.receipt_pattern if profile else None)
+        if receipt is not None:
+            receipt.message_id = storable(receipt.message_id)[:MOST_ID]
+            if profile is not None:
+                self.spelling[carrier_id].pinned = profile.receipt_id_form
+        return receipt
+
+    def _parts_wanted(self, message: Message) -> int:
+        """The segments whose receipts the carrier was asked for."""
+        profile = self._profile_of(message.carrier_id)
+        return profile.receipt_parts(message.segments) if profile else message.all_segments
+
+    def _in_memory(
+        self, carrier_id: int, receipt: Receipt, delivery: DeliverSm
+    ) -> Candidate[Message] | None:
+        """What memory knows for certain: whether others had the same id, the table may tell."""
+        raw = self._recent.get((carrier_id, receipt.message_id))
+        if raw.__class__ is tuple and addresses_agree(delivery, raw[0]):
+            return Candidate(*raw, Form.RAW)
+        candidates = self._remembered(carrier_id, receipt)
+        return choose(candidates, delivery, self.spelling[carrier_id], all_known=False)
+
+    def _remembered(self, carrier_id: int, receipt: Receipt) -> list[Candidate[Message]]:
+        """The submissions in memory that a receipt can mean by its id."""
+        candidates: list[Candidate[Message]] = []
+        for form, text in self.spelling[carrier_id].spellings(receipt.message_id):
+            found = self._recent.get((carrier_id, text))
+            if found is None:
+                continue
+            several = found if isinstance(found, list) else [found]
+            candidates += [Candidate(message, segment, form) for message, segment in several]
+        return candidates
+
+    def _hold(self, held: Held) -> None:
+        """Let a receipt wait, to be found by any spelling that its response may have."""
+        key = (held.carrier_id, held.receipt.message_id)
+        self._held.setdefault(key, []).append(held)
+        self._holding += 1
+        for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
+            self._spelt.setdefault((held.carrier_id, text), {})[key] = None
+
+    def _let_go(self, key: Key, some: list[Held]) -> None:
+        """These of the receipts held under a key wait no more."""
+        rest = [held for held in self._held[key] if held not in some]
+        self._holding -= len(self._held[key]) - len(rest)
+        if rest:
+            self._held[key] = rest
+            return
+        del self._held[key]
+        for _, text in forms_of(key[1]):
+            keys = self._spelt.get((key[0], text))
+            if keys is not None:
+                keys.pop(key, None)
+                if not keys:
+                    del self._spelt[key[0], text]
+
+    def _match_held(self, message: Message, segment: int, carrier_message_id: str) -> None:
+        """The response came after its receipt: whatever of the held ones means it is applied.
+
+        One whose addresses do not agree waits on: the response with the same id that it means may
+        be about to come.
+        """
+        for key in list(self._spelt.get((message.carrier_id, carrier_message_id), ())):
+            forms = {text: form for form, text in self.spelling[key[0]].spellings(key[1])}
+            form = forms.get(carrier_message_id)
+            if form is None:
+                continue
+            meant = [one for one in self._held[key] if addresses_agree(one.delivery, message)]
+            if meant:
+                self._let_go(key, meant)
+                self._apply_late(meant, Candidate(message, segment, form))
+
+    def _apply_late(self, meant: list[Held], candidate: Candidate[Message]) -> None:
+        for held in meant:
+            self._settled.append((held, "matched late"))
+            self._apply(*candidate, held.receipt, held.delivery)
+        self._wake.set()
+
+    def _apply(
+        self, message: Message, segment: int, form: Form, receipt: Receipt, delivery: DeliverSm
+    ) -> None:
+        """Move the message by the receipt of one segment
+        (docs/spec/messaging-services.md#smpp-encoding).
+
+        `delivered` when all segments say so; `undelivered` with the first that says no.
+        """
+        self._count(message.carrier_id, "matched")
+        self._learn(message.carrier_id, form)
+        if delivery.tlvs:
+            message.heard(
+                encode_tlvs(tuple(one for one in delivery.tlvs if one[0] != MESSAGE_PAYLOAD))
+            )
+        profile = self._profile_of(message.carrier_id)
+        result = receipt_result(receipt, profile.error_codes if profile is not None else None)
+        if not result.final:
+            return
+        if result.delivered:
+            message.receipts |= 1 << segment
+            if message.segments > 1 and self._parts_wanted(message) & ~message.receipts:
+                self._writer.receipt(message, segment + 1, receipt.state.value)
+                return
+        event = Receipted(result.delivered, result.code, receipt.done_date or None)
+        if advance(message, event, self._done_at(message, receipt)) is not Effect.IGNORED:
+            self._writer.mark(message)
+        else:
+            self._count(message.carrier_id, "duplicate")
+            self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
+
+    def _done_at(self, message: Message, receipt: Receipt) -> float:
+        """When the carrier says it was done, in its time zone, if that can be true; else now."""
+        now = self._clock.wall()
+        profile = self._profile_of(message.carrier_id)
+        offset = profile.receipt_utc_offset_minutes if profile is not None else 0
+        said = parse_date(receipt.done_date, offset)
+        if said is not None and message.sent_at and message.sent_at <= said.timestamp() <= now:
+            return said.timestamp()
+        return now
+
+    def _learn(self, carrier_id: int, form: Form) -> None:
+        change = self.spelling[carrier_id].won(form)
+        if change is not None:
+            self._alerts.alert(
+                SPELLING_CHANGED,
+                f"receipts of {self._name(carrier_id)} spelt ids {change.before.value!r},"
+                f" now {change.now.value!r}",
+                resource=self._name(carrier_id),
+            )
+
+    def _keep(self, kept: Kept) -> None:
+        self._to_keep.append(kept)
+        self._wake.set()
+
+    # In the database ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look up older submissions, keep what nothing matches; until cancelled."""
+        own = OwnConnection(self._database, "receipts", command_s=HOT_S)
+        restored = False
+        try:
+            while True:
+                try:
+                    connection = await own.get()
+                    if not restored:
+                        await self._restore(connection)
+                        restored = True
+                    await self._sleep()
+                    await self._look_up_all(connection)
+                    self._orphan_old()
+                    await self._keep_all(connection)
+                    await self._settle_all(connection)
+                except DatabaseUnavailable as error:
+                    log.error("database: %s; receipts wait", error, extra=AWAY)
+                    own.drop()
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
+        finally:
+            own.drop()
+
+    async def _look_up_all(self, connection: Connection) -> None:
+        batch, self._unlooked = self._unlooked, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._look_up, connection))
+        for held, why in outcome.failed:
+            self._set_aside(held.carrier_id, held.delivery, held.answer, why)
+        if outcome.away is not None:
+            self._unlooked[:0] = outcome.undone
+            raise outcome.away
+
+    async def _keep_all(self, connection: Connection) -> None:
+        batch, self._to_keep = self._to_keep, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._write_kept, connection))
+        for kept, why in outcome.failed:
+            self._wall.tell(why, resource=self._name(kept.carrier_id))
+            if kept.answer is not None:
+                with self._wall.around():
+                    kept.answer(kept.delivery, ESME_RX_R_APPN)
+        if outcome.away is not None:
+            self._to_keep[:0] = outcome.undone
+            raise outcome.away
+
+    async def _settle_all(self, connection: Connection) -> None:
+        batch, self._settled = self._settled, []
+        if not batch:
+            return
+        outcome = await self._wall.by_halves(batch, partial(self._settle, connection))
+        for (held, _), why in outcome.failed:
+            self._wall.tell(why, resource=self._name(held.carrier_id))
+        if outcome.away is not None:
+            self._settled[:0] = outcome.undone
+            raise outcome.away
+
+    def refuse(self, carrier_id: int, delivery: DeliverSm, answer: Answer, why: str) -> None:
+        """A delivery that could not even be looked at is kept, and refused."""
+        self._set_aside(carrier_id, delivery, answer, why)
+
+    def _set_aside(
+        self, carrier_id: int, delivery: DeliverSm, answer: Answer | None, why: str
+    ) -> None:
+        """Keep a receipt that can't be handled; the carrier is told so."""
+        self._count(carrier_id, "set aside")
+        self._wall.tell(why, resource=self._name(carrier_id))
+
+        def refuse(delivery: DeliverSm, _: int) -> object:
+            return answer(delivery, ESME_RX_R_APPN) if answer is not None else None
+
+        self._keep(Kept(carrier_id, "set aside", None, delivery, refuse))
+
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(1.0 if self._held else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _look_up(self, connection: Connection, batch: Sequence[Held]) -> None:
+        """Match what memory did not know by the `submissions` table; hold the rest."""
+        wanted = {
+            (held.carrier_id, text)
+            for held in batch
+            for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+        }
+        since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
+        rows: dict[Key, list[tuple[Id, int]]] = {}
+        for row in await submission_rows.find(connection, list(wanted), since):
+            key = (row["carrier_id"], row["carrier_message_id"])
+            rows.setdefault(key, []).append((row["message_id"], row["segment"] - 1))
+        messages = await self._load(connection, {id for found in rows.values() for id, _ in found})
+        for held in batch:
+            try:
+                self._match(held, rows, messages)
+            except Exception as error:  # the others of the batch are matched already
+                self._set_aside(held.carrier_id, held.delivery, held.answer, described(error))
+
+    def _match(
+        self,
+        held: Held,
+        rows: dict[Key, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
+    ) -> None:
+        # Its response may have come while we were reading.
+        candidates = self._remembered(held.carrier_id, held.receipt)
+        candidates += self._in_rows(held, rows, messages)
+        spelling = self.spelling[held.carrier_id]
+        found = choose(candidates, held.delivery, spelling, all_known=True)
+        if found is not None:
+            self._apply(*found, held.receipt, held.delivery)
+            answer, held.answer = held.answer, None
+            if answer is not None:
+                self._writer.after_commit(answer, held.delivery, ESME_ROK)
+            return
+        answer, held.answer = held.answer, None
+        self._hold(held)
+        if answer is not None:
+            name = held.receipt.message_id
+            self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
+
+    def _in_rows(
+        self,
+        held: Held,
+        rows: dict[Key, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
+    ) -> list[Candidate[Message]]:
+        """The submissions in the table that a receipt can mean by its id."""
+        return [
+            Candidate(message, segment, form)
+            for form, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for id, segment in rows.get((held.carrier_id, text), ())
+            if (message := messages.get(id)) is not None
+        ]
+
+    async def _load(self, connection: Connection, ids: set[Id]) -> dict[Id, Message]:
+        """These messages, from memory where they are, else from their rows."""
+        messages = {id: message for id in ids if (message := self.live.get(id)) is not None}
+        missing = [id for id in ids if id not in messages]
+        if not missing:
+            return messages
+        rows = await message_rows.by_ids(connection, missing)
+        parts = await submission_rows.of_messages(
+            connection, [row["id"] for row in rows if row["segments"] > 1]
+        )
+        for row in rows:
+            # It may have come into memory while we were reading.
+            message = self.live.get(row["id"])
+            if message is None:
+                with self._wall.around(resource=f"SM{row['id'].hex}"):
+                    message = self.live[row["id"]] = from_row(row)
+            if message is not None:
+                messages[message.id] = message
+        for part in parts:
+            message = messages.get(part["message_id"])
+            if message is None:
+                continue
+            message.answered |= 1 << (part["segment"] - 1)
+            profile = self._profile_of(message.carrier_id)
+            if profile is not None:  # one id may stand for several segments
+                message.answered = profile.answered_parts(message.answered, message.segments)
+            if part["receipt"] is not None:
+                message.receipts |= 1 << (part["segment"] - 1)
+        return messages
+
+    async def _restore(self, connection: Connection) -> None:
+        """Receipts that waited for their message when the process ended wait on."""
+        since = datetime.fromtimestamp(self._clock.wall(), UTC) - timedelta(seconds=600)
+        rows = await delivery_rows.unmatched(connection, since)
+        for row, why in self._wall.each(rows, self._restore_one):
+            self._wall.tell(why, resource=self._name(row["carrier_id"]))
+        if self._unlooked:
+            self._wake.set()
+
+    def _restore_one(self, row: Row) -> None:
+        delivery = delivery_of(row)
+        receipt = self._parse(row["carrier_id"], delivery)
+        if receipt is not None:
+            until = self._clock.monotonic() + HOLD_S
+            self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))
+
+    def _orphan_old(self) -> None:
+        """Receipts that waited long enough: believed against their addresses, or given up."""
+        now = self._clock.monotonic()
+        for key in [key for key, held in self._held.items() if held[0].until <= now]:
+            carrier_id, name = key
+            over = [held for held in self._held[key] if held.until <= now]
+            self._let_go(key, over)
+            for held in over:
+                candidates = self._remembered(carrier_id, held.receipt)
+                spelling = self.spelling[carrier_id]
+                found = choose(candidates, held.delivery, spelling, all_known=True)
+                if found is not None:
+                    self._apply_late([held], found)
+                    continue
+                self._count(carrier_id, "orphan")
+                self._settled.append((held, "orphan"))
+                log.warning(
+                    "receipt for an unknown id %s of carrier %d",
+                    name,
+                    carrier_id,
+                    extra=caused_by_peer(f"receipt for an unknown id {carrier_id}"),
+                )
+
+    async def _settle(self, connection: Connection, batch: Sequence[tuple[Held, str]]) -> None:
+        for reason in ("matched late", "orphan"):
+            keys = [
+                (
+                    held.carrier_id,
+                    storable(held.receipt.message_id),
+                    storable(held.delivery.source.value),
+                    storable(held.delivery.destination.value),
+                )
+                for held, why in batch
+                if why == reason
+            ]
+            if keys:
+                await delivery_rows.settle(connection, keys, reason)
+
+    async def _write_kept(self, connection: Connection, batch: Sequence[Kept]) -> None:
+        """Keep what is to be kept, then answer for it."""
+        at = moment(self._clock.wall())
+        rows = [
+            kept_row(kept.carrier_id, at, kept.reason, kept.carrier_message_id, kept.delivery)
+            for kept in batch
+        ]
+        await delivery_rows.keep(connection, rows)
+        for kept in batch:
+            if kept.answer is not None:
+                with self._wall.around():
+                    kept.answer(kept.delivery, ESME_ROK)

@@ -1,0 +1,290 @@
+"""Write-behind: what happened to messages, in batches, each one transaction.
+
+A message that moved is *marked*; a flush writes the present state of all that are marked, so
+that `sending → sent → delivered` inside one flush costs one UPDATE. No timer: a flush begins
+when the one before it has ended and something waits. What must follow a commit (the answer
+to a receipt, a status callback) follows it here, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from gateway.messages.message import Message
+from gateway.messages.rows import moment, update_columns
+from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
+from gateway.observe.outage_log import AWAY
+from gateway.observe.wall import Wall, described
+from storage import messages as message_rows
+from storage import submissions as submission_rows
+from storage.database import (
+    HOT_S,
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    OwnConnection,
+    confirm,
+)
+
+log = logging.getLogger(__name__)
+
+BOUND = 50_000  # events; beyond it dispatch pauses (docs/reliability.md#bounds)
+BATCH = 2_000  # messages per flush, so that one commit stays short
+RETRY_S = 0.5
+
+
+class Submission(NamedTuple):
+    """A segment's name at the carrier."""
+
+    message: Message
+    segment: int  # from 1
+    carrier_message_id: str
+    at: float
+
+
+class Writer:
+    """Owns one connection and the order of what is written."""
+
+    def __init__(
+        self,
+        database: Database,
+        committed: Callable[[Message], None],
+        settled: Callable[[Message], None],
+        monotonic: Callable[[], float],
+        wall: Wall,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._database = database
+        self._committed = committed
+        self._settled = settled  # hears once of a message, when it is committed as final
+        self._marked: dict[Message, None] = {}
+        self._submissions: list[Submission] = []
+        # The messages themselves: until the rows tell of a part's receipt, only the message in
+        # memory knows of it, and whoever matches the next part's must find that one.
+        self._receipts: list[tuple[Message, int, int]] = []
+        self._after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.flushes = Histogram(BATCHES)
+        """Messages in each commit."""
+        self.commits = Histogram(LATENCY_S)
+        """Seconds that each took, with the waits for a database that was away."""
+
+    def mark(self, message: Message) -> None:
+        """The message changed: write it with the next flush."""
+        self._marked[message] = None
+        self._stir()
+
+    def submitted(self, submission: Submission) -> None:
+        self._submissions.append(submission)
+        self._stir()
+
+    def receipt(self, message: Message, segment: int, state: int) -> None:
+        """The receipt of one of several segments, which alone does not settle the message."""
+        self._receipts.append((message, segment, state))
+        self._stir()
+
+    def after_commit(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Call it once everything reported up to now is committed."""
+        self._after.append((call, arguments))
+        self._stir()
+
+    @property
+    def pending(self) -> int:
+        return len(self._marked) + len(self._submissions) + len(self._after)
+
+    @property
+    def full(self) -> bool:
+        return self.pending >= BOUND
+
+    async def drained(self) -> None:
+        """Return when everything reported so far is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        own = OwnConnection(self._database, "write", message_rows.tune_for_batches, command_s=HOT_S)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self.pending or self._receipts:
+                    batch = self._take()
+                    begun = self._monotonic()
+                    await self._write(own, batch)
+                    self.commits.observe(self._monotonic() - begun)
+                    self._finish(batch)
+                self._idle.set()
+        finally:
+            own.drop()
+
+    def _stir(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _take(self) -> Batch:
+        if len(self._marked) <= BATCH:
+            marked, self._marked = list(self._marked), {}
+        else:
+            marked = list(self._marked)[:BATCH]
+            for message in marked:
+                del self._marked[message]
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        if not self._marked:  # calls wait for the messages they follow: they go last
+            after, self._after = self._after, []
+        submissions, self._submissions = self._submissions, []
+        receipts, self._receipts = self._receipts, []
+        try:
+            return Batch(marked, submissions, receipts, after)
+        except Exception:  # a message whose row can't even be worked out
+            return self._without_broken(marked, submissions, receipts, after)
+
+    def _without_broken(
+        self,
+        marked: list[Message],
+        submissions: list[Submission],
+        receipts: list[tuple[Message, int, int]],
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]],
+    ) -> Batch:
+        """The batch of what rows can be made of. The rest stays in its last committed state."""
+        broken = self._wall.each(marked, lambda message: Batch([message], [], [], []))
+        unnamed = self._wall.each(submissions, lambda one: Batch([], [one], [], []))
+        for message, why in broken:
+            self._wall.tell(why, message)
+        for submission, why in unnamed:
+            self._wall.tell(why, submission.message)
+        out = {message for message, _ in broken}
+        return Batch(
+            [message for message in marked if message not in out],
+            [one for one in submissions if one not in [lost for lost, _ in unnamed]],
+            receipts,
+            after,
+        )
+
+    async def _write(self, own: OwnConnection, batch: Batch) -> None:
+        """Commit the batch, however long the database takes to come back."""
+        while True:
+            try:
+                connection = await own.get()
+                try:
+                    await batch.write(connection)
+                except DatabaseUnavailable:
+                    raise
+                except Exception as error:
+                    log.error("a batch of %d was refused: %s", len(batch.marked), described(error))
+                    await self._write_pieces(connection, batch)
+                confirm(connection)
+                return
+            except DatabaseUnavailable as error:
+                log.error(
+                    "database: %s; what happened is kept and written later", error, extra=AWAY
+                )
+                own.drop()
+                await asyncio.sleep(RETRY_S)
+
+    async def _write_pieces(self, connection: Connection, batch: Batch) -> None:
+        """Write everything of the batch by itself; one row must not stop the others.
+
+        A message whose row no table takes stays in its last committed state, where a restart
+        finds it.
+        """
+        for piece in batch.pieces():
+            with self._wall.around(piece.about):
+                await piece.write(connection)
+
+    def _finish(self, batch: Batch) -> None:
+        self.flushes.observe(len(batch.marked))
+        for message, status in zip(batch.marked, batch.columns[1], strict=True):
+            settled = status.final and not message.committed.final
+            message.committed = status
+            try:
+                self._committed(message)
+                if settled:
+                    self._settled(message)
+            except Exception as error:  # it is written; what follows from it is not done
+                self._wall.tell(described(error), message)
+        for call, arguments in batch.after:
+            try:
+                call(*arguments)
+            except Exception as error:
+                self._wall.tell(described(error))
+
+
+class Batch:
+    """What one flush commits: the state of things at the moment it was taken."""
+
+    __slots__ = ("after", "columns", "marked", "receipts", "submissions")
+
+    def __init__(
+        self,
+        marked: list[Message],
+        submissions: list[Submission],
+        receipts: list[tuple[Message, int, int]],
+        after: list[tuple[Callable[..., object], tuple[Any, ...]]],
+    ) -> None:
+        self.marked = marked
+        self.columns = update_columns(marked)
+        # A message that is settled needs no name at the carrier any more: a receipt cannot
+        # move it (the recent ones are recognised from memory).
+        self.submissions = [
+            (
+                submission.message.carrier_id,
+                submission.carrier_message_id,
+                submission.message.id,
+                submission.segment,
+                None,
+                moment(submission.at),
+            )
+            for submission in submissions
+            if not submission.message.status.final
+        ]
+        self.receipts = receipts
+        self.after = after
+
+    def __repr__(self) -> str:
+        sids = [message.sid for message in self.marked]
+        parts = [(message.sid, segment) for message, segment, _ in self.receipts]
+        return f"batch of {sids or self.submissions or parts}"
+
+    def pieces(self) -> Iterator[Batch]:
+        """The same, one message, submission or receipt at a time."""
+        for message in self.marked:
+            yield Batch([message], [], [], [])
+        for submission in self.submissions:
+            piece = Batch([], [], [], [])
+            piece.submissions = [submission]
+            yield piece
+        for receipt in self.receipts:
+            yield Batch([], [], [receipt], [])
+
+    @property
+    def about(self) -> Message | None:
+        """The first message of it."""
+        messages = (*self.marked, *(message for message, _, _ in self.receipts))
+        return messages[0] if messages else None
+
+    async def write(self, connection: Connection) -> None:
+        if not (self.marked or self.submissions or self.receipts):
+            return  # only calls that follow earlier commits
+        if self.receipts or not self.marked:
+            await self._write_all(connection)
+        elif self.submissions:
+            await message_rows.update_and_submit(connection, self.columns, self.submissions)
+        else:
+            await message_rows.update(connection, self.columns)
+
+    async def _write_all(self, connection: Connection) -> None:
+        async with connection.transaction():
+            if self.marked:
+                await message_rows.update(connection, self.columns)
+            if self.submissions:
+                await submission_rows.insert(connection, self.submissions)
+            if self.receipts:
+                await submission_rows.mark_receipts(
+                    connection,
+                    [(message.id, segment, state) for message, segment, state in self.receipts],
+                )

@@ -1,0 +1,142 @@
+"""Questions between workers, over real Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from testing import WAIT_S
+
+from gateway.cluster import transport
+from gateway.cluster.share import Share
+from gateway.cluster.transport import Failure, Handler, Kind, Links, Reply, Unanswered
+
+Made = Callable[[int, dict[Kind, Handler]], Links]
+
+
+@asynccontextmanager
+async def running(one: Links) -> AsyncIterator[Links]:
+    task = asyncio.create_task(one.run())
+    try:
+        yield one
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def made(folder: Path) -> Made:
+    return lambda slot, handlers: Links(folder, Share(slot, 2), handlers)
+
+
+def echo(payload: bytes, reply: Reply) -> None:
+    reply(payload[::-1])
+
+
+async def test_many_questions_get_their_own_replies(made: Made) -> None:
+    async with running(made(0, {})) as zero, running(made(1, {Kind.SEND: echo})):
+        payloads = [b"%d" % n + b"x" * (n * 997 % 70_000) for n in range(200)]
+        asked = await asyncio.gather(*(zero.question(1, Kind.SEND, one) for one in payloads))
+        assert asked == [one[::-1] for one in payloads]
+
+
+async def test_both_ask_each_other(made: Made) -> None:
+    handlers = {Kind.SEND: echo}
+    async with running(made(0, handlers)) as zero, running(made(1, handlers)) as one:
+        assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
+        assert await one.question(0, Kind.SEND, b"cd") == b"dc"
+
+
+async def test_a_question_that_fails_is_told_as_unknown(made: Made) -> None:
+    def breaks(payload: bytes, reply: Reply) -> None:
+        raise RuntimeError("as a bug would")
+
+    handlers = {Kind.SEND: breaks, Kind.CANCEL: lambda _, reply: reply(None), Kind.REPLAY: echo}
+    async with running(made(0, {})) as zero, running(made(1, handlers)):
+        for kind in (Kind.SEND, Kind.CANCEL, Kind.METRICS):  # nobody answers the last
+            with pytest.raises(Unanswered) as caught:
+                await zero.question(1, kind)
+            assert caught.value.failure is Failure.UNKNOWN
+        assert await zero.question(1, Kind.REPLAY, b"ab") == b"ba", "the link is as it was"
+
+
+async def test_who_dies_with_a_question_leaves_it_unknown_and_the_next_waits(made: Made) -> None:
+    taken = asyncio.Event()
+    async with running(made(0, {})) as zero:
+        async with running(made(1, {Kind.SEND: lambda _, reply: taken.set()})):
+            lost = asyncio.create_task(zero.question(1, Kind.SEND))
+            await taken.wait()
+        with pytest.raises(Unanswered) as caught:
+            await lost
+        assert caught.value.failure is Failure.UNKNOWN
+        waiting = asyncio.create_task(zero.question(1, Kind.SEND, b"ab"))
+        async with running(made(1, {Kind.SEND: echo})):
+            assert await waiting == b"ba"
+
+
+async def test_who_dies_is_told_of_even_if_nothing_was_asked(made: Made) -> None:
+    gone: asyncio.Queue[int] = asyncio.Queue()
+    zero = made(0, {})
+    zero.worker_lost = gone.put_nowait
+    async with running(zero):
+        for _ in range(2):
+            async with running(made(1, {Kind.SEND: echo})):
+                assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
+                assert gone.empty()
+            async with asyncio.timeout(WAIT_S):
+                assert await gone.get() == 1
+
+
+async def test_nobody_comes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "WAIT_S", 0.05)
+    async with running(made(0, {})) as zero:
+        for patient in (True, False):
+            with pytest.raises(Unanswered) as caught:
+                await zero.question(1, Kind.SEND, patient=patient)
+            assert caught.value.failure is Failure.AWAY
+
+
+async def test_more_than_its_bound_is_asked_of_nobody(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "BOUND", 3)
+    held: list[Reply] = []
+    async with AsyncExitStack() as stack:
+        zero = await stack.enter_async_context(running(made(0, {})))
+        waiting = [asyncio.create_task(zero.question(1, Kind.SEND)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unanswered):  # while nobody is there yet
+            await zero.question(1, Kind.SEND)
+        handlers: dict[Kind, Handler] = {Kind.SEND: lambda _, reply: held.append(reply)}
+        await stack.enter_async_context(running(made(1, handlers)))
+        while len(held) < 3:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Unanswered) as caught:  # while it has too much to do
+            await zero.question(1, Kind.SEND)
+        assert caught.value.failure is Failure.AWAY
+        for reply in held:
+            reply(b"at last")
+        assert await asyncio.gather(*waiting) == [b"at last"] * 3
+
+
+async def test_one_that_stops_waits_for_nobody(made: Made) -> None:
+    async with running(made(0, {})) as zero:
+        waiting = asyncio.create_task(zero.question(1, Kind.SEND, b"before"))
+        await asyncio.sleep(0)
+        zero.end()
+        for question in (waiting, zero.question(1, Kind.SEND, b"after")):
+            async with asyncio.timeout(transport.WAIT_S / 2):
+                with pytest.raises(Unanswered) as caught:
+                    await question
+            assert caught.value.failure is Failure.AWAY
+
+
+async def test_one_that_stops_still_gets_the_replies_of_those_that_are_there(made: Made) -> None:
+    async with running(made(0, {})) as zero, running(made(1, {Kind.SEND: echo})):
+        assert await zero.question(1, Kind.SEND, b"ab") == b"ba"
+        zero.end()
+        assert await zero.question(1, Kind.SEND, b"cd") == b"dc"

@@ -1,0 +1,85 @@
+"""Standings of senders, and who is next in a group."""
+
+from __future__ import annotations
+
+import pytest
+from routing_builders import long_code, to
+
+from gateway.routing.sender_load import Level, Standing
+from gateway.routing.sender_pool import Group, Pool, Sender
+
+FRANCE = to("+33612345678")
+SENDERS = [long_code(n, f"+3361234{n:04}", carrier_id=n % 2) for n in range(20)]
+POOL = Pool(SENDERS)
+GROUP = POOL.long_codes("FR", False)
+
+
+@pytest.fixture
+def standing() -> Standing:
+    return Standing(lambda sender_id, destination: 1.0)
+
+
+def first(standing: Standing, group: Group = GROUP) -> Sender:
+    return standing.first(group, FRANCE, True, False)[1]
+
+
+def test_a_large_group_is_served_in_turns(standing: Standing) -> None:
+    served = []
+    for at in range(60):
+        sender = first(standing)
+        served.append(sender.id)
+        standing.assigned(sender.id, 1, float(at + 1))
+        standing.mapped(sender.id)
+        standing.settled(sender.id, 1)
+    assert served == list(range(20)) * 3
+
+
+def test_what_moves_a_sender_forward_is_noticed(standing: Standing) -> None:
+    for sender in SENDERS:
+        standing.mapped(sender.id, 5)
+    assert first(standing).id == 0
+    standing.mapped(13, -2)
+    assert first(standing).id == 13
+    standing.set_mappings(7, 1)
+    assert first(standing).id == 7
+
+
+def test_a_carrier_that_comes_up_brings_its_senders_back(standing: Standing) -> None:
+    standing.set_carrier(0, up=False)
+    assert first(standing).id == 1
+    standing.set_carrier(0, up=True)
+    assert first(standing).id == 0
+
+
+def test_full_senders_come_last(standing: Standing) -> None:
+    for sender in SENDERS:
+        standing.set_limit(sender.id, 1)
+        standing.assigned(sender.id, 1, 1.0)
+    assert standing.first(GROUP, FRANCE, True, False)[0][0] == Level.FULL
+    standing.settled(11, 1)
+    assert first(standing).id == 11
+
+
+def test_groups_of_replaced_pools_are_let_go(standing: Standing) -> None:
+    first(standing)
+    assert standing._orders
+    standing.keep_only(set())
+    assert not standing._orders
+    assert all(not stand.orders for stand in standing._stands.values())
+    standing.forget(0)
+    assert 0 not in standing._stands
+
+
+def test_stale_entries_do_not_pile_up(standing: Standing) -> None:
+    for at in range(10_000):
+        sender = first(standing)
+        standing.assigned(sender.id, 1, float(at))
+        standing.settled(sender.id, 1)
+    [order] = standing._orders.values()
+    assert len(order.heap) <= 2 * len(SENDERS) + 17
+
+
+def test_groups_stay_the_same_object_for_the_life_of_a_pool() -> None:
+    assert POOL.long_codes("FR", False) is POOL.long_codes("FR", False)
+    assert POOL.area("212", False) is POOL.area("212", False)
+    assert list(GROUP) == sorted(SENDERS, key=lambda sender: sender.sid)
