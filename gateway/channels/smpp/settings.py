@@ -23,6 +23,7 @@ from smpp.tls import TlsConfig
 
 BindName: TypeAlias = Literal["transceiver", "transmitter", "receiver"]
 MOST_BINDS = 64
+MOST_PATTERN = 1_000  # characters of `receipt_pattern`
 PRINTABLE = r"^[\x20-\x7e]*$"  # what a C-octet string of SMPP holds without doubt
 
 Ton: TypeAlias = Annotated[int, Field(ge=0, le=7)]
@@ -307,10 +308,14 @@ class CarrierSettings(Section):
     def _pattern_compiles(cls, pattern: str | None) -> str | None:
         if pattern is None:
             return None
+        if len(pattern) > MOST_PATTERN:
+            raise ValueError(f"has more than {MOST_PATTERN:,} characters")
         try:
             groups = re.compile(pattern.encode()).groupindex
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
+        except (RecursionError, OverflowError):
+            raise ValueError("not a regular expression: nested or counted too far") from None
         for name in ("message_id", "stat"):
             if name not in groups:
                 raise ValueError(f"has no group (?P<{name}>…)")
