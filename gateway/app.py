@@ -27,18 +27,18 @@ from gateway.api.http.resources import Deps
 from gateway.api.messages.create_message import Creation, ScheduleRules
 from gateway.api.operator.carriers import statuses
 from gateway.backlog.restore import remind_of_held
-from gateway.cluster.session_lock import Place, Tenure, keys_of, new_run
+from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, keys_of, new_run
 from gateway.cluster.share import ALONE
 from gateway.content import shortening
 from gateway.conversations.service import Conversations
-from gateway.enrichment.enricher import Gathering
+from gateway.enrichment.enricher import Enricher
 from gateway.enrichment.media_fetch import Fetcher
 from gateway.enrichment.media_links import new_code
 from gateway.enrichment.number_lookup import CarrierLookup
-from gateway.inbound.effects import Judge
+from gateway.inbound.effects import InboundEffects
 from gateway.inbound.handlers import Converse, Handlers
 from gateway.inbound.keywords import OptOuts
-from gateway.inbound.receive import Inbound
+from gateway.inbound.receive import InboundStage
 from gateway.inbound.replies import Replies
 from gateway.inbound.webhook_call import Runner
 from gateway.messages.message import Direction
@@ -60,7 +60,7 @@ from gateway.runtime.random_source import Chance
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
-from gateway.webhooks.client import Answer, Hook, WebhookClient
+from gateway.webhooks.client import WebhookClient, WebhookRequest, WebhookResponse
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
@@ -69,10 +69,10 @@ from gateway.webhooks.signature import signed_url
 from storage import config as config_rows
 from storage import messages as message_rows
 from storage.database import (
+    ConnectionPool,
     Database,
     DatabaseRefused,
     DatabaseUnavailable,
-    Pool,
     Row,
     TooFewRights,
 )
@@ -115,7 +115,7 @@ class Gateway:
         *,
         clock: Clock | None = None,
         random: Random | None = None,
-        place: Place | None = None,
+        place: WorkerIdentity | None = None,
     ) -> None:
         """`place`: as one of several workers; None: as the whole gateway."""
         self.settings = settings
@@ -128,7 +128,7 @@ class Gateway:
         self._random = random or Chance()
         self.pipeline: Pipeline | None = None
         self.callbacks: Callbacks | None = None
-        self.inbound: Inbound | None = None
+        self.inbound: InboundStage | None = None
         self.handlers: Handlers | None = None
         self.gate = Gate(
             settings.limits.concurrent,
@@ -215,7 +215,7 @@ class Gateway:
             handlers = self.handlers = self._handlers(
                 pipeline, asking, outward["inbound"], conversations.take
             )
-            inbound = self.inbound = Inbound(
+            inbound = self.inbound = InboundStage(
                 database,
                 pipeline.directory,
                 pipeline.next_id,
@@ -286,7 +286,7 @@ class Gateway:
     async def _serve(
         self,
         pipeline: Pipeline,
-        gathering: Gathering,
+        gathering: Enricher,
         conversations: Conversations,
         clicks: Clicks,
         probes: Probes,
@@ -489,7 +489,7 @@ class Gateway:
         message.callbacks_done = 0
         self.callbacks.owe(message)
 
-    def _judge(self, pipeline: Pipeline) -> Judge:
+    def _judge(self, pipeline: Pipeline) -> InboundEffects:
         """What inbound messages change of their writers' standing."""
         opt_outs = OptOuts(
             pipeline.directory,
@@ -498,7 +498,9 @@ class Gateway:
             self._clock,
             lambda record: network_could(record) and pipeline.network_opt_out(record),
         )
-        return Judge(pipeline.directory, opt_outs, pipeline.router.standing, pipeline.send_stored)
+        return InboundEffects(
+            pipeline.directory, opt_outs, pipeline.router.standing, pipeline.send_stored
+        )
 
     def _conversations(self, pipeline: Pipeline, client: WebhookClient) -> Conversations:
         one = Conversations.of(
@@ -615,9 +617,9 @@ class Gateway:
         fetcher: Fetcher,
         lookup: CarrierLookup | None,
         connections: Connections,
-    ) -> Gathering:
+    ) -> Enricher:
         """The stage before routing, for what needs something from outside."""
-        return Gathering(
+        return Enricher(
             fetcher,
             pipeline.pool,
             pipeline.router,
@@ -648,7 +650,7 @@ class Gateway:
                 return known[name].id
         raise ApiError(20001, "there is no carrier: add one to tandem.toml")
 
-    async def _tenure(self, url: str, run: int, stack: contextlib.AsyncExitStack) -> Tenure:
+    async def _tenure(self, url: str, run: int, stack: contextlib.AsyncExitStack) -> GatewayLock:
         """The right to work with the database, once it is ours, or `stop` is set.
 
         Raises ConfigurationError where the database can't be asked.
@@ -656,7 +658,7 @@ class Gateway:
         shared = "two_gateways" in self.settings.allow_unsafe
         if shared:
             log.warning("several gateways may work with this database: %s", LOSES["two_gateways"])
-        tenure = Tenure(url, run, keys_of(self._place), shared=shared)
+        tenure = GatewayLock(url, run, keys_of(self._place), shared=shared)
         stack.callback(tenure.close)
         try:
             await tenure.wait_unless(self.stop)
@@ -666,7 +668,7 @@ class Gateway:
             raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
         return tenure
 
-    async def _ensure_account(self, pool: Pool) -> None:
+    async def _ensure_account(self, pool: ConnectionPool) -> None:
         """The first account of a new database; its credentials go to the data folder."""
         wanted = self.settings.account
         known = await config_rows.account_sids(pool)
@@ -686,7 +688,9 @@ class Gateway:
         log.info("made the first account %s; its token is in %s", sid, file)
 
 
-def _note_call(journal: Journal, hook: Hook, answer: Answer, took_s: float) -> None:
+def _note_call(
+    journal: Journal, hook: WebhookRequest, answer: WebhookResponse, took_s: float
+) -> None:
     """A webhook was called about a message: keep that for Explain."""
     sid = dict(hook.parameters).get("MessageSid")
     if sid is not None:
@@ -757,7 +761,7 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     return listener
 
 
-async def _close(pool: Pool) -> None:
+async def _close(pool: ConnectionPool) -> None:
     """A connection whose server does not answer keeps nobody."""
     try:
         async with asyncio.timeout(POOL_CLOSES_S):

@@ -26,9 +26,16 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.forwarding import RELAYED
 from gateway.api.messages.addresses import normal_sender
-from gateway.api.messages.create_message import RETRY_AFTER_S, SERVICE_SID, Answer, Creation
-from gateway.cluster.share import Share
-from gateway.cluster.transport import Failure, Handler, Kind, Links, Reply, Unanswered
+from gateway.api.messages.create_message import RETRY_AFTER_S, SERVICE_SID, Creation, OnAccepted
+from gateway.cluster.share import WorkerSlot
+from gateway.cluster.transport import (
+    FrameHandler,
+    FrameKind,
+    Links,
+    PeerFailure,
+    SendReply,
+    Unanswered,
+)
 from gateway.directory.directory import Account
 from gateway.observe.outage_log import AWAY
 from gateway.pipeline.assembly import Pipeline
@@ -57,7 +64,7 @@ MADE: Final = struct.Struct(">Bqd")  # what became of a send, and its outlook
 KEPT_SCOPE: Final = ("method", "path", "scheme", "tandem.origin", "tandem.path")
 
 
-class Made(IntEnum):
+class SendOutcome(IntEnum):
     """What became of a send."""
 
     ERROR = 0
@@ -68,7 +75,7 @@ class Made(IntEnum):
 class Relay:
     """Speaks with the other workers for the pipeline and for the API."""
 
-    def __init__(self, folder: Path, share: Share, pipeline: Pipeline, run_id: str) -> None:
+    def __init__(self, folder: Path, share: WorkerSlot, pipeline: Pipeline, run_id: str) -> None:
         self._share = share
         self._pipeline = pipeline
         self._directory = pipeline.directory
@@ -80,18 +87,18 @@ class Relay:
         self._carriers: Callable[[], dict[str, dict[str, Any]]] = dict
         self._stuck: Callable[[], list[str]] = list
         self._tasks: set[asyncio.Task[None]] = set()
-        handlers: dict[Kind, Handler] = {
-            Kind.SEND: self._on_send,
-            Kind.REQUEST: self._on_request,
-            Kind.DELIVER: self._on_deliver,
-            Kind.TAKE_UP: self._on_take_up,
-            Kind.CANCEL: self._on_cancel,
-            Kind.REPLAY: self._on_replay,
-            Kind.REFRESH: self._on_refresh,
-            Kind.LOST: self._on_lost,
-            Kind.CARRIERS: lambda _, reply: reply(orjson.dumps(self._carriers())),
-            Kind.STUCK: lambda _, reply: reply(orjson.dumps(self._stuck())),
-            Kind.METRICS: lambda accept, reply: reply(self._metrics(accept.decode())[0]),
+        handlers: dict[FrameKind, FrameHandler] = {
+            FrameKind.SEND: self._on_send,
+            FrameKind.REQUEST: self._on_request,
+            FrameKind.DELIVER: self._on_deliver,
+            FrameKind.TAKE_UP: self._on_take_up,
+            FrameKind.CANCEL: self._on_cancel,
+            FrameKind.REPLAY: self._on_replay,
+            FrameKind.REFRESH: self._on_refresh,
+            FrameKind.LOST: self._on_lost,
+            FrameKind.CARRIERS: lambda _, reply: reply(orjson.dumps(self._carriers())),
+            FrameKind.STUCK: lambda _, reply: reply(orjson.dumps(self._stuck())),
+            FrameKind.METRICS: lambda accept, reply: reply(self._metrics(accept.decode())[0]),
         }
         self.links = Links(folder, share, handlers)
         self.links.worker_lost = self._worker_lost
@@ -145,30 +152,30 @@ class Relay:
         slot: int,
         account: Account,
         form: Form,
-        answer: Answer,
+        answer: OnAccepted,
         idempotency: tuple[str, bytes] | None,
     ) -> None:
         """See `Elsewhere`."""
 
-        def answered(reply: bytes | Failure) -> None:
-            if isinstance(reply, Failure):
+        def answered(reply: bytes | PeerFailure) -> None:
+            if isinstance(reply, PeerFailure):
                 answer(None, _error(reply), None)
                 return
             kind, ahead, at = MADE.unpack_from(reply)
             text = reply[MADE.size :]
-            if kind == Made.ERROR:
+            if kind == SendOutcome.ERROR:
                 code, meaning, status, headers = orjson.loads(text)
                 answer(None, ApiError(code, meaning, status=status, headers=headers), None)
             else:
-                answer(text, None, Outlook(ahead, at) if kind == Made.WITH_OUTLOOK else None)
+                answer(text, None, Outlook(ahead, at) if kind == SendOutcome.WITH_OUTLOOK else None)
 
         key, digest = idempotency if idempotency is not None else (None, b"")
         payload = orjson.dumps(
             (self._directory.version, account.id, dict(form.items()), key, digest.hex())
         )
-        self.links.ask(slot, Kind.SEND, payload, answered)
+        self.links.ask(slot, FrameKind.SEND, payload, answered)
 
-    def _on_send(self, payload: bytes, reply: Reply) -> None:
+    def _on_send(self, payload: bytes, reply: SendReply) -> None:
         version, account_id, values, key, digest = orjson.loads(payload)
 
         def answer(
@@ -176,16 +183,16 @@ class Relay:
         ) -> None:
             if error is not None:
                 what = (error.code, error.message, error.status, error.headers)
-                reply(MADE.pack(Made.ERROR, 0, 0.0) + orjson.dumps(what))
+                reply(MADE.pack(SendOutcome.ERROR, 0, 0.0) + orjson.dumps(what))
             elif outlook is None:
-                reply(MADE.pack(Made.PLAIN, 0, 0.0) + orjson.dumps(body))
+                reply(MADE.pack(SendOutcome.PLAIN, 0, 0.0) + orjson.dumps(body))
             else:
-                reply(MADE.pack(Made.WITH_OUTLOOK, *outlook) + orjson.dumps(body))
+                reply(MADE.pack(SendOutcome.WITH_OUTLOOK, *outlook) + orjson.dumps(body))
 
         if version > self._directory.version:
             self._after_refresh(
                 lambda: self._on_send(payload, reply),
-                lambda _: answer(None, _error(Failure.AWAY), None),
+                lambda _: answer(None, _error(PeerFailure.AWAY), None),
             )
             return
         assert self._creation is not None
@@ -216,7 +223,7 @@ class Relay:
         )
         payload = LENGTH.pack(len(head)) + head + call.body
         try:
-            reply = await self.links.question(slot, Kind.REQUEST, payload)
+            reply = await self.links.question(slot, FrameKind.REQUEST, payload)
         except Unanswered as error:
             raise _error(error.failure) from None
         (length,) = LENGTH.unpack_from(reply)
@@ -227,10 +234,10 @@ class Relay:
         ]
         return response
 
-    def _on_request(self, payload: bytes, reply: Reply) -> None:
+    def _on_request(self, payload: bytes, reply: SendReply) -> None:
         self._task(self._answer(payload, reply), reply)
 
-    async def _answer(self, payload: bytes, reply: Reply) -> None:
+    async def _answer(self, payload: bytes, reply: SendReply) -> None:
         (length,) = LENGTH.unpack_from(payload)
         head = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
         body = payload[LENGTH.size + length :]
@@ -282,8 +289,8 @@ class Relay:
     ) -> None:
         """See `gateway.cluster.peers`. With nobody there, the carrier is to come back."""
 
-        def answered(reply: bytes | Failure) -> None:
-            status = ESME_RX_T_APPN if isinstance(reply, Failure) else STATUS.unpack(reply)[0]
+        def answered(reply: bytes | PeerFailure) -> None:
+            status = ESME_RX_T_APPN if isinstance(reply, PeerFailure) else STATUS.unpack(reply)[0]
             answer(delivery, status)
 
         try:
@@ -293,9 +300,9 @@ class Relay:
             self._pipeline.take_in(carrier, connection, delivery, answer)
             return
         head = orjson.dumps((carrier, self._share.slot, self._run_id, connection, delivery.number))
-        self.links.ask(slot, Kind.DELIVER, LENGTH.pack(len(head)) + head + pdu, answered)
+        self.links.ask(slot, FrameKind.DELIVER, LENGTH.pack(len(head)) + head + pdu, answered)
 
-    def _on_deliver(self, payload: bytes, reply: Reply) -> None:
+    def _on_deliver(self, payload: bytes, reply: SendReply) -> None:
         (length,) = LENGTH.unpack_from(payload)
         head = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
         carrier, slot, run, connection, number = head
@@ -310,7 +317,7 @@ class Relay:
         """See `gateway.cluster.peers`. Who is away starts anew, and knows that by itself."""
         name = f"{self._run_id}.{connection}".encode()
         for slot in self.links.others:
-            self.links.ask(slot, Kind.LOST, name, _ignored, patient=False)
+            self.links.ask(slot, FrameKind.LOST, name, _ignored, patient=False)
 
     def _worker_lost(self, slot: int) -> None:
         """With it went all its connections to carriers, of which it can't tell any more."""
@@ -318,7 +325,7 @@ class Relay:
         if run is not None:
             self._pipeline.connection_over(run)
 
-    def _on_lost(self, payload: bytes, reply: Reply) -> None:
+    def _on_lost(self, payload: bytes, reply: SendReply) -> None:
         self._pipeline.connection_over(payload.decode())
         reply(b"")
 
@@ -327,9 +334,9 @@ class Relay:
     def take_up(self, slot: int, ids: Sequence[Id]) -> None:
         """See `gateway.cluster.peers`."""
         payload = VERSION.pack(self._directory.version) + b"".join(id.bytes for id in ids)
-        self.links.ask(slot, Kind.TAKE_UP, payload, _ignored)
+        self.links.ask(slot, FrameKind.TAKE_UP, payload, _ignored)
 
-    def _on_take_up(self, payload: bytes, reply: Reply) -> None:
+    def _on_take_up(self, payload: bytes, reply: SendReply) -> None:
         (version,) = VERSION.unpack_from(payload)
         if version > self._directory.version:
             self._after_refresh(lambda: self._on_take_up(payload, reply), reply)
@@ -346,7 +353,7 @@ class Relay:
         if slot is not None:
             payload = VERSION.pack(account_id) + message_id.bytes
             try:
-                reply = await self.links.question(slot, Kind.CANCEL, payload)
+                reply = await self.links.question(slot, FrameKind.CANCEL, payload)
             except Unanswered:
                 pass  # its row is enough, for one that starts again
             else:
@@ -367,7 +374,7 @@ class Relay:
             if slot is not None:
                 payload = VERSION.pack(account_id) + b"".join(id.bytes for id in of_slot)
                 try:
-                    reply = await self.links.question(slot, Kind.CANCEL, payload)
+                    reply = await self.links.question(slot, FrameKind.CANCEL, payload)
                 except Unanswered:
                     pass  # their rows are enough, for one that starts again
                 else:
@@ -376,7 +383,7 @@ class Relay:
             taken |= await self._pipeline.canceler.cancel_many(account_id, of_slot)
         return taken
 
-    def _on_cancel(self, payload: bytes, reply: Reply) -> None:
+    def _on_cancel(self, payload: bytes, reply: SendReply) -> None:
         """One octet for each message: whether it was canceled."""
         (account_id,) = VERSION.unpack_from(payload)
         ids = list(_ids(payload[VERSION.size :]))
@@ -393,9 +400,9 @@ class Relay:
         if slot is None:
             self._replay(row)
         else:
-            self.links.ask(slot, Kind.REPLAY, row["id"].bytes, _ignored)
+            self.links.ask(slot, FrameKind.REPLAY, row["id"].bytes, _ignored)
 
-    def _on_replay(self, payload: bytes, reply: Reply) -> None:
+    def _on_replay(self, payload: bytes, reply: SendReply) -> None:
         async def work() -> None:
             async with self._pipeline.pool.acquire() as connection:
                 rows = await message_rows.by_ids(connection, list(_ids(payload)))
@@ -411,13 +418,13 @@ class Relay:
         """Read a change of the configuration, here and (so far as they answer) everywhere."""
         await self._pipeline.refresh()
         payload = VERSION.pack(self._directory.version)
-        await self._all(Kind.REFRESH, payload, TOLD_S)
+        await self._all(FrameKind.REFRESH, payload, TOLD_S)
 
     async def have_read(self, version: int) -> None:
         """See `gateway.cluster.peers`."""
-        await self._all(Kind.REFRESH, VERSION.pack(version), LETS_GO_S)
+        await self._all(FrameKind.REFRESH, VERSION.pack(version), LETS_GO_S)
 
-    def _on_refresh(self, payload: bytes, reply: Reply) -> None:
+    def _on_refresh(self, payload: bytes, reply: SendReply) -> None:
         (version,) = VERSION.unpack(payload)
 
         async def work() -> None:
@@ -430,20 +437,20 @@ class Relay:
 
     async def carriers(self) -> list[dict[str, dict[str, Any]]]:
         """See `Elsewhere`."""
-        replies = await self._all(Kind.CARRIERS, b"", ASKED_S)
+        replies = await self._all(FrameKind.CARRIERS, b"", ASKED_S)
         return [orjson.loads(one) for one in replies.values()]
 
     async def stuck(self) -> list[str]:
         """What could go and does not, at the other workers that answer; in words."""
-        replies = await self._all(Kind.STUCK, b"", ASKED_S)
+        replies = await self._all(FrameKind.STUCK, b"", ASKED_S)
         return [reason for one in replies.values() for reason in orjson.loads(one)]
 
     async def metrics(self, accept: str) -> list[tuple[int, bytes]]:
         """The text of each other worker that answers, with its slot."""
-        replies = await self._all(Kind.METRICS, accept.encode(), ASKED_S)
+        replies = await self._all(FrameKind.METRICS, accept.encode(), ASKED_S)
         return list(replies.items())
 
-    async def _all(self, kind: Kind, payload: bytes, most_s: float) -> dict[int, bytes]:
+    async def _all(self, kind: FrameKind, payload: bytes, most_s: float) -> dict[int, bytes]:
         """The replies of the others that give one in time, by slot."""
 
         async def one(slot: int) -> bytes | None:
@@ -459,14 +466,14 @@ class Relay:
             slot: reply for slot, reply in zip(slots, replies, strict=True) if reply is not None
         }
 
-    def _after_refresh(self, work: Callable[[], None], failed: Reply) -> None:
+    def _after_refresh(self, work: Callable[[], None], failed: SendReply) -> None:
         async def refreshed() -> None:
             await self._pipeline.refresh()
             work()
 
         self._task(refreshed(), failed)
 
-    def _task(self, work: Coroutine[Any, Any, None], failed: Reply) -> None:
+    def _task(self, work: Coroutine[Any, Any, None], failed: SendReply) -> None:
         """Work on a question; `failed` is called with None if that fails."""
 
         async def guarded() -> None:
@@ -489,12 +496,12 @@ def _ids(octets: bytes) -> Iterable[Id]:
         yield id_from_bytes(octets[at : at + ID_OCTETS])
 
 
-def _ignored(reply: bytes | Failure) -> None:
+def _ignored(reply: bytes | PeerFailure) -> None:
     """Whoever starts again finds it in its rows."""
 
 
-def _error(failure: Failure) -> ApiError:
-    if failure is Failure.AWAY:
+def _error(failure: PeerFailure) -> ApiError:
+    if failure is PeerFailure.AWAY:
         return ApiError(20503, headers=dict(RETRY_AFTER_S))
     return ApiError(
         20500,

@@ -26,14 +26,14 @@ from struct import error as _StructError
 from typing import Final
 
 from smpp import vocabulary as v
-from smpp.layouts import LAYOUTS, Field, Kind
+from smpp.layouts import LAYOUTS, Field, FieldKind
 from smpp.pdu import (
-    Address,
     DeliverSm,
-    Destination,
-    Failure,
+    FailedDestination,
     FieldValue,
+    MultiDestination,
     Pdu,
+    SmeAddress,
     SubmitSm,
     Tlvs,
     tlv,
@@ -139,11 +139,11 @@ def _mandatory(pdu: bytes) -> tuple[DeliverSm, int]:
         ton, npi = pdu[end + 1], pdu[end + 2]
         start = end + 3
         end = pdu.index(0, start)
-        source = Address(ton, npi, pdu[start:end].decode("latin-1"))
+        source = SmeAddress(ton, npi, pdu[start:end].decode("latin-1"))
         ton, npi = pdu[end + 1], pdu[end + 2]
         start = end + 3
         end = pdu.index(0, start)
-        destination = Address(ton, npi, pdu[start:end].decode("latin-1"))
+        destination = SmeAddress(ton, npi, pdu[start:end].decode("latin-1"))
         esm_class, protocol_id, priority = _THREE.unpack_from(pdu, end + 1)
         start = end + 4
         end = pdu.index(0, start)
@@ -362,8 +362,8 @@ def message_from(pdu: Pdu) -> DeliverSm:
     )
 
 
-def _address_of(pdu: Pdu, prefix: str, name: str) -> Address:
-    return Address(pdu.number(f"{prefix}_ton"), pdu.number(f"{prefix}_npi"), pdu.text(name))
+def _address_of(pdu: Pdu, prefix: str, name: str) -> SmeAddress:
+    return SmeAddress(pdu.number(f"{prefix}_ton"), pdu.number(f"{prefix}_npi"), pdu.text(name))
 
 
 def _octets(value: FieldValue | None) -> bytes:
@@ -401,7 +401,7 @@ def _encode_message(field: Field, value: FieldValue | None) -> bytes:
     return bytes((len(octets),)) + octets
 
 
-def _encode_address(address: Address) -> bytes:
+def _encode_address(address: SmeAddress) -> bytes:
     value = address.value.encode("latin-1")
     if len(value) > 20 or b"\0" in value:
         raise ValueError("address over 20 characters, or a NUL in it")
@@ -414,7 +414,7 @@ def _encode_destinations(field: Field, value: FieldValue | None) -> bytes:
         raise ValueError(f"{len(destinations)} destinations")
     parts = [bytes((len(destinations),))]
     for one in destinations:
-        if not isinstance(one, Destination):
+        if not isinstance(one, MultiDestination):
             raise TypeError(f"not a destination: {one!r}")
         if one.address is not None:
             parts.append(b"\x01" + _encode_address(one.address))
@@ -432,7 +432,7 @@ def _encode_failures(field: Field, value: FieldValue | None) -> bytes:
         raise ValueError(f"{len(failures)} failures")
     parts = [bytes((len(failures),))]
     for one in failures:
-        if not isinstance(one, Failure):
+        if not isinstance(one, FailedDestination):
             raise TypeError(f"not a failure: {one!r}")
         parts.append(_encode_address(one.address) + one.status.to_bytes(4, "big"))
     return b"".join(parts)
@@ -452,11 +452,11 @@ def _text_at(data: bytes, at: int) -> tuple[str, int]:
     return data[at:end].decode("latin-1"), end + 1
 
 
-def _address_at(data: bytes, at: int) -> tuple[Address, int]:
+def _address_at(data: bytes, at: int) -> tuple[SmeAddress, int]:
     ton, at = _integer_at(data, at)
     npi, at = _integer_at(data, at)
     value, at = _text_at(data, at)
-    return Address(ton, npi, value), at
+    return SmeAddress(ton, npi, value), at
 
 
 def _decode_integer(field: Field, data: bytes, at: int) -> tuple[FieldValue, int]:
@@ -482,10 +482,10 @@ def _decode_destinations(field: Field, data: bytes, at: int) -> tuple[FieldValue
         flag, at = _integer_at(data, at)
         if flag == 1:
             address, at = _address_at(data, at)
-            destinations.append(Destination(address))
+            destinations.append(MultiDestination(address))
         elif flag == 2:
             name, at = _text_at(data, at)
-            destinations.append(Destination(None, name))
+            destinations.append(MultiDestination(None, name))
         else:
             raise CodecError(f"dest_flag {flag}")
     return tuple(destinations), at
@@ -497,21 +497,21 @@ def _decode_failures(field: Field, data: bytes, at: int) -> tuple[FieldValue, in
     for _ in range(count):
         address, at = _address_at(data, at)
         status, at = _integer_at(data, at, 4)
-        failures.append(Failure(address, status))
+        failures.append(FailedDestination(address, status))
     return tuple(failures), at
 
 
 _ENCODERS = {
-    Kind.INTEGER: _encode_integer,
-    Kind.C_OCTETS: _encode_text,
-    Kind.SHORT_MESSAGE: _encode_message,
-    Kind.DESTINATIONS: _encode_destinations,
-    Kind.FAILURES: _encode_failures,
+    FieldKind.INTEGER: _encode_integer,
+    FieldKind.C_OCTETS: _encode_text,
+    FieldKind.SHORT_MESSAGE: _encode_message,
+    FieldKind.DESTINATIONS: _encode_destinations,
+    FieldKind.FAILURES: _encode_failures,
 }
 _DECODERS = {
-    Kind.INTEGER: _decode_integer,
-    Kind.C_OCTETS: _decode_text,
-    Kind.SHORT_MESSAGE: _decode_message,
-    Kind.DESTINATIONS: _decode_destinations,
-    Kind.FAILURES: _decode_failures,
+    FieldKind.INTEGER: _decode_integer,
+    FieldKind.C_OCTETS: _decode_text,
+    FieldKind.SHORT_MESSAGE: _decode_message,
+    FieldKind.DESTINATIONS: _decode_destinations,
+    FieldKind.FAILURES: _decode_failures,
 }

@@ -53,7 +53,7 @@ def sar_tlvs(reference: int, total: int, index: int) -> Tlvs:
 # Reading ---------------------------------------------------------------------
 
 
-class Content(NamedTuple):
+class PartContent(NamedTuple):
     """A message's text octets without their header, and what that header said."""
 
     part: Part | None
@@ -62,7 +62,7 @@ class Content(NamedTuple):
     """The user data header, without its length octet; ports and shift tables are in it."""
 
 
-def split_header(message: DeliverSm | SubmitSm) -> Content:
+def split_header(message: DeliverSm | SubmitSm) -> PartContent:
     """Take a message apart. Never raises: a header that cannot be is text.
 
     A UDH that claims more octets than there are (sm_length 0 with UDHI set is
@@ -79,7 +79,7 @@ def split_header(message: DeliverSm | SubmitSm) -> Content:
         part = _part_of(header)
     if part is None and message.tlvs:
         part = _sar_part(message.tlvs)
-    return Content(part, payload, header)
+    return PartContent(part, payload, header)
 
 
 def _part_of(header: bytes) -> Part | None:

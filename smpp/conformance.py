@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from smpp import vocabulary as v
 from smpp.backoff import classify
-from smpp.layouts import LAYOUTS, Kind, Layout
-from smpp.states import RECEIVABLE, State
+from smpp.layouts import LAYOUTS, FieldKind, Layout
+from smpp.states import RECEIVABLE, SessionState
 
 _INTRODUCTION = """\
 # SMPP conformance statement
@@ -122,7 +122,7 @@ def _lines() -> Iterator[str]:
     yield "\n## What may arrive in which state (§2.3)\n"
     yield "| state | taken |"
     yield "|---|---|"
-    for state in State:
+    for state in SessionState:
         names = ", ".join(f"`{v.command_name(one)}`" for one in sorted(RECEIVABLE[state]))
         yield f"| {state.name} | {names or 'nothing'} |"
     yield "\n## Optional parameters\n"
@@ -164,12 +164,12 @@ def _in_simulator(layout: Layout) -> str:
     return "supported" if request in _IN_SIMULATOR else "refused"
 
 
-def _size(kind: Kind, size: int) -> str:
-    if kind is Kind.INTEGER:
+def _size(kind: FieldKind, size: int) -> str:
+    if kind is FieldKind.INTEGER:
         return str(size)
-    if kind is Kind.C_OCTETS:
+    if kind is FieldKind.C_OCTETS:
         return f"at most {size}"
-    if kind is Kind.SHORT_MESSAGE:
+    if kind is FieldKind.SHORT_MESSAGE:
         return f"1 + at most {size}"
     return f"1 + at most {size} entries"
 

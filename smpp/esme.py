@@ -20,15 +20,15 @@ from typing import Any, Protocol, TypeVar
 from smpp.backoff import Backoff, BackoffConfig, RefusalClass, classify
 from smpp.events import (
     Answered,
+    BindRefused,
     Bound,
     Delivered,
     Ended,
-    Event,
     LateAnswer,
     Malformed,
     Notified,
-    Refused,
     Responded,
+    SessionEvent,
     Settled,
     TimedOut,
 )
@@ -336,7 +336,7 @@ class Bind:
 
     # Events ---------------------------------------------------------------------
 
-    def _on_events(self, events: list[Event]) -> None:
+    def _on_events(self, events: list[SessionEvent]) -> None:
         handler = self._handler
         room = False
         for event in events:
@@ -357,7 +357,7 @@ class Bind:
         elif room and self.bound:
             self._opened()
 
-    def _rare(self, event: Event) -> bool:
+    def _rare(self, event: SessionEvent) -> bool:
         """Everything but answers and deliveries; True if it freed a place in the window."""
         handler = self._handler
         match event:
@@ -369,7 +369,7 @@ class Bind:
                 if not self._closing.is_set():
                     self.bound = True
                     handler.bind_up(self)
-            case Refused():
+            case BindRefused():
                 self._refused = event.status
             case Ended():
                 self.bound = False

@@ -14,7 +14,7 @@ class Bound(NamedTuple):
     interface_version: int
 
 
-class Refused(NamedTuple):
+class BindRefused(NamedTuple):
     """The SMSC refused our bind with this command_status."""
 
     status: int
@@ -82,9 +82,9 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event = (
+SessionEvent = (
     Bound
-    | Refused
+    | BindRefused
     | Answered
     | LateAnswer
     | Responded

@@ -15,7 +15,7 @@ from typing import Final
 from smpp import vocabulary as v
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """How a field lies on the wire (SMPP 3.4 §3.1)."""
 
     INTEGER = auto()  # unsigned, `size` octets, big-endian
@@ -33,7 +33,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     size: int
     reference: str
     longest: int = 0
@@ -56,11 +56,11 @@ class Layout:
 
 
 def _integer(name: str, reference: str, size: int = 1) -> Field:
-    return Field(name, Kind.INTEGER, size, reference)
+    return Field(name, FieldKind.INTEGER, size, reference)
 
 
 def _text(name: str, size: int, reference: str, longest: int = 0) -> Field:
-    return Field(name, Kind.C_OCTETS, size, reference, longest)
+    return Field(name, FieldKind.C_OCTETS, size, reference, longest)
 
 
 def _address(prefix: str, size: int = 21) -> tuple[Field, ...]:
@@ -75,7 +75,7 @@ def _address(prefix: str, size: int = 21) -> tuple[Field, ...]:
 
 MOST_CREDENTIAL: Final = 64
 """Characters of a system_id or a password that are written; the standard has 15 and 8."""
-SHORT_MESSAGE: Final = Field("short_message", Kind.SHORT_MESSAGE, 254, "§5.2.22")
+SHORT_MESSAGE: Final = Field("short_message", FieldKind.SHORT_MESSAGE, 254, "§5.2.22")
 _MESSAGE_ID: Final = _text("message_id", 65, "§5.2.23")
 _SERVICE_TYPE: Final = _text("service_type", 6, "§5.2.11")
 _SYSTEM_ID: Final = _text("system_id", 16, "§5.2.1", MOST_CREDENTIAL + 1)
@@ -126,7 +126,7 @@ _ALL: Final = (
         (
             _SERVICE_TYPE,
             *_address("source"),
-            Field("dest_address", Kind.DESTINATIONS, 254, "§4.5.1.1"),
+            Field("dest_address", FieldKind.DESTINATIONS, 254, "§4.5.1.1"),
             *_FLAGS_AND_TEXT,
         ),
         True,
@@ -135,7 +135,7 @@ _ALL: Final = (
     Layout(
         v.SUBMIT_MULTI | v.RESPONSE,
         "submit_multi_resp",
-        (_MESSAGE_ID, Field("unsuccess_sme", Kind.FAILURES, 255, "§4.5.2.1")),
+        (_MESSAGE_ID, Field("unsuccess_sme", FieldKind.FAILURES, 255, "§4.5.2.1")),
         True,
         "§4.5.2",
     ),

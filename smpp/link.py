@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from smpp.events import Ended, Event
+from smpp.events import Ended, SessionEvent
 from smpp.session import Session
 
 _KEEPALIVE: tuple[tuple[str, int], ...] = (
@@ -23,7 +23,7 @@ _KEEPALIVE: tuple[tuple[str, int], ...] = (
 LINGER_S = 2.0
 """How long a closing connection may try to write what is left."""
 
-Events = Callable[[list[Event]], None]
+OnEvents = Callable[[list[SessionEvent]], None]
 
 
 class Link(asyncio.Protocol):
@@ -32,7 +32,7 @@ class Link(asyncio.Protocol):
     def __init__(
         self,
         session: Session,
-        on_events: Events,
+        on_events: OnEvents,
         *,
         on_writable: Callable[[], None] | None = None,
         accepts: Callable[[asyncio.Transport], bool] | None = None,
@@ -152,7 +152,7 @@ class Link(asyncio.Protocol):
         if self._timer is None or session.deadline() < self._timer_at:
             self._arm()
 
-    def _hand_on(self, events: list[Event]) -> None:
+    def _hand_on(self, events: list[SessionEvent]) -> None:
         if not events:
             return
         self._on_events(events)

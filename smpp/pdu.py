@@ -29,7 +29,7 @@ Tlvs = tuple[tuple[int, bytes], ...]
 _LONGEST_RECEIPT = 1_000  # octets: what follows is the text that it quotes
 
 
-class Address(NamedTuple):
+class SmeAddress(NamedTuple):
     """An SME address with its type of number and numbering plan (SMPP 3.4 §5.2.5-§5.2.9)."""
 
     ton: int
@@ -37,17 +37,17 @@ class Address(NamedTuple):
     value: str
 
 
-class Destination(NamedTuple):
+class MultiDestination(NamedTuple):
     """One of submit_multi's destinations: an SME address, or a list's name (§4.5.1.1)."""
 
-    address: Address | None
+    address: SmeAddress | None
     list_name: str = ""
 
 
-class Failure(NamedTuple):
+class FailedDestination(NamedTuple):
     """One destination that submit_multi could not serve (SMPP 3.4 §4.5.2.1)."""
 
-    address: Address
+    address: SmeAddress
     status: int
 
 
@@ -55,8 +55,8 @@ class Failure(NamedTuple):
 class SubmitSm:
     """submit_sm, SMPP 3.4 §4.4.1."""
 
-    source: Address
-    destination: Address
+    source: SmeAddress
+    destination: SmeAddress
     short_message: bytes
     data_coding: int = 0
     esm_class: int = 0
@@ -91,8 +91,8 @@ class DeliverSm:
     of it could not be read, and was left out.
     """
 
-    source: Address
-    destination: Address
+    source: SmeAddress
+    destination: SmeAddress
     short_message: bytes
     data_coding: int = 0
     esm_class: int = 0
@@ -139,7 +139,7 @@ class DeliverSm:
         return b"id:" in text and b"stat:" in text and b"date:" in text
 
 
-FieldValue = int | str | bytes | tuple[Destination, ...] | tuple[Failure, ...]
+FieldValue = int | str | bytes | tuple[MultiDestination, ...] | tuple[FailedDestination, ...]
 
 
 @dataclass(slots=True)

@@ -262,7 +262,7 @@ def parse_date(text: str, utc_offset_minutes: int = 0) -> datetime | None:
 # Ids ---------------------------------------------------------------------------
 
 
-class Form(Enum):
+class IdForm(Enum):
     """How a receipt's id was turned into the id of the response."""
 
     RAW = "as is"
@@ -278,32 +278,32 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,39}")
 
 
-def forms_of(raw_id: str) -> tuple[tuple[Form, str], ...]:
+def forms_of(raw_id: str) -> tuple[tuple[IdForm, str], ...]:
     """The spellings under which a response may have given this id, likeliest first, no repeats."""
-    found: dict[str, Form] = {raw_id: Form.RAW}
+    found: dict[str, IdForm] = {raw_id: IdForm.RAW}
 
-    def also(form: Form, *spellings: str) -> None:
+    def also(form: IdForm, *spellings: str) -> None:
         for spelling in spellings:
             if spelling:
                 found.setdefault(spelling, form)
 
-    also(Form.FOLDED, raw_id.lower(), raw_id.upper())
+    also(IdForm.FOLDED, raw_id.lower(), raw_id.upper())
     bare = raw_id.lstrip("0")
-    also(Form.STRIPPED, bare, bare.lower(), bare.upper())
+    also(IdForm.STRIPPED, bare, bare.lower(), bare.upper())
     converted: list[str] = [bare]
     if _HEX.fullmatch(raw_id):
         decimal = str(int(raw_id, 16))
         converted.append(decimal)
-        also(Form.HEX_TO_DECIMAL, decimal)
+        also(IdForm.HEX_TO_DECIMAL, decimal)
     if _DECIMAL.fullmatch(raw_id):
         digits = f"{int(raw_id):x}"
         converted.append(digits)
-        also(Form.DECIMAL_TO_HEX, digits, digits.upper())
+        also(IdForm.DECIMAL_TO_HEX, digits, digits.upper())
     for width in _WIDTHS:
         for spelling in converted:
             if 0 < len(spelling) < width:
                 padded = spelling.zfill(width)
-                also(Form.PADDED, padded, padded.lower(), padded.upper())
+                also(IdForm.PADDED, padded, padded.lower(), padded.upper())
     return tuple((form, spelling) for spelling, form in found.items())
 
 

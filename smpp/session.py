@@ -35,22 +35,22 @@ from smpp import vocabulary as v
 from smpp.codec import HEADER, CodecError
 from smpp.events import (
     Answered,
+    BindRefused,
     Bound,
     Delivered,
     Ended,
-    Event,
     LateAnswer,
     Malformed,
     Notified,
-    Refused,
     Responded,
+    SessionEvent,
     Settled,
     TimedOut,
 )
 from smpp.pdu import DeliverSm, Pdu, SubmitSm
-from smpp.states import ACCEPTED, BOUND, MOVES, RECEIVABLE, BindType, Move, State
+from smpp.states import ACCEPTED, BOUND, MOVES, RECEIVABLE, BindType, Move, SessionState
 
-__all__ = ["BindType", "NotBound", "Session", "SessionConfig", "State", "WindowFull"]
+__all__ = ["BindType", "NotBound", "Session", "SessionConfig", "SessionState", "WindowFull"]
 
 CONFIRM_AFTER_S = 0.2  # for a submit to be answered meanwhile
 MOST_UNSETTLED = 10_000  # deliveries whose answers may not have arrived; beyond it never settled
@@ -157,7 +157,7 @@ class Session:
         self.config = config
         self.link = link
         """Number of the connection, copied into each delivery so that its answer finds it."""
-        self.state = State.OPEN
+        self.state = SessionState.OPEN
         self.tap: Tap | None = None
         self.unmatched = 0
         """Responses that answered nothing we know of."""
@@ -193,17 +193,17 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether the session is over: nothing more is read or sent."""
-        return self.state is State.CLOSED
+        return self.state is SessionState.CLOSED
 
     @property
     def can_submit(self) -> bool:
         """Whether this session may send submit_sm at all (SMPP 3.4 §2.3)."""
-        return self.state is State.BOUND_TRX or self.state is State.BOUND_TX
+        return self.state is SessionState.BOUND_TRX or self.state is SessionState.BOUND_TX
 
     @property
     def window_free(self) -> int:
         """How many requests may be sent now."""
-        if self.state is State.BOUND_TRX or self.state is State.BOUND_TX:
+        if self.state is SessionState.BOUND_TRX or self.state is SessionState.BOUND_TX:
             return self.config.window - len(self._window)
         return 0
 
@@ -232,7 +232,7 @@ class Session:
         Raises NotBound, WindowFull, or CodecError for a message with no octets;
         then nothing has happened.
         """
-        if not (self.state is State.BOUND_TRX or self.state is State.BOUND_TX):
+        if not (self.state is SessionState.BOUND_TRX or self.state is SessionState.BOUND_TX):
             raise NotBound(self.state.name)
         window = self._window
         if len(window) >= self.config.window:
@@ -313,7 +313,7 @@ class Session:
         """When `tick` has something to do, if nothing else happens before."""
         config = self.config
         state = self.state
-        if state is State.BINDING or state is State.UNBINDING:
+        if state is SessionState.BINDING or state is SessionState.UNBINDING:
             return self._deadline_at
         if state not in BOUND:
             return float("inf")
@@ -331,13 +331,13 @@ class Session:
             due = min(due, self.last_message_at + config.inactivity_timeout_s)
         return due
 
-    def tick(self, now: float) -> list[Event]:
+    def tick(self, now: float) -> list[SessionEvent]:
         """Do what is due at `now`."""
-        events: list[Event] = []
+        events: list[SessionEvent] = []
         config = self.config
-        if self.state is State.BINDING and now >= self._deadline_at:
+        if self.state is SessionState.BINDING and now >= self._deadline_at:
             return [self._end(f"no answer to the bind in {config.bind_timeout_s:g} s")]
-        if self.state is State.UNBINDING and now >= self._deadline_at:
+        if self.state is SessionState.UNBINDING and now >= self._deadline_at:
             return [self._end("unbound without the peer's answer")]
         if self.state not in BOUND:
             return events
@@ -360,7 +360,7 @@ class Session:
             self.unbind(now)
         return events
 
-    def _expire(self, now: float, events: list[Event]) -> None:
+    def _expire(self, now: float, events: list[SessionEvent]) -> None:
         window = self._window
         while window:
             sequence = next(iter(window))
@@ -383,7 +383,7 @@ class Session:
 
     # Bytes ----------------------------------------------------------------------
 
-    def receive(self, data: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> list[SessionEvent]:
         """Take what came in; return what it means, in order."""
         if self._buffer:
             self._buffer += data
@@ -391,7 +391,7 @@ class Session:
                 return []
             data = bytes(self._buffer)
             self._buffer.clear()
-        events: list[Event] = []
+        events: list[SessionEvent] = []
         if self.closed:
             return events
         at = 0
@@ -442,7 +442,9 @@ class Session:
             self._needed = HEADER.unpack_from(data, at)[0] if end - at >= 16 else 16
         return events
 
-    def _broken_frame(self, data: bytes, length: int, sequence: int, events: list[Event]) -> None:
+    def _broken_frame(
+        self, data: bytes, length: int, sequence: int, events: list[SessionEvent]
+    ) -> None:
         reason = f"command_length {length} " + (
             "is below a header's 16"
             if length < 16
@@ -453,7 +455,7 @@ class Session:
         events.append(self._end(reason))
 
     def _unreadable(
-        self, pdu: bytes, command: int, sequence: int, error: CodecError, events: list[Event]
+        self, pdu: bytes, command: int, sequence: int, error: CodecError, events: list[SessionEvent]
     ) -> None:
         """Answer a request we cannot read with why, so that the SMSC does not send it for ever."""
         if command in (v.DELIVER_SM, v.DATA_SM):
@@ -469,7 +471,7 @@ class Session:
         status: int,
         sequence: int,
         now: float,
-        events: list[Event],
+        events: list[SessionEvent],
     ) -> None:
         """Everything that is not a submit_sm_resp in the window or a deliver_sm while bound."""
         if command == v.ENQUIRE_LINK:
@@ -504,7 +506,9 @@ class Session:
             else:
                 events.append(Notified(read))
 
-    def _out_of_place(self, pdu: bytes, command: int, sequence: int, events: list[Event]) -> None:
+    def _out_of_place(
+        self, pdu: bytes, command: int, sequence: int, events: list[SessionEvent]
+    ) -> None:
         name = v.command_name(command)
         if not command & v.RESPONSE:
             known = command in v.COMMAND_NAMES
@@ -519,7 +523,7 @@ class Session:
         status: int,
         sequence: int,
         now: float,
-        events: list[Event],
+        events: list[SessionEvent],
     ) -> None:
         if sequence != self._bind_sequence:
             self.unmatched += 1
@@ -527,7 +531,7 @@ class Session:
             return
         if status:
             self._advance(Move.ENDED)
-            events.append(Refused(status))
+            events.append(BindRefused(status))
             events.append(Ended(f"bind refused: {v.status_name(status)}"))
             return
         read = codec.decode(pdu)
@@ -536,12 +540,12 @@ class Session:
         self.last_received_at = self.last_message_at = now
         events.append(Bound(read.text("system_id"), int.from_bytes(version[:1], "big")))
 
-    def _nacked(self, pdu: bytes, status: int, sequence: int, events: list[Event]) -> None:
+    def _nacked(self, pdu: bytes, status: int, sequence: int, events: list[SessionEvent]) -> None:
         """A generic_nack refuses what it names, whatever its status says (SMPP 3.4 §4.3)."""
         status = status or v.ESME_RUNKNOWNERR
-        if self.state is State.BINDING:
+        if self.state is SessionState.BINDING:
             self._advance(Move.ENDED)
-            events.append(Refused(status))
+            events.append(BindRefused(status))
             events.append(Ended(f"bind refused by generic_nack: {v.status_name(status)}"))
         elif self._enquiry_answered(sequence, events):
             return  # it knows no enquire_link, and is there
@@ -559,7 +563,7 @@ class Session:
             )
 
     def _answered(
-        self, pdu: bytes, command: int, status: int, sequence: int, events: list[Event]
+        self, pdu: bytes, command: int, status: int, sequence: int, events: list[SessionEvent]
     ) -> None:
         """A response that is not a plain hit: another command's, a late one, a stray."""
         if sequence in self._window:
@@ -581,7 +585,9 @@ class Session:
             self.unmatched += 1
             events.append(Malformed(pdu, f"{v.command_name(command)} to nothing we sent"))
 
-    def _delivered(self, delivery: DeliverSm, pdu: bytes, now: float, events: list[Event]) -> None:
+    def _delivered(
+        self, delivery: DeliverSm, pdu: bytes, now: float, events: list[SessionEvent]
+    ) -> None:
         self._deliveries += 1
         delivery.link, delivery.number = self.link, self._deliveries
         self._owed.add(delivery.sequence)
@@ -590,7 +596,7 @@ class Session:
         if delivery.flaw:
             events.append(Malformed(pdu, f"{delivery.flaw}: taken without it"))
 
-    def _enquiry_answered(self, sequence: int, events: list[Event]) -> bool:
+    def _enquiry_answered(self, sequence: int, events: list[SessionEvent]) -> bool:
         """An enquire_link of ours is answered; False if it is none of ours."""
         if sequence not in self._enquiries:
             return False
@@ -599,7 +605,7 @@ class Session:
         self._proved(sequence, events)
         return True
 
-    def _proved(self, sequence: int, events: list[Event]) -> None:
+    def _proved(self, sequence: int, events: list[SessionEvent]) -> None:
         """The peer answered this request: it has read whatever was written before."""
         settled = 0
         for before, _ in self._unsettled:
@@ -608,7 +614,7 @@ class Session:
             settled += 1
         self._settle(settled, events)
 
-    def _settle(self, count: int, events: list[Event]) -> None:
+    def _settle(self, count: int, events: list[SessionEvent]) -> None:
         if count:
             deliveries = tuple(self._unsettled.popleft()[1] for _ in range(count))
             events.append(Settled(deliveries))

@@ -21,7 +21,7 @@ class BindType(Enum):
     TRANSCEIVER = v.BIND_TRANSCEIVER
 
 
-class State(Enum):
+class SessionState(Enum):
     """Where a session stands (SMPP 3.4 §2.2)."""
 
     OPEN = auto()
@@ -49,15 +49,15 @@ ACCEPTED: Final = {
     BindType.RECEIVER: Move.ACCEPTED_RX,
     BindType.TRANSCEIVER: Move.ACCEPTED_TRX,
 }
-BOUND: Final = frozenset({State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX})
+BOUND: Final = frozenset({SessionState.BOUND_TX, SessionState.BOUND_RX, SessionState.BOUND_TRX})
 
-MOVES: Final[dict[tuple[State, Move], State]] = {
-    (State.OPEN, Move.BIND_SENT): State.BINDING,
-    (State.BINDING, Move.ACCEPTED_TX): State.BOUND_TX,
-    (State.BINDING, Move.ACCEPTED_RX): State.BOUND_RX,
-    (State.BINDING, Move.ACCEPTED_TRX): State.BOUND_TRX,
-    **{(state, Move.UNBIND_SENT): State.UNBINDING for state in BOUND},
-    **{(state, Move.ENDED): State.CLOSED for state in State},
+MOVES: Final[dict[tuple[SessionState, Move], SessionState]] = {
+    (SessionState.OPEN, Move.BIND_SENT): SessionState.BINDING,
+    (SessionState.BINDING, Move.ACCEPTED_TX): SessionState.BOUND_TX,
+    (SessionState.BINDING, Move.ACCEPTED_RX): SessionState.BOUND_RX,
+    (SessionState.BINDING, Move.ACCEPTED_TRX): SessionState.BOUND_TRX,
+    **{(state, Move.UNBIND_SENT): SessionState.UNBINDING for state in BOUND},
+    **{(state, Move.ENDED): SessionState.CLOSED for state in SessionState},
 }
 
 _ALWAYS: Final = frozenset({v.GENERIC_NACK, v.ENQUIRE_LINK, v.ENQUIRE_LINK_RESP, v.UNBIND})
@@ -73,14 +73,14 @@ _RESPONSES: Final = frozenset(
 )
 _DELIVERIES: Final = frozenset({v.DELIVER_SM, v.DATA_SM, v.ALERT_NOTIFICATION})
 
-RECEIVABLE: Final[dict[State, frozenset[int]]] = {
+RECEIVABLE: Final[dict[SessionState, frozenset[int]]] = {
     # An SMSC that opened the connection may say who it is before we bind.
-    State.OPEN: _ALWAYS | {v.OUTBIND},
-    State.BINDING: _ALWAYS | {bind | v.RESPONSE for bind in v.BINDS} | {v.OUTBIND},
+    SessionState.OPEN: _ALWAYS | {v.OUTBIND},
+    SessionState.BINDING: _ALWAYS | {bind | v.RESPONSE for bind in v.BINDS} | {v.OUTBIND},
     # Receipts on a transmitter are against §2.3, and some carriers send them.
-    State.BOUND_TX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    State.BOUND_RX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    State.BOUND_TRX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    State.UNBINDING: _ALWAYS | _RESPONSES | _DELIVERIES | {v.UNBIND_RESP},
-    State.CLOSED: frozenset(),
+    SessionState.BOUND_TX: _ALWAYS | _RESPONSES | _DELIVERIES,
+    SessionState.BOUND_RX: _ALWAYS | _RESPONSES | _DELIVERIES,
+    SessionState.BOUND_TRX: _ALWAYS | _RESPONSES | _DELIVERIES,
+    SessionState.UNBINDING: _ALWAYS | _RESPONSES | _DELIVERIES | {v.UNBIND_RESP},
+    SessionState.CLOSED: frozenset(),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import falling
 from storage.lists import Lists
 
@@ -48,7 +48,7 @@ SELECT * FROM alerts
 FORGET = "DELETE FROM alerts WHERE at < $1"
 
 
-async def insert(pool: Pool, rows: Iterable[Sequence[Any]]) -> None:
+async def insert(pool: ConnectionPool, rows: Iterable[Sequence[Any]]) -> None:
     """Write `rows` in the order of COLUMNS."""
     async with pool.acquire() as connection:
         await write(connection, rows)
@@ -59,12 +59,12 @@ async def write(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
 
 
-async def fetch(pool: Pool, account_id: int, sid: str, *, operator: bool) -> Row | None:
+async def fetch(pool: ConnectionPool, account_id: int, sid: str, *, operator: bool) -> Row | None:
     return await pool.fetchrow(FETCH, sid, account_id, operator)
 
 
 async def page(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     account_id: int,
     *,
     most: int,
@@ -82,5 +82,5 @@ async def page(
     return await pool.fetch(PAGE.of(back), account_id, before, level, since, until, most, operator)
 
 
-async def forget(pool: Pool, before: datetime) -> None:
+async def forget(pool: ConnectionPool, before: datetime) -> None:
     await pool.execute(FORGET, before)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import falling, rising
 from storage.lists import Lists
 
-Key = tuple[str, int, int]  # recipient, channel, scope
+BlockKey = tuple[str, int, int]  # recipient, channel, scope
 
 PAGE = rising("""
 SELECT * FROM opt_outs
@@ -44,9 +44,9 @@ LAST = 2**63 - 1
 
 
 async def page(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     *,
-    after: Key,
+    after: BlockKey,
     most: int,
     back: bool = False,
     recipient: str | None = None,
@@ -61,7 +61,7 @@ async def page(
     )
 
 
-async def held_by_network(connection: Connection, keys: Sequence[Key]) -> set[Key]:
+async def held_by_network(connection: Connection, keys: Sequence[BlockKey]) -> set[BlockKey]:
     """Which of these blocks the network itself made; exact once their scopes are excluded."""
     if not keys:
         return set()
@@ -70,7 +70,7 @@ async def held_by_network(connection: Connection, keys: Sequence[Key]) -> set[Ke
 
 
 async def log_page(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     *,
     before: int,
     most: int,

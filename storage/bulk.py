@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from storage import messages
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 from storage.lists import Lists
 
@@ -66,16 +66,16 @@ async def insert(
     )
 
 
-async def fetch(pool: Pool, account_id: int, id: Id) -> Row | None:
+async def fetch(pool: ConnectionPool, account_id: int, id: Id) -> Row | None:
     return await pool.fetchrow(FETCH, id, account_id)
 
 
-async def by_key(pool: Pool, account_id: int, key: str) -> Row | None:
+async def by_key(pool: ConnectionPool, account_id: int, key: str) -> Row | None:
     """The operation that used an idempotency key within 24 hours."""
     return await pool.fetchrow(BY_KEY, account_id, key)
 
 
-async def counts(pool: Pool, id: Id) -> dict[int, int]:
+async def counts(pool: ConnectionPool, id: Id) -> dict[int, int]:
     """How many of an operation's messages have which status."""
     return {row["status"]: row["messages"] for row in await pool.fetch(COUNTS, id)}
 
@@ -92,10 +92,12 @@ async def page(
     return await lists.fetch(PAGE, account_id, operation_id, before, most)
 
 
-async def unended(pool: Pool, id: Id, *, sent: int, after: Id | None, most: int) -> list[Id]:
+async def unended(
+    pool: ConnectionPool, id: Id, *, sent: int, after: Id | None, most: int
+) -> list[Id]:
     """Messages of an operation whose status is below `sent`, in their order."""
     return [row["id"] for row in await pool.fetch(UNENDED, id, sent, after, most)]
 
 
-async def canceled(pool: Pool, id: Id) -> None:
+async def canceled(pool: ConnectionPool, id: Id) -> None:
     await pool.execute(CANCELED, id)

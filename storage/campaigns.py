@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 INSERT = """
 INSERT INTO campaigns (sid, account_id, service_id, fields) VALUES ($1, $2, $3, $4) RETURNING *
@@ -20,7 +20,7 @@ DELETE = "DELETE FROM campaigns WHERE service_id = $1 AND sid = $2"
 
 
 async def insert(
-    pool: Pool, sid: str, account_id: int, service_id: int, fields: dict[str, Any]
+    pool: ConnectionPool, sid: str, account_id: int, service_id: int, fields: dict[str, Any]
 ) -> Row:
     """Raises UniqueViolation when the service has one."""
     row = await pool.fetchrow(INSERT, sid, account_id, service_id, fields)
@@ -28,7 +28,7 @@ async def insert(
     return row
 
 
-async def of_service(pool: Pool, service_id: int) -> Row | None:
+async def of_service(pool: ConnectionPool, service_id: int) -> Row | None:
     return await pool.fetchrow(OF_SERVICE, service_id)
 
 

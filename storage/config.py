@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from storage.database import Connection, Pool
+from storage.database import Connection, ConnectionPool
 
 DELETE_SERVICE = """
 WITH gone AS (DELETE FROM services WHERE id = $1 RETURNING id, sid, account_id)
@@ -93,7 +93,7 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ConfigurationSnapshot:
     """The configuration at one version; or what came with it since an earlier one."""
 
     version: int
@@ -106,15 +106,15 @@ class Picture:
     """None where nothing of it changed."""
 
 
-async def version(pool: Pool) -> int:
+async def version(pool: ConnectionPool) -> int:
     return int(await pool.fetchval("SELECT version FROM config_version"))
 
 
-async def account_sids(pool: Pool) -> set[str]:
+async def account_sids(pool: ConnectionPool) -> set[str]:
     return {row["sid"] for row in await pool.fetch("SELECT sid FROM accounts")}
 
 
-async def load(pool: Pool, known: int = 0) -> Picture:
+async def load(pool: ConnectionPool, known: int = 0) -> ConfigurationSnapshot:
     """The configuration, for who has it as it was at the version `known`.
 
     What changed since, so that one row of one account costs the same however many rows others
@@ -131,7 +131,7 @@ async def load(pool: Pool, known: int = 0) -> Picture:
                 table: await connection.fetch(f"SELECT * FROM {table} ORDER BY id")
                 for table in BY_ROW
             }
-            return Picture(now, True, rows, {}, await _rest(connection))
+            return ConfigurationSnapshot(now, True, rows, {}, await _rest(connection))
         rows, gone = {}, {}
         for table, ids in changes.items():
             if table == REST:
@@ -141,7 +141,7 @@ async def load(pool: Pool, known: int = 0) -> Picture:
             )
             gone[table] = ids - {row["id"] for row in rows[table]}
         rest = await _rest(connection) if REST in changes else None
-        return Picture(now, False, rows, gone, rest)
+        return ConfigurationSnapshot(now, False, rows, gone, rest)
 
 
 async def _changes(connection: Connection, known: int, now: int) -> dict[str, set[int]] | None:
@@ -187,7 +187,7 @@ async def _rest(connection: Connection) -> Rest:
 
 
 @asynccontextmanager
-async def change(pool: Pool) -> AsyncIterator[Connection]:
+async def change(pool: ConnectionPool) -> AsyncIterator[Connection]:
     """A transaction that changes configuration; other processes hear of it after the commit."""
     async with pool.acquire() as connection:
         async with connection.transaction():
@@ -261,7 +261,9 @@ async def delete_service(connection: Connection, service_id: int) -> None:
     await connection.execute(DELETE_SERVICE, service_id)
 
 
-async def former_services(pool: Pool, ids: Sequence[int] | None, most: int) -> list[asyncpg.Record]:
+async def former_services(
+    pool: ConnectionPool, ids: Sequence[int] | None, most: int
+) -> list[asyncpg.Record]:
     """SIDs of services that are deleted: of these, or of the newest."""
     return await pool.fetch(
         "SELECT id, sid FROM former_services WHERE $1::int[] IS NULL OR id = ANY($1)"

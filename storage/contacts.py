@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.database import Pool
+from storage.database import ConnectionPool
 
 UPSERT = """
 INSERT INTO contacts (account_id, contact, country, zip_code, correlation_id)
@@ -16,7 +16,7 @@ SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
 
 
 async def upsert(
-    pool: Pool, account_id: int, contacts: Sequence[tuple[str, str, str, str]]
+    pool: ConnectionPool, account_id: int, contacts: Sequence[tuple[str, str, str, str]]
 ) -> None:
     """Store (contact, country, zip code, correlation id), each contact once."""
     await pool.execute(UPSERT, account_id, *zip(*contacts, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 LEASE_S = 30  # of one that is being told; whoever dies with it leaves it to others
 
@@ -49,7 +49,7 @@ async def insert(
 
 
 async def claim(
-    pool: Pool, most: int, most_of_account: int, under_way: Mapping[int, int]
+    pool: ConnectionPool, most: int, most_of_account: int, under_way: Mapping[int, int]
 ) -> list[Row]:
     """Take events to be told now, at most one of each conversation.
 
@@ -59,11 +59,11 @@ async def claim(
     return await pool.fetch(CLAIM, most, most_of_account, list(under_way), counts)
 
 
-async def done(pool: Pool, event_id: int) -> None:
+async def done(pool: ConnectionPool, event_id: int) -> None:
     await pool.execute("DELETE FROM conversation_events WHERE id = $1", event_id)
 
 
-async def put_off(pool: Pool, event_id: int, wait_s: float) -> None:
+async def put_off(pool: ConnectionPool, event_id: int, wait_s: float) -> None:
     await pool.execute(
         "UPDATE conversation_events SET due_at = now() + make_interval(secs => $2) WHERE id = $1",
         event_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage import config
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 from storage.keyset import rising
 from storage.lists import Lists
@@ -86,7 +86,7 @@ async def insert_receipts(connection: Connection, rows: Sequence[Sequence[Any]])
     )
 
 
-async def came(connection: Connection | Pool, inbound_id: Id) -> bool:
+async def came(connection: Connection | ConnectionPool, inbound_id: Id) -> bool:
     """Whether an inbound message is in a conversation."""
     found = await connection.fetchval(
         "SELECT 1 FROM conversation_messages WHERE inbound_id = $1", inbound_id
@@ -94,7 +94,9 @@ async def came(connection: Connection | Pool, inbound_id: Id) -> bool:
     return found is not None
 
 
-async def one(connection: Connection | Pool, conversation_id: int, sid: str) -> Row | None:
+async def one(
+    connection: Connection | ConnectionPool, conversation_id: int, sid: str
+) -> Row | None:
     return await connection.fetchrow(
         "SELECT * FROM conversation_messages WHERE conversation_id = $1 AND sid = $2",
         conversation_id,
@@ -103,7 +105,7 @@ async def one(connection: Connection | Pool, conversation_id: int, sid: str) -> 
 
 
 async def page(
-    pool: Pool | Lists, conversation_id: int, after: int | None, most: int, *, down: bool
+    pool: ConnectionPool | Lists, conversation_id: int, after: int | None, most: int, *, down: bool
 ) -> list[Row]:
     """By index; `down`: the highest first."""
     if after is None:
@@ -120,7 +122,7 @@ async def delete(connection: Connection, im_id: int) -> None:
     await connection.execute("DELETE FROM conversation_messages WHERE id = $1", im_id)
 
 
-async def tally(pool: Pool, im_ids: Sequence[int]) -> dict[int, dict[str | None, int]]:
+async def tally(pool: ConnectionPool, im_ids: Sequence[int]) -> dict[int, dict[str | None, int]]:
     """How many receipts of each message have which status."""
     found: dict[int, dict[str | None, int]] = {}
     for row in await pool.fetch(TALLY, im_ids):
@@ -129,12 +131,12 @@ async def tally(pool: Pool, im_ids: Sequence[int]) -> dict[int, dict[str | None,
 
 
 async def receipts(
-    pool: Pool | Lists, im_id: int, after: str | None, most: int, *, back: bool = False
+    pool: ConnectionPool | Lists, im_id: int, after: str | None, most: int, *, back: bool = False
 ) -> list[Row]:
     return await pool.fetch(RECEIPTS.of(back), im_id, after, most)
 
 
-async def receipt(pool: Pool, im_id: int, sid: str) -> Row | None:
+async def receipt(pool: ConnectionPool, im_id: int, sid: str) -> Row | None:
     return await pool.fetchrow(
         "SELECT * FROM conversation_receipts WHERE im_id = $1 AND sid = $2 AND status IS NOT NULL",
         im_id,

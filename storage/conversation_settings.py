@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage import config
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import rising
 from storage.lists import Lists
 
@@ -50,7 +50,7 @@ ADDRESSES = rising(
 )
 
 
-async def settings(pool: Pool, account_id: int, new_sid: str) -> Row:
+async def settings(pool: ConnectionPool, account_id: int, new_sid: str) -> Row:
     """An account's settings. `new_sid` is its default chat service's when none was made yet."""
     row = await pool.fetchrow(SETTINGS, account_id)
     if row is None:
@@ -64,11 +64,11 @@ async def settings(pool: Pool, account_id: int, new_sid: str) -> Row:
     return row
 
 
-async def known_settings(connection: Connection | Pool, account_id: int) -> Row | None:
+async def known_settings(connection: Connection | ConnectionPool, account_id: int) -> Row | None:
     return await connection.fetchrow(SETTINGS, account_id)
 
 
-async def update_settings(pool: Pool, account_id: int, values: dict[str, Any]) -> None:
+async def update_settings(pool: ConnectionPool, account_id: int, values: dict[str, Any]) -> None:
     if values:
         changes = ", ".join(f"{name} = ${at}" for at, name in enumerate(values, start=2))
         await pool.execute(UPDATE_SETTINGS.format(changes=changes), account_id, *values.values())
@@ -77,7 +77,7 @@ async def update_settings(pool: Pool, account_id: int, values: dict[str, Any]) -
 # Chat services --------------------------------------------------------------------------------
 
 
-async def insert_chat_service(pool: Pool, account_id: int, sid: str, name: str) -> Row:
+async def insert_chat_service(pool: ConnectionPool, account_id: int, sid: str, name: str) -> Row:
     row = await pool.fetchrow(
         "INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($1, $2, $3)"
         " RETURNING *",
@@ -89,14 +89,19 @@ async def insert_chat_service(pool: Pool, account_id: int, sid: str, name: str) 
     return row
 
 
-async def chat_service(pool: Pool | Connection, account_id: int, sid: str) -> Row | None:
+async def chat_service(pool: ConnectionPool | Connection, account_id: int, sid: str) -> Row | None:
     return await pool.fetchrow(
         "SELECT * FROM chat_services WHERE account_id = $1 AND sid = $2", account_id, sid
     )
 
 
 async def chat_services(
-    pool: Pool | Lists, account_id: int, after: str | None, most: int, *, back: bool = False
+    pool: ConnectionPool | Lists,
+    account_id: int,
+    after: str | None,
+    most: int,
+    *,
+    back: bool = False,
 ) -> list[Row]:
     return await pool.fetch(
         CHAT_SERVICES.of(back),
@@ -106,7 +111,7 @@ async def chat_services(
     )
 
 
-async def delete_chat_service(pool: Pool, chat_service_id: int) -> None:
+async def delete_chat_service(pool: ConnectionPool, chat_service_id: int) -> None:
     """It goes with its conversations. Raises a foreign key's violation for the default one."""
     await pool.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
 
@@ -114,19 +119,19 @@ async def delete_chat_service(pool: Pool, chat_service_id: int) -> None:
 # Addresses ------------------------------------------------------------------------------------
 
 
-async def insert_address(pool: Pool, values: dict[str, Any]) -> None:
+async def insert_address(pool: ConnectionPool, values: dict[str, Any]) -> None:
     """Raises UniqueViolation when the address has a configuration."""
     async with pool.acquire() as connection:
         await config.insert(connection, "conversation_addresses", values)
 
 
-async def update_address(pool: Pool, address_id: int, values: dict[str, Any]) -> None:
+async def update_address(pool: ConnectionPool, address_id: int, values: dict[str, Any]) -> None:
     if values:
         async with pool.acquire() as connection:
             await config.update(connection, "conversation_addresses", address_id, values)
 
 
-async def address(pool: Pool, account_id: int, sid_or_address: str) -> Row | None:
+async def address(pool: ConnectionPool, account_id: int, sid_or_address: str) -> Row | None:
     return await pool.fetchrow(
         ADDRESS_FIELDS + " WHERE a.account_id = $1 AND (a.sid = $2 OR a.address = $2)",
         account_id,
@@ -135,7 +140,7 @@ async def address(pool: Pool, account_id: int, sid_or_address: str) -> Row | Non
 
 
 async def addresses(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     account_id: int,
     type: str | None,
     after: str | None,
@@ -152,11 +157,13 @@ async def addresses(
     )
 
 
-async def delete_address(pool: Pool, address_id: int) -> None:
+async def delete_address(pool: ConnectionPool, address_id: int) -> None:
     await pool.execute("DELETE FROM conversation_addresses WHERE id = $1", address_id)
 
 
-async def creating(connection: Connection | Pool, account_id: int, own: str) -> Row | None:
+async def creating(
+    connection: Connection | ConnectionPool, account_id: int, own: str
+) -> Row | None:
     """The address configuration by which a message to `own` makes a conversation."""
     return await connection.fetchrow(
         ADDRESS_FIELDS + " WHERE a.account_id = $1 AND a.address = $2 AND a.enabled",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage import config
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import falling, rising
 from storage.lists import Lists
 
@@ -79,7 +79,7 @@ SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
 
 
 async def by_name(
-    connection: Connection | Pool, account_id: int, chat_service_id: int, name: str
+    connection: Connection | ConnectionPool, account_id: int, chat_service_id: int, name: str
 ) -> Row | None:
     """A conversation by its SID, or by its unique name in the default chat service."""
     return await connection.fetchrow(
@@ -91,7 +91,7 @@ async def by_name(
     )
 
 
-async def by_id(connection: Connection | Pool, conversation_id: int) -> Row | None:
+async def by_id(connection: Connection | ConnectionPool, conversation_id: int) -> Row | None:
     return await connection.fetchrow(_FIELDS + " WHERE c.id = $1", conversation_id)
 
 
@@ -102,7 +102,7 @@ async def locked(connection: Connection, conversation_id: int) -> Row | None:
 
 
 async def page(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     account_id: int,
     *,
     before: str | None,
@@ -163,7 +163,7 @@ async def due_now(connection: Connection, conversation_id: int) -> str | None:
 
 
 async def bound(
-    connection: Connection | Pool, account_id: int, address: str, proxy_address: str
+    connection: Connection | ConnectionPool, account_id: int, address: str, proxy_address: str
 ) -> Row | None:
     return await connection.fetchrow(BOUND, account_id, address, proxy_address)
 
@@ -191,7 +191,7 @@ async def delete_participant(connection: Connection, participant_id: int) -> Non
 
 
 async def participant(
-    connection: Connection | Pool, conversation_id: int, sid_or_identity: str
+    connection: Connection | ConnectionPool, conversation_id: int, sid_or_identity: str
 ) -> Row | None:
     return await connection.fetchrow(
         "SELECT * FROM conversation_participants"
@@ -202,7 +202,7 @@ async def participant(
 
 
 async def participants(
-    connection: Connection | Pool | Lists,
+    connection: Connection | ConnectionPool | Lists,
     conversation_id: int,
     after: str | None,
     most: int,
@@ -229,7 +229,7 @@ async def count_bound(connection: Connection, conversation_id: int) -> int:
 
 
 async def memberships(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     account_id: int,
     *,
     address: str | None,
@@ -249,13 +249,13 @@ async def insert_webhook(connection: Connection, values: dict[str, Any]) -> None
     await config.insert(connection, "conversation_webhooks", values)
 
 
-async def update_webhook(pool: Pool, webhook_id: int, values: dict[str, Any]) -> None:
+async def update_webhook(pool: ConnectionPool, webhook_id: int, values: dict[str, Any]) -> None:
     if values:
         async with pool.acquire() as connection:
             await config.update(connection, "conversation_webhooks", webhook_id, values)
 
 
-async def webhook(pool: Pool, conversation_id: int, sid: str) -> Row | None:
+async def webhook(pool: ConnectionPool, conversation_id: int, sid: str) -> Row | None:
     return await pool.fetchrow(
         "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 AND sid = $2",
         conversation_id,
@@ -263,12 +263,12 @@ async def webhook(pool: Pool, conversation_id: int, sid: str) -> Row | None:
     )
 
 
-async def webhooks(connection: Connection | Pool, conversation_id: int) -> list[Row]:
+async def webhooks(connection: Connection | ConnectionPool, conversation_id: int) -> list[Row]:
     return await connection.fetch(
         "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 ORDER BY id",
         conversation_id,
     )
 
 
-async def delete_webhook(pool: Pool, webhook_id: int) -> None:
+async def delete_webhook(pool: ConnectionPool, webhook_id: int) -> None:
     await pool.execute("DELETE FROM conversation_webhooks WHERE id = $1", webhook_id)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    ConnectionPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
     Row: TypeAlias = asyncpg.Record
 else:
     Connection = asyncpg.Connection
-    Pool = asyncpg.Pool
+    ConnectionPool = asyncpg.Pool
     Row = asyncpg.Record
 
 # What callers may catch without knowing the driver.
@@ -96,7 +96,7 @@ class Unconfirmed(ConnectionError):
     """A commit of which the server says that no standby has it: a fail-over may take it back."""
 
 
-class Session(asyncpg.Connection):
+class DatabaseSession(asyncpg.Connection):
     """A connection that hears the server take back what a commit promises."""
 
     __slots__ = ("unconfirmed",)
@@ -177,16 +177,16 @@ async def open_connection(
     return connection
 
 
-async def _connect(url: str, name: str, **options: Any) -> Session:
+async def _connect(url: str, name: str, **options: Any) -> DatabaseSession:
     """As the driver's, with what every session of ours has."""
-    given: dict[str, Any] = {"connection_class": Session, "timeout": CONNECT_S, **options}
+    given: dict[str, Any] = {"connection_class": DatabaseSession, "timeout": CONNECT_S, **options}
     given["server_settings"] = {**NOTICE_SILENCE, "application_name": name}
-    connection: Session = await asyncpg.connect(url, **given)
+    connection: DatabaseSession = await asyncpg.connect(url, **given)
     _notice_silence(connection)
     return connection
 
 
-def _notice_silence(connection: Session) -> None:
+def _notice_silence(connection: DatabaseSession) -> None:
     """The same for our end: a request to a server that is gone must not hang for a quarter hour."""
     transport = connection._transport  # type: ignore[attr-defined]  # the driver has no door to it
     own = transport.get_extra_info("socket")
@@ -221,19 +221,19 @@ class Database:
         self._check()
         return await open_connection(self._url, stage, run=self._run, command_s=command_s)
 
-    async def open_pool(self, *, most: int = 8) -> Pool:
+    async def open_pool(self, *, most: int = 8) -> ConnectionPool:
         """A pool of at most `most` connections for everything that is not hot."""
         return await asyncpg.create_pool(  # type: ignore[call-overload,no-any-return]
             self._url,
             min_size=1,
             max_size=most,
             connect=self._connect_pooled,
-            connection_class=Session,
+            connection_class=DatabaseSession,
             init=prepare_connection,
             command_timeout=COMMAND_S,
         )
 
-    async def _connect_pooled(self, url: str, **options: Any) -> Session:
+    async def _connect_pooled(self, url: str, **options: Any) -> DatabaseSession:
         self._check()
         return await _connect(url, session_name(self._run, "pool"), **options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from storage.database import Connection, Pool
+from storage.database import Connection, ConnectionPool
 
 
 async def add(connection: Connection, day: date, numbers: Sequence[str]) -> None:
@@ -21,14 +21,14 @@ async def add(connection: Connection, day: date, numbers: Sequence[str]) -> None
     )
 
 
-async def known(pool: Pool, day: date) -> bool:
+async def known(pool: ConnectionPool, day: date) -> bool:
     """Whether the list of that day was imported."""
     return bool(
         await pool.fetchval("SELECT EXISTS (SELECT FROM deactivation_days WHERE day = $1)", day)
     )
 
 
-async def page(pool: Pool, day: date, *, after: str, most: int) -> list[str]:
+async def page(pool: ConnectionPool, day: date, *, after: str, most: int) -> list[str]:
     """Numbers of a day, in order."""
     rows = await pool.fetch(
         "SELECT number FROM deactivations WHERE day = $1 AND number > $2 ORDER BY number LIMIT $3",

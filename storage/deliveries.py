@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
@@ -132,7 +132,7 @@ async def settle(
 
 
 async def kept(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     carrier_id: int,
     *,
     reason: str | None,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.config import insert, update
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 
-async def contents(pool: Pool) -> dict[str, str]:
+async def contents(pool: ConnectionPool) -> dict[str, str]:
     """Every table that is not as packaged."""
     rows = await pool.fetch("SELECT name, content FROM fact_tables")
     return {row["name"]: row["content"] for row in rows}
 
 
-async def one(pool: Pool, name: str) -> Row | None:
+async def one(pool: ConnectionPool, name: str) -> Row | None:
     return await pool.fetchrow("SELECT * FROM fact_tables WHERE name = $1", name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 
 LIFE = "interval '24 hours'"
@@ -27,7 +27,7 @@ SELECT digest, message_id FROM idempotency
 """
 
 
-class Key(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """A key with what it was given for."""
 
     account_id: int
@@ -36,12 +36,12 @@ class Key(NamedTuple):
     message_id: Id
 
 
-async def claim(connection: Connection, keys: Sequence[Key]) -> set[Id]:
+async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> set[Id]:
     """Claim keys; the messages whose key belongs to an earlier one, and which must not be stored.
 
     In the order of the keys, so that two processes cannot deadlock.
     """
-    first: dict[tuple[int, str], Key] = {}
+    first: dict[tuple[int, str], IdempotencyKey] = {}
     for key in keys:
         first.setdefault((key.account_id, key.key), key)
     ordered = [first[name] for name in sorted(first)]
@@ -50,7 +50,7 @@ async def claim(connection: Connection, keys: Sequence[Key]) -> set[Id]:
     return {key.message_id for key in keys} - won
 
 
-async def find(pool: Pool, account_id: int, key: str) -> Row | None:
+async def find(pool: ConnectionPool, account_id: int, key: str) -> Row | None:
     return await pool.fetchrow(FIND, account_id, key)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 
 UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
@@ -18,18 +18,18 @@ UPDATE messages AS m SET handling = NULL, sent_at = coalesce(u.called_at, m.sent
 """
 
 
-async def unhandled(pool: Pool, *, after: Id, most: int) -> list[Row]:
+async def unhandled(pool: ConnectionPool, *, after: Id, most: int) -> list[Row]:
     """Messages that something is owed for, in the order of their arrival, a page at a time."""
     return await pool.fetch(UNHANDLED, after, most)
 
 
-async def is_owed(pool: Pool, id: Id) -> bool:
+async def is_owed(pool: ConnectionPool, id: Id) -> bool:
     """Whether something is owed for this message: it may be redacted or deleted meanwhile."""
     return bool(await pool.fetchval("SELECT handling IS NOT NULL FROM messages WHERE id = $1", id))
 
 
 async def clear(
-    connection: Connection | Pool, handled: Sequence[tuple[Id, datetime | None]]
+    connection: Connection | ConnectionPool, handled: Sequence[tuple[Id, datetime | None]]
 ) -> None:
     """Nothing is owed for these any more; each with when its webhook was first called."""
     ids, called_at = zip(*handled, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import rising
 from storage.lists import Lists
 
@@ -53,7 +53,7 @@ async def remove(connection: Connection, address: str) -> bool:
 
 
 async def search(
-    source: Pool | Connection | Lists,
+    source: ConnectionPool | Connection | Lists,
     *,
     country: str | None = None,
     type: str | None = None,
@@ -85,12 +85,12 @@ async def search(
     )
 
 
-async def find(source: Pool | Connection, address: str) -> Row | None:
+async def find(source: ConnectionPool | Connection, address: str) -> Row | None:
     """The description of a number, taken or not."""
     return await source.fetchrow("SELECT * FROM inventory WHERE address = $1", address)
 
 
-async def countries(pool: Pool) -> list[Row]:
+async def countries(pool: ConnectionPool) -> list[Row]:
     """Where numbers are on offer, with their types."""
     return await pool.fetch(
         "SELECT i.country, array_agg(DISTINCT i.type) AS types FROM inventory AS i"

@@ -13,7 +13,7 @@ from typing import Final
 
 import asyncpg
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 # One tenant's list has one process of the server, and no compiler, and is planned for this tenant:
 # what is best for one that has nearly all rows is the worst for the others. A slice reads by the
@@ -37,7 +37,7 @@ class ListTooLong(Exception):
 class Lists:
     """What lists are read from. Each has `most_s` seconds, and a slice so many rows."""
 
-    def __init__(self, pool: Pool, most_s: float, slice_rows: int = SLICE_ROWS) -> None:
+    def __init__(self, pool: ConnectionPool, most_s: float, slice_rows: int = SLICE_ROWS) -> None:
         self.slice_rows = slice_rows
         self._pool = pool
         self._most_s = most_s

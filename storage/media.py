@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 from storage.keyset import rising
 from storage.messages import FLAGS
@@ -61,7 +61,7 @@ async def keep(
 
 
 async def of_message(
-    pool: Pool,
+    pool: ConnectionPool,
     message_id: Id,
     *,
     after: int = -1,
@@ -81,14 +81,14 @@ async def of_message(
     )
 
 
-async def one(pool: Pool, message_id: Id, sid: str) -> Row | None:
+async def one(pool: ConnectionPool, message_id: Id, sid: str) -> Row | None:
     """One of a message's media, without its bytes."""
     return await pool.fetchrow(
         f"SELECT {_SHOWN} FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
     )
 
 
-async def content(pool: Pool, message_id: Id, sid: str) -> Row | None:
+async def content(pool: ConnectionPool, message_id: Id, sid: str) -> Row | None:
     """`content_type` and `bytes` of one of a message's media."""
     return await pool.fetchrow(
         "SELECT content_type, bytes FROM media WHERE message_id = $1 AND sid = $2",
@@ -97,14 +97,14 @@ async def content(pool: Pool, message_id: Id, sid: str) -> Row | None:
     )
 
 
-async def by_code(pool: Pool, code: str, now: datetime) -> Row | None:
+async def by_code(pool: ConnectionPool, code: str, now: datetime) -> Row | None:
     """`content_type` and `bytes` behind a link that has not ended yet."""
     return await pool.fetchrow(
         "SELECT content_type, bytes FROM media WHERE code = $1 AND link_until > $2", code, now
     )
 
 
-async def delete(pool: Pool, message_id: Id, sid: str) -> bool:
+async def delete(pool: ConnectionPool, message_id: Id, sid: str) -> bool:
     status = await pool.execute(
         "DELETE FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
     )

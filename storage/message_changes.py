@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.erasure import erase_copies
 from storage.ids import Id
 
@@ -98,26 +98,28 @@ RETURNING m.id, u.text
 
 
 async def cancel(
-    pool: Pool, account_id: int, message_id: Id, *, canceled: int, inbound: int
+    pool: ConnectionPool, account_id: int, message_id: Id, *, canceled: int, inbound: int
 ) -> Row | None:
     """Take back a message that still waits; None when it does not (any more)."""
     return await pool.fetchrow(CANCEL, message_id, account_id, canceled, inbound)
 
 
 async def cancel_many(
-    pool: Pool, account_id: int, ids: Sequence[Id], *, canceled: int, inbound: int
+    pool: ConnectionPool, account_id: int, ids: Sequence[Id], *, canceled: int, inbound: int
 ) -> list[Row]:
     """Take back those that still wait, and that nobody has locked just now; by id."""
     rows = await pool.fetch(CANCEL_MANY, ids, account_id, canceled, inbound)
     return sorted(rows, key=_age)
 
 
-async def waiting(pool: Pool, ids: Sequence[Id]) -> list[Id]:
+async def waiting(pool: ConnectionPool, ids: Sequence[Id]) -> list[Id]:
     """Those that wait, so far as is committed; by id."""
     return [row["id"] for row in await pool.fetch(WAITING, ids)]
 
 
-async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> Row | None:
+async def redact(
+    pool: ConnectionPool, account_id: int, message_id: Id, *, first_final: int
+) -> Row | None:
     """Remove the text of a message with a final status, and its copies; None when there is no
     such message.
     """
@@ -128,7 +130,9 @@ async def redact(pool: Pool, account_id: int, message_id: Id, *, first_final: in
     return row
 
 
-async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: int) -> bool:
+async def delete(
+    pool: ConnectionPool, account_id: int, message_id: Id, *, first_final: int
+) -> bool:
     """Remove a message with a final status, its feedback and media; whether there was one.
 
     That it was there is kept for a while (`storage.deletions`).
@@ -146,13 +150,13 @@ async def delete(pool: Pool, account_id: int, message_id: Id, *, first_final: in
     return status == "INSERT 0 1"
 
 
-async def tell_outcome(pool: Pool, account_id: int, message_id: Id, outcome: str) -> Row:
+async def tell_outcome(pool: ConnectionPool, account_id: int, message_id: Id, outcome: str) -> Row:
     row = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
     assert row is not None, "an upsert returns its row"
     return row
 
 
-async def outcome(pool: Pool, message_id: Id) -> Row | None:
+async def outcome(pool: ConnectionPool, message_id: Id) -> Row | None:
     """What was told of a message; None until then."""
     return await pool.fetchrow("SELECT * FROM message_feedback WHERE message_id = $1", message_id)
 
@@ -171,7 +175,14 @@ async def forget(
 
 
 async def owe_callbacks_again(
-    pool: Pool, account_id: int, low: Id, high: Id, *, inbound: int, url: str | None, most: int
+    pool: ConnectionPool,
+    account_id: int,
+    low: Id,
+    high: Id,
+    *,
+    inbound: int,
+    url: str | None,
+    most: int,
 ) -> list[Row]:
     """Forget that the status callbacks of these messages were acknowledged; oldest first."""
     rows = await pool.fetch(CALLBACKS_AGAIN, account_id, low, high, most, inbound, url)
@@ -179,7 +190,7 @@ async def owe_callbacks_again(
 
 
 async def owe_webhook_again(
-    pool: Pool, account_id: int, low: Id, high: Id, *, inbound: int, owed: int, most: int
+    pool: ConnectionPool, account_id: int, low: Id, high: Id, *, inbound: int, owed: int, most: int
 ) -> list[Row]:
     """Owe the webhook of these inbound messages once more; oldest first."""
     rows = await pool.fetch(WEBHOOK_AGAIN, account_id, low, high, most, inbound, owed)

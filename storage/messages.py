@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from storage import partitions
-from storage.database import Connection, Pool
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id, moment_of
 from storage.lists import Lists
 
@@ -294,7 +294,7 @@ async def update_and_submit(
     await connection.execute(UPDATE_AND_SUBMIT, *columns, min(ids), max(ids), *map(list, named))
 
 
-async def fetch(pool: Pool, account_id: int, message_id: Id) -> asyncpg.Record | None:
+async def fetch(pool: ConnectionPool, account_id: int, message_id: Id) -> asyncpg.Record | None:
     return await pool.fetchrow(FETCH, message_id, account_id)
 
 
@@ -335,7 +335,7 @@ async def outbound(connection: Connection, *, inbound: int, since: Id) -> list[a
 
 
 async def owed(
-    pool: Pool, *, after: Id, since: Id, inbound: int, most: int
+    pool: ConnectionPool, *, after: Id, since: Id, inbound: int, most: int
 ) -> list[asyncpg.Record]:
     """Messages younger than `since` whose status callbacks are not all acknowledged, by id."""
     return await pool.fetch(OWED, after, since, inbound, most, moment_of(since))
@@ -365,7 +365,7 @@ async def waiting_sizes(
     return await connection.fetch(WAITING_SIZES, shard, sender_ids, queued_status)
 
 
-async def exists(pool: Pool, id: Id) -> bool:
+async def exists(pool: ConnectionPool, id: Id) -> bool:
     """Whether a message is there: it may have been deleted."""
     return bool(await pool.fetchval("SELECT true FROM messages WHERE id = $1", id))
 

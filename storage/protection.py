@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage.config import insert
-from storage.database import Connection, Pool
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 
 
@@ -22,7 +22,7 @@ async def remove_safe(connection: Connection, account_id: int, phone_number: str
     )
 
 
-async def sent_since(pool: Pool, account_id: int, since: Id, *, inbound: int) -> int:
+async def sent_since(pool: ConnectionPool, account_id: int, since: Id, *, inbound: int) -> int:
     """Outbound messages of an account with an id from `since` on."""
     return int(
         await pool.fetchval(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 
 LOCK_CLASS = 7400  # of the advisory locks; schema 0005 has it too
@@ -104,7 +104,7 @@ class Reservation(NamedTuple):
     first_message: Id | None
 
 
-class Change(NamedTuple):
+class BlockChange(NamedTuple):
     """One change of the block list, with who made it."""
 
     recipient: str
@@ -122,7 +122,7 @@ def lock_key(scope: int) -> int:
     return scope % LOCKS
 
 
-async def standing(
+async def blocks_and_mappings(
     connection: Connection,
     scopes: Iterable[int],
     recipients: Sequence[str],
@@ -175,7 +175,7 @@ async def counts(connection: Connection) -> list[Row]:
     return await connection.fetch(COUNTS)
 
 
-async def drop_stale(pool: Pool, most: int) -> list[int]:
+async def drop_stale(pool: ConnectionPool, most: int) -> list[int]:
     """Delete at most `most` mappings that nobody uses any more; returns their senders."""
     return [row["sender_id"] for row in await pool.fetch(STALE, most)]
 
@@ -194,7 +194,7 @@ async def exclude(
     await connection.execute(EXCLUDE, LOCK_CLASS, keys)
 
 
-async def change_blocks(connection: Connection, changes: Sequence[Change]) -> None:
+async def change_blocks(connection: Connection, changes: Sequence[BlockChange]) -> None:
     """Change the block list and its log, in the caller's transaction.
 
     The last of several changes for one (recipient, channel, scope) counts.

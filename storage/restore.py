@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id, moment_of
 from storage.migrate import ADVISORY_LOCK
 
@@ -124,7 +124,7 @@ SELECT e.id, e.flags, e.account_id, s.sid AS service
 """
 
 
-class Codes(NamedTuple):
+class StoredNumbers(NamedTuple):
     """What the gateway's numbers are."""
 
     inbound: int
@@ -158,7 +158,7 @@ async def last(connection: Connection) -> Row | None:
 
 
 async def younger(
-    connection: Connection, codes: Codes, *, now: datetime, claimed_since: Id, than: Id
+    connection: Connection, codes: StoredNumbers, *, now: datetime, claimed_since: Id, than: Id
 ) -> tuple[int, datetime] | None:
     """How many doubtful messages have this id or a later one, and when the last was accepted."""
     row = await connection.fetchrow(
@@ -167,13 +167,18 @@ async def younger(
     return (row["messages"], moment_of(row["id"])) if row is not None else None
 
 
-async def left(connection: Connection, codes: Codes, *, now: datetime) -> int:
+async def left(connection: Connection, codes: StoredNumbers, *, now: datetime) -> int:
     """Messages that are scheduled for later."""
     return int(await connection.fetchval(LEFT, codes.inbound, codes.scheduled, now))
 
 
 async def hold(
-    connection: Connection, codes: Codes, *, as_of: datetime, now: datetime, claimed_since: Id
+    connection: Connection,
+    codes: StoredNumbers,
+    *,
+    as_of: datetime,
+    now: datetime,
+    claimed_since: Id,
 ) -> dict[int, int]:
     """Hold everything doubtful; how many had which status. In the caller's transaction.
 
@@ -186,7 +191,7 @@ async def hold(
     return {row["status"]: row["messages"] for row in rows}
 
 
-def _doubtful(codes: Codes, now: datetime, claimed_since: Id) -> tuple[Any, ...]:
+def _doubtful(codes: StoredNumbers, now: datetime, claimed_since: Id) -> tuple[Any, ...]:
     return (
         codes.inbound,
         codes.sending,
@@ -202,13 +207,13 @@ async def held(connection: Connection, account: str | None = None) -> list[Row]:
     return await connection.fetch(HELD, account, timeout=LONG_S)
 
 
-async def count(pool: Pool) -> int:
+async def count(pool: ConnectionPool) -> int:
     """Messages that are held."""
     return int(await pool.fetchval(COUNT))
 
 
 async def release(
-    connection: Connection, codes: Codes, chosen: Chosen, *, shard: int, flag: int
+    connection: Connection, codes: StoredNumbers, chosen: Chosen, *, shard: int, flag: int
 ) -> set[Id]:
     """Let these wait again, marked with `flag`; those that were held. In the caller's transaction.
 

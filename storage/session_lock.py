@@ -72,7 +72,7 @@ SELECT n FROM beats WHERE run IN (SELECT -1 - key FROM unnest($1::int[]) AS key)
 """
 
 
-class Holder(NamedTuple):
+class LockHolder(NamedTuple):
     """Another session that has one of the locks."""
 
     key: int
@@ -113,10 +113,10 @@ async def give_back(connection: Connection) -> None:
     await connection.execute(FREE)
 
 
-async def holders(connection: Connection) -> list[Holder]:
+async def holders(connection: Connection) -> list[LockHolder]:
     """Other sessions that hold any of the locks."""
     rows = await connection.fetch(HOLDERS, LOCK_CLASS)
-    return [Holder(row["key"], row["pid"], row["name"], row["machine"]) for row in rows]
+    return [LockHolder(row["key"], row["pid"], row["name"], row["machine"]) for row in rows]
 
 
 async def end_session(connection: Connection, pid: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.config import insert, update
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 COLUMNS = ("code", "account_id", "domain_name", "message_id", "url", "until")
 
@@ -39,7 +39,7 @@ async def keep(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
 
 
 async def find(
-    pool: Pool, account_id: int, domain_name: str, code: str, now: datetime
+    pool: ConnectionPool, account_id: int, domain_name: str, code: str, now: datetime
 ) -> Row | None:
     """`url` and `message_id` behind a link that has not ended yet."""
     return await pool.fetchrow(
@@ -52,7 +52,7 @@ async def find(
     )
 
 
-async def urls(pool: Pool, account_id: int, codes: Sequence[str]) -> dict[str, str]:
+async def urls(pool: ConnectionPool, account_id: int, codes: Sequence[str]) -> dict[str, str]:
     """What these links of an account were made from, by code."""
     found = await pool.fetch(
         "SELECT code, url FROM short_links WHERE account_id = $1 AND code = ANY ($2::text[])",

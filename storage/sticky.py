@@ -6,7 +6,7 @@ The hot path reads and reserves them in `storage.recipients`.
 
 from __future__ import annotations
 
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.keyset import rising
 from storage.lists import Lists
 
@@ -55,7 +55,7 @@ DELETE FROM sticky
 
 
 async def page(
-    pool: Pool | Lists,
+    pool: ConnectionPool | Lists,
     service_id: int,
     channel: int,
     *,
@@ -68,7 +68,7 @@ async def page(
     return await pool.fetch(PAGE.of(back), service_id, channel, after, sender_id, most)
 
 
-async def one(pool: Pool, service_id: int, channel: int, recipient: str) -> Row | None:
+async def one(pool: ConnectionPool, service_id: int, channel: int, recipient: str) -> Row | None:
     return await pool.fetchrow(ONE, service_id, channel, recipient)
 
 
@@ -80,14 +80,19 @@ async def move(
     return before
 
 
-async def reset(pool: Pool, service_id: int, channel: int, recipient: str) -> int | None:
+async def reset(pool: ConnectionPool, service_id: int, channel: int, recipient: str) -> int | None:
     """Forget a recipient's mapping; the sender it had, None when there was none."""
     before: int | None = await pool.fetchval(RESET, service_id, channel, recipient)
     return before
 
 
 async def move_many(
-    pool: Pool, service_id: int, channel: int, sender_id: int, to_id: int | None, portion: int
+    pool: ConnectionPool,
+    service_id: int,
+    channel: int,
+    sender_id: int,
+    to_id: int | None,
+    portion: int,
 ) -> int:
     """Move up to `portion` mappings of a sender to another, or forget them; how many."""
     if to_id is None:

@@ -10,7 +10,7 @@ from testing import NUMBERS, until
 
 from smpp import vocabulary as v
 from smpp.codec import HEADER, encode, encode_deliver
-from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
 
 HANDSET = "+447700900500"
 FAST = {"first_s": 0.01, "most_s": 0.05}  # a carrier's `refusal_waits`: back at once
@@ -83,7 +83,7 @@ class OddCarrier:
         """A deliver_sm; `tail` are octets behind all that makes sense."""
         assert self._writer is not None
         message = SubmitSm(
-            Address(ton, npi, source), Address(to_ton, npi, to.lstrip("+")), payload, **fields
+            SmeAddress(ton, npi, source), SmeAddress(to_ton, npi, to.lstrip("+")), payload, **fields
         )
         data = encode_deliver(message, sequence) + tail
         self._writer.write(len(data).to_bytes(4, "big") + data[4:])

@@ -18,7 +18,7 @@ from bench.floor.message import Message, insert_row, update_columns
 from gateway.messages.message import Status
 from smpp.alphabet import encode_gsm7
 from smpp.esme import Bind, RefusalClass
-from smpp.pdu import Address, DeliverSm, SubmitSm, Tlvs
+from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
 from smpp.receipt import parse_receipt
 from storage import messages as rows
 from storage.database import Connection
@@ -77,8 +77,8 @@ class Pipeline:
         for _ in range(min(bind.window_free, len(queue))):
             message = queue.popleft()
             pdu = SubmitSm(
-                Address(1, 1, message.sender.lstrip("+")),
-                Address(1, 1, message.recipient.lstrip("+")),
+                SmeAddress(1, 1, message.sender.lstrip("+")),
+                SmeAddress(1, 1, message.recipient.lstrip("+")),
                 encode_gsm7(message.body),
                 registered_delivery=1 if message.callback else 0,
             )

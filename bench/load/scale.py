@@ -23,7 +23,7 @@ from bench.load.rows import SERVICE, Row
 from bench.load.sides import BODY, NUMBER, Tandem
 from bench.load.stage import POLL_S, READY_S, SILENT, BenchError, Stage
 from gateway.loadtest.generator import Generator, Plan
-from gateway.loadtest.sends import RECIPIENTS, BulkSends, Message, Recipients
+from gateway.loadtest.sends import RECIPIENTS, BulkSends, LoadMessage, Recipients
 from storage.database import open_connection
 from storage.migrate import migrate
 from storage.partitions import ensure_partitions
@@ -180,7 +180,7 @@ class Scale:
         tandem, queued = self.tandem, self._size.queued
         sends = BulkSends(
             *(tandem.base_url, tandem.account_sid, tandem.token),
-            Message(BODY, None, self._slow_service),
+            LoadMessage(BODY, None, self._slow_service),
             Recipients(SILENT, random.randrange(RECIPIENTS)),
             min(BULK, queued),
         )

@@ -16,7 +16,14 @@ import aiohttp
 
 from bench.load.processes import cpu_s
 from bench.load.stage import HOST, PASSWORD, POLL_S, READY_S, BenchError, Stage, free_port
-from gateway.loadtest.sends import RECIPIENTS, BulkSends, Message, Recipients, Sends, SingleSends
+from gateway.loadtest.sends import (
+    RECIPIENTS,
+    BulkSends,
+    LoadMessage,
+    Recipients,
+    Sends,
+    SingleSends,
+)
 
 BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
 WINDOW: Final = 500
@@ -138,9 +145,9 @@ class Tandem:
     def sends(self, work: Work, recipients: Recipients) -> Sends:
         callback = self._stage.callback_url if work.callbacks else None
         if work.through_service:
-            message = Message(BODY, None, self.service_sid, callback)
+            message = LoadMessage(BODY, None, self.service_sid, callback)
         else:
-            message = Message(BODY, NUMBER, None, callback)
+            message = LoadMessage(BODY, NUMBER, None, callback)
         who = (self.base_url, self.account_sid, self.token)
         if work.bulk > 1:
             return BulkSends(*who, message, recipients, work.bulk)
@@ -185,7 +192,7 @@ class Floor:
         if work.through_service:
             return None
         callback = self._stage.callback_url if work.callbacks else None
-        message = Message(BODY, NUMBER, None, callback)
+        message = LoadMessage(BODY, NUMBER, None, callback)
         who = (self.base_url, self._account, self._token)
         if work.bulk > 1:
             return BulkSends(*who, message, recipients, work.bulk)

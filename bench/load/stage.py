@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 
-from gateway.playground.processes import Child, Line
+from gateway.playground.processes import Child, OnLine
 from storage.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class Stage:
         name: str,
         arguments: list[str],
         environment: dict[str, str],
-        on_line: Line,
+        on_line: OnLine,
         program: tuple[str, ...] | None = None,
     ) -> Child:
         """A process that ends with the stage."""
@@ -172,7 +172,7 @@ class Stage:
         self,
         what: tuple[str, list[str], dict[str, str], tuple[str, ...] | None],
         pattern: str,
-        also: Line = lambda line: None,
+        also: OnLine = lambda line: None,
     ) -> str:
         """Start a process; what the pattern's group is in the line that says it is ready."""
         name, arguments, environment, program = what

@@ -18,7 +18,7 @@ from bench.load.measure import Run, carry
 from bench.load.rows import Rounds, Row
 from bench.load.sides import BODY, NUMBER, Tandem, Work
 from bench.load.stage import Stage
-from gateway.loadtest.sends import Message, Recipients, Sends, SingleSends
+from gateway.loadtest.sends import LoadMessage, Recipients, Sends, SingleSends
 
 WORKERS: Final = 2
 CONNECTIONS: Final = 256
@@ -43,7 +43,7 @@ class Pair(Tandem):
         who = (self.base_url, self.account_sid, self.token)
         return Turns(
             [
-                SingleSends(*who, Message(BODY, None, service), recipients)
+                SingleSends(*who, LoadMessage(BODY, None, service), recipients)
                 for service in (self.service_sid, self._second)
             ]
         )

@@ -6,10 +6,10 @@ import gc
 import tracemalloc
 from dataclasses import dataclass
 
-from gateway.pacing.pacer import Pacer, Shared
+from gateway.pacing.pacer import Pacer, SharedBucket
 from gateway.pacing.rates import DestinationClass
 from gateway.routing.destination import Destination
-from gateway.routing.sender_load import Standing
+from gateway.routing.sender_load import SenderLoads
 
 SENDERS = 100_000
 TARGET_OCTETS = 2_048
@@ -34,10 +34,10 @@ class Limits:
     def sender(self, sender_id: int, destination_class: object) -> float:
         return 10.0
 
-    def shared(self, sender_id: int, destination_class: object) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: object) -> tuple[SharedBucket, ...]:
         return ()
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         return ()
 
     def carrier(self, carrier_id: int) -> None:
@@ -54,7 +54,7 @@ def measure() -> float:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     pacer: Pacer[Item] = Pacer(Limits())
-    standing = Standing(_rate)
+    standing = SenderLoads(_rate)
     for sender_id in range(SENDERS):
         standing.assigned(sender_id, 1, 1.0)
         pacer.enqueue(sender_id, Item(sender_id), 1.0)

@@ -12,8 +12,8 @@ from time import perf_counter
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind, area_codes
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.sender_load import Standing
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
 
 _ROUNDS = 5
 _CHOICES = 20_000
@@ -28,7 +28,7 @@ def _number(code: str, line: int) -> Destination:
     return destination
 
 
-def _pool(size: int, settings: ServiceSettings) -> Pool:
+def _pool(size: int, settings: ServiceSettings) -> SenderPool:
     codes = [
         code.code
         for code in area_codes().values()
@@ -47,7 +47,7 @@ def _pool(size: int, settings: ServiceSettings) -> Pool:
                 where.area_code,
             )
         )
-    return Pool(senders, settings)
+    return SenderPool(senders, settings)
 
 
 def _recipients(seed: int) -> list[Destination]:
@@ -69,7 +69,7 @@ def _measure(run: Callable[[], int]) -> float:
 def _first_contacts(size: int, settings: ServiceSettings) -> float:
     """Every recipient is new: a choice, a mapping, a message assigned and one settled."""
     pool = _pool(size, settings)
-    standing = Standing(lambda sender_id, destination: 1.0)
+    standing = SenderLoads(lambda sender_id, destination: 1.0)
     recipients = _recipients(1)
 
     def run() -> int:
@@ -87,7 +87,7 @@ def _first_contacts(size: int, settings: ServiceSettings) -> float:
 def _known_contacts(size: int) -> float:
     """Every recipient has a mapping."""
     pool = _pool(size, ServiceSettings())
-    standing = Standing(lambda sender_id, destination: 1.0)
+    standing = SenderLoads(lambda sender_id, destination: 1.0)
     recipients = [
         (number, Mapping(at % size, 0.0, 0.0)) for at, number in enumerate(_recipients(1))
     ]

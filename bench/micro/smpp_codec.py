@@ -15,14 +15,14 @@ from aiosmpplib import SubmitSmResp as TheirSubmitSmResp
 from aiosmpplib.state import NPI, TON
 
 from smpp import codec
-from smpp.pdu import Address, SubmitSm
+from smpp.pdu import SmeAddress, SubmitSm
 from smpp.receipt import normal_forms, parse_receipt
 
 _ROUNDS = 5
 _CALLS = 20_000
 
-_SOURCE = Address(1, 1, "15550001111")
-_DESTINATION = Address(1, 1, "441632960675")
+_SOURCE = SmeAddress(1, 1, "15550001111")
+_DESTINATION = SmeAddress(1, 1, "441632960675")
 _TEXT = b"Revenge of the Sith was clearly the best of the prequel trilogy."
 _RECEIPT = (
     b"id:2f9a4c11 sub:001 dlvrd:001 submit date:2607011200 done date:2607011201 "

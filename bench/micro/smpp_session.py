@@ -20,14 +20,14 @@ from typing import Any
 import uvloop
 
 from smpp.esme import Bind, BindConfig
-from smpp.pdu import Address, DeliverSm, SubmitSm
+from smpp.pdu import DeliverSm, SmeAddress, SubmitSm
 from smpp.receipt import parse_receipt
 from smpp.session import SessionConfig
 
 _WINDOW = 500
 _TEXT = "Revenge of the Sith was clearly the best of the prequel trilogy."
-_SOURCE = Address(1, 1, "15550001111")
-_DESTINATION = Address(1, 1, "441632960675")
+_SOURCE = SmeAddress(1, 1, "15550001111")
+_DESTINATION = SmeAddress(1, 1, "441632960675")
 
 
 class _Clock:

@@ -16,14 +16,14 @@ import uvloop
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER
-from smpp.pdu import Address, Pdu, SubmitSm
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 _MESSAGES = 150_000
 _WINDOW = 500
 _MESSAGE = SubmitSm(
-    Address(1, 1, "15550001111"),
-    Address(1, 1, "441632960675"),
+    SmeAddress(1, 1, "15550001111"),
+    SmeAddress(1, 1, "441632960675"),
     b"Revenge of the Sith was clearly the best of the prequel trilogy.",
 )
 
@@ -88,7 +88,9 @@ async def _measure(scenario: Scenario, *, receipts: bool) -> tuple[float, float]
 
 def main() -> None:
     nearly = CarrierScenario(
-        rules=(Rule(prefix="44", receipt_jitter_s=0.1),), throttle_per_s=1e9, receipts="both"
+        rules=(ScenarioRule(prefix="44", receipt_jitter_s=0.1),),
+        throttle_per_s=1e9,
+        receipts="both",
     )
     runs = [
         ("answers only", Scenario(), False),

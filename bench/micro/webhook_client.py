@@ -21,7 +21,7 @@ import httptools
 import urllib3
 import uvloop
 
-from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.signature import sign
@@ -70,7 +70,7 @@ def _sink(pipe: Connection) -> None:
 async def _ours(url: str, calls: int) -> None:
     guard = Guard(allow_private=True)
     async with WebhookClient(guard, Connections(AT_ONCE, AT_ONCE), timeout_s=15.0) as client:
-        hook = Hook(url, PARAMETERS, TOKEN, idempotency_token="0" * 32)
+        hook = WebhookRequest(url, PARAMETERS, TOKEN, idempotency_token="0" * 32)
 
         async def work(share: int) -> None:
             for _ in range(share):

@@ -24,7 +24,7 @@ from gateway.messages.rows import insert_row, moment
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
-from gateway.recipients.recipients import Known
+from gateway.recipients.recipients import RecipientFacts
 from gateway.submission.submitter import Submitter
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
@@ -39,7 +39,7 @@ from storage.database import (
     confirm,
     end_former,
 )
-from storage.idempotency import Key
+from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -96,11 +96,11 @@ class Client(Protocol):
         """Whether nobody does any more. Asks the system: not for each unit in a hurry."""
 
 
-class Unit(NamedTuple):
+class AcceptUnit(NamedTuple):
     drafts: Sequence[Draft]
     done: Done
     also: Also | None = None  # done in the same transaction: a handled reply's mark
-    key: Key | None = None  # claimed in the same transaction
+    key: IdempotencyKey | None = None  # claimed in the same transaction
     since: float = 0.0  # when it came, on the monotonic clock
     client: Client | None = None  # None for what comes from inside
 
@@ -132,7 +132,7 @@ class Acceptor:
         self._assigner = assigner
         self._committed = committed
         self._remember = remember
-        self._waiting: deque[Unit] = deque()
+        self._waiting: deque[AcceptUnit] = deque()
         self._wake = asyncio.Event()
         self._closed = False
         self._open = asyncio.Event()  # not while rows that became ours are taken up
@@ -163,7 +163,7 @@ class Acceptor:
         drafts: Sequence[Draft],
         done: Done,
         also: Also | None = None,
-        key: Key | None = None,
+        key: IdempotencyKey | None = None,
         client: Client | None = None,
     ) -> None:
         """Take a unit in; `done(None)` follows its commit, `done(error)` says it is not stored.
@@ -182,7 +182,7 @@ class Acceptor:
             self.refused[Overloaded.__name__] += 1
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(Unit(drafts, done, also, key, self._monotonic(), client))
+        self._waiting.append(AcceptUnit(drafts, done, also, key, self._monotonic(), client))
         self._answered.clear()
         self._wake.set()
 
@@ -275,7 +275,7 @@ class Acceptor:
         self.available = False
         self._wake.set()
 
-    def _take(self) -> list[Unit]:
+    def _take(self) -> list[AcceptUnit]:
         units, messages = [], 0
         hurried = self._monotonic() - PATIENT_S
         while self._waiting and messages < BATCH:
@@ -289,14 +289,14 @@ class Acceptor:
         self.backlog -= messages
         return units
 
-    async def _flush(self, connection: Connection, units: Sequence[Unit]) -> bool:
+    async def _flush(self, connection: Connection, units: Sequence[AcceptUnit]) -> bool:
         """Commit and answer these units, and write what can go. False: the database is gone.
 
         A unit that can't be stored is refused by itself.
         """
         kept = True
 
-        async def commit(some: Sequence[Unit]) -> None:
+        async def commit(some: Sequence[AcceptUnit]) -> None:
             nonlocal kept
             kept = await self._commit(connection, list(some)) and kept
 
@@ -305,7 +305,7 @@ class Acceptor:
             self._answer([unit], Rejected(why))
         return kept
 
-    async def _commit(self, connection: Connection, units: list[Unit]) -> bool:
+    async def _commit(self, connection: Connection, units: list[AcceptUnit]) -> bool:
         """The same for all of them or none: whatever else a unit causes is raised."""
         try:
             known = await self._admission.ask(
@@ -329,7 +329,7 @@ class Acceptor:
             return False
         return True
 
-    def _without_refused(self, units: list[Unit], known: Known) -> list[Unit]:
+    def _without_refused(self, units: list[AcceptUnit], known: RecipientFacts) -> list[AcceptUnit]:
         """Answer those whose recipient has opted out of a plain From; nothing is stored."""
         kept = []
         for unit in units:
@@ -339,7 +339,9 @@ class Acceptor:
                 kept.append(unit)
         return kept
 
-    async def _accept(self, connection: Connection, units: list[Unit], known: Known) -> None:
+    async def _accept(
+        self, connection: Connection, units: list[AcceptUnit], known: RecipientFacts
+    ) -> None:
         """Choose, commit, answer and pass on; the locks are held.
 
         Raises what DatabaseUnavailable names when nothing of it was done, or nobody knows, and
@@ -422,7 +424,9 @@ class Acceptor:
             ]
         return rows
 
-    def _pass_on(self, units: list[Unit], drafts: list[Draft], claimed: list[Message]) -> None:
+    def _pass_on(
+        self, units: list[AcceptUnit], drafts: list[Draft], claimed: list[Message]
+    ) -> None:
         """The batch is committed."""
         messages = [draft.message for draft in drafts]
         self.flushes.observe(len(messages))
@@ -456,13 +460,13 @@ class Acceptor:
                 self._handed_over(draft)
         return kept
 
-    def _undo(self, drafts: list[Draft], claimed: list[Message], known: Known) -> None:
+    def _undo(self, drafts: list[Draft], claimed: list[Message], known: RecipientFacts) -> None:
         self._submitter.withdraw(claimed)
         self._admission.take_back(drafts)
         self._admission.refused(drafts)
         self._admission.forget(known)
 
-    def _answer(self, units: list[Unit], error: Exception | None) -> None:
+    def _answer(self, units: list[AcceptUnit], error: Exception | None) -> None:
         now = self._monotonic()
         if error is not None:
             self.refused[type(error).__name__] += len(units)

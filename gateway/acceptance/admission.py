@@ -14,7 +14,7 @@ from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.directory.directory import Directory
 from gateway.messages.message import Status
-from gateway.recipients.recipients import Known, MappingKey, known_of, scopes
+from gateway.recipients.recipients import MappingKey, RecipientFacts, known_of, scopes
 from gateway.routing.question import Channel, Mapping
 from gateway.runtime.clock import Clock
 from storage import recipients as recipient_rows
@@ -31,7 +31,7 @@ class Admission:
         self._router = router
         self._clock = clock
 
-    async def ask(self, connection: Connection, drafts: Sequence[Draft]) -> Known:
+    async def ask(self, connection: Connection, drafts: Sequence[Draft]) -> RecipientFacts:
         """Read what is known of the drafts' recipients; the locks are held from here on."""
         held: set[int] = set()
         mapped: set[MappingKey] = set()
@@ -44,12 +44,12 @@ class Admission:
             elif draft.sender is not None:
                 home = draft.sender.service_id
                 held.add(home if home is not None else -draft.sender.sender.id)
-        rows = await recipient_rows.standing(
+        rows = await recipient_rows.blocks_and_mappings(
             connection, held, list({draft.message.recipient for draft in drafts}), list(mapped)
         )
         return known_of(rows, self._clock.wall())
 
-    def refuses(self, draft: Draft, known: Known) -> bool:
+    def refuses(self, draft: Draft, known: RecipientFacts) -> bool:
         """Whether the request is answered with 21610, and nothing is stored
         (docs/spec/messaging-services.md#effects-of-keywords)."""
         if not draft.told_at_once or not known.blocks or draft.sender is None:
@@ -58,7 +58,7 @@ class Admission:
         home = scopes(None, record.sender.id, record.service_id)
         return known.blocks_any(draft.message.recipient, Channel.SMS, home)
 
-    def choose(self, drafts: Sequence[Draft], known: Known) -> None:
+    def choose(self, drafts: Sequence[Draft], known: RecipientFacts) -> None:
         """Give each draft a sender, or the reason why it gets none."""
         for draft in drafts:
             if draft.message.status is Status.SCHEDULED:
@@ -68,7 +68,9 @@ class Admission:
             else:
                 self._router.route(draft, known)
 
-    async def reserve(self, connection: Connection, drafts: Sequence[Draft], known: Known) -> None:
+    async def reserve(
+        self, connection: Connection, drafts: Sequence[Draft], known: RecipientFacts
+    ) -> None:
         """Store what choosing decided of mappings, in the caller's transaction."""
         for _ in range(ROUNDS):
             if known.dropped:
@@ -92,7 +94,7 @@ class Admission:
             self.take_back(again)
             self.choose(again, known)
 
-    def _lose(self, known: Known, key: MappingKey, ours: int, theirs: int) -> None:
+    def _lose(self, known: RecipientFacts, key: MappingKey, ours: int, theirs: int) -> None:
         """Another process was first: its mapping counts."""
         if known.fresh.pop(key, None) is not None:
             self._router.standing.mapped(ours, -1)
@@ -110,7 +112,7 @@ class Admission:
         for draft in drafts:
             self._router.awaited.end(draft)
 
-    def forget(self, known: Known) -> None:
+    def forget(self, known: RecipientFacts) -> None:
         """The batch was not committed: its mappings are none."""
         for key in known.fresh:
             self._router.standing.mapped(known.mappings[key].sender_id, -1)

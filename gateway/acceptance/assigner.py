@@ -23,10 +23,10 @@ from gateway.messages.message import Message, Status
 from gateway.messages.rows import SHARD, assign_columns
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
-from gateway.recipients.recipients import Known
+from gateway.recipients.recipients import RecipientFacts
 from gateway.runtime.clock import Clock, Deadlines
 from gateway.submission.submitter import BROKEN, EXPIRED, Submitter
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.database import Database, DatabaseUnavailable, OwnConnection, confirm
@@ -49,7 +49,7 @@ class Assigner:
         admission: Admission,
         router: Router,
         submitter: Submitter,
-        writer: Writer,
+        writer: WriteBehind,
         clock: Clock,
         committed: Callable[[Message], None],
         wall: Wall,
@@ -215,7 +215,9 @@ class Assigner:
         self._doubtful.difference_update(message.id for message in messages)
         self._pass_on(drafts, claimed, ours)
 
-    def _take_back(self, drafts: Sequence[Draft], claimed: list[Message], known: Known) -> None:
+    def _take_back(
+        self, drafts: Sequence[Draft], claimed: list[Message], known: RecipientFacts
+    ) -> None:
         self._submitter.withdraw(claimed)
         self._admission.take_back(drafts)
         self._admission.forget(known)

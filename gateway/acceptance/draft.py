@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.content.shortening import Link
+from gateway.content.shortening import ShortLink
 from gateway.directory.directory import Directory, SenderRecord
 from gateway.messages.message import Flag, Message
 from gateway.recipients.recipients import MappingKey
@@ -29,7 +29,7 @@ class Draft:
     weighed: bool = False  # pumping and the day's limit were asked for
     outside: bool = False  # something from outside is waited for, or earlier mail that does so
     prepared: bool = False  # … and is no more
-    links: Sequence[Link] = ()  # short ones in its text, stored along with it
+    links: Sequence[ShortLink] = ()  # short ones in its text, stored along with it
     link_domain: str = ""  # its name, of those links
     long_body: str | None = None  # the text before its links were shortened
     told_at_once: bool = False  # a plain From to a blocked recipient is refused, not stored (21610)

@@ -14,7 +14,7 @@ from gateway.acceptance.unassigned import AHEAD_S
 from gateway.directory.directory import Directory
 from gateway.messages.message import Status
 from gateway.pacing.rates import destination_class
-from gateway.routing.sender_pool import Pool
+from gateway.routing.sender_pool import SenderPool
 
 MOST_POOLS: Final = 10_000  # whose rate is remembered
 
@@ -28,7 +28,7 @@ class Forecast:
     def __init__(self, directory: Directory, router: Router) -> None:
         self._directory = directory
         self._router = router
-        self._rates: dict[tuple[int, object], tuple[Pool, float]] = {}
+        self._rates: dict[tuple[int, object], tuple[SenderPool, float]] = {}
 
     def of(self, draft: Draft, now: float) -> Outlook | None:
         """The outlook of a committed message; None for one that will never leave."""

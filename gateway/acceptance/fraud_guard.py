@@ -21,7 +21,7 @@ class _Today:
     sent: int
 
 
-class Protection:
+class FraudGuard:
     """Asked once for each message, when it is first given a sender."""
 
     def __init__(self, directory: Directory, clock: Clock) -> None:

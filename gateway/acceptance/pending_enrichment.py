@@ -14,19 +14,19 @@ from gateway.acceptance.draft import Draft
 
 BOUND: Final = 10_000  # messages; beyond it those that would have to wait are refused
 
-Key = tuple[int, str]
+AddressPair = tuple[int, str]
 
 
-def key_of(draft: Draft) -> Key:
+def key_of(draft: Draft) -> AddressPair:
     """Mail of one key keeps its order: account, recipient."""
     return (draft.message.account_id, draft.message.recipient)
 
 
-class Awaited:
+class PendingEnrichment:
     """Counts; the messages themselves are held by the stage that gets what they need."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Key] = Counter()
+        self._counts: Counter[AddressPair] = Counter()
         self._total = 0
 
     @property

@@ -23,7 +23,7 @@ MOST_KEYS: Final = 10_000  # service, sender and country; beyond it the oldest i
 
 
 @dataclass(slots=True)
-class _Told:
+class _LastAlert:
     at: float
     since: int = 0
 
@@ -33,7 +33,7 @@ class PreregistrationAlerts:
         self._directory = directory
         self._alerts = alerts
         self._clock = clock
-        self._told: dict[tuple[int, int, str], _Told] = {}
+        self._told: dict[tuple[int, int, str], _LastAlert] = {}
 
     def sent(self, message: Message) -> None:
         """This message has its sender, and will go."""
@@ -73,5 +73,5 @@ class PreregistrationAlerts:
         self._told.pop(key, None)
         if len(self._told) >= MOST_KEYS:
             del self._told[next(iter(self._told))]
-        self._told[key] = _Told(now)
+        self._told[key] = _LastAlert(now)
         return told.since if told is not None else 0

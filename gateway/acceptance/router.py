@@ -7,18 +7,18 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from gateway.acceptance.draft import Draft
-from gateway.acceptance.fraud_guard import Protection
-from gateway.acceptance.pending_enrichment import Awaited
-from gateway.acceptance.unassigned import Lobby
+from gateway.acceptance.fraud_guard import FraudGuard
+from gateway.acceptance.pending_enrichment import PendingEnrichment
+from gateway.acceptance.unassigned import UnassignedQueue
 from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.references import joined
 from gateway.content.encoding import encode, whole
 from gateway.directory.directory import Directory, Service
 from gateway.directory.quotas import Quotas
-from gateway.messages.lifecycle import Queued, Refused, Undeliverable, advance
+from gateway.messages.lifecycle import Refused, SenderChosen, Undeliverable, advance
 from gateway.messages.message import Flag, Message, unbilled
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class, queue_limit
-from gateway.recipients.recipients import OPTED_OUT, Known, scopes
+from gateway.recipients.recipients import OPTED_OUT, RecipientFacts, scopes
 from gateway.routing.destination import Destination
 from gateway.routing.question import (
     NO_SENDER,
@@ -30,8 +30,8 @@ from gateway.routing.question import (
     Needs,
 )
 from gateway.routing.selector import select
-from gateway.routing.sender_load import Standing
-from gateway.routing.sender_pool import Pool, Sender, SenderKind
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
 from gateway.runtime.clock import Clock
 
 COUNTRY_OF_CLASS: dict[Hashable, str] = {DestinationClass.US: "US", DestinationClass.CA: "CA"}
@@ -79,26 +79,26 @@ class Router:
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = 0
         self.begin_references(clock.wall())
-        self.protection = Protection(directory, clock)
+        self.protection = FraudGuard(directory, clock)
         self.lookup: Lookup | None = None
         """The operator's, where one is configured."""
-        self.awaited = Awaited()
+        self.awaited = PendingEnrichment()
         self.quotas = Quotas(directory, workers)
-        self.standing = Standing(self._rate)
-        self._alone: dict[int, Pool] = {}  # by sender
-        self.lobby = Lobby(self.standing, self._rate)
+        self.standing = SenderLoads(self._rate)
+        self._alone: dict[int, SenderPool] = {}  # by sender
+        self.lobby = UnassignedQueue(self.standing, self._rate)
 
     def begin_references(self, at: float) -> None:
         """Begin with those of a moment, which is no earlier than any of a former run's."""
         self._next_reference = int(at * REFERENCES_PER_S) & 0xFFFF
 
-    def route(self, draft: Draft, known: Known | None = None) -> None:
+    def route(self, draft: Draft, known: RecipientFacts | None = None) -> None:
         """Choose sender and encoding; a message that nobody can carry becomes `failed`.
 
         One that would wait long for its sender stays `accepted`: it is the lobby's.
         """
         message, now = draft.message, self._clock.wall()
-        known = known if known is not None else Known(wall=now)
+        known = known if known is not None else RecipientFacts(wall=now)
         draft.prepared = True
         fresh = not draft.weighed  # else it has its place, and is only chosen anew
         service = self._directory.services_by_id.get(message.service_id or 0)
@@ -120,13 +120,13 @@ class Router:
                 sender = self._refuse(message, OPTED_OUT, now)
         if sender is not None:
             self.assign(message, sender, draft.destination)
-            advance(message, Queued(), now)
+            advance(message, SenderChosen(), now)
 
     def give(self, draft: Draft, sender: Sender) -> None:
         """Queue the message for this sender, whatever the rules say."""
         self.prepare(draft)
         self.assign(draft.message, sender, draft.destination)
-        advance(draft.message, Queued(), self._clock.wall())
+        advance(draft.message, SenderChosen(), self._clock.wall())
 
     def awaits(self, draft: Draft) -> bool:
         """Whether something from outside is needed before a sender can be chosen."""
@@ -217,7 +217,7 @@ class Router:
         message.segments = len(message.content.parts)
 
     def _choose(
-        self, draft: Draft, service: Service, known: Known, now: float, fresh: bool
+        self, draft: Draft, service: Service, known: RecipientFacts, now: float, fresh: bool
     ) -> Sender | None:
         """The sender out of a pool, with what that means for the recipient's mapping."""
         message, key = draft.message, draft.key
@@ -296,14 +296,14 @@ class Router:
             self._directory.facts,
         )
 
-    def alone(self, sender: Sender) -> Pool:
+    def alone(self, sender: Sender) -> SenderPool:
         """A pool of this sender only; kept, as each request with a plain From asks it."""
         pool = self._alone.get(sender.id)
         if pool is None or pool.senders[0] is not sender:
-            pool = self._alone[sender.id] = Pool((sender,))
+            pool = self._alone[sender.id] = SenderPool((sender,))
         return pool
 
-    def _blocked(self, message: Message, known: Known, scopes: tuple[int, ...]) -> bool:
+    def _blocked(self, message: Message, known: RecipientFacts, scopes: tuple[int, ...]) -> bool:
         return not message.flags & Flag.DESPITE_OPT_OUT and known.blocks_any(
             message.recipient, Channel.SMS, scopes
         )

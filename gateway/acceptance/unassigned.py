@@ -20,7 +20,7 @@ from gateway.messages.message import Message, Status
 from gateway.pacing.expiry import ExpiryWheel
 from gateway.routing.destination import Destination
 from gateway.routing.question import QUEUES_FULL, Choice
-from gateway.routing.sender_load import Standing, expected_wait
+from gateway.routing.sender_load import SenderLoads, expected_wait
 from gateway.routing.sender_pool import Sender
 
 AHEAD_S = 2.0  # of work that a sender is assigned ahead
@@ -30,7 +30,7 @@ DEEP = 2_000  # messages of one queue
 DEEP_IN_ALL = 20_000  # … of all together, for those of some length
 DEEP_AT_LEAST = 50
 
-Place = tuple[int, str, str | None]  # service, country, area code
+Quarter = tuple[int, str, str | None]  # service, country, area code
 
 
 class Taken(NamedTuple):
@@ -40,27 +40,27 @@ class Taken(NamedTuple):
     sender_id: int  # 0: none, it fails
 
 
-def _place(draft: Draft) -> Place:
+def _place(draft: Draft) -> Quarter:
     destination = draft.destination
     return (draft.message.service_id or 0, destination.country, destination.area_code)
 
 
-class Lobby:
+class UnassignedQueue:
     """The queues of messages without a sender, of all services."""
 
-    def __init__(self, standing: Standing, rate: Callable[[int, Destination], float]) -> None:
+    def __init__(self, standing: SenderLoads, rate: Callable[[int, Destination], float]) -> None:
         self._standing = standing
         self._rate = rate
-        self._queues: dict[Place, deque[Draft]] = {}
-        self._segments: Counter[Place] = Counter()
+        self._queues: dict[Quarter, deque[Draft]] = {}
+        self._segments: Counter[Quarter] = Counter()
         self._of_account: Counter[int] = Counter()  # segments
         self._expiry: ExpiryWheel[Message] = ExpiryWheel()
-        self._places: dict[int, Place] = {}  # by id() of the message
-        self._deep: set[Place] = set()
+        self._places: dict[int, Quarter] = {}  # by id() of the message
+        self._deep: set[Quarter] = set()
         # Whose mail has been here and has no place yet: what is later goes after it.
         self._recipients: Counter[tuple[int, str]] = Counter()
         self._turn = 0
-        self._left: Counter[Place] = Counter()
+        self._left: Counter[Quarter] = Counter()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -158,7 +158,7 @@ class Lobby:
                 del self._left[place]
         return taken
 
-    def heads(self) -> Iterator[tuple[Place, Message, int, int]]:
+    def heads(self) -> Iterator[tuple[Quarter, Message, int, int]]:
         """Each queue's first message, how many have left it, and the segments that wait."""
         for place, queue in self._queues.items():
             yield place, queue[0].message, self._left[place], self._segments[place]

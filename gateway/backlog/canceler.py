@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 
 from gateway.acceptance.assigner import Assigner
-from gateway.backlog.overflow import Spill
+from gateway.backlog.overflow import Overflow
 from gateway.messages.lifecycle import Canceled, advance
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, seconds
 from gateway.pacing.pacer import Pacer
 from gateway.runtime.clock import Clock
 from storage import message_changes
-from storage.database import Pool, Row
+from storage.database import ConnectionPool, Row
 from storage.ids import Id
 
 
@@ -25,12 +25,12 @@ class Canceler:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         clock: Clock,
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
-        spill: Spill,
+        spill: Overflow,
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
         unscheduled: Callable[[int, Id], None],

@@ -17,8 +17,8 @@ from gateway.acceptance.acceptor import Acceptor
 from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
-from gateway.backlog.overflow import Spill
-from gateway.backlog.takeover import AGAIN_S, Adoption
+from gateway.backlog.overflow import Overflow
+from gateway.backlog.takeover import AGAIN_S, Takeover
 from gateway.cluster.peers import NoOthers, Others
 from gateway.cluster.placement import Ownership
 from gateway.messages.message import Message, Status
@@ -26,9 +26,9 @@ from gateway.messages.rows import SHARD
 from gateway.observe.outage_log import AWAY
 from gateway.pacing.pacer import Pacer
 from gateway.runtime.clock import Clock
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
-from storage.database import DatabaseUnavailable, Pool
+from storage.database import ConnectionPool, DatabaseUnavailable
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -41,21 +41,21 @@ LOOK_S: Final = 0.02
 UNSENT: Final = (Status.ACCEPTED, Status.QUEUED, Status.SENDING)
 
 
-class Moving:
+class Handover:
     """Lets go of what became another worker's, and takes up what became ours."""
 
     def __init__(
         self,
-        pool: Pool,
+        pool: ConnectionPool,
         ownership: Ownership,
         router: Router,
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
-        spill: Spill,
-        writer: Writer,
+        spill: Overflow,
+        writer: WriteBehind,
         acceptor: Acceptor,
-        adoption: Adoption,
+        adoption: Takeover,
         clock: Clock,
     ) -> None:
         self._pool = pool

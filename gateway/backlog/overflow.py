@@ -30,7 +30,7 @@ from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import BATCH, Pacer
 from gateway.runtime.clock import Clock
 from gateway.submission.submitter import EXPIRED
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage.database import Connection, Database, DatabaseUnavailable, OwnConnection, Row
 from storage.ids import Id
@@ -63,7 +63,7 @@ class _Rest:
         self.left: set[int] = set()  # services that the sender has left
 
 
-class Spill:
+class Overflow:
     """Owns what waits in rows only."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Spill:
         directory: Directory,
         router: Router,
         requeue: Requeue,
-        writer: Writer,
+        writer: WriteBehind,
         clock: Clock,
         never_submitted: Callable[[Message], None],
         resume: Callable[[Iterable[Message]], None],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.acceptance.router import Router
-from gateway.backlog.overflow import Spill
+from gateway.backlog.overflow import Overflow
 from gateway.backlog.requeue import Requeue
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.cluster.placement import Ownership
@@ -25,10 +25,10 @@ from gateway.observe.wall import Wall, described
 from gateway.runtime.clock import Clock
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id, id_from_bytes
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ class Recovery:
         self,
         router: Router,
         submitter: Submitter,
-        spill: Spill,
+        spill: Overflow,
         requeue: Requeue,
-        writer: Writer,
+        writer: WriteBehind,
         receipts: Receipts,
         clock: Clock,
         owe_callbacks: Callable[[Message], None],
@@ -273,7 +273,7 @@ class OwedSweep:
         self._owe_callbacks = owe_callbacks
         self._after = NOTHING
 
-    async def sweep(self, pool: Pool) -> bool:
+    async def sweep(self, pool: ConnectionPool) -> bool:
         """Owe the next page's callbacks; False when the last row was reached."""
         rows = await message_rows.owed(
             pool,

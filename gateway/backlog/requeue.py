@@ -13,7 +13,7 @@ from gateway.messages.lifecycle import Refused, advance
 from gateway.messages.message import Message, Status
 from gateway.routing.destination import Destination, parse_destination
 from gateway.runtime.clock import Clock
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 
 INVALID_DESTINATION = 21211
 
@@ -24,7 +24,7 @@ class Requeue:
         directory: Directory,
         router: Router,
         assigner: Assigner,
-        writer: Writer,
+        writer: WriteBehind,
         clock: Clock,
     ) -> None:
         self._directory = directory

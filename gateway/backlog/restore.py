@@ -31,7 +31,7 @@ from gateway.runtime.times import shown
 from storage import alerts as alert_rows
 from storage import restore as rows
 from storage import session_lock
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id, id_from_bytes, id_from_hex
 from storage.migrate import migrate, migrations, version
 
@@ -42,7 +42,7 @@ SID = re.compile(r"(?:SM|MM)([0-9a-f]{32})")
 NAMED: Final = 5  # SIDs in a text of ours
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
-CODES: Final = rows.Codes(
+CODES: Final = rows.StoredNumbers(
     inbound=Direction.INBOUND,
     sending=Status.SENDING,
     scheduled=Status.SCHEDULED,
@@ -50,7 +50,7 @@ CODES: Final = rows.Codes(
 )
 
 
-class Refused(Exception):
+class RestoreRefused(Exception):
     """Nothing was changed; the text says why."""
 
 
@@ -101,9 +101,9 @@ async def hold(
     would leave. Raises SchemaError for a database that is newer than this program.
     """
     if as_of > now:
-        raise Refused(f"{shown(as_of)} has not come: say of which moment the backup is")
+        raise RestoreRefused(f"{shown(as_of)} has not come: say of which moment the backup is")
     if await version(connection) is None:
-        raise Refused("this database has no Tandem tables: is it the one that was restored?")
+        raise RestoreRefused("this database has no Tandem tables: is it the one that was restored?")
     await _alone(connection, leaves_s)
     try:
         await rows.begin(connection)
@@ -143,7 +143,7 @@ async def _alone(connection: Connection, leaves_s: float) -> None:
         if loop.time() >= until:
             [holder, *_] = await session_lock.holders(connection)
             await session_lock.give_back(connection)
-            raise Refused(
+            raise RestoreRefused(
                 f"a gateway is using this database ({holder}): stop it first."
                 " What it has sent again by now, nobody can take back"
             )
@@ -158,7 +158,7 @@ async def _as_old_as_said(
     found = await rows.younger(connection, CODES, now=now, claimed_since=claimed_since, than=than)
     if found is not None:
         messages, last = found
-        raise Refused(
+        raise RestoreRefused(
             f"{messages} unfinished messages were accepted after {shown(as_of)}, the last at"
             f" {shown(last)}: the backup is younger than that, or a gateway has run on this"
             f" database since. To hold them too, say --as-of {shown(last)}"
@@ -174,7 +174,7 @@ def _still(held: int) -> str:
     return f"{held} messages are held after a restore from a backup"
 
 
-async def remind_of_held(pool: Pool, alerts: Alerts) -> None:
+async def remind_of_held(pool: ConnectionPool, alerts: Alerts) -> None:
     """At the start of a gateway: what is held goes on being held, and is spoken of."""
     held = await rows.count(pool)
     if held:
@@ -256,10 +256,10 @@ async def _fits(connection: Connection) -> None:
     """Raises Refused for a database that this program's tables are not in."""
     current, known = await version(connection), len(migrations())
     if current is None:
-        raise Refused("this database has no Tandem tables: is it the right one?")
+        raise RestoreRefused("this database has no Tandem tables: is it the right one?")
     if current != known:
         what = "which brings it up to date" if current < known else "with the newer version"
-        raise Refused(
+        raise RestoreRefused(
             f"the database has schema {current}, this version of Tandem knows {known}:"
             f" begin with `tandem restore hold`, {what}"
         )
@@ -269,7 +269,7 @@ def _all_of(selection: Selection, ended: set[Id]) -> None:
     missing = [sid for sid in selection.sids if _id(sid) not in ended]
     if missing:
         named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        raise Refused(f"not held: {named}; nothing was changed")
+        raise RestoreRefused(f"not held: {named}; nothing was changed")
 
 
 def _first_id(at: datetime) -> Id:
@@ -281,5 +281,5 @@ def _first_id(at: datetime) -> Id:
 def _id(sid: str) -> Id:
     match = SID.fullmatch(sid)
     if match is None:
-        raise Refused(f"{sid} is not the SID of a message; nothing was changed")
+        raise RestoreRefused(f"{sid} is not the SID of a message; nothing was changed")
     return id_from_hex(match[1])

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.messages.message import Flag
 from gateway.observe.outage_log import AWAY
 from storage import deletions, message_changes
-from storage.database import DatabaseUnavailable, Pool
+from storage.database import ConnectionPool, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,9 @@ EVERY_S: Final = 5.0
 PAGE: Final = 1_000
 
 
-async def keep_forgetting(pool: Pool, *, callbacks_end_s: float, deletions_s: float) -> None:
+async def keep_forgetting(
+    pool: ConnectionPool, *, callbacks_end_s: float, deletions_s: float
+) -> None:
     """The stage. `callbacks_end_s`: how long a callback is retried; `deletions_s`: how long it is
     known that a message was deleted.
     """

@@ -26,7 +26,7 @@ SWEEP_SHARE: Final = 50  # a sweep that took long is followed by a pause so many
 STRANDED: Final = 99010  # an alert of ours
 
 
-class Adoption:
+class Takeover:
     """The stage that reads them."""
 
     def __init__(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.cluster.share import Share
+from gateway.cluster.share import WorkerSlot
 from gateway.directory.directory import Directory, SenderRecord
 
 NOBODY: Final = 0  # the slot of what has neither service nor sender any more
@@ -21,7 +21,7 @@ NOBODY: Final = 0  # the slot of what has neither service nor sender any more
 class Ownership:
     """Answers whose something is; the same in every worker that has read the same configuration."""
 
-    def __init__(self, share: Share, directory: Directory) -> None:
+    def __init__(self, share: WorkerSlot, directory: Directory) -> None:
         self.share = share
         self._directory = directory
         self._binds: dict[int, int] = {}  # that submit, by carrier

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from gateway.cluster.share import Share
+from gateway.cluster.share import WorkerSlot
 from gateway.observe.outage_log import AWAY
 from storage import session_lock
 from storage.database import Connection, DatabaseUnavailable
@@ -58,14 +58,14 @@ def new_run() -> int:
     return 1 + secrets.randbelow(session_lock.MOST_RUN - 1)
 
 
-class Place(NamedTuple):
+class WorkerIdentity(NamedTuple):
     """A worker's place: which it is, and the folder of the sockets."""
 
-    share: Share
+    share: WorkerSlot
     folder: Path
 
 
-def keys_of(place: Place | None) -> tuple[int, ...]:
+def keys_of(place: WorkerIdentity | None) -> tuple[int, ...]:
     """The locks of a whole gateway, or of one worker of it (whose supervisor has the gateway's)."""
     if place is None:
         return (session_lock.GATEWAY, session_lock.GATEWAY + 1)
@@ -101,7 +101,7 @@ class Lookout:
         return seen is not None and asked_at - seen[1] >= TAKER_S
 
 
-class Tenure:
+class GatewayLock:
     """Holds the locks of `keys`; `confirmed` says whether it does, `changed` hears when not."""
 
     def __init__(
@@ -144,7 +144,7 @@ class Tenure:
         """
         loop = asyncio.get_running_loop()
         say_at = 0.0
-        holders: list[session_lock.Holder] | None = await self._try()
+        holders: list[session_lock.LockHolder] | None = await self._try()
         while True:
             try:
                 if holders is None:
@@ -253,7 +253,7 @@ class Tenure:
         self._noted = False
         await self._sign(connection)
 
-    async def _try(self) -> list[session_lock.Holder]:
+    async def _try(self) -> list[session_lock.LockHolder]:
         """Take the locks; whoever has them already, which is nobody when they are ours."""
         try:
             if self._connection is None or self._connection.is_closed():
@@ -287,7 +287,7 @@ class Tenure:
         return []
 
     async def _silent(
-        self, connection: Connection, others: Iterable[session_lock.Holder]
+        self, connection: Connection, others: Iterable[session_lock.LockHolder]
     ) -> list[int]:
         """The runs of these that give no sign of life."""
         runs = {one.run for one in others if one.run is not None}

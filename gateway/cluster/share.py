@@ -9,14 +9,14 @@ from smpp.esme import BindConfig
 from smpp.session import BindType
 
 
-class Share(NamedTuple):
+class WorkerSlot(NamedTuple):
     """Worker number `slot`, from 0, of so many."""
 
     slot: int = 0
     workers: int = 1
 
 
-ALONE: Final = Share()
+ALONE: Final = WorkerSlot()
 
 
 def submits(config: BindConfig) -> bool:
@@ -24,7 +24,7 @@ def submits(config: BindConfig) -> bool:
     return config.session.bind_type is not BindType.RECEIVER
 
 
-def own_part(configs: Sequence[BindConfig], share: Share) -> tuple[list[BindConfig], float]:
+def own_part(configs: Sequence[BindConfig], share: WorkerSlot) -> tuple[list[BindConfig], float]:
     """Which of a carrier's binds are this process's, and its part of the carrier's rate.
 
     They are dealt out like cards, to as many workers as there are binds that submit. What comes

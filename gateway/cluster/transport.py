@@ -19,7 +19,7 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
-from gateway.cluster.share import Share
+from gateway.cluster.share import WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ WAIT_S: Final = 6.0  # for a worker to be followed by another
 BOUND: Final = 20_000  # questions to one worker without their replies; beyond it nobody asks it
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame is about."""
 
     REPLY = 0
@@ -47,7 +47,7 @@ class Kind(IntEnum):
     STUCK = 12  # what could go and does not
 
 
-class Failure(Enum):
+class PeerFailure(Enum):
     """Why there is no reply."""
 
     AWAY = "nobody is there, or has too much to do: nothing was asked of it"
@@ -57,15 +57,15 @@ class Failure(Enum):
 class Unanswered(Exception):
     """There is no reply, and why."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: PeerFailure) -> None:
         super().__init__(failure.value)
         self.failure = failure
 
 
-Reply = Callable[[bytes | None], None]
+SendReply = Callable[[bytes | None], None]
 """To be called once; None says that the question failed."""
-Answered = Callable[[bytes | Failure], None]
-Handler = Callable[[bytes, Reply], None]
+OnReply = Callable[[bytes | PeerFailure], None]
+FrameHandler = Callable[[bytes, SendReply], None]
 
 
 class _Frames(asyncio.Protocol, ABC):
@@ -113,7 +113,7 @@ class _Frames(asyncio.Protocol, ABC):
 class _Serving(_Frames):
     """A link that another worker opened: it asks, we answer."""
 
-    def __init__(self, handlers: Mapping[Kind, Handler], all_: set[_Serving]) -> None:
+    def __init__(self, handlers: Mapping[FrameKind, FrameHandler], all_: set[_Serving]) -> None:
         super().__init__()
         self._handlers = handlers
         self._all = all_
@@ -124,10 +124,12 @@ class _Serving(_Frames):
 
     def frame(self, number: int, kind: int, payload: bytes) -> None:
         def reply(answer: bytes | None) -> None:
-            self.write(number, Kind.FAILED if answer is None else Kind.REPLY, answer or b"")
+            self.write(
+                number, FrameKind.FAILED if answer is None else FrameKind.REPLY, answer or b""
+            )
 
         try:
-            self._handlers[Kind(kind)](payload, reply)
+            self._handlers[FrameKind(kind)](payload, reply)
         except Exception:
             log.exception("a question of another worker")
             reply(None)
@@ -139,23 +141,23 @@ class _Asking(_Frames):
     def __init__(self) -> None:
         super().__init__()
         self._number = 0
-        self._open: dict[int, Answered] = {}
+        self._open: dict[int, OnReply] = {}
         self.lost = asyncio.Event()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()
         waiting, self._open = self._open, {}
         for answered in waiting.values():
-            answered(Failure.UNKNOWN)
+            answered(PeerFailure.UNKNOWN)
 
     def frame(self, number: int, kind: int, payload: bytes) -> None:
-        self._open.pop(number)(payload if kind == Kind.REPLY else Failure.UNKNOWN)
+        self._open.pop(number)(payload if kind == FrameKind.REPLY else PeerFailure.UNKNOWN)
 
     @property
     def full(self) -> bool:
         return len(self._open) >= BOUND
 
-    def ask(self, kind: Kind, payload: bytes, answered: Answered) -> None:
+    def ask(self, kind: FrameKind, payload: bytes, answered: OnReply) -> None:
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._open[self._number] = answered
         self.write(self._number, kind, payload)
@@ -165,15 +167,17 @@ class _Question(NamedTuple):
     """One that waits for a worker."""
 
     until: float
-    kind: Kind
+    kind: FrameKind
     payload: bytes
-    answered: Answered
+    answered: OnReply
 
 
 class Links:
     """This worker's own socket, and a link to each of the others."""
 
-    def __init__(self, folder: Path, share: Share, handlers: Mapping[Kind, Handler]) -> None:
+    def __init__(
+        self, folder: Path, share: WorkerSlot, handlers: Mapping[FrameKind, FrameHandler]
+    ) -> None:
         self._folder = folder
         self._share = share
         self._handlers = handlers
@@ -190,19 +194,19 @@ class Links:
         return [slot for slot in range(self._share.workers) if slot != self._share.slot]
 
     def ask(
-        self, slot: int, kind: Kind, payload: bytes, answered: Answered, *, patient: bool = True
+        self, slot: int, kind: FrameKind, payload: bytes, answered: OnReply, *, patient: bool = True
     ) -> None:
         """`answered` hears of it, once. Only a `patient` question waits for a worker to come."""
         link = self._asking.get(slot)
         if link is not None and not link.lost.is_set():
             if link.full:
-                answered(Failure.AWAY)
+                answered(PeerFailure.AWAY)
             else:
                 link.ask(kind, payload, answered)
             return
         waiting = self._waiting[slot]
         if not patient or self._ending or len(waiting) >= BOUND:
-            answered(Failure.AWAY)
+            answered(PeerFailure.AWAY)
             return
         loop = asyncio.get_running_loop()
         if not waiting:
@@ -218,18 +222,18 @@ class Links:
         self._let_go()
 
     async def question(
-        self, slot: int, kind: Kind, payload: bytes = b"", *, patient: bool = True
+        self, slot: int, kind: FrameKind, payload: bytes = b"", *, patient: bool = True
     ) -> bytes:
         """Ask, and wait for the reply. Raises Unanswered."""
-        outcome: asyncio.Future[bytes | Failure] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[bytes | PeerFailure] = asyncio.get_running_loop().create_future()
 
-        def answered(reply: bytes | Failure) -> None:
+        def answered(reply: bytes | PeerFailure) -> None:
             if not outcome.done():
                 outcome.set_result(reply)
 
         self.ask(slot, kind, payload, answered, patient=patient)
         reply = await outcome
-        if isinstance(reply, Failure):
+        if isinstance(reply, PeerFailure):
             raise Unanswered(reply)
         return reply
 
@@ -237,13 +241,13 @@ class Links:
         """Whatever waits for a worker is told that there is none."""
         for waiting in self._waiting.values():
             while waiting:
-                waiting.popleft().answered(Failure.AWAY)
+                waiting.popleft().answered(PeerFailure.AWAY)
 
     def _give_up(self, slot: int) -> None:
         """What has waited long enough for a worker that does not come."""
         loop, waiting = asyncio.get_running_loop(), self._waiting[slot]
         while waiting and waiting[0].until <= loop.time():
-            waiting.popleft().answered(Failure.AWAY)
+            waiting.popleft().answered(PeerFailure.AWAY)
         if waiting:
             loop.call_at(waiting[0].until, self._give_up, slot)
 

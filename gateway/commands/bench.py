@@ -22,7 +22,7 @@ from gateway.loadtest.sends import (
     MOST_BULK,
     RECIPIENTS,
     BulkSends,
-    Message,
+    LoadMessage,
     Recipients,
     Sends,
     SingleSends,
@@ -173,7 +173,7 @@ def _sends(parsed: argparse.Namespace, url: str, recipients: Recipients) -> Send
         raise LoadError("give --account and --token, or set TWILIO_ACCOUNT_SID and _AUTH_TOKEN")
     if service is None and parsed.sender is None:
         raise LoadError("give --from or --messaging-service")
-    message = Message(parsed.body, parsed.sender, service, parsed.status_callback)
+    message = LoadMessage(parsed.body, parsed.sender, service, parsed.status_callback)
     if parsed.bulk is None:
         return SingleSends(url, account, token, message, recipients)
     if not 1 <= parsed.bulk <= MOST_BULK:

@@ -13,8 +13,8 @@ from pathlib import Path
 import uvloop
 
 from gateway.app import Gateway
-from gateway.cluster.session_lock import Place
-from gateway.cluster.share import Share
+from gateway.cluster.session_lock import WorkerIdentity
+from gateway.cluster.share import WorkerSlot
 from gateway.commands import bench, ca, carrier, inbox, restore, webhook
 from gateway.commands.garbage_collector import tune_collector
 from gateway.commands.supervisor import Supervisor, beat
@@ -127,7 +127,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         set_up_logging(settings.log.level, settings.log.form)
         raise_open_files()
         if arguments.worker is not None:
-            gateway = Gateway(settings, place=Place(arguments.worker, arguments.links))
+            gateway = Gateway(settings, place=WorkerIdentity(arguments.worker, arguments.links))
             return uvloop.run(_run_gateway(gateway, arguments.heartbeat))
         if settings.workers > 1:
             return asyncio.run(_supervise(Supervisor(settings, arguments.config)))
@@ -144,9 +144,9 @@ async def _supervise(supervisor: Supervisor) -> int:
     return await supervisor.run()
 
 
-def _share(text: str) -> Share:
+def _share(text: str) -> WorkerSlot:
     slot, _, workers = text.partition("/")
-    return Share(int(slot), int(workers))
+    return WorkerSlot(int(slot), int(workers))
 
 
 async def _run_gateway(gateway: Gateway, heartbeat: int | None = None) -> int:

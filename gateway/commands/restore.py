@@ -106,7 +106,7 @@ def _run(command: Ask) -> Callable[[argparse.Namespace], int]:
             ConfigurationError,
             EmbeddedPostgresError,
             SchemaError,
-            restore.Refused,
+            restore.RestoreRefused,
         ) as error:
             print(f"tandem restore: {error}", file=sys.stderr)
             return WRONG_USE
@@ -135,7 +135,9 @@ async def _database(settings: Settings) -> AsyncIterator[Connection]:
     if url is None:
         folder = settings.data_dir / "postgres"
         if not await asyncio.to_thread(folder.exists):
-            raise restore.Refused(f"there is no database: set database_url, or restore {folder}")
+            raise restore.RestoreRefused(
+                f"there is no database: set database_url, or restore {folder}"
+            )
         embedded = EmbeddedPostgres(folder)
         url = await embedded.start()
     try:
@@ -156,7 +158,7 @@ async def _hold(
     connection: Connection, options: argparse.Namespace, settings: Settings
 ) -> list[str]:
     if options.as_of is None:
-        raise restore.Refused(
+        raise restore.RestoreRefused(
             "say --as-of TIME, the moment of the backup (or list, release, close)"
         )
     done = await restore.hold(
@@ -220,7 +222,7 @@ def _selected(options: argparse.Namespace) -> restore.Selection:
     conditions = (options.account, options.since, options.before)
     some = any(one is not None for one in conditions)
     if (bool(options.sids), options.all, some).count(True) != 1:
-        raise restore.Refused(
+        raise restore.RestoreRefused(
             "say which: SIDs, or --all, or one or more of --account, --since, --before"
         )
     return restore.Selection(tuple(options.sids), *conditions)

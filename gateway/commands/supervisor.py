@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway.cluster.session_lock import Tenure, keys_of, new_run
-from gateway.cluster.share import Share
+from gateway.cluster.session_lock import GatewayLock, keys_of, new_run
+from gateway.cluster.share import WorkerSlot
 from gateway.cluster.transport import socket_path
 from gateway.runtime.child_process import end_with_parent
 from gateway.settings import ConfigurationError, Settings
@@ -128,7 +128,7 @@ class Supervisor:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
             shared = "two_gateways" in self._settings.allow_unsafe
-            tenure = Tenure(url, new_run(), keys_of(None)[:1], shared=shared)
+            tenure = GatewayLock(url, new_run(), keys_of(None)[:1], shared=shared)
             stack.callback(tenure.close)
             try:
                 if not await tenure.wait_unless(self.stop):
@@ -169,7 +169,7 @@ class Supervisor:
         self,
         folder: Path,
         environment: dict[str, str],
-        tenure: Tenure,
+        tenure: GatewayLock,
         embedded: EmbeddedPostgres | None,
     ) -> int:
         """Until `stop`: every place filled. The first makes the database ready for the others."""
@@ -214,7 +214,7 @@ class Supervisor:
             return 1
         return max((abs(task.result()) for task in tasks), default=0)
 
-    async def _hold(self, tenure: Tenure, embedded: EmbeddedPostgres | None) -> None:
+    async def _hold(self, tenure: GatewayLock, embedded: EmbeddedPostgres | None) -> None:
         """Keep the right to the database, and one of our own up, until `stop`. Raises TakenOver."""
         tasks = [asyncio.create_task(tenure.run(), name="tenure")]
         if embedded is not None:
@@ -228,7 +228,7 @@ class Supervisor:
 
     async def _fill(self, worker: _Worker, folder: Path, environment: dict[str, str]) -> int:
         """Keep one place filled until `stop`; the exit status of the last process there."""
-        share = Share(worker.slot, len(self._workers))
+        share = WorkerSlot(worker.slot, len(self._workers))
         command = [
             sys.executable,
             "-m",

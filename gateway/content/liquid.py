@@ -27,7 +27,7 @@ class LiquidError(ValueError):
     """The text is no template of this kind; says what and where."""
 
 
-class Template:
+class LiquidTemplate:
     """A text, read once and filled in for each recipient."""
 
     def __init__(self, text: str) -> None:

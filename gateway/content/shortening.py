@@ -15,24 +15,24 @@ _AFTER: Final = ".,;:!?'’”»*"  # what follows a link in a sentence rather t
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
 
 
-class Link(NamedTuple):
+class ShortLink(NamedTuple):
     code: str
     url: str
 
 
-def shorten(text: str, base: str, new_code: Callable[[], str]) -> tuple[str, list[Link]]:
+def shorten(text: str, base: str, new_code: Callable[[], str]) -> tuple[str, list[ShortLink]]:
     """`text` with each http(s) URL replaced by `base` and a code of its own, and those links.
 
     What begins with `base` is short already.
     """
-    links: list[Link] = []
+    links: list[ShortLink] = []
 
     def short(found: re.Match[str]) -> str:
         url = _without_sentence(found[0])
         host = url.partition("://")[2]
         if not host or host[0] in "/?#:" or url.startswith(base):
             return found[0]
-        link = Link(new_code(), url)
+        link = ShortLink(new_code(), url)
         links.append(link)
         return base + link.code + found[0][len(url) :]
 

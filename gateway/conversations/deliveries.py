@@ -12,13 +12,13 @@ import logging
 from typing import Final
 
 from gateway.conversations import events as names
-from gateway.conversations.events import Events, Pairs, iso
+from gateway.conversations.events import EventWriter, Pairs, iso
 from gateway.messages.message import Message, Status
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
-from storage.database import Connection, DatabaseUnavailable, Pool, Row
+from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ SHOWN: Final = {
 class Deliveries:
     """The stage."""
 
-    def __init__(self, pool: Pool, events: Events, wall: Wall) -> None:
+    def __init__(self, pool: ConnectionPool, events: EventWriter, wall: Wall) -> None:
         self._wall = wall
         self._pool = pool
         self._events = events

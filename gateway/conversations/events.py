@@ -15,7 +15,7 @@ from gateway.directory.directory import Directory
 from storage import conversation_events as event_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 
 Pairs = list[tuple[str, str]]
 
@@ -59,19 +59,19 @@ class Source(StrEnum):
     SMS = "SMS"
 
 
-class Target(NamedTuple):
+class Listener(NamedTuple):
     """One who listens."""
 
     url: str
     method: str
 
 
-class Event(NamedTuple):
+class ConversationEvent(NamedTuple):
     """Something that is told to some."""
 
     conversation_id: int
     account_id: int
-    targets: Sequence[Target]
+    targets: Sequence[Listener]
     parameters: Pairs
 
 
@@ -79,7 +79,7 @@ def iso(at: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at.timestamp()))
 
 
-class Events:
+class EventWriter:
     """Finds who listens, and writes what they are to be told."""
 
     def __init__(self, directory: Directory) -> None:
@@ -88,26 +88,26 @@ class Events:
 
     async def event(
         self,
-        connection: Connection | Pool,
+        connection: Connection | ConnectionPool,
         conversation: Row,
         name: str,
         parameters: Pairs,
         source: Source,
         text: str = "",
-    ) -> Event:
+    ) -> ConversationEvent:
         """An event with those who listen to it now. `text`: of a message, for triggers."""
         account_id = conversation["account_id"]
         targets = []
         settings = await setting_rows.known_settings(connection, account_id)
         if settings is not None and settings["post_webhook_url"] and name in settings["filters"]:
-            targets.append(Target(settings["post_webhook_url"], settings["method"]))
+            targets.append(Listener(settings["post_webhook_url"], settings["method"]))
         for hook in await rows.webhooks(connection, conversation["id"]):
             if _listens(hook, name, text):
-                targets.append(Target(hook["url"], hook["method"]))
+                targets.append(Listener(hook["url"], hook["method"]))
         common = self.common(account_id, conversation["chat_service"], name, source)
-        return Event(conversation["id"], account_id, targets, common + parameters)
+        return ConversationEvent(conversation["id"], account_id, targets, common + parameters)
 
-    async def write(self, connection: Connection, event: Event) -> None:
+    async def write(self, connection: Connection, event: ConversationEvent) -> None:
         """In the caller's transaction; call `written` once it is committed."""
         for target in event.targets:
             await event_rows.insert(

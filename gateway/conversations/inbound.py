@@ -11,16 +11,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.conversations import events as names
-from gateway.conversations.events import Events, Source
-from gateway.conversations.outbound import NotPosted, Posting, Words
-from gateway.conversations.pre_webhooks import Asking
+from gateway.conversations.events import EventWriter, Source
+from gateway.conversations.outbound import ConversationSender, NotPosted, Words
+from gateway.conversations.pre_webhooks import PreEventWebhooks
 from gateway.conversations.timers import interval_of
 from gateway.directory.directory import Directory
 from gateway.messages.message import Message
 from storage import conversation_messages as message_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.database import Connection, Pool, Row, UniqueViolation
+from storage.database import Connection, ConnectionPool, Row, UniqueViolation
 
 ROUNDS: Final = 5
 
@@ -29,16 +29,16 @@ class Contended(Exception):
     """Others change the same conversation all the time; the caller tries again later."""
 
 
-class Arriving:
+class InboundMessages:
     """Takes inbound messages into conversations."""
 
     def __init__(
         self,
         directory: Directory,
-        pool: Pool,
-        events: Events,
-        posting: Posting,
-        asking: Asking,
+        pool: ConnectionPool,
+        events: EventWriter,
+        posting: ConversationSender,
+        asking: PreEventWebhooks,
     ) -> None:
         self._directory = directory
         self._pool = pool

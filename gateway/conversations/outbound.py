@@ -13,7 +13,7 @@ from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations.events import (
     MESSAGE_ADDED,
     STATE_UPDATED,
-    Events,
+    EventWriter,
     Source,
     of_message,
     of_state,
@@ -25,7 +25,7 @@ from gateway.routing.destination import parse_destination
 from gateway.runtime.clock import Clock
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
-from storage.database import BadRow, Connection, Pool, Row
+from storage.database import BadRow, Connection, ConnectionPool, Row
 from storage.ids import Id
 
 MOST_PARTICIPANTS: Final = 1_000  # that are read
@@ -55,15 +55,15 @@ class Words(NamedTuple):
         )
 
 
-class Posting:
+class ConversationSender:
     """Stores messages of conversations, and what they send."""
 
     def __init__(
         self,
         directory: Directory,
         acceptor: Acceptor,
-        pool: Pool,
-        events: Events,
+        pool: ConnectionPool,
+        events: EventWriter,
         next_id: Callable[[], Id],
         clock: Clock,
         random: Random,

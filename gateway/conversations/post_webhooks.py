@@ -16,10 +16,10 @@ from gateway.directory.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall, described
-from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.report import exchange_of
 from storage import conversation_events as rows
-from storage.database import DatabaseUnavailable, Pool, Row
+from storage.database import ConnectionPool, DatabaseUnavailable, Row
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ MOST_ATTEMPTS: Final = 5
 FIRST_PAUSE_S: Final = 1.0  # doubled each time
 
 
-class Telling:
+class EventPoster:
     """The stage."""
 
     def __init__(
         self,
         client: WebhookClient,
         directory: Directory,
-        pool: Pool,
+        pool: ConnectionPool,
         alerts: Alerts,
         wall: Wall,
     ) -> None:
@@ -106,7 +106,7 @@ class Telling:
         if account is None:
             await rows.done(self._pool, row["id"])
             return
-        hook = Hook(
+        hook = WebhookRequest(
             row["url"],
             [(name, value) for name, value in row["parameters"]],
             account.auth_token,

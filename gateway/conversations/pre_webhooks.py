@@ -8,10 +8,10 @@ from typing import Final
 
 import orjson
 
-from gateway.conversations.events import Events, Pairs, Source
+from gateway.conversations.events import EventWriter, Pairs, Source
 from gateway.directory.directory import Directory
 from gateway.observe.alerts import Alerts
-from gateway.webhooks.client import Hook, WebhookClient
+from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.report import exchange_of
 from storage.database import Row
 
@@ -24,32 +24,34 @@ CHANGEABLE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PreEventVerdict:
     """Whether it may be, and what is to be different."""
 
     allowed: bool = True
     changes: dict[str, str] = field(default_factory=dict)
 
 
-class Asking:
+class PreEventWebhooks:
     """Asks, with the client's own patience (5 s)."""
 
     def __init__(
-        self, client: WebhookClient, directory: Directory, events: Events, alerts: Alerts
+        self, client: WebhookClient, directory: Directory, events: EventWriter, alerts: Alerts
     ) -> None:
         self._client = client
         self._directory = directory
         self._events = events
         self._alerts = alerts
 
-    async def ask(self, settings: Row, name: str, parameters: Pairs, source: Source) -> Verdict:
+    async def ask(
+        self, settings: Row, name: str, parameters: Pairs, source: Source
+    ) -> PreEventVerdict:
         """The app's word: 2xx, or none in time, is yes; any other status is no."""
         url = settings["pre_webhook_url"]
         if not url or name not in settings["filters"]:
-            return Verdict()
+            return PreEventVerdict()
         account_id = settings["account_id"]
         common = self._events.common(account_id, settings["chat_service"], name, source)
-        hook = Hook(
+        hook = WebhookRequest(
             url,
             common + parameters,
             self._directory.accounts_by_id[account_id].auth_token,
@@ -67,8 +69,8 @@ class Asking:
                 resource=settings["chat_service"],
                 exchange=exchange_of(hook, answer),
             )
-            return Verdict(allowed=answer.status < 400)
-        return Verdict(changes=changes_of(name, answer.body))
+            return PreEventVerdict(allowed=answer.status < 400)
+        return PreEventVerdict(changes=changes_of(name, answer.body))
 
 
 def changes_of(name: str, body: bytes) -> dict[str, str]:

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from gateway.acceptance.acceptor import Acceptor
 from gateway.conversations.deliveries import Deliveries
-from gateway.conversations.events import Events
-from gateway.conversations.inbound import Arriving
-from gateway.conversations.outbound import Posting
-from gateway.conversations.post_webhooks import Telling
-from gateway.conversations.pre_webhooks import Asking
+from gateway.conversations.events import EventWriter
+from gateway.conversations.inbound import InboundMessages
+from gateway.conversations.outbound import ConversationSender
+from gateway.conversations.post_webhooks import EventPoster
+from gateway.conversations.pre_webhooks import PreEventWebhooks
 from gateway.conversations.timers import keep_time
 from gateway.directory.directory import Directory
 from gateway.messages.message import Message
@@ -21,7 +21,7 @@ from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
 from gateway.runtime.clock import Clock
 from gateway.webhooks.client import WebhookClient
-from storage.database import Pool
+from storage.database import ConnectionPool
 from storage.ids import Id
 
 
@@ -29,13 +29,13 @@ from storage.ids import Id
 class Conversations:
     """What the API and the inbound stage use of it, and its own stages."""
 
-    pool: Pool
-    events: Events
-    asking: Asking
-    posting: Posting
-    arriving: Arriving
+    pool: ConnectionPool
+    events: EventWriter
+    asking: PreEventWebhooks
+    posting: ConversationSender
+    arriving: InboundMessages
     deliveries: Deliveries
-    telling: Telling
+    telling: EventPoster
     wall: Wall
 
     @classmethod
@@ -44,31 +44,33 @@ class Conversations:
         client: WebhookClient,
         directory: Directory,
         acceptor: Acceptor,
-        pool: Pool,
+        pool: ConnectionPool,
         next_id: Callable[[], Id],
         clock: Clock,
         random: Random,
         alerts: Alerts,
         wall: Wall,
     ) -> Self:
-        events = Events(directory)
-        asking = Asking(client, directory, events, alerts)
-        posting = Posting(directory, acceptor, pool, events, next_id, clock, random, alerts)
-        telling = Telling(client, directory, pool, alerts, wall)
+        events = EventWriter(directory)
+        asking = PreEventWebhooks(client, directory, events, alerts)
+        posting = ConversationSender(
+            directory, acceptor, pool, events, next_id, clock, random, alerts
+        )
+        telling = EventPoster(client, directory, pool, alerts, wall)
         events.written = telling.wake
         return cls(
             pool,
             events,
             asking,
             posting,
-            Arriving(directory, pool, events, posting, asking),
+            InboundMessages(directory, pool, events, posting, asking),
             Deliveries(pool, events, wall),
             telling,
             wall,
         )
 
     async def take(self, message: Message, create: bool) -> bool:
-        """See `Arriving.take`."""
+        """See `InboundMessages.take`."""
         return await self.arriving.take(message, create)
 
     def stages(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:

@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.conversations import events as names
-from gateway.conversations.events import Events
+from gateway.conversations.events import EventWriter
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from storage import conversations as rows
-from storage.database import Connection, DatabaseUnavailable, Pool
+from storage.database import Connection, ConnectionPool, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def interval_of(text: str | None) -> timedelta | None:
     return length or None
 
 
-async def keep_time(pool: Pool, events: Events, wall: Wall) -> None:
+async def keep_time(pool: ConnectionPool, events: EventWriter, wall: Wall) -> None:
     """The stage: move what is due, a page at a time."""
     while True:
         moved = 0
@@ -52,7 +52,7 @@ async def keep_time(pool: Pool, events: Events, wall: Wall) -> None:
             await asyncio.sleep(EVERY_S)
 
 
-async def _sweep(pool: Pool, events: Events, wall: Wall) -> int:
+async def _sweep(pool: ConnectionPool, events: EventWriter, wall: Wall) -> int:
     moved = 0
     async with pool.acquire() as connection:
         due = await rows.due(connection, PAGE)
@@ -66,7 +66,7 @@ async def _sweep(pool: Pool, events: Events, wall: Wall) -> int:
     return moved  # what can't be moved is looked at again, after a pause
 
 
-async def _move(connection: Connection, events: Events, conversation_id: int) -> None:
+async def _move(connection: Connection, events: EventWriter, conversation_id: int) -> None:
     before = await rows.locked(connection, conversation_id)
     state = await rows.due_now(connection, conversation_id)
     if before is None or state is None:

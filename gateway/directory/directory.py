@@ -16,11 +16,11 @@ from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
 from gateway.routing.destination import parse_destination
-from gateway.routing.networks import DEFAULT, CarrierFacts
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
-from storage.config import Picture, Rest
+from gateway.routing.networks import DEFAULT, NetworkFacts
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
+from storage.config import ConfigurationSnapshot, Rest
 
-Made = TypeVar("Made")
+RecordT = TypeVar("RecordT")
 
 
 class _Kept(Protocol):
@@ -32,7 +32,7 @@ class _Kept(Protocol):
     def sid(self) -> str: ...
 
 
-Row = TypeVar("Row", bound=_Kept)
+KeptT = TypeVar("KeptT", bound=_Kept)
 
 MOST_FORMER: Final = 10_000  # deleted services whose SIDs are in memory
 
@@ -112,7 +112,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class CarrierRecord:
     """A carrier as it is stored; `gateway.submission.connectors` runs it."""
 
     id: int
@@ -183,7 +183,7 @@ class Service:
     settings: dict[str, Any]  # by API field name; absent means the default
     created_at: datetime
     updated_at: datetime
-    pool: Pool
+    pool: SenderPool
     link_domain: LinkDomain | None = None  # that its links are shortened with
 
     @property
@@ -208,7 +208,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class ContentTemplate:
     """A content template; its types and variables are checked (gateway.content.templates)."""
 
     id: int
@@ -270,7 +270,7 @@ class Directory:
     testers: dict[str, Account] = field(default_factory=dict)  # by the SID of test credentials
     keys: dict[str, ApiKey] = field(default_factory=dict)  # by SID
     applications: dict[str, Application] = field(default_factory=dict)  # by SID
-    carriers: dict[str, Carrier] = field(default_factory=dict)  # by name
+    carriers: dict[str, CarrierRecord] = field(default_factory=dict)  # by name
     senders: dict[str, SenderRecord] = field(default_factory=dict)  # by SID
     senders_by_id: dict[int, SenderRecord] = field(default_factory=dict)
     # Of whatever has one owner, so all but alphanumeric IDs.
@@ -280,9 +280,9 @@ class Directory:
     services_by_id: dict[int, Service] = field(default_factory=dict)
     campaign_rates: dict[int, float] = field(default_factory=dict)
     """Segments per second towards the US of a service's campaign, where the operator set it."""
-    facts: CarrierFacts = DEFAULT
+    facts: NetworkFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
-    templates: dict[str, Template] = field(default_factory=dict)  # by SID
+    templates: dict[str, ContentTemplate] = field(default_factory=dict)  # by SID
     link_domains: dict[str, LinkDomain] = field(default_factory=dict)  # by SID
     link_domains_by_name: dict[str, LinkDomain] = field(default_factory=dict)
     safe_list: dict[str, SafeNumber] = field(default_factory=dict)  # by SID
@@ -298,14 +298,14 @@ class Directory:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: ConfigurationSnapshot) -> None:
         """Replace what `picture` has by what it says; older pictures are ignored."""
         if picture.version <= self.version:
             return
         self.unreadable = {}
         keys = self._changed(picture, "api_keys", ApiKey, self.keys)
         applications = self._changed(picture, "applications", Application, self.applications)
-        templates = self._changed(picture, "content_templates", Template, self.templates)
+        templates = self._changed(picture, "content_templates", ContentTemplate, self.templates)
         domains = self._changed(picture, "link_domains", LinkDomain, self.link_domains)
         configs = self._changed(
             picture, "opt_out_configs", OptOutConfig, self.opt_out_configs_by_sid
@@ -336,8 +336,12 @@ class Directory:
         self.version = picture.version
 
     def _changed(
-        self, picture: Picture, table: str, shape: Callable[..., Row], before: dict[str, Row]
-    ) -> dict[str, Row]:
+        self,
+        picture: ConfigurationSnapshot,
+        table: str,
+        shape: Callable[..., KeptT],
+        before: dict[str, KeptT],
+    ) -> dict[str, KeptT]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
         rows = self._read(picture.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
         if picture.whole:
@@ -351,7 +355,7 @@ class Directory:
         now.update((row.sid, row) for row in rows)
         return now
 
-    def _tie_anew(self, picture: Picture) -> None:
+    def _tie_anew(self, picture: ConfigurationSnapshot) -> None:
         """Senders name applications, and services domains, that changed while they did not."""
         if picture.rows.get("applications") or picture.gone.get("applications"):
             self._place_senders(
@@ -410,7 +414,9 @@ class Directory:
         self.accounts = {account.sid: account for account in accounts}
         self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
         self.accounts_by_id = {account.id: account for account in accounts}
-        self.carriers = {row["name"]: Carrier(**_only(row, Carrier)) for row in rest.carriers}
+        self.carriers = {
+            row["name"]: CarrierRecord(**_only(row, CarrierRecord)) for row in rest.carriers
+        }
         self._place_senders(records)
         now = {service.id for service in services}
         self.remember_services(
@@ -438,7 +444,7 @@ class Directory:
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
 
-    def _read(self, rows: Iterable[Any], make: Callable[[Any], Made]) -> list[Made]:
+    def _read(self, rows: Iterable[Any], make: Callable[[Any], RecordT]) -> list[RecordT]:
         """What each row is; one that can't be read is left out, and holds up no other account's."""
         made = []
         for row in rows:
@@ -565,7 +571,7 @@ def _service(
         country: {SenderKind[kind.upper()]: weight for kind, weight in weights.items()}
         for country, weights in (settings.get("number_weights") or {}).items()
     }
-    pool = Pool(members, ServiceSettings(**known, registrations=registrations))
+    pool = SenderPool(members, ServiceSettings(**known, registrations=registrations))
     return Service(
         id=row["id"],
         sid=row["sid"],

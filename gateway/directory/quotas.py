@@ -17,9 +17,9 @@ from collections.abc import Hashable, Iterator
 from typing import Final
 
 from gateway.directory.directory import Account, Directory, SenderRecord
-from gateway.pacing.pacer import Shared
+from gateway.pacing.pacer import SharedBucket
 from gateway.pacing.rates import DestinationClass, account_mms_rate, queue_limit
-from gateway.routing.sender_load import Together
+from gateway.routing.sender_load import SharedLimit
 from gateway.routing.sender_pool import SenderKind
 
 # Numbers of these countries run at their campaign's rate towards the US
@@ -34,7 +34,7 @@ class Quotas:
         self._directory = directory
         self._workers = workers
 
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
         """What a sender shares with others towards this class."""
         record = self._directory.senders_by_id.get(sender_id)
         if record is None:
@@ -44,14 +44,14 @@ class Quotas:
             rate = mms_rate(owner, record.sender.kind) if owner is not None else None
             if owner is None or rate is None:
                 return ()
-            return (Shared(("mms", owner.id, record.sender.kind), rate / self._workers),)
+            return (SharedBucket(("mms", owner.id, record.sender.kind), rate / self._workers),)
         if destination_class is DestinationClass.US:
             rate = self.campaign_rate(record)
             if rate is not None:
-                return (Shared(("campaign", record.service_id), rate),)
+                return (SharedBucket(("campaign", record.service_id), rate),)
         return ()
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         """An account's own rate and its parent's, where they have one."""
         accounts = self._directory.accounts_by_id
         account = accounts.get(account_id)
@@ -59,7 +59,7 @@ class Quotas:
             return ()
         both = (account, accounts.get(account.owner_id or 0))
         return tuple(
-            Shared(("account", one.id), one.messages_per_second / self._workers)
+            SharedBucket(("account", one.id), one.messages_per_second / self._workers)
             for one in both
             if one is not None and one.messages_per_second is not None
         )
@@ -74,7 +74,7 @@ class Quotas:
             return None
         return rates.get(record.service_id)
 
-    def together(self) -> Iterator[tuple[Together, list[int]]]:
+    def together(self) -> Iterator[tuple[SharedLimit, list[int]]]:
         """Every queue limit that senders have together, with the ids of these."""
         accounts = self._directory.accounts_by_id
         limited = {one.id for one in accounts.values() if one.messages_per_second is not None}
@@ -83,7 +83,7 @@ class Quotas:
         if self._directory.campaign_rates:
             yield from self._of_campaigns()
 
-    def _of_accounts(self, limited: set[int]) -> Iterator[tuple[Together, list[int]]]:
+    def _of_accounts(self, limited: set[int]) -> Iterator[tuple[SharedLimit, list[int]]]:
         accounts = self._directory.accounts_by_id
         families = {
             id: [one.id for one in accounts.values() if id in (one.id, one.owner_id)]
@@ -94,17 +94,17 @@ class Quotas:
             senders[record.account_id].append(record.sender.id)
         for id, family in families.items():
             rate = (accounts[id].messages_per_second or 0.0) / self._workers
-            limit = Together(queue_limit(rate), accounts=tuple(family))
+            limit = SharedLimit(queue_limit(rate), accounts=tuple(family))
             yield limit, [sender for one in family for sender in senders[one]]
 
-    def _of_campaigns(self) -> Iterator[tuple[Together, list[int]]]:
+    def _of_campaigns(self) -> Iterator[tuple[SharedLimit, list[int]]]:
         members: defaultdict[int, list[int]] = defaultdict(list)
         for record in self._directory.senders.values():
             if self.campaign_rate(record) is not None:
                 members[record.service_id or 0].append(record.sender.id)
         for service_id, rate in self._directory.campaign_rates.items():
             if service_id in members:
-                limit = Together(queue_limit(rate), place=(service_id, "US"))
+                limit = SharedLimit(queue_limit(rate), place=(service_id, "US"))
                 yield limit, members[service_id]
 
     def _owner(self, account_id: int) -> Account | None:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft
-from gateway.acceptance.pending_enrichment import Key, key_of
+from gateway.acceptance.pending_enrichment import AddressPair, key_of
 from gateway.acceptance.router import Router
 from gateway.enrichment.media_fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.enrichment.media_links import LIFE_S, media_urls, new_code
@@ -33,10 +33,10 @@ from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall, described
 from gateway.runtime.clock import Clock
 from gateway.submission.submitter import BROKEN, EXPIRED
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from gateway.webhooks.connections import Connections
 from storage import media as media_rows
-from storage.database import DatabaseUnavailable, Pool, UniqueViolation
+from storage.database import ConnectionPool, DatabaseUnavailable, UniqueViolation
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +45,16 @@ EXPIRY_EVERY_S: Final = 1.0
 RETRY_S: Final = 0.5  # while the database is away
 
 
-class Gathering:
+class Enricher:
     """Owns what is stored and waits for something from outside."""
 
     def __init__(
         self,
         fetcher: Fetcher,
-        pool: Pool,
+        pool: ConnectionPool,
         router: Router,
         assigner: Assigner,
-        writer: Writer,
+        writer: WriteBehind,
         alerts: Alerts,
         clock: Clock,
         random: Random,
@@ -82,7 +82,7 @@ class Gathering:
         self._waiting: dict[int, deque[Draft]] = {}  # by account
         self._asked: set[int] = set()  # accounts that wait for a connection
         # Under the key of one that waits or is worked on: those that go after it.
-        self._behind: dict[Key, deque[Draft]] = {}
+        self._behind: dict[AddressPair, deque[Draft]] = {}
         self.gathered = 0
 
     @property
@@ -198,7 +198,7 @@ class Gathering:
                 if draft.message.valid_until <= now and not draft.message.status.final:
                     self._fail(draft.message, EXPIRED, "")
 
-    def _follow(self, key: Key) -> None:
+    def _follow(self, key: AddressPair) -> None:
         """The first of this key is done with: the next one's turn has come."""
         behind = self._behind[key]
         if behind:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from gateway.acceptance.draft import Draft
 from gateway.directory.directory import Directory
-from gateway.inbound.keywords import Arrival, OptOuts, Outcome
-from gateway.inbound.sticky import greet
+from gateway.inbound.keywords import Arrival, KeywordOutcome, OptOuts
+from gateway.inbound.sticky import map_sticky_sender
 from gateway.messages.message import Message
-from gateway.routing.sender_load import Standing
+from gateway.routing.sender_load import SenderLoads
 from storage.database import Connection
 
 
@@ -22,19 +22,19 @@ from storage.database import Connection
 class Judged:
     """What a batch of arrivals led to, as far as it got."""
 
-    outcomes: dict[Message, Outcome] = field(default_factory=dict)
+    outcomes: dict[Message, KeywordOutcome] = field(default_factory=dict)
     replies: list[Draft] = field(default_factory=list)
     mapped: list[int] = field(default_factory=list)
 
 
-class Judge:
+class InboundEffects:
     """Applies both in one transaction. `send` takes stored messages that have a sender."""
 
     def __init__(
         self,
         directory: Directory,
         opt_outs: OptOuts,
-        standing: Standing,
+        standing: SenderLoads,
         send: Callable[[Sequence[Draft]], None],
     ) -> None:
         self._directory = directory
@@ -49,7 +49,7 @@ class Judge:
         judged.outcomes = await self._opt_outs.process(connection, arrivals, judged.replies)
         # After the lock of a STOP, never before it: an accept batch that holds that lock may wait
         # for the row of a mapping.
-        judged.mapped = await greet(connection, self._directory, arrivals)
+        judged.mapped = await map_sticky_sender(connection, self._directory, arrivals)
 
     def committed(self, judged: Judged) -> None:
         for sender_id in judged.mapped:

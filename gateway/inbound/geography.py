@@ -24,7 +24,7 @@ LONGEST, SHORTEST = 11, 4  # digits of a prefix, with the country's 1
 REMEMBERED = 20_000  # numbers
 
 
-class Place(NamedTuple):
+class Region(NamedTuple):
     """Upper case; "" where it is not known."""
 
     country: str
@@ -35,19 +35,19 @@ class Place(NamedTuple):
 
 
 @lru_cache(maxsize=REMEMBERED)
-def place_of(address: str) -> Place:
+def place_of(address: str) -> Region:
     """Where a number in E.164 is from; nowhere for anything else."""
     number = parse_destination(address) if address.startswith("+") else None
     if number is None:
-        return Place("")
+        return Region("")
     if number.calling_code != NANP:
-        return Place(number.country)
+        return Region(number.country)
     code = area_codes().get(number.e164[2:5])
     state = code.region if code is not None and "/" not in code.region else ""
     city, comma, state_of_city = _description(number.e164[1:]).rpartition(", ")
     if comma:
-        return Place(number.country, city.upper(), state_of_city.upper(), in_nanp=True)
-    return Place(number.country, "", state.upper(), in_nanp=True)  # only the area code tells
+        return Region(number.country, city.upper(), state_of_city.upper(), in_nanp=True)
+    return Region(number.country, "", state.upper(), in_nanp=True)  # only the area code tells
 
 
 def _description(digits: str) -> str:

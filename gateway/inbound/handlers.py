@@ -20,7 +20,7 @@ from gateway.directory.directory import Directory, SenderRecord, Service
 from gateway.inbound.geography import cities
 from gateway.inbound.owed_webhook import (
     InboundMode,
-    Target,
+    WebhookTarget,
     destination_of,
     inbound_mode,
 )
@@ -32,10 +32,10 @@ from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from gateway.runtime.clock import Clock
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import Lanes
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import HostQueues
 from storage import inbound as inbound_rows
-from storage.database import Connection, DatabaseUnavailable, Pool, Row
+from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
 from storage.ids import Id, id_from_bytes
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ PAGE: Final = 5_000
 RETRY_S: Final = 0.5
 NOTHING: Final = id_from_bytes(bytes(16))
 MACHINE: Final = 30039
-HERE: Final = Receiver(0, "")  # the lane of what needs no app
+HERE: Final = AppServer(0, "")  # the lane of what needs no app
 
 Converse = Callable[[Message, bool], Awaitable[bool]]
 
@@ -57,7 +57,7 @@ class Handlers:
         runner: Runner,
         replies: Replies,
         directory: Directory,
-        pool: Pool,
+        pool: ConnectionPool,
         clock: Clock,
         random: Random,
         alerts: Alerts,
@@ -83,7 +83,7 @@ class Handlers:
         self._wall = wall
         self._retry_for_s = retry_for_s
         self._conversation = conversation
-        self._lanes: Lanes[Message] = Lanes(
+        self._lanes: HostQueues[Message] = HostQueues(
             "inbound",
             clock,
             random,
@@ -149,12 +149,12 @@ class Handlers:
             return
         await self._tell(message, target)
 
-    async def _tell(self, message: Message, target: Target) -> None:
+    async def _tell(self, message: Message, target: WebhookTarget) -> None:
         self._called.setdefault(message.id, self._clock.wall())
         run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
             if not self._too_old(message):
-                self._lanes.retry(Receiver(message.account_id, _host(target.url)), message)
+                self._lanes.retry(AppServer(message.account_id, _host(target.url)), message)
                 return
             self.given_up += 1
             self._alerts.alert(
@@ -209,14 +209,14 @@ class Handlers:
         record = self._directory.senders_by_id.get(message.sender_id)
         return record, self._directory.services_by_id.get(message.service_id or 0)
 
-    def _lane_of(self, message: Message) -> Receiver:
+    def _lane_of(self, message: Message) -> AppServer:
         record, service = self._place(message)
         if record is None:
             return HERE
         target = destination_of(record, service)
         if target is None:
             return HERE
-        return Receiver(message.account_id, _host(target.url))
+        return AppServer(message.account_id, _host(target.url))
 
     # Ends -----------------------------------------------------------------------------------
 

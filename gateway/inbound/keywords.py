@@ -20,8 +20,8 @@ from gateway.opt_out.book import book_of
 from gateway.opt_out.keywords import (
     NO_EFFECT,
     Book,
-    Effect,
     Keyword,
+    KeywordEffect,
     Match,
     default_book,
     effect,
@@ -35,7 +35,7 @@ from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.database import Connection
 from storage.ids import Id
-from storage.recipients import Change
+from storage.recipients import BlockChange
 
 LOCK_TIMEOUT = "2s"  # a process that holds up its messages longer than this delays the answer
 BY_DEFAULT = frozenset({SenderKind.LONG_CODE, SenderKind.TOLL_FREE})
@@ -50,14 +50,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class KeywordOutcome:
     """What became of one arrival's text."""
 
     keyword: Keyword = Keyword.NONE
     told: bool = False  # Advanced Opt-Out: the webhook hears of it as OptOutType
 
 
-NO_KEYWORD = Outcome()
+NO_KEYWORD = KeywordOutcome()
 
 
 class OptOuts:
@@ -80,7 +80,7 @@ class OptOuts:
 
     async def process(
         self, connection: Connection, arrivals: Sequence[Arrival], replies: list[Draft]
-    ) -> dict[Message, Outcome]:
+    ) -> dict[Message, KeywordOutcome]:
         """Apply the keywords of `arrivals`, in their order, inside the caller's transaction.
 
         Returns what each keyword was. The confirmations are added to `replies`: stored, with a
@@ -99,8 +99,8 @@ class OptOuts:
         all_keys = [key for some in keys.values() for key in some]
         await recipient_rows.exclude(connection, {scope for _, _, scope in all_keys}, LOCK_TIMEOUT)
         blocked = await recipient_rows.blocked_now(connection, all_keys)
-        outcomes: dict[Message, Outcome] = {}
-        changes: list[Change] = []
+        outcomes: dict[Message, KeywordOutcome] = {}
+        changes: list[BlockChange] = []
         for one, match in matches:
             home, *_ = some = keys[one.message]
             on_list = [key for key in some if key in blocked]
@@ -114,7 +114,7 @@ class OptOuts:
                     changes.append(self._change(one, match, key, decided))
                     (blocked.add if decided.blocks else blocked.discard)(key)
             told = self._config(one.record) is not None
-            outcomes[one.message] = Outcome(decided.keyword, told)
+            outcomes[one.message] = KeywordOutcome(decided.keyword, told)
             if decided.replies and (reply := self._reply(one, match)) is not None:
                 replies.append(reply)
         await recipient_rows.change_blocks(connection, changes)
@@ -151,7 +151,7 @@ class OptOuts:
             known = self._books[config.sid] = (config, book_of(config))
         return known[1]
 
-    def _effect(self, record: SenderRecord, match: Match, blocked: bool) -> Effect:
+    def _effect(self, record: SenderRecord, match: Match, blocked: bool) -> KeywordEffect:
         return effect(
             match,
             advanced=self._config(record) is not None,
@@ -160,9 +160,9 @@ class OptOuts:
         )
 
     def _change(
-        self, one: Arrival, match: Match, key: tuple[str, int, int], decided: Effect
-    ) -> Change:
-        return Change(
+        self, one: Arrival, match: Match, key: tuple[str, int, int], decided: KeywordEffect
+    ) -> BlockChange:
+        return BlockChange(
             *key,
             account_id=one.record.account_id,
             source="network" if self._network_handles(one.record) else "keyword",

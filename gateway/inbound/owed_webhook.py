@@ -55,7 +55,7 @@ def inbound_mode(record: SenderRecord, service: Service | None) -> InboundMode:
     return InboundMode(service.inbound_behavior)
 
 
-class Target(NamedTuple):
+class WebhookTarget(NamedTuple):
     """Where a webhook goes, and where if that fails."""
 
     url: str
@@ -64,7 +64,7 @@ class Target(NamedTuple):
     fallback_method: str
 
 
-def destination_of(record: SenderRecord, service: Service | None) -> Target | None:
+def destination_of(record: SenderRecord, service: Service | None) -> WebhookTarget | None:
     """The webhook of what is written to a number; None where there is none."""
     mode = inbound_mode(record, service)
     if mode is InboundMode.WEBHOOK and service is not None:
@@ -74,10 +74,12 @@ def destination_of(record: SenderRecord, service: Service | None) -> Target | No
     return None
 
 
-def _target(settings: Mapping[str, Any], url: str, method: str, fallback: str) -> Target | None:
+def _target(
+    settings: Mapping[str, Any], url: str, method: str, fallback: str
+) -> WebhookTarget | None:
     if not settings.get(url):
         return None
-    return Target(
+    return WebhookTarget(
         settings[url],
         settings.get(method, "POST"),
         settings.get(f"{fallback}_url"),

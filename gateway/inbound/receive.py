@@ -27,7 +27,7 @@ from typing import NamedTuple, cast
 from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import Encoding
 from gateway.directory.directory import Directory, SenderRecord
-from gateway.inbound.effects import Judge, Judged
+from gateway.inbound.effects import InboundEffects, Judged
 from gateway.inbound.keywords import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
@@ -48,7 +48,7 @@ from gateway.submission.stored_deliveries import (
 )
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
@@ -81,8 +81,8 @@ MOST_FAILURES = 10_000  # deliveries whose failures are counted
 MOST_TIMES = 3  # that a delivery fails; then it is taken, so that it does not come again
 MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
 
-Answer = Callable[[DeliverSm, int], object]
-Pair = tuple[int, str, str]  # carrier, source, destination
+Respond = Callable[[DeliverSm, int], object]
+PartSource = tuple[int, str, str]  # carrier, source, destination
 
 
 class Incoming(NamedTuple):
@@ -91,12 +91,12 @@ class Incoming(NamedTuple):
     carrier_id: int
     connection: str  # bind and number of the connection it came on
     delivery: DeliverSm
-    answer: Answer
+    answer: Respond
     part: Part
     digest: bytes
 
     @property
-    def pair(self) -> Pair:
+    def pair(self) -> PartSource:
         delivery = self.delivery
         return (
             self.carrier_id,
@@ -129,7 +129,7 @@ SINGLE = Part(0, 1, 1)
 
 
 @dataclass(slots=True)
-class Batch:
+class InboundBatch:
     """What a batch of deliveries comes to."""
 
     at: datetime
@@ -145,7 +145,7 @@ class Batch:
     """Messages of deliveries whose commit was not confirmed, and which was done all the same."""
 
 
-class Inbound:
+class InboundStage:
     """The stage between the carriers' deliveries and the handlers of messages."""
 
     def __init__(
@@ -157,12 +157,12 @@ class Inbound:
         alerts: Alerts,
         clock: Clock,
         handle: Callable[[Message], None],
-        judge: Judge,
+        judge: InboundEffects,
         run_id: str,
         wall: Wall,
     ) -> None:
         self._wall = wall
-        self._failures: OrderedDict[tuple[Pair, Part, bytes], int] = OrderedDict()
+        self._failures: OrderedDict[tuple[PartSource, Part, bytes], int] = OrderedDict()
         """How often a delivery came that could not be handled."""
         self._database = database
         self._directory = directory
@@ -199,7 +199,7 @@ class Inbound:
         return len(self._waiting)
 
     def received(
-        self, carrier_id: int, connection: str, delivery: DeliverSm, answer: Answer
+        self, carrier_id: int, connection: str, delivery: DeliverSm, answer: Respond
     ) -> None:
         """A delivery that is no receipt; it is answered once it is committed."""
         if len(self._waiting) >= BACKLOG:
@@ -366,12 +366,12 @@ class Inbound:
         if not self._settled:
             self._all_settled.set()
 
-    async def _store_batch(self, connection: Connection, size: int) -> Batch:
+    async def _store_batch(self, connection: Connection, size: int) -> InboundBatch:
         """Commit the first of what waits, all of it or nothing."""
         await self._write_settled(connection)
         deliveries = [self._waiting[i] for i in range(size)]
         at = self._now()
-        known: defaultdict[Pair, list[Earlier]] = defaultdict(list)
+        known: defaultdict[PartSource, list[Earlier]] = defaultdict(list)
         pairs = list({incoming.pair for incoming in deliveries})
         for row in await delivery_rows.unsettled_parts(connection, pairs, at - AGAIN):
             known[row["carrier_id"], row["source"], row["destination"]].append(
@@ -384,14 +384,14 @@ class Inbound:
                     row["number"],
                 )
             )
-        batch = Batch(at)
+        batch = InboundBatch(at)
         for incoming in deliveries:
             self._take(incoming, known[incoming.pair], batch)
         await self._commit(connection, batch)
         await self._take_up(connection, batch)
         return batch
 
-    async def _take_up(self, connection: Connection, batch: Batch) -> None:
+    async def _take_up(self, connection: Connection, batch: InboundBatch) -> None:
         """What an unconfirmed commit stored is handled like what was stored just now."""
         if not batch.stored_before:
             return
@@ -399,7 +399,7 @@ class Inbound:
             with self._wall.around(resource=f"SM{row['id'].hex}"):
                 self._handle(from_row(row))
 
-    def _take(self, incoming: Incoming, earlier: list[Earlier], batch: Batch) -> None:
+    def _take(self, incoming: Incoming, earlier: list[Earlier], batch: InboundBatch) -> None:
         """One delivery of a batch: a repetition, to nobody, or a part of a message."""
         _, source, destination = incoming.pair
         delivery = incoming.delivery
@@ -433,7 +433,7 @@ class Inbound:
             self._whole(incoming.carrier_id, whole, batch)
         batch.parts.append((id, incoming))
 
-    def _whole(self, carrier_id: int, whole: Whole, batch: Batch) -> None:
+    def _whole(self, carrier_id: int, whole: Whole, batch: InboundBatch) -> None:
         stored = self._stored(carrier_id, whole)
         if stored is not None:
             batch.wholes.append(stored)
@@ -457,7 +457,7 @@ class Inbound:
     async def _store_wholes(
         self, connection: Connection, wholes: Sequence[tuple[int, Whole]]
     ) -> None:
-        batch = Batch(self._now())
+        batch = InboundBatch(self._now())
         for carrier_id, whole in wholes:
             self._whole(carrier_id, whole, batch)
         if batch.wholes:
@@ -485,7 +485,7 @@ class Inbound:
         assert at is not None
         return at
 
-    async def _commit(self, connection: Connection, batch: Batch) -> None:
+    async def _commit(self, connection: Connection, batch: InboundBatch) -> None:
         closed = {key: stored.message.id for stored in batch.wholes for key in stored.parts}
         rows = []
         for id, incoming in batch.parts:
@@ -514,7 +514,7 @@ class Inbound:
         with self._wall.around():
             self._tell(batch)
 
-    def _tell(self, batch: Batch) -> None:
+    def _tell(self, batch: InboundBatch) -> None:
         """Alerts of what was not taken for a message."""
         for incoming in batch.unknown:
             self.counts["unknown number"] += 1
@@ -562,7 +562,7 @@ class Inbound:
         if rows:
             await message_rows.insert(connection, rows)
 
-    async def _keep(self, connection: Connection, batch: Batch) -> None:
+    async def _keep(self, connection: Connection, batch: InboundBatch) -> None:
         kept = [(incoming, "unknown number") for incoming in batch.unknown]
         kept += [(incoming, "another carrier's number") for incoming in batch.foreign]
         rows = [
@@ -571,7 +571,7 @@ class Inbound:
         ]
         await delivery_rows.keep(connection, rows)
 
-    def _hand_on(self, batch: Batch) -> None:
+    def _hand_on(self, batch: InboundBatch) -> None:
         for stored in batch.wholes:
             self.counts["dropped" if stored.dropped else "stored"] += 1
             if not stored.dropped:
@@ -618,11 +618,11 @@ class Inbound:
             return True
         return self._connections.get(_bind_of(connection)) != connection
 
-    def _number(self, carrier_id: int, address: Address) -> SenderRecord | None:
+    def _number(self, carrier_id: int, address: SmeAddress) -> SenderRecord | None:
         """The number of ours that was written to."""
         return number_of(self._directory, address, self._profile_of(carrier_id))
 
-    def _read(self, carrier_id: int, source: Address, record: SenderRecord | None) -> Read:
+    def _read(self, carrier_id: int, source: SmeAddress, record: SenderRecord | None) -> Read:
         """The number that wrote."""
         profile = self._profile_of(carrier_id)
         return read_address(
@@ -632,7 +632,7 @@ class Inbound:
             near=record.sender.country if record is not None else "",
         )
 
-    def _tell_unclear(self, carrier_id: int, address: Address) -> None:
+    def _tell_unclear(self, carrier_id: int, address: SmeAddress) -> None:
         """Once for each carrier, and again once its settings are others."""
         profile = self._profile_of(carrier_id)
         key = (carrier_id, profile.inbound_country, profile.inbound_prefix)

@@ -13,13 +13,13 @@ from gateway.acceptance.router import Router
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.directory.directory import Directory, SenderRecord
 from gateway.inbound.loops import LoopGuard
-from gateway.inbound.twiml import Reply
+from gateway.inbound.twiml import MessageVerb
 from gateway.messages.message import Direction, Flag, Message
 from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.selector import Needs
 from gateway.runtime.clock import Clock
-from storage.idempotency import Key
+from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
 MOST_REPLIES: Final = 10
@@ -65,7 +65,7 @@ class Replies:
         self._alerts = alerts
         self._guard = LoopGuard()
 
-    def drafts(self, inbound: Message, found: Sequence[tuple[Reply, str]]) -> list[Draft]:
+    def drafts(self, inbound: Message, found: Sequence[tuple[MessageVerb, str]]) -> list[Draft]:
         """Drafts of the replies that can be sent; each that can't is an alert."""
         drafts = []
         for reply, document in found[:MOST_REPLIES]:
@@ -85,7 +85,9 @@ class Replies:
         An inbound message has its replies once: two processes may have told its app, and the
         second to come here stores nothing. False: no table takes them; neither happened.
         """
-        key = Key(inbound.account_id, f"inbound/{inbound.sid}", b"", drafts[0].message.id)
+        key = IdempotencyKey(
+            inbound.account_id, f"inbound/{inbound.sid}", b"", drafts[0].message.id
+        )
         while True:
             error = await self._submit(drafts, also, key)
             if error is None or isinstance(error, Repeated):
@@ -95,7 +97,9 @@ class Replies:
                 return False
             await asyncio.sleep(RETRY_S)
 
-    async def _submit(self, drafts: Sequence[Draft], also: Also, key: Key) -> Exception | None:
+    async def _submit(
+        self, drafts: Sequence[Draft], also: Also, key: IdempotencyKey
+    ) -> Exception | None:
         outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def done(error: Exception | None) -> None:
@@ -108,7 +112,7 @@ class Replies:
             return error
         return await outcome
 
-    def _draft(self, inbound: Message, reply: Reply, document: str) -> Draft:
+    def _draft(self, inbound: Message, reply: MessageVerb, document: str) -> Draft:
         destination = parse_destination(reply.to or inbound.sender or "")
         if destination is None:
             raise _Refused(BAD_TO, f"{reply.to or inbound.sender} is not a number to reply to")
@@ -155,7 +159,7 @@ class Replies:
             raise _Refused(NOT_CAPABLE, f"{record.sender.address} can't send SMS")
         return record
 
-    def _media(self, inbound: Message, reply: Reply, document: str) -> list[str]:
+    def _media(self, inbound: Message, reply: MessageVerb, document: str) -> list[str]:
         """The URLs of its media; those in the document may be relative to it."""
         urls = []
         for text in reply.media:
@@ -168,7 +172,7 @@ class Replies:
             raise _Refused(BAD_BODY, f"more than {MOST_MEDIA} media in one message")
         return urls
 
-    def _body(self, inbound: Message, reply: Reply, *, with_media: bool) -> str:
+    def _body(self, inbound: Message, reply: MessageVerb, *, with_media: bool) -> str:
         body = reply.body
         if reply.media and not with_media:
             if not body:
@@ -182,7 +186,7 @@ class Replies:
             raise _Refused(BAD_BODY, "a text with a NUL character")
         return body
 
-    def _callback(self, inbound: Message, reply: Reply, document: str) -> str | None:
+    def _callback(self, inbound: Message, reply: MessageVerb, document: str) -> str | None:
         if not reply.callback:
             return None
         url = _absolute(document, reply.callback)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.directory.directory import Directory
-from gateway.inbound.geography import Place, place_of
+from gateway.inbound.geography import Region, place_of
 from gateway.inbound.owed_webhook import opt_out_type
 from gateway.messages.message import Message
 from gateway.webhooks.signature import Parameters
@@ -41,7 +41,7 @@ def parameters_of(message: Message, directory: Directory) -> Parameters:
     return pairs
 
 
-def _place(whose: str, place: Place) -> list[tuple[str, str]]:
+def _place(whose: str, place: Region) -> list[tuple[str, str]]:
     """The country and, for numbers of the North American plan, city, state and zip."""
     if not place.in_nanp:
         return [(f"{whose}Country", place.country)]

@@ -11,7 +11,7 @@ from storage import recipients as recipient_rows
 from storage.database import Connection
 
 
-async def greet(
+async def map_sticky_sender(
     connection: Connection, directory: Directory, arrivals: Sequence[Arrival]
 ) -> list[int]:
     """Map each writer to the number it wrote to, unless it is mapped already.

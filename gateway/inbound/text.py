@@ -19,7 +19,7 @@ REPLACEMENT = "�"
 NUL: Final = b"\0"
 
 
-class Form(NamedTuple):
+class PartForm(NamedTuple):
     """How a part is written."""
 
     alphabet: str
@@ -48,13 +48,13 @@ def text_of(whole: Whole, default_alphabet: str, *, terminated: bool = False) ->
     return "".join(texts)
 
 
-def form_of(piece: Piece, default_alphabet: str) -> Form:
+def form_of(piece: Piece, default_alphabet: str) -> PartForm:
     coding = piece.delivery.data_coding
     locking, single = 0, 0
     alphabet = alphabet_of(coding, default_alphabet)
     if piece.delivery.udhi and alphabet in ("gsm7", "packed"):
         locking, single = _shift_tables(split_header(piece.delivery).header)
-    return Form(alphabet, coding, locking, single)
+    return PartForm(alphabet, coding, locking, single)
 
 
 def ends_with_nul(whole: Whole, default_alphabet: str) -> bool | None:
@@ -65,7 +65,7 @@ def ends_with_nul(whole: Whole, default_alphabet: str) -> bool | None:
     return last.text.endswith(NUL)
 
 
-def _septets_as_text(form: Form, pieces: list[Piece], terminated: bool) -> str:
+def _septets_as_text(form: PartForm, pieces: list[Piece], terminated: bool) -> str:
     parts = []
     for piece in pieces:
         septets = piece.text
@@ -100,7 +100,7 @@ def _joined_units(pieces: list[Piece]) -> bytes:
     return b"".join(parts)
 
 
-def _decode(form: Form, octets: bytes, default_alphabet: str) -> str:
+def _decode(form: PartForm, octets: bytes, default_alphabet: str) -> str:
     text = decode_text(form.data_coding, octets, default_alphabet)
     if form.alphabet == "octets":  # no text: what is in the middle of it says so
         return text.strip("\0").replace("\0", REPLACEMENT)

@@ -69,7 +69,7 @@ class TwimlError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class MessageVerb:
     """`<Message>`. Addresses and URLs are as they were written."""
 
     body: str
@@ -87,7 +87,7 @@ class Redirect:
     method: str = "POST"
 
 
-Verb: TypeAlias = Reply | Redirect
+Verb: TypeAlias = MessageVerb | Redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def parse(status: int, content_type: str, body: bytes) -> Document:
     if status == 204 or not body.strip():
         return Document()
     if kind == "text/plain":
-        return Document((Reply(_decoded(body, charset).strip()),))
+        return Document((MessageVerb(_decoded(body, charset).strip()),))
     if kind not in XML_TYPES:
         raise TwimlError(BAD_CONTENT_TYPE, f"Content-Type {kind[:100] or 'is missing'}")
     return _Reader().read(body.lstrip(), charset)
@@ -141,7 +141,7 @@ def _codec(charset: str | None) -> str:
 
 
 @dataclass(slots=True)
-class _Message:
+class _OpenMessage:
     attributes: dict[str, str]
     body: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ class _Reader:
         self._open: list[str] = []  # names of the open elements
         self._skipping = 0  # the depth at which something unknown began
         self._text: list[str] = []  # of the innermost known element
-        self._message: _Message | None = None
+        self._message: _OpenMessage | None = None
         self._redirect: dict[str, str] = {}
         self._ended = False  # after a Redirect nothing is run
 
@@ -207,7 +207,7 @@ class _Reader:
             self._warn(UNKNOWN, f"the attribute {attribute} of <{name}> was skipped")
         self._take_text(parent)
         if name in REPLIES:
-            self._message = _Message(attributes)
+            self._message = _OpenMessage(attributes)
         elif name == "Redirect":
             self._redirect = attributes
 
@@ -248,10 +248,10 @@ class _Reader:
         if not self._ended:
             self._verbs.append(verb)
 
-    def _reply(self, message: _Message) -> Reply:
+    def _reply(self, message: _OpenMessage) -> MessageVerb:
         given = message.attributes
         self._method("Message", given)
-        return Reply(
+        return MessageVerb(
             body="".join(message.body).strip(),
             media=tuple(message.media),
             to=given.get("to"),

@@ -10,12 +10,12 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from gateway.directory.directory import Directory
-from gateway.inbound.owed_webhook import Target
+from gateway.inbound.owed_webhook import WebhookTarget
 from gateway.inbound.request import parameters_of
-from gateway.inbound.twiml import NOT_XML, Redirect, Reply, TwimlError, parse
+from gateway.inbound.twiml import NOT_XML, MessageVerb, Redirect, TwimlError, parse
 from gateway.messages.message import Message
 from gateway.observe.alerts import Alerts
-from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
+from gateway.webhooks.client import MALFORMED_URL, WebhookClient, WebhookRequest, WebhookResponse
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters, signed_url
@@ -28,7 +28,7 @@ TOO_LARGE: Final = 11750
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class DocumentFailure:
     """Why a document was not run, as the fallback is told."""
 
     code: int
@@ -43,8 +43,8 @@ class Run:
     again: bool = False
     """It failed before. Then what goes wrong is one alert a minute for a host, not one for each
     message: a receiver that is down for a day must not fill the table."""
-    replies: list[tuple[Reply, str]] = field(default_factory=list)
-    failure: Failure | None = None
+    replies: list[tuple[MessageVerb, str]] = field(default_factory=list)
+    failure: DocumentFailure | None = None
     taken: bool = False
     """Some document was answered with 2xx: the app has the message."""
 
@@ -64,7 +64,7 @@ class Runner:
         self._cookies = cookies
         self._alerts = alerts
 
-    async def run(self, message: Message, target: Target, *, again: bool = False) -> Run:
+    async def run(self, message: Message, target: WebhookTarget, *, again: bool = False) -> Run:
         """The primary URL and, if that fails, the fallback at once. Never raises for an app."""
         parameters = parameters_of(message, self._directory)
         run = Run(message, again)
@@ -88,7 +88,7 @@ class Runner:
         account = self._directory.accounts_by_id[message.account_id]
         for number in range(MOST_DOCUMENTS):
             token = sha256(f"{message.sid}/{role}/{number}".encode()).hexdigest()[:32]
-            hook = Hook(
+            hook = WebhookRequest(
                 url,
                 parameters,
                 account.auth_token,
@@ -111,7 +111,7 @@ class Runner:
                 return
         self._fail(run, TOO_MANY_DOCUMENTS, f"more than {MOST_DOCUMENTS} documents", hook, answer)
 
-    def _read(self, run: Run, hook: Hook, answer: Answer) -> Redirect | None:
+    def _read(self, run: Run, hook: WebhookRequest, answer: WebhookResponse) -> Redirect | None:
         """Take the verbs of one answer; the redirect that ends it, or None."""
         if not answer.ok:
             self._fail(run, answer.error_code, answer.reason, hook, answer)
@@ -137,12 +137,21 @@ class Runner:
             run.replies.append((verb, _base(answer, hook)))
         return None
 
-    def _fail(self, run: Run, code: int, text: str, hook: Hook, answer: Answer) -> None:
-        run.failure = Failure(code, signed_url(hook.url))
+    def _fail(
+        self, run: Run, code: int, text: str, hook: WebhookRequest, answer: WebhookResponse
+    ) -> None:
+        run.failure = DocumentFailure(code, signed_url(hook.url))
         self._alert(run, code, text, hook, answer)
 
     def _alert(
-        self, run: Run, code: int, text: str, hook: Hook, answer: Answer, *, level: str = "error"
+        self,
+        run: Run,
+        code: int,
+        text: str,
+        hook: WebhookRequest,
+        answer: WebhookResponse,
+        *,
+        level: str = "error",
     ) -> None:
         message = run.message
         service = self._directory.services_by_id.get(message.service_id or 0)
@@ -160,6 +169,6 @@ class Runner:
         )
 
 
-def _base(answer: Answer, hook: Hook) -> str:
+def _base(answer: WebhookResponse, hook: WebhookRequest) -> str:
     """What relative URLs in a document are relative to: with credentials, without overrides."""
     return (answer.url or hook.url).partition("#")[0]

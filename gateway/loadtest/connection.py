@@ -14,14 +14,14 @@ _CLOSES: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 class Owner(Protocol):
     """Who is told what a connection brings."""
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: HttpConnection, status: int, body: bytes) -> None:
         """The answer to its request is there; it may send the next."""
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         """It is gone; `busy` says whether a request was under way."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """Carries one request at a time."""
 
     def __init__(self, owner: Owner) -> None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.loadtest.connection import Connection
-from gateway.loadtest.histogram import Histogram
+from gateway.loadtest.connection import HttpConnection
+from gateway.loadtest.histogram import LatencyHistogram
 from gateway.loadtest.sends import Sends
 
 TICK_S: Final = 0.25
@@ -60,7 +60,7 @@ class Result:
     unanswered: int = 0
     refused: Counter[tuple[int, int]] = field(default_factory=Counter)
     """(HTTP status, Twilio's code or 0) → requests."""
-    latency: Histogram = field(default_factory=Histogram)
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Of accepted requests, from the intended time to the whole answer."""
     latest_s: float = 0.0
     """The longest that a request waited for a connection, behind its schedule."""
@@ -114,8 +114,8 @@ class Generator:
         self._requests = -(-plan.messages // sends.bulk)
         if plan.schedule is not None:
             self._requests = min(self._requests, len(plan.schedule))
-        self._idle: deque[Connection] = deque()
-        self._all: set[Connection] = set()
+        self._idle: deque[HttpConnection] = deque()
+        self._all: set[HttpConnection] = set()
         self._reconnecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
@@ -165,7 +165,7 @@ class Generator:
     async def _connect(self) -> None:
         async with asyncio.timeout(CONNECT_S):
             _, connection = await self._loop.create_connection(
-                lambda: Connection(self), self._host, self._port, ssl=self._ssl
+                lambda: HttpConnection(self), self._host, self._port, ssl=self._ssl
             )
         self._all.add(connection)
         self._idle.append(connection)
@@ -180,7 +180,7 @@ class Generator:
             self._pump()
             return
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -216,7 +216,7 @@ class Generator:
         self._timer = None
         self._pump()
 
-    def _send(self, connection: Connection, intended: float) -> None:
+    def _send(self, connection: HttpConnection, intended: float) -> None:
         result, bulk = self.result, self._sends.bulk
         first = result.requests * bulk
         messages = min(bulk, self._plan.messages - first)
@@ -226,7 +226,7 @@ class Generator:
         connection.number, connection.messages = first, messages
         connection.send(self._sends.render(first, messages))
 
-    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+    def answered(self, connection: HttpConnection, status: int, body: bytes) -> None:
         result, now = self.result, time.monotonic()
         result.answered += 1
         result.answered_at = now

@@ -16,7 +16,7 @@ PARTS: Final = 1 << PART_BITS
 LONGEST_US: Final = (1 << 36) - 1  # 19 hours; what is longer counts as that
 
 
-class Histogram:
+class LatencyHistogram:
     """Counts of whole microseconds."""
 
     __slots__ = ("_counts", "count", "highest_us", "total_us")
@@ -34,7 +34,7 @@ class Histogram:
         if microseconds > self.highest_us:
             self.highest_us = microseconds
 
-    def add(self, other: Histogram) -> None:
+    def add(self, other: LatencyHistogram) -> None:
         """Take in what the other has counted."""
         for bucket, count in enumerate(other._counts):
             self._counts[bucket] += count

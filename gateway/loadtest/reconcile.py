@@ -48,7 +48,7 @@ ASKED_S: Final = 10.0  # for a gateway to say what it holds
 HELD: Final = re.compile(r"^tandem_held_messages(?:\{[^}\n]*\})? ([0-9.e+]+)$", re.MULTILINE)
 MESSAGE_SID: Final = re.compile(r"[SM]M([0-9a-f]{32})", re.IGNORECASE)
 
-Key = tuple[str, str, int]
+SegmentKey = tuple[str, str, int]
 """Source, destination (digits as on the wire), and the message's reference."""
 
 
@@ -64,7 +64,7 @@ class Submit(NamedTuple):
     carrier_id: str = ""  # the carrier's own; "" for one that was refused
 
 
-class Kind(Enum):
+class DifferenceKind(Enum):
     """What can be wrong."""
 
     DIFFERS = "differing"  # the two sides say different things of its state
@@ -74,12 +74,12 @@ class Kind(Enum):
 
 
 @dataclass(slots=True)
-class Verdict:
+class Reconciliation:
     """What both sides say, and where they differ."""
 
     ours: Counter[str] = field(default_factory=Counter)  # state → messages
     theirs: Counter[str] = field(default_factory=Counter)
-    findings: dict[tuple[Kind, Id | Key], str] = field(default_factory=dict)
+    findings: dict[tuple[DifferenceKind, Id | SegmentKey], str] = field(default_factory=dict)
     """What is wrong with what, in words."""
     # a segment taken twice, and marked (docs/reliability.md#the-one-ambiguity)
     marked_duplicates: int = 0
@@ -92,7 +92,7 @@ class Verdict:
 
     @property
     def differences(self) -> list[str]:
-        return [text for (kind, _), text in self.findings.items() if kind is Kind.DIFFERS]
+        return [text for (kind, _), text in self.findings.items() if kind is DifferenceKind.DIFFERS]
 
     def _waiting(self) -> Iterator[str]:
         if self.stranded:
@@ -101,24 +101,24 @@ class Verdict:
 
     @property
     def lost(self) -> int:
-        return self._count(Kind.LOST)
+        return self._count(DifferenceKind.LOST)
 
     @property
     def doubled(self) -> int:
-        return self._count(Kind.DOUBLED)
+        return self._count(DifferenceKind.DOUBLED)
 
     @property
     def foreign(self) -> int:
-        return self._count(Kind.FOREIGN)
+        return self._count(DifferenceKind.FOREIGN)
 
-    def _count(self, wanted: Kind) -> int:
+    def _count(self, wanted: DifferenceKind) -> int:
         return sum(kind is wanted for kind, _ in self.findings)
 
     @property
     def clean(self) -> bool:
         return not (self.findings or self.vanished or self.stranded)
 
-    def still(self, before: Verdict) -> None:
+    def still(self, before: Reconciliation) -> None:
         """Keep only what was wrong `before`, too: the rest is on its way."""
         found = {what for _, what in self.findings}
         self.findings = {key: text for key, text in self.findings.items() if key in before.findings}
@@ -190,7 +190,7 @@ async def reconcile(
 
 async def _look(
     connection: Connection, control_url: str, first: Id, gateways: Sequence[str]
-) -> Verdict:
+) -> Reconciliation:
     """Both sides, as they are about now."""
     rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=first)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
@@ -207,7 +207,7 @@ async def _look(
 
 
 async def _count_stranded(
-    connection: Connection, gateways: Sequence[str], verdict: Verdict
+    connection: Connection, gateways: Sequence[str], verdict: Reconciliation
 ) -> None:
     """How many rows wait beyond those that the gateways hold, if all of them say."""
     before = id_at(time.time() - STRANDED_S)
@@ -285,10 +285,10 @@ def compare(
     rows: Iterable[Mapping[str, Any] | Any],
     submits: Iterable[Submit],
     deleted: Iterable[Mapping[str, Any] | Any] = (),
-) -> Verdict:
+) -> Reconciliation:
     """Hold outbound rows, and what is known of `deleted` ones, against the carrier's ledger."""
-    verdict = Verdict()
-    seen: defaultdict[Key, list[Submit]] = defaultdict(list)
+    verdict = Reconciliation()
+    seen: defaultdict[SegmentKey, list[Submit]] = defaultdict(list)
     for submit in submits:
         seen[submit.source, submit.destination, submit.reference].append(submit)
     for row in rows:
@@ -304,23 +304,25 @@ def compare(
         if ours != theirs and _in_doubt(row, status):
             verdict.in_doubt += 1
         elif ours != theirs:
-            verdict.findings[Kind.DIFFERS, row["id"]] = text = (
+            verdict.findings[DifferenceKind.DIFFERS, row["id"]] = text = (
                 f"{row['id'].hex} to {row['recipient']}: gateway {ours}, carrier {theirs}"
                 f" ({', '.join(submit.outcome for submit in group) or 'nothing'})"
             )
             if theirs == NOTHING:
-                verdict.findings[Kind.LOST, row["id"]] = text
+                verdict.findings[DifferenceKind.LOST, row["id"]] = text
         if _taken_twice(group):
             if row["flags"] & Flag.POSSIBLE_DUPLICATE:
                 verdict.marked_duplicates += 1
             else:
-                verdict.findings[Kind.DOUBLED, row["id"]] = f"{row['id'].hex}: taken twice"
+                verdict.findings[DifferenceKind.DOUBLED, row["id"]] = (
+                    f"{row['id'].hex}: taken twice"
+                )
     graves = _Deleted(deleted)
     for key, group in seen.items():
         if graves.has(group):
             verdict.deleted += 1
         else:
-            verdict.findings[Kind.FOREIGN, key] = f"from {key[0]} to {key[1]}: no row"
+            verdict.findings[DifferenceKind.FOREIGN, key] = f"from {key[0]} to {key[1]}: no row"
     return verdict
 
 

@@ -40,7 +40,7 @@ class Recipients:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class LoadMessage:
     """What all messages of a run share."""
 
     body: str
@@ -69,7 +69,12 @@ class SingleSends:
     bulk = 1
 
     def __init__(
-        self, base_url: str, account_sid: str, token: str, message: Message, recipients: Recipients
+        self,
+        base_url: str,
+        account_sid: str,
+        token: str,
+        message: LoadMessage,
+        recipients: Recipients,
     ) -> None:
         form = {"Body": message.body}
         if message.service_sid is not None:
@@ -104,7 +109,7 @@ class BulkSends:
         base_url: str,
         account_sid: str,
         token: str,
-        message: Message,
+        message: LoadMessage,
         recipients: Recipients,
         bulk: int,
     ) -> None:

@@ -23,7 +23,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class SenderChosen:
     """A sender was chosen."""
 
 
@@ -71,13 +71,15 @@ class Canceled:
     """The app took it back in time."""
 
 
-Event = Queued | Claimed | Submitted | Refused | Undeliverable | Receipted | AnswerLost | Canceled
+MessageEvent = (
+    SenderChosen | Claimed | Submitted | Refused | Undeliverable | Receipted | AnswerLost | Canceled
+)
 
 # A receipt may overtake the answer of a later segment, and even of its own: it settles a
 # message that is still `sending`.
-MOVES: dict[tuple[Status, type[Event]], Status | None] = {
-    (Status.ACCEPTED, Queued): Status.QUEUED,
-    (Status.SCHEDULED, Queued): Status.QUEUED,
+MOVES: dict[tuple[Status, type[MessageEvent]], Status | None] = {
+    (Status.ACCEPTED, SenderChosen): Status.QUEUED,
+    (Status.SCHEDULED, SenderChosen): Status.QUEUED,
     (Status.QUEUED, Claimed): Status.SENDING,
     (Status.SENDING, AnswerLost): Status.SENDING,
     (Status.SENDING, Submitted): Status.SENT,
@@ -97,7 +99,7 @@ ignored: Counter[tuple[Status, str]] = Counter()
 """Events that found their message elsewhere, by (status, event): shown as a metric."""
 
 
-def advance(message: Message, event: Event, now: float) -> int:
+def advance(message: Message, event: MessageEvent, now: float) -> int:
     """Move `message` by `event` at the time `now` (seconds since 1970)."""
     before = message.status
     move = (before, type(event))
@@ -115,7 +117,7 @@ def advance(message: Message, event: Event, now: float) -> int:
     elif isinstance(event, Refused | Undeliverable):
         message.error_code = event.code
         message.done_at = now
-    elif isinstance(event, Queued):
+    elif isinstance(event, SenderChosen):
         message.queued_at = now
     elif isinstance(event, Submitted):
         message.sent_at = now

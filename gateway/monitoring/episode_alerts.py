@@ -40,7 +40,7 @@ class _Told:
     over_at: float = NEVER
 
 
-class Telling:
+class EpisodeAlerts:
     """Remembers the last word about each spot, as long as it may still keep one back."""
 
     def __init__(self, quiet_s: float) -> None:

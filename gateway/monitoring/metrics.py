@@ -27,9 +27,9 @@ from prometheus_client.registry import Collector
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.channels.smpp.connector import Connector
-from gateway.enrichment.enricher import Gathering
+from gateway.enrichment.enricher import Enricher
 from gateway.inbound.handlers import Handlers
-from gateway.inbound.receive import Inbound
+from gateway.inbound.receive import InboundStage
 from gateway.messages.message import Message, created_at
 from gateway.monitoring.queue_watch import Watch
 from gateway.observe.measures import Histogram
@@ -49,8 +49,8 @@ class Stages(NamedTuple):
     pipeline: Pipeline
     callbacks: Callbacks
     handlers: Handlers
-    inbound: Inbound
-    gathering: Gathering
+    inbound: InboundStage
+    gathering: Enricher
     watch: Watch
     gate: Gate
     logins: Logins
@@ -63,7 +63,7 @@ class Exposition:
     def __init__(self, stages: Stages, clock: Clock, most_senders: int) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._registry.register(_Reader(stages, clock, most_senders))
+        self._registry.register(_MetricsReader(stages, clock, most_senders))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text in the newest form that `accept` names, and its content type."""
@@ -71,7 +71,7 @@ class Exposition:
         return encode(self._registry), kind
 
 
-class _Reader(Collector):
+class _MetricsReader(Collector):
     def __init__(self, stages: Stages, clock: Clock, most_senders: int) -> None:
         self._stages = stages
         self._clock = clock

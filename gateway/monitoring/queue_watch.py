@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.enrichment.enricher import Gathering
+from gateway.enrichment.enricher import Enricher
 from gateway.messages.message import Message
-from gateway.monitoring.episode_alerts import Telling
-from gateway.monitoring.watchdog import Group, Patience, Reason, Sight, Standstill, Watchdog
+from gateway.monitoring.episode_alerts import EpisodeAlerts
+from gateway.monitoring.watchdog import Patience, Reason, Sight, Standstill, WaitingGroup, Watchdog
 from gateway.observe.alerts import QUIET_S
 from gateway.observe.outage_log import OUTAGE
-from gateway.pacing.pacer import Held, Waits
+from gateway.pacing.pacer import HeldBy, Waits
 from gateway.pipeline.assembly import Pipeline
 from gateway.runtime.clock import Clock
 from gateway.settings import WatchdogSettings
@@ -47,7 +47,7 @@ class Watch:
     """Looks at every queue; owns the watchdog's memory, and that of what was told."""
 
     def __init__(
-        self, pipeline: Pipeline, gathering: Gathering, settings: WatchdogSettings, clock: Clock
+        self, pipeline: Pipeline, gathering: Enricher, settings: WatchdogSettings, clock: Clock
     ) -> None:
         self._pipeline = pipeline
         self._gathering = gathering
@@ -55,7 +55,7 @@ class Watch:
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=LAGS)
         self.watchdog = Watchdog(Patience(settings.stuck_s, settings.slow_s, settings.lost_s))
-        self._telling = Telling(QUIET_S)
+        self._telling = EpisodeAlerts(QUIET_S)
 
     @property
     def loop_lag(self) -> float:
@@ -95,10 +95,10 @@ class Watch:
             level=level,
             resource=one.sid or None,
             account_id=one.group.account_id or None,
-            bounded=True,  # `Telling` keeps them few, and must know what was said
+            bounded=True,  # `EpisodeAlerts` keeps them few, and must know what was said
         )
 
-    def _why(self, group: Group) -> str:
+    def _why(self, group: WaitingGroup) -> str:
         """The reason in words, with what the binds say of themselves."""
         if group.where == DATABASE:
             return f"{DATABASE}: it is away, and sends are answered with 503"
@@ -124,7 +124,7 @@ class Watch:
 
     def _database(self) -> Iterator[Sight]:
         if not self._pipeline.acceptor.available:
-            yield Sight(DATABASE, Group(0, DATABASE, Reason.DATABASE), 0, 0, "")
+            yield Sight(DATABASE, WaitingGroup(0, DATABASE, Reason.DATABASE), 0, 0, "")
 
     def _queues(self, now: float) -> Iterator[Sight]:
         pipeline = self._pipeline
@@ -149,7 +149,7 @@ class Watch:
             where = f"carrier {connector.name}" if connector is not None else "no carrier"
             yield Sight(
                 (waits.sender_id, waits.destination_class),
-                Group(account_id, where, reason),
+                WaitingGroup(account_id, where, reason),
                 waits.left,
                 waits.waiting,
                 head.sid if head is not None else "",
@@ -165,9 +165,9 @@ class Watch:
         connector = self._pipeline.connectors.get(head.carrier_id)
         if connector is None or not connector.up:
             return Reason.NO_BIND
-        if waits.held is Held.RATE:
+        if waits.held is HeldBy.RATE:
             return Reason.RATE
-        if waits.held is Held.CARRIER:
+        if waits.held is HeldBy.CARRIER:
             return Reason.THROTTLED if connector.rate_reason else Reason.RATE
         if connector.room < head.segments:
             return Reason.NO_WINDOW
@@ -180,22 +180,22 @@ class Watch:
         for sender_id, count, read in pipeline.spill.queues():
             if count and not pipeline.pacer.backlog(sender_id):
                 record = pipeline.directory.senders_by_id.get(sender_id)
-                group = Group(record.account_id if record else 0, "queues in rows", reason)
+                group = WaitingGroup(record.account_id if record else 0, "queues in rows", reason)
                 yield Sight(("rows", sender_id), group, read, 0, "", count)
 
     def _stages(self) -> Iterator[Sight]:
         pipeline = self._pipeline
         assigning = Reason.ASSIGNING if pipeline.acceptor.available else Reason.DATABASE
         for place, message, left, segments in pipeline.router.lobby.heads():
-            group = Group(message.account_id, "senders of a service", assigning)
+            group = WaitingGroup(message.account_id, "senders of a service", assigning)
             yield Sight(("lobby", place), group, left, segments, message.sid)
         if anew := pipeline.assigner.anew:
             message = anew[0].message
-            group = Group(message.account_id, "choice of a sender", assigning)
+            group = WaitingGroup(message.account_id, "choice of a sender", assigning)
             yield Sight("anew", group, pipeline.assigner.assigned, len(anew), message.sid)
         if waiting := self._gathering.waiting:
             message = waiting[0].message
-            group = Group(message.account_id, "media and lookups", Reason.GATHERING)
+            group = WaitingGroup(message.account_id, "media and lookups", Reason.GATHERING)
             yield Sight("gathering", group, self._gathering.gathered, len(waiting), message.sid)
 
 

@@ -62,7 +62,7 @@ class Spot(NamedTuple):
     where: str  # the name of a carrier, or of a stage
 
 
-class Group(NamedTuple):
+class WaitingGroup(NamedTuple):
     """Places that wait in one spot for one reason."""
 
     account_id: int
@@ -78,7 +78,7 @@ class Sight(NamedTuple):
     """One place, at one look."""
 
     place: Hashable
-    group: Group
+    group: WaitingGroup
     left: int  # how much has left it so far: any change is progress
     waiting: int  # segments
     sid: str  # of the message whose turn it is
@@ -93,7 +93,7 @@ class Sight(NamedTuple):
 class Standstill:
     """The places of one group, or of one spot, where nothing leaves."""
 
-    group: Group  # of a spot: that which weighs most
+    group: WaitingGroup  # of a spot: that which weighs most
     seconds: float  # of the worst of the group
     sid: str  # of the message whose turn it is there
     queues: dict[Hashable, tuple[int, int]]  # segments that wait, and messages in rows behind them
@@ -137,10 +137,10 @@ class Watchdog:
         self._patience = patience
         self._places: dict[Hashable, _Place] = {}
         self._episodes: dict[Spot, Standstill] = {}
-        self._still: dict[Group, Standstill] = {}
+        self._still: dict[WaitingGroup, Standstill] = {}
 
     @property
-    def still(self) -> Mapping[Group, Standstill]:
+    def still(self) -> Mapping[WaitingGroup, Standstill]:
         """Every group that waited at the last look, stuck or not yet."""
         return self._still
 
@@ -152,8 +152,8 @@ class Watchdog:
     def look(self, now: float, sights: Iterable[Sight]) -> Changes:
         """Take in every place where something waits; say what became stuck, and what healed."""
         places: dict[Hashable, _Place] = {}
-        still: dict[Group, Standstill] = {}
-        stuck: dict[Group, Standstill] = {}
+        still: dict[WaitingGroup, Standstill] = {}
+        stuck: dict[WaitingGroup, Standstill] = {}
         for sight in sights:
             if sight.under_way:
                 self._keep(sight, places, stuck, now)
@@ -175,7 +175,7 @@ class Watchdog:
         self,
         sight: Sight,
         places: dict[Hashable, _Place],
-        stuck: dict[Group, Standstill],
+        stuck: dict[WaitingGroup, Standstill],
         now: float,
     ) -> None:
         """What was stuck and is in flight now is not over before it is answered."""
@@ -209,7 +209,7 @@ class Watchdog:
         ):
             place.stuck_for = place.reason
 
-    def _by_spot(self, stuck: Mapping[Group, Standstill]) -> dict[Spot, Standstill]:
+    def _by_spot(self, stuck: Mapping[WaitingGroup, Standstill]) -> dict[Spot, Standstill]:
         """One episode for each spot. Its reason is what is broken there, before what is slow."""
         episodes: dict[Spot, Standstill] = {}
         for one in sorted(stuck.values(), key=_weight, reverse=True):
@@ -225,7 +225,9 @@ def _weight(one: Standstill) -> tuple[bool, float]:
     return one.group.reason not in SLOW, one.seconds
 
 
-def _count(groups: dict[Group, Standstill], group: Group, sight: Sight, seconds: float) -> None:
+def _count(
+    groups: dict[WaitingGroup, Standstill], group: WaitingGroup, sight: Sight, seconds: float
+) -> None:
     queue = sight.place if sight.queue is None else sight.queue
     one = groups.get(group)
     if one is None:

@@ -19,7 +19,7 @@ from gateway.observe.outage_log import AWAY
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock
 from storage import alerts as alert_rows
-from storage.database import DatabaseUnavailable, Pool, UniqueViolation
+from storage.database import ConnectionPool, DatabaseUnavailable, UniqueViolation
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Alert:
 class Alerts:
     """Takes alerts from every stage. `written` hears of those that are in the table."""
 
-    def __init__(self, pool: Pool, clock: Clock, random: Random) -> None:
+    def __init__(self, pool: ConnectionPool, clock: Clock, random: Random) -> None:
         self._pool = pool
         self._clock = clock
         self._random = random

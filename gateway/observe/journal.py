@@ -36,7 +36,7 @@ OUT, IN, CALL = 1, 2, 3
 KEEPALIVES: Final = (b"\x00\x00\x00\x15", b"\x80\x00\x00\x15")  # enquire_link and its answer
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One record: a PDU on a bind, or (as JSON) a webhook that was called."""
 
     at: float
@@ -151,8 +151,8 @@ class Journal:
         needles: Iterable[bytes],
         since: float,
         until: float,
-        wanted: Callable[[Entry], bool] = lambda entry: True,
-    ) -> list[Entry]:
+        wanted: Callable[[JournalEntry], bool] = lambda entry: True,
+    ) -> list[JournalEntry]:
         """Entries between two moments in which one of `needles` stands, by time; at most 1,000."""
         if self._folder is None:
             return []
@@ -168,9 +168,9 @@ class Journal:
         needles: tuple[bytes, ...],
         since: float,
         until: float,
-        wanted: Callable[[Entry], bool],
-    ) -> list[Entry]:
-        found: list[Entry] = []
+        wanted: Callable[[JournalEntry], bool],
+    ) -> list[JournalEntry]:
+        found: list[JournalEntry] = []
         for file in _between(sorted(folder.glob("*.journal")), since, until):
             for _, entry in _scan(file, needles, since, until):
                 if wanted(entry):
@@ -216,7 +216,7 @@ def _between(files: list[Path], since: float, until: float) -> Iterator[Path]:
 
 def _scan(
     file: Path, needles: tuple[bytes, ...], since: float, until: float
-) -> Iterator[tuple[int, Entry]]:
+) -> Iterator[tuple[int, JournalEntry]]:
     """Records of one file in which a needle stands, with their places."""
     try:
         size = file.stat().st_size
@@ -235,7 +235,7 @@ def _scan(
                 payload = data[start : start + length]
                 if any(needle in payload for needle in needles):
                     name = data[at + HEAD.size : start].decode()
-                    yield at, Entry(moment, kind, name, payload)
+                    yield at, JournalEntry(moment, kind, name, payload)
             at = start + length
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SET_ASIDE: Final = 99008  # an alert of ours
 FRAMES: Final = 4  # innermost frames that are told of an error
 
-Unit = TypeVar("Unit")
+UnitT = TypeVar("UnitT")
 
 
 class About(Protocol):
@@ -37,12 +37,12 @@ class About(Protocol):
     def account_id(self) -> int: ...
 
 
-class Outcome(NamedTuple, Generic[Unit]):
+class WallOutcome(NamedTuple, Generic[UnitT]):
     """What became of the units that `by_halves` did not do."""
 
-    failed: list[tuple[Unit, str]]
+    failed: list[tuple[UnitT, str]]
     """Each that fails by itself, and why: no exception, which would keep all that it has seen."""
-    undone: list[Unit]
+    undone: list[UnitT]
     """Those that the database's absence left undone, in their order."""
     away: Exception | None
     """How that showed; None where the database was there."""
@@ -58,30 +58,32 @@ class Wall:
         """Units so far."""
 
     async def by_halves(
-        self, units: Sequence[Unit], work: Callable[[Sequence[Unit]], Awaitable[object]]
-    ) -> Outcome[Unit]:
+        self, units: Sequence[UnitT], work: Callable[[Sequence[UnitT]], Awaitable[object]]
+    ) -> WallOutcome[UnitT]:
         """Do `work` for all at once, and where that fails for halves of them, in their order.
 
         `work` leaves nothing done when it raises.
         """
-        failed: list[tuple[Unit, str]] = []
-        parts: list[Sequence[Unit]] = [units]
+        failed: list[tuple[UnitT, str]] = []
+        parts: list[Sequence[UnitT]] = [units]
         while parts:
             some = parts.pop()
             try:
                 await work(some)
             except DatabaseUnavailable as error:
                 undone = [unit for part in (some, *reversed(parts)) for unit in part]
-                return Outcome(failed, undone, error)
+                return WallOutcome(failed, undone, error)
             except Exception as error:
                 if len(some) > 1:
                     middle = len(some) // 2
                     parts += (some[middle:], some[:middle])
                 elif some:
                     failed.append((some[0], described(error)))
-        return Outcome(failed, [], None)
+        return WallOutcome(failed, [], None)
 
-    def each(self, units: Sequence[Unit], work: Callable[[Unit], object]) -> list[tuple[Unit, str]]:
+    def each(
+        self, units: Sequence[UnitT], work: Callable[[UnitT], object]
+    ) -> list[tuple[UnitT, str]]:
         """Do `work` for one unit after the other; those that fail, and why."""
         failed = []
         for unit in units:

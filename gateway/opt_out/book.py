@@ -8,8 +8,8 @@ from gateway.directory.directory import OptOutConfig
 from gateway.opt_out.keywords import (
     ANY,
     Book,
-    Entry,
     Keyword,
+    KeywordEntry,
     default_entries,
     normal,
     reserved,
@@ -36,7 +36,7 @@ def book_of(config: OptOutConfig) -> Book:
             or standard[keyword].reply
         )
         words = frozenset(normal(word) for word in row["keywords"])
-        entries.append(Entry(keyword, language or ANY, country, words, reply))
+        entries.append(KeywordEntry(keyword, language or ANY, country, words, reply))
     taken = {entry.keyword for entry in entries if entry.language == ANY and entry.country == ANY}
     for entry in default_entries():
         reply = replies.get((f"{entry.keyword.name}.{ANY}", ANY)) or entry.reply

@@ -26,7 +26,7 @@ MOST_ENTRIES: Final = 1_000  # of one configuration
 STANDARD_WORD: Final = re.compile(rf"[A-Z0-9]{{1,{KEYWORD_LIMIT}}}")
 KINDS: Final = (Keyword.STOP, Keyword.START, Keyword.HELP)
 
-Row = dict[str, Any]
+EntryRow = dict[str, Any]
 Name = tuple[str, str]  # keyword type, message type
 
 
@@ -57,7 +57,7 @@ def read_name(keyword_type: object, message_type: object) -> Name:
     return f"{kind}.{language}", country
 
 
-def read_keywords(name: Name, words: object) -> Row:
+def read_keywords(name: Name, words: object) -> EntryRow:
     """An entry of keywords. Raises BadEntry."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise BadEntry("keywords must be a list of texts")
@@ -76,7 +76,7 @@ def read_keywords(name: Name, words: object) -> Row:
     return {"keyword_type": name[0], "message_type": name[1], "keywords": list(found.values())}
 
 
-def read_reply(name: Name, text: object) -> Row:
+def read_reply(name: Name, text: object) -> EntryRow:
     """An entry's reply. Raises BadEntry."""
     standard = name[0].endswith(f".{ANY}")
     most = STANDARD_REPLY_LIMIT if standard else REPLY_LIMIT
@@ -91,9 +91,9 @@ def _is_word(text: str) -> bool:
     )
 
 
-def without_doubles(rows: Iterable[Row]) -> list[Row]:
+def without_doubles(rows: Iterable[EntryRow]) -> list[EntryRow]:
     """The rows; raises BadEntry when two have one name, or there are too many."""
-    found: dict[Name, Row] = {}
+    found: dict[Name, EntryRow] = {}
     for row in rows:
         name = name_of(row)
         if name in found:
@@ -104,14 +104,14 @@ def without_doubles(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def with_entry(rows: Sequence[Row], row: Row) -> list[Row]:
+def with_entry(rows: Sequence[EntryRow], row: EntryRow) -> list[EntryRow]:
     """`rows` with one entry put in place of its former self, or at the end."""
     name = name_of(row)
     changed = [row if name_of(one) == name else one for one in rows]
     return without_doubles(changed if row in changed else [*rows, row])
 
 
-def check(rows: Sequence[Row]) -> None:
+def check(rows: Sequence[EntryRow]) -> None:
     """The rules between entries of keywords. Raises BadEntry.
 
     A keyword stands once for one country, whatever the language; it never means two things; the
@@ -138,7 +138,7 @@ def check(rows: Sequence[Row]) -> None:
                     raise BadEntry(f"{', '.join(sorted(missing)).upper()} can't be taken away")
 
 
-def _effective(rows: Sequence[Row]) -> Iterator[tuple[str, str, frozenset[str]]]:
+def _effective(rows: Sequence[EntryRow]) -> Iterator[tuple[str, str, frozenset[str]]]:
     """Every entry in force: those given, and the standard ones that none of them replaces.
 
     The reserved words come first, so that it is the other entry that is called wrong.
@@ -154,7 +154,7 @@ def _effective(rows: Sequence[Row]) -> Iterator[tuple[str, str, frozenset[str]]]
         yield *name_of(row), frozenset(normal(word) for word in row["keywords"])
 
 
-def languages_by_country(rows: Sequence[Row]) -> list[Row]:
+def languages_by_country(rows: Sequence[EntryRow]) -> list[EntryRow]:
     """The message types of a configuration, as its own resource shows them."""
     found: dict[str, set[str]] = {ANY: {ANY}}
     for row in rows:
@@ -164,7 +164,7 @@ def languages_by_country(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def with_countries(rows: Sequence[Row], wanted: object) -> list[Row]:
+def with_countries(rows: Sequence[EntryRow], wanted: object) -> list[EntryRow]:
     """`rows` with exactly these message types and languages: `[{message_type, languages}]`.
 
     What is not named goes with its keywords; what is new gets empty entries to be filled; the

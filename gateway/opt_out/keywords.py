@@ -52,7 +52,7 @@ class Keyword(IntEnum):
     HELP = 3
 
 
-class Entry(NamedTuple):
+class KeywordEntry(NamedTuple):
     """One set of keywords and its reply."""
 
     keyword: Keyword
@@ -65,11 +65,11 @@ class Entry(NamedTuple):
 class Match(NamedTuple):
     """An entry, and the word that matched it."""
 
-    entry: Entry
+    entry: KeywordEntry
     word: str
 
 
-class Effect(NamedTuple):
+class KeywordEffect(NamedTuple):
     """What a keyword does (docs/spec/messaging-services.md#effects-of-keywords)."""
 
     keyword: Keyword
@@ -77,7 +77,7 @@ class Effect(NamedTuple):
     replies: bool
 
 
-NO_EFFECT: Final = Effect(Keyword.NONE, None, False)
+NO_EFFECT: Final = KeywordEffect(Keyword.NONE, None, False)
 
 
 def normal(text: str) -> str:
@@ -108,10 +108,10 @@ class Book:
     """The entries of one configuration, in the order they are tried
     (docs/spec/messaging-services.md#which-keywords-apply)."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._countries: dict[str, dict[str, Entry]] = {}
-        self._standard: dict[str, Entry] = {}
-        self._languages: dict[str, Entry] = {}
+    def __init__(self, entries: Iterable[KeywordEntry]) -> None:
+        self._countries: dict[str, dict[str, KeywordEntry]] = {}
+        self._standard: dict[str, KeywordEntry] = {}
+        self._languages: dict[str, KeywordEntry] = {}
         for entry in entries:
             if entry.country != ANY:
                 table = self._countries.setdefault(entry.country, {})
@@ -140,7 +140,7 @@ class Book:
         return Match(entry, word) if entry is not None else None
 
 
-def effect(match: Match | None, *, advanced: bool, blocked: bool, network: bool) -> Effect:
+def effect(match: Match | None, *, advanced: bool, blocked: bool, network: bool) -> KeywordEffect:
     """What a match does.
 
     `blocked`: the sender is on the list now. `network`: the network itself handles STOP and
@@ -151,18 +151,18 @@ def effect(match: Match | None, *, advanced: bool, blocked: bool, network: bool)
     keyword = match.entry.keyword
     if keyword is Keyword.STOP:
         # A network's own block is noted even on top of another: no API may lift it then.
-        return Effect(
+        return KeywordEffect(
             keyword, True if network or not blocked else None, not blocked and not network
         )
     if keyword is Keyword.HELP:
-        return Effect(keyword, None, not blocked)
+        return KeywordEffect(keyword, None, not blocked)
     if blocked:
         if network and match.word not in _NETWORK_START:
             return NO_EFFECT
-        return Effect(keyword, False, True)
+        return KeywordEffect(keyword, False, True)
     if not advanced and match.word == ONLY_FOR_BLOCKED:
         return NO_EFFECT
-    return Effect(keyword, None, advanced)
+    return KeywordEffect(keyword, None, advanced)
 
 
 @cache
@@ -185,10 +185,10 @@ def reserved() -> dict[Keyword, frozenset[str]]:
 
 
 @cache
-def default_entries() -> tuple[Entry, ...]:
+def default_entries() -> tuple[KeywordEntry, ...]:
     """The standard sets with their replies."""
     return tuple(
-        Entry(
+        KeywordEntry(
             Keyword[name],
             ANY,
             ANY,

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
 
-from gateway.pacing.queues import Queued
+from gateway.pacing.queues import QueuedMessage
 
-Q = TypeVar("Q", bound=Queued)
+Q = TypeVar("Q", bound=QueuedMessage)
 
 _NEVER: Final = 1e15
 
 
-def _second(item: Queued) -> int:
+def _second(item: QueuedMessage) -> int:
     """The first full second at which `item` has expired."""
     at = item.expires_at
     return math.ceil(at if at < _NEVER else _NEVER)
@@ -51,7 +51,7 @@ class ExpiryWheel(Generic[Q]):
         waiting[id(item)] = item
         self._count += 1
 
-    def take(self, item: Queued) -> Q | None:
+    def take(self, item: QueuedMessage) -> Q | None:
         """`item` waits no more; None if it did not."""
         second = _second(item)
         waiting = self._waiting.get(second)

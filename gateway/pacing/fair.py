@@ -22,13 +22,13 @@ T = TypeVar("T")
 # Segments per account and turn. Smaller is smoother, larger makes fewer turns.
 QUANTUM: Final = 8.0
 
-Key = tuple[Hashable, Hashable]  # account, service
+FairKey = tuple[Hashable, Hashable]  # account, service
 
 
 class _Flow(Generic[T]):
     __slots__ = ("credit", "key", "things")
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: FairKey) -> None:
         self.key = key
         self.credit = 0.0
         self.things: deque[T] = deque()
@@ -41,11 +41,11 @@ class FairQueue(Generic[T]):
 
     def __init__(self, cost: Callable[[T], float]) -> None:
         self._cost = cost
-        self._flows: dict[Key, _Flow[T]] = {}
+        self._flows: dict[FairKey, _Flow[T]] = {}
         self.turns: deque[_Flow[T]] = deque()  # true while anything waits; read only
         self._services: dict[Hashable, int] = {}  # account -> its waiting services
 
-    def add(self, key: Key, thing: T) -> None:
+    def add(self, key: FairKey, thing: T) -> None:
         """Let `thing` wait behind the others of its flow."""
         flow = self._flows.get(key)
         if flow is None:

@@ -33,23 +33,23 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from gateway.pacing.bucket import TokenBucket
 from gateway.pacing.expiry import ExpiryWheel
 from gateway.pacing.fair import FairQueue
-from gateway.pacing.queues import BEFORE_ALL, Fifo, Gate, Line, Queued, SenderQueue
+from gateway.pacing.queues import BEFORE_ALL, Fifo, Line, QueuedMessage, SenderQueue, SharedGate
 
-Q = TypeVar("Q", bound=Queued)
+Q = TypeVar("Q", bound=QueuedMessage)
 
 _LEAST_RATE: Final = 1e-9
 _NO_LIMIT: Final = 1e9  # for a gate that was lifted while lines waited at it
 BATCH: Final = 500  # messages per release: what is claimed must be written in one turn
 
 
-class Shared(NamedTuple):
+class SharedBucket(NamedTuple):
     """A bucket that many senders share: who names the same key shares it, at the same rate."""
 
     key: Hashable
     rate: float
 
 
-class Limits(Protocol):
+class RateLimits(Protocol):
     """Rates in segments per second.
 
     Besides a sender's own there are those that its lines share (a campaign towards one country,
@@ -58,12 +58,12 @@ class Limits(Protocol):
     """
 
     def sender(self, sender_id: int, destination_class: Hashable) -> float: ...
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]: ...
-    def account(self, account_id: int) -> tuple[Shared, ...]: ...
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]: ...
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]: ...
     def carrier(self, carrier_id: int) -> float | None: ...
 
 
-class Held(Enum):
+class HeldBy(Enum):
     """What the head of a line waits for, as far as the pacer knows; room is not its business."""
 
     NOTHING = 0
@@ -80,7 +80,7 @@ class Waits(NamedTuple, Generic[Q]):
     left: int  # messages that have left it so far, and were answered
     waiting: int  # segments, of the whole sender
     head: Q | None
-    held: Held
+    held: HeldBy
 
 
 class _Carrier:
@@ -106,7 +106,7 @@ class _Flight:
 
     __slots__ = ("carrier", "item", "line", "order", "segments")
 
-    def __init__(self, item: Queued, carrier: _Carrier, line: Line, order: int) -> None:
+    def __init__(self, item: QueuedMessage, carrier: _Carrier, line: Line, order: int) -> None:
         self.item = item  # keeps id() from being given to another message
         self.carrier = carrier
         self.line = line
@@ -117,14 +117,14 @@ class _Flight:
 class Pacer(Generic[Q]):
     """The queues of all senders of a worker."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
         self._senders: dict[int, SenderQueue] = {}
         self._carriers: dict[int, _Carrier] = {}
-        self._shared: dict[Hashable, Gate] = {}
-        self._accounts: dict[int, tuple[Gate, ...]] = {}
+        self._shared: dict[Hashable, SharedGate] = {}
+        self._accounts: dict[int, tuple[SharedGate, ...]] = {}
         # When to look at a line's own bucket, a gate or a carrier again. The number settles ties.
-        self._heap: list[tuple[float, int, Line | Gate | _Carrier]] = []
+        self._heap: list[tuple[float, int, Line | SharedGate | _Carrier]] = []
         self._flights: dict[int, _Flight] = {}  # by id() of the message
         self._expiry: ExpiryWheel[Q] = ExpiryWheel()
         self._expired: list[Q] = []
@@ -347,20 +347,20 @@ class Pacer(Generic[Q]):
                 sender = line.sender
                 destination_class = next(key for key, one in sender.lines.items() if one is line)
                 yield Waits(
-                    sender.id, destination_class, line.left, sender.waiting, None, Held.FLIGHT
+                    sender.id, destination_class, line.left, sender.waiting, None, HeldBy.FLIGHT
                 )
 
-    def _held_up(self, line: Line, item: Queued, now: float) -> Held:
+    def _held_up(self, line: Line, item: QueuedMessage, now: float) -> HeldBy:
         segments = item.segments
         if line.ready_at(segments, now) > now:
-            return Held.RATE
+            return HeldBy.RATE
         for gate in self._gates(line, item):
             if gate.lines or gate.bucket.ready_at(segments, now) > now:
-                return Held.RATE
+                return HeldBy.RATE
         bucket = self._carrier(item.carrier_id).bucket
         if bucket is not None and bucket.ready_at(segments, now) > now:
-            return Held.CARRIER
-        return Held.NOTHING
+            return HeldBy.CARRIER
+        return HeldBy.NOTHING
 
     def rates_changed(self, now: float) -> None:
         """Read all limits again; what was taken stays taken."""
@@ -412,8 +412,10 @@ class Pacer(Generic[Q]):
             carrier.bucket.set_rate(rate, now)
 
     def _gates_of(
-        self, shared: tuple[Shared, ...], before: Mapping[Hashable, Gate] = MappingProxyType({})
-    ) -> tuple[Gate, ...]:
+        self,
+        shared: tuple[SharedBucket, ...],
+        before: Mapping[Hashable, SharedGate] = MappingProxyType({}),
+    ) -> tuple[SharedGate, ...]:
         """The gates of these buckets, made if need be; those of `before` keep their level."""
         gates = []
         for key, rate in shared:
@@ -421,7 +423,7 @@ class Pacer(Generic[Q]):
             if gate is None:
                 gate = before.get(key)
                 if gate is None:
-                    gate = Gate(TokenBucket(rate, self._now))
+                    gate = SharedGate(TokenBucket(rate, self._now))
                 else:
                     gate.bucket.set_rate(rate, self._now)
                 self._shared[key] = gate
@@ -446,7 +448,7 @@ class Pacer(Generic[Q]):
                 line.gates = self._gates_of(shared)
         return line
 
-    def _gates(self, line: Line, item: Queued) -> tuple[Gate, ...]:
+    def _gates(self, line: Line, item: QueuedMessage) -> tuple[SharedGate, ...]:
         """The shared buckets `item` needs besides its line's and its carrier's; mostly none."""
         account = self._accounts.get(item.account_id)
         if account is None:
@@ -467,10 +469,10 @@ class Pacer(Generic[Q]):
             self._ring(line, head[1])
             self._more = True
 
-    def _ring(self, line: Line, item: Queued) -> None:
+    def _ring(self, line: Line, item: QueuedMessage) -> None:
         self._carrier(item.carrier_id).ring.add((item.account_id, item.service_id), line)
 
-    def _at(self, time: float, thing: Line | Gate | _Carrier) -> None:
+    def _at(self, time: float, thing: Line | SharedGate | _Carrier) -> None:
         self._order += 1
         heappush(self._heap, (time, self._order, thing))
 
@@ -482,7 +484,7 @@ class Pacer(Generic[Q]):
                 self._to_ring(thing)
                 continue
             thing.armed = False
-            if isinstance(thing, Gate):
+            if isinstance(thing, SharedGate):
                 self._open(thing, now)
 
     def _to_ring(self, line: Line) -> None:
@@ -492,7 +494,7 @@ class Pacer(Generic[Q]):
         else:
             self._ring(line, head[1])
 
-    def _open(self, gate: Gate, now: float) -> None:
+    def _open(self, gate: SharedGate, now: float) -> None:
         """Let pass as many lines as the bucket has tokens for."""
         tokens = gate.bucket.level(now)
         promised = 0.0
@@ -508,7 +510,7 @@ class Pacer(Generic[Q]):
             promised += wanted
             self._to_ring(gate.lines.popleft())
 
-    def _arm(self, thing: Gate | _Carrier, at: float) -> None:
+    def _arm(self, thing: SharedGate | _Carrier, at: float) -> None:
         if not thing.armed:
             thing.armed = True
             self._at(at, thing)
@@ -552,7 +554,7 @@ class Pacer(Generic[Q]):
             free -= segments
             self._requeue(carrier, line, item, segments)
 
-    def _living_head(self, line: Line, now: float) -> tuple[Fifo, Queued] | None:
+    def _living_head(self, line: Line, now: float) -> tuple[Fifo, QueuedMessage] | None:
         """The line's next message that has not expired; expired ones go aside on the way."""
         while (head := line.head()) is not None:
             fifo, item = head
@@ -564,7 +566,9 @@ class Pacer(Generic[Q]):
             self._next_of_chain(line.sender, item.recipient)
         return None
 
-    def _granted(self, line: Line, gates: tuple[Gate, ...], segments: int, now: float) -> bool:
+    def _granted(
+        self, line: Line, gates: tuple[SharedGate, ...], segments: int, now: float
+    ) -> bool:
         """Whether the line's own bucket and those of `gates` let its head go.
 
         If not, the line is put where it waits for the first that does not.
@@ -584,7 +588,7 @@ class Pacer(Generic[Q]):
     def _take(
         self,
         line: Line,
-        gates: tuple[Gate, ...],
+        gates: tuple[SharedGate, ...],
         carrier: _Carrier,
         segments: int,
         now: float,
@@ -611,7 +615,7 @@ class Pacer(Generic[Q]):
         if flight.carrier.bucket is not None:
             flight.carrier.bucket.give_back(flight.segments, self._now)
 
-    def _requeue(self, carrier: _Carrier, line: Line, item: Queued, segments: int) -> None:
+    def _requeue(self, carrier: _Carrier, line: Line, item: QueuedMessage, segments: int) -> None:
         """After `item` left: the line stays in the ring, or moves, or is empty."""
         head = line.head()
         if head is None:
@@ -642,7 +646,7 @@ class Pacer(Generic[Q]):
         line.fifo(item).resume(item, position, self._order)
         self._activate(line)
 
-    def _leave(self, sender: SenderQueue, item: Queued) -> None:
+    def _leave(self, sender: SenderQueue, item: QueuedMessage) -> None:
         """Take a waiting message out of its chain, or out of its line."""
         sender.waiting -= item.segments
         followers = sender.recipients[item.recipient]
@@ -660,7 +664,7 @@ class Pacer(Generic[Q]):
         if not sender.recipients:
             sender.recipients = {}
 
-    def _no_longer_waiting(self, item: Queued) -> Q:
+    def _no_longer_waiting(self, item: QueuedMessage) -> Q:
         found = self._expiry.take(item)
         assert found is not None, "every waiting message is in the wheel"
         return found

@@ -21,10 +21,10 @@ from heapq import heappop, heappush
 from typing import Final, Protocol
 
 from gateway.pacing.bucket import TokenBucket
-from gateway.pacing.fair import FairQueue, Key
+from gateway.pacing.fair import FairKey, FairQueue
 
 
-class Queued(Protocol):
+class QueuedMessage(Protocol):
     """What the pacer needs to know of a message.
 
     The pacer never writes to one, and finds it again by what it reads here: none of it may
@@ -67,12 +67,12 @@ class Fifo:
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
-        self.items: deque[Queued] = deque()
+        self.items: deque[QueuedMessage] = deque()
         self.first = 0
-        self.resumed: list[tuple[int, int, Queued]] = []  # position, order, message
+        self.resumed: list[tuple[int, int, QueuedMessage]] = []  # position, order, message
         self.gone: set[int] = set()
 
-    def append(self, item: Queued) -> None:
+    def append(self, item: QueuedMessage) -> None:
         if id(item) in self.gone:  # removed and come again: the old place must not hide it
             self._sweep()
         self.items.append(item)
@@ -81,13 +81,13 @@ class Fifo:
         """Where a message accepted now would stand."""
         return self.first + len(self.items)
 
-    def resume(self, item: Queued, position: int, order: int) -> None:
+    def resume(self, item: QueuedMessage, position: int, order: int) -> None:
         """Let `item` return to `position`; `order` settles who is first at the same one."""
         if id(item) in self.gone:
             self._sweep()
         heappush(self.resumed, (position, order, item))
 
-    def head(self) -> Queued | None:
+    def head(self) -> QueuedMessage | None:
         """The message whose turn it is, None when there is none left."""
         while True:
             if self.resumed and (not self.items or self.resumed[0][0] <= self.first):
@@ -101,7 +101,7 @@ class Fifo:
             self.gone.discard(id(item))
             self.pop()
 
-    def pop(self) -> Queued:
+    def pop(self) -> QueuedMessage:
         """Take out what `head` answered."""
         if self.resumed and (not self.items or self.resumed[0][0] <= self.first):
             return heappop(self.resumed)[2]
@@ -126,7 +126,7 @@ class Flow:
 
     __slots__ = ("fifos", "key")
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: FairKey) -> None:
         self.key = key
         self.fifos: list[Fifo] = []
 
@@ -139,7 +139,7 @@ class Flow:
         self.fifos.sort(key=lambda one: one.priority)
         return fifo
 
-    def head(self) -> tuple[Fifo, Queued] | None:
+    def head(self) -> tuple[Fifo, QueuedMessage] | None:
         while self.fifos:
             fifo = self.fifos[0]
             item = fifo.head()
@@ -154,7 +154,7 @@ def _next_segments(flow: Flow) -> float:
     return head[1].segments if head is not None else 0
 
 
-class Gate:
+class SharedGate:
     """A bucket that many lines share, with those that wait for it."""
 
     __slots__ = ("armed", "bucket", "lines")
@@ -173,14 +173,14 @@ class Line:
     def __init__(self, sender: SenderQueue, bucket: TokenBucket) -> None:
         self.sender = sender
         self.bucket = bucket
-        self.gates: tuple[Gate, ...] = ()  # what it shares with other lines; mostly nothing
+        self.gates: tuple[SharedGate, ...] = ()  # what it shares with other lines; mostly nothing
         self.not_before = float("-inf")  # a throttled head holds the whole line until then
         self.placed = False  # in a carrier's ring, or waiting at a gate
         self.left = 0  # messages that were answered, or withdrawn
-        self._flows: dict[Key, Flow] = {}
+        self._flows: dict[FairKey, Flow] = {}
         self._crowd: FairQueue[Flow] | None = None  # only while two flows or more share the line
 
-    def fifo(self, item: Queued) -> Fifo:
+    def fifo(self, item: QueuedMessage) -> Fifo:
         """The fifo that `item` belongs to, made if need be."""
         key = (item.account_id, item.service_id)
         flow = self._flows.get(key)
@@ -194,7 +194,7 @@ class Line:
                 self._crowd.add(key, flow)
         return flow.fifo(item.priority)
 
-    def head(self) -> tuple[Fifo, Queued] | None:
+    def head(self) -> tuple[Fifo, QueuedMessage] | None:
         """The next message of the line by fairness, priority and order."""
         while self._flows:
             flow = (
@@ -211,7 +211,7 @@ class Line:
         self._flows = {}  # an emptied dict keeps its table
         return None
 
-    def pop(self, fifo: Fifo, segments: int) -> Queued:
+    def pop(self, fifo: Fifo, segments: int) -> QueuedMessage:
         """Take out what `head` answered."""
         if self._crowd is not None:
             self._crowd.charge(segments)
@@ -223,7 +223,7 @@ class Line:
         return at if at >= self.not_before else self.not_before
 
 
-Follower = tuple[Line, int, Queued]  # line, position in its fifo, message
+Follower = tuple[Line, int, QueuedMessage]  # line, position in its fifo, message
 
 
 class SenderQueue:

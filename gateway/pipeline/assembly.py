@@ -22,18 +22,18 @@ from gateway.acceptance.fraud_guard import DAY_S
 from gateway.acceptance.preregistration import PreregistrationAlerts
 from gateway.acceptance.router import SENDER_GONE, Router
 from gateway.backlog.canceler import Canceler
-from gateway.backlog.handover import Moving
-from gateway.backlog.overflow import Spill
+from gateway.backlog.handover import Handover
+from gateway.backlog.overflow import Overflow
 from gateway.backlog.recovery import OwedSweep, Recovered, Recovery, id_at
 from gateway.backlog.requeue import Requeue
 from gateway.backlog.retention import keep_forgetting
 from gateway.backlog.scheduler import Scheduler
-from gateway.backlog.takeover import Adoption
+from gateway.backlog.takeover import Takeover
 from gateway.channels.smpp.connector import Connector
 from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.tlvs import shown
 from gateway.cluster.placement import Ownership
-from gateway.cluster.share import ALONE, Share
+from gateway.cluster.share import ALONE, WorkerSlot
 from gateway.directory.directory import MOST_FORMER, Directory, SenderRecord
 from gateway.messages.message import Direction, Flag, IdSource, Message, Status
 from gateway.observe.alerts import Alerts
@@ -41,20 +41,20 @@ from gateway.observe.journal import Journal
 from gateway.observe.measures import Tally
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Walls, described
-from gateway.pacing.pacer import Pacer, Shared
-from gateway.recipients.sticky_upkeep import Mappings
+from gateway.pacing.pacer import Pacer, SharedBucket
+from gateway.recipients.sticky_upkeep import StickyUpkeep
 from gateway.routing.destination import parse_destination
 from gateway.routing.health import Health
 from gateway.routing.tables import read_facts
 from gateway.runtime.clock import Clock
 from gateway.settings import Settings
-from gateway.submission.connectors import Fleet
-from gateway.submission.receipts import Answer, Receipts
+from gateway.submission.connectors import Connectors
+from gateway.submission.receipts import Receipts, Respond
 from gateway.submission.stored_deliveries import number_of
 from gateway.submission.submitter import MOST_TALLIED, Submitter
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from smpp.codec import encode_tlvs
-from smpp.pdu import Address, DeliverSm, Tlvs
+from smpp.pdu import DeliverSm, SmeAddress, Tlvs
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import config as config_rows
 from storage import deactivations, erasure, idempotency, partitions
@@ -66,10 +66,10 @@ from storage import restore as restore_rows
 from storage import short_links as link_rows
 from storage.database import (
     Connection,
+    ConnectionPool,
     Database,
     DatabaseUnavailable,
     OwnConnection,
-    Pool,
 )
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ DEACTIVATIONS_DAYS = 31  # one more than is shown
 BIND_REFUSED = 99007  # an alert of ours
 
 
-def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Answer) -> None:
+def _come_back_later(carrier: int, connection: str, delivery: DeliverSm, answer: Respond) -> None:
     """Until somebody stores inbound messages, the carrier keeps them."""
     answer(delivery, ESME_RX_T_APPN)
 
@@ -99,7 +99,7 @@ async def _at_once() -> None:
     """Nothing is to be waited for."""
 
 
-class Limits:
+class ConfiguredRates:
     """The rates that the pacer asks for, from configuration."""
 
     def __init__(self, router: Router, connectors: Mapping[int, Connector[Message]]) -> None:
@@ -109,10 +109,10 @@ class Limits:
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return self._router.rate_towards(sender_id, destination_class)
 
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
         return self._router.quotas.shared(sender_id, destination_class)
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         return self._router.quotas.account(account_id)
 
     def carrier(self, carrier_id: int) -> float | None:
@@ -129,10 +129,10 @@ class Pipeline:
         self,
         settings: Settings,
         database: Database,
-        pool: Pool,
+        pool: ConnectionPool,
         clock: Clock,
         random: Random,
-        share: Share = ALONE,
+        share: WorkerSlot = ALONE,
     ) -> None:
         self.settings = settings
         self.pool = pool
@@ -144,7 +144,7 @@ class Pipeline:
         self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
-        self.inbound: Callable[[int, str, DeliverSm, Answer], None] = _come_back_later
+        self.inbound: Callable[[int, str, DeliverSm, Respond], None] = _come_back_later
         self.connection_over: Callable[[str], None] = lambda connection: None
         """Hears of connections to carriers that are over, in any worker."""
         self.answers_arrived: Callable[[str, Sequence[DeliverSm]], None] = _nothing_to_settle
@@ -158,7 +158,7 @@ class Pipeline:
             most_octets=settings.journal.most_mb * 1024 * 1024,
             writer=share.slot,
         )
-        self.fleet = Fleet(settings, self, clock, random, self.journal, share)
+        self.fleet = Connectors(settings, self, clock, random, self.journal, share)
         self.connectors = self.fleet.connectors
         self.router = Router(
             self.directory,
@@ -168,11 +168,11 @@ class Pipeline:
             generic_ids=settings.generic_sender_ids,
             workers=share.workers,
         )
-        self.pacer: Pacer[Message] = Pacer(Limits(self.router, self.connectors))
+        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(self.router, self.connectors))
         self.alerts = Alerts(pool, clock, random)
         self.walls = Walls(self.alerts)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
-        self.writer = Writer(
+        self.writer = WriteBehind(
             database, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
         )
         self.receipts = Receipts(
@@ -184,7 +184,7 @@ class Pipeline:
             self.carrier_name,
             self.walls.of("receipts"),
         )
-        self.mappings = Mappings(pool, self.router.standing)
+        self.mappings = StickyUpkeep(pool, self.router.standing)
         self.submitter = Submitter(
             database,
             self.pacer,
@@ -221,7 +221,7 @@ class Pipeline:
             self.walls.of("accept"),
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
-        self.spill = Spill(
+        self.spill = Overflow(
             database,
             self.pacer,
             self.receipts.live,
@@ -285,13 +285,13 @@ class Pipeline:
             self.next_id,
             self.walls.of("recovery"),
         )
-        self.adoption = Adoption(
+        self.adoption = Takeover(
             database,
             self.recovery,
             self.alerts,
             sweeps="two_gateways" not in settings.allow_unsafe,
         )
-        self.moving = Moving(
+        self.moving = Handover(
             pool,
             self.ownership,
             self.router,
@@ -587,7 +587,7 @@ class Pipeline:
         else:
             self.take_in(carrier, connection, delivery, answer)
 
-    def _slot_of(self, carrier: int, address: Address) -> int:
+    def _slot_of(self, carrier: int, address: SmeAddress) -> int:
         ownership = self.ownership
         if not ownership.alone and not ownership.has_address(address.value):
             record = number_of(self.directory, address, self.profile_of(carrier))

@@ -37,7 +37,7 @@ INTERRUPTED = 130
 FIRST = 1e-6  # seconds: so that a state stands before the PDU that gave it its time
 
 
-class Stage:
+class DemoTrace:
     """Collects what happens to the message, and prints it in the order in which it happened."""
 
     def __init__(self) -> None:
@@ -80,10 +80,10 @@ class Stage:
                 print(record["exception"], file=sys.stderr, flush=True)
 
 
-class Receiver:
+class DemoApp:
     """The app's side: takes status callbacks, and checks that they are signed."""
 
-    def __init__(self, port: int, stage: Stage) -> None:
+    def __init__(self, port: int, stage: DemoTrace) -> None:
         self.url = f"http://{HOST}:{port}/status"
         self.statuses: list[str] = []
         self.bad_signatures = 0
@@ -93,7 +93,7 @@ class Receiver:
         self._stage = stage
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Receiver:
+    async def __aenter__(self) -> DemoApp:
         app = web.Application()
         app.router.add_post("/status", self._take)
         self._runner = web.AppRunner(app, access_log=None)
@@ -129,7 +129,7 @@ def run_demo() -> int:
 
 
 async def _demo() -> int:
-    stage = Stage()
+    stage = DemoTrace()
     port = port_of("TANDEM_CALLBACK_PORT", 8081)
     check_port(port, "TANDEM_CALLBACK_PORT")
     world = World(
@@ -143,7 +143,7 @@ async def _demo() -> int:
         },
     )
     print("Starting a database, a carrier simulator and the gateway:")
-    async with world, Receiver(port, stage) as receiver:
+    async with world, DemoApp(port, stage) as receiver:
         facts = world.provisioned
         assert facts is not None
         receiver.auth_token = facts.auth_token
@@ -153,7 +153,7 @@ async def _demo() -> int:
         return await _send(world, facts, receiver, stage)
 
 
-async def _send(world: World, facts: Provisioned, receiver: Receiver, stage: Stage) -> int:
+async def _send(world: World, facts: Provisioned, receiver: DemoApp, stage: DemoTrace) -> int:
     print(f"client.messages.create(to={TO!r}, messaging_service_sid=…,\n    body={BODY!r})\n")
     client = sdk_client(world.base_url, facts.account_sid, facts.auth_token)
     stage.begin()
@@ -191,7 +191,7 @@ async def _send(world: World, facts: Provisioned, receiver: Receiver, stage: Sta
     return 1 if problems else 0
 
 
-async def _show_states(url: str, sid: str, stage: Stage) -> None:
+async def _show_states(url: str, sid: str, stage: DemoTrace) -> None:
     """Add the states that the message went through, with the times of its row."""
     connection = await open_connection(url)
     try:

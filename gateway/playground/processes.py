@@ -16,7 +16,7 @@ STOP_S = 10.0
 LINE_LIMIT = 256 * 1024  # octets; what is longer comes in pieces
 CHUNK = 64 * 1024
 
-Line = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 
 class Child:
@@ -30,7 +30,7 @@ class Child:
         name: str,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        on_line: Line,
+        on_line: OnLine,
         program: Sequence[str] | None = None,
     ) -> None:
         self.name = name

@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.playground.processes import Child, Line
+from gateway.playground.processes import Child, OnLine
 from gateway.playground.provision import Provisioned, provision
 from gateway.settings import ConfigurationError
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -93,7 +93,12 @@ class World:
     """An async context: up on entry, down on exit."""
 
     def __init__(
-        self, ports: Ports, *, tell: Line, on_gateway_line: Line, gateway_environment: Any = None
+        self,
+        ports: Ports,
+        *,
+        tell: OnLine,
+        on_gateway_line: OnLine,
+        gateway_environment: Any = None,
     ) -> None:
         self.ports = ports
         self.base_url = f"http://{HOST}:{ports.gateway}"

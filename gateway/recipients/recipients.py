@@ -28,7 +28,7 @@ TOUCHES = 100
 
 
 @dataclass(slots=True)
-class Known:
+class RecipientFacts:
     """What is known of a batch's recipients, kept up to date as the batch is chosen."""
 
     wall: float = 0.0
@@ -101,9 +101,9 @@ def blocks_of(rows: Sequence[Row]) -> dict[str, set[tuple[int, int]]]:
     return blocks
 
 
-def known_of(rows: Sequence[Row], wall: float) -> Known:
+def known_of(rows: Sequence[Row], wall: float) -> RecipientFacts:
     """The answer of the database, as choosing needs it."""
-    known = Known(wall=wall, blocks=blocks_of(rows))
+    known = RecipientFacts(wall=wall, blocks=blocks_of(rows))
     for row in rows:
         if row["blocked"]:
             continue
@@ -123,14 +123,14 @@ async def ask_blocks(
     held: dict[Message, tuple[int, ...]] = {
         message: scopes_of(message, directory) for message in messages
     }
-    rows = await recipient_rows.standing(
+    rows = await recipient_rows.blocks_and_mappings(
         connection,
         {one[0] for one in held.values()},
         list({message.recipient for message in messages}),
     )
     if not rows:
         return set()
-    known = Known(blocks=blocks_of(rows))
+    known = RecipientFacts(blocks=blocks_of(rows))
     return {
         message
         for message, one in held.items()

@@ -14,9 +14,9 @@ from collections import Counter
 
 from gateway.messages.message import Message
 from gateway.observe.outage_log import AWAY
-from gateway.routing.sender_load import Standing
+from gateway.routing.sender_load import SenderLoads
 from storage import recipients as recipient_rows
-from storage.database import DatabaseUnavailable, Pool
+from storage.database import ConnectionPool, DatabaseUnavailable
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ PORTION = 10_000  # mappings deleted in one statement
 UNUSED_BOUND = 10_000  # beyond it a mapping whose message never went stays, which harms little
 
 
-class Mappings:
+class StickyUpkeep:
     """One stage: counts once, then sweeps."""
 
-    def __init__(self, pool: Pool, standing: Standing) -> None:
+    def __init__(self, pool: ConnectionPool, standing: SenderLoads) -> None:
         self._pool = pool
         self._standing = standing
         self._unused: list[tuple[int, str, Id]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.routing.destination import Destination
-from gateway.routing.networks import DEFAULT, CarrierFacts
+from gateway.routing.networks import DEFAULT, NetworkFacts
 from gateway.routing.question import (
     Choice,
     Mapping,
@@ -21,7 +21,7 @@ from gateway.routing.question import (
 )
 from gateway.routing.selector import RULES, Rule
 from gateway.routing.sender_load import Level, Load, Rank, rank
-from gateway.routing.sender_pool import Group, Pool, Sender
+from gateway.routing.sender_pool import CandidateGroup, Sender, SenderPool
 
 
 class Step(NamedTuple):
@@ -32,7 +32,7 @@ class Step(NamedTuple):
     outcome: str
 
 
-class Verdict(NamedTuple):
+class MemberVerdict(NamedTuple):
     """What became of one member of the pool."""
 
     sender: Sender
@@ -48,22 +48,22 @@ class Explanation(NamedTuple):
 
     choice: Choice
     steps: tuple[Step, ...]
-    verdicts: tuple[Verdict, ...]  # by ascending sid
+    verdicts: tuple[MemberVerdict, ...]  # by ascending sid
 
 
 def explain(
     destination: Destination,
     needs: Needs,
-    pool: Pool,
+    pool: SenderPool,
     load: Load,
     mapping: Mapping | None,
     explicit: str | None = None,
-    facts: CarrierFacts = DEFAULT,
+    facts: NetworkFacts = DEFAULT,
     now: float | None = None,
 ) -> Explanation:
     """What `select` answers for the same arguments, and why."""
     question = Question(destination, needs, pool, load, mapping, explicit, facts, now)
-    looked_at: list[tuple[Group, Sender, Rank]] = []
+    looked_at: list[tuple[CandidateGroup, Sender, Rank]] = []
     question.looked_at = looked_at
     steps: list[Step] = []
     for rule in RULES:
@@ -83,7 +83,7 @@ def explain(
 def _outcome(
     question: Question,
     choice: Choice | None,
-    groups: list[tuple[Group, Sender, Rank]],
+    groups: list[tuple[CandidateGroup, Sender, Rank]],
     changed: bool,
 ) -> str:
     if choice is not None and choice.sender is not None:
@@ -107,8 +107,8 @@ def _verdicts(
     question: Question,
     choice: Choice,
     rule: Rule,
-    looked_at: list[tuple[Group, Sender, Rank]],
-) -> tuple[Verdict, ...]:
+    looked_at: list[tuple[CandidateGroup, Sender, Rank]],
+) -> tuple[MemberVerdict, ...]:
     decided_in = next((one for one in reversed(looked_at) if one[1] is choice.sender), None)
     full = {
         sender.id for group, _, place in looked_at if place[0] == Level.FULL for sender in group
@@ -117,7 +117,7 @@ def _verdicts(
     verdicts = []
     for sender in question.pool.senders:
         if sender is choice.sender:
-            verdicts.append(Verdict(sender, True, f"chosen: {rule.name}"))
+            verdicts.append(MemberVerdict(sender, True, f"chosen: {rule.name}"))
             continue
         reason = _unable(question, sender)
         if reason is None and decided_in is not None and sender in decided_in[0].senders:
@@ -128,7 +128,7 @@ def _verdicts(
             reason = UNDELIVERED
         if reason is None:
             reason = f"another rule decided: {rule.name}"
-        verdicts.append(Verdict(sender, False, reason))
+        verdicts.append(MemberVerdict(sender, False, reason))
     return tuple(verdicts)
 
 

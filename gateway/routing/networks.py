@@ -37,7 +37,7 @@ class PrefixTable:
 
 
 @dataclass(frozen=True, slots=True)
-class CarrierFacts:
+class NetworkFacts:
     """One snapshot of the tables; replaced whole when an operator edits them."""
 
     prefixes: PrefixTable = field(default_factory=PrefixTable)
@@ -67,4 +67,4 @@ class CarrierFacts:
         return self.alpha_countries.get(country, _UNKNOWN_COUNTRY)
 
 
-DEFAULT: Final = CarrierFacts()
+DEFAULT: Final = NetworkFacts()

@@ -14,9 +14,15 @@ from typing import Final, NamedTuple
 from gateway.routing.alpha import Preregistration
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import US_TERRITORIES
-from gateway.routing.networks import CarrierFacts
-from gateway.routing.sender_load import Level, Load, Rank, Standing, rank
-from gateway.routing.sender_pool import Group, Pool, Sender, SenderKind, crosses_into_us
+from gateway.routing.networks import NetworkFacts
+from gateway.routing.sender_load import Level, Load, Rank, SenderLoads, rank
+from gateway.routing.sender_pool import (
+    CandidateGroup,
+    Sender,
+    SenderKind,
+    SenderPool,
+    crosses_into_us,
+)
 
 UNREACHABLE: Final = 21612  # no route for this kind of destination, or from this sender
 NOT_IN_POOL: Final = 21711  # explicit From is not in the pool of the service
@@ -94,11 +100,11 @@ class Question:
         self,
         destination: Destination,
         needs: Needs,
-        pool: Pool,
+        pool: SenderPool,
         load: Load,
         mapping: Mapping | None,
         explicit: str | None,
-        facts: CarrierFacts,
+        facts: NetworkFacts,
         now: float | None,
     ) -> None:
         self.destination = destination
@@ -118,7 +124,7 @@ class Question:
         self.saw_full = False
         self.unhealthy: Sender | None = None  # the first that was passed over for its health
         # Every group a candidate was picked from, with the winner; None keeps no record.
-        self.looked_at: list[tuple[Group, Sender, Rank]] | None = None
+        self.looked_at: list[tuple[CandidateGroup, Sender, Rank]] | None = None
         self._carrier: str | None = None
 
     @property
@@ -140,7 +146,7 @@ class Question:
             self.country, self.carrier
         )
 
-    def best(self, group: Group) -> Choice | None:
+    def best(self, group: CandidateGroup) -> Choice | None:
         """The lowest-ranked member of `group`, or None if it is empty, or all passed over.
 
         Passed over are the full, and, where the service says so, the unhealthy.
@@ -149,7 +155,7 @@ class Question:
             return None
         load, by_mappings = self.load, self.sticky
         by_health = self.settings.skip_unhealthy
-        if isinstance(load, Standing):
+        if isinstance(load, SenderLoads):
             place, sender = load.first(group, self.destination, by_mappings, by_health)
         else:
             place, sender = min(

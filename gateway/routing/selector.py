@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import US_TERRITORIES, NumberKind
-from gateway.routing.networks import DEFAULT, CarrierFacts
+from gateway.routing.networks import DEFAULT, NetworkFacts
 from gateway.routing.question import (
     EMPTY_POOL,
     NO_SENDER,
@@ -51,7 +51,7 @@ from gateway.routing.question import (
     why_not_reach,
 )
 from gateway.routing.sender_load import Load
-from gateway.routing.sender_pool import NOBODY, Group, Pool, Sender, SenderKind
+from gateway.routing.sender_pool import NOBODY, CandidateGroup, Sender, SenderKind, SenderPool
 
 __all__ = [
     "EMPTY_POOL",
@@ -225,7 +225,7 @@ def _kind_preferences(question: Question) -> Choice | None:
 
 def _by_weight(question: Question, weights: abc.Mapping[SenderKind, int]) -> Choice | None:
     """A kind by share of recipients: a recipient always falls to the same kind."""
-    shares: list[tuple[int, Group]] = []
+    shares: list[tuple[int, CandidateGroup]] = []
     for kind, weight in sorted(weights.items()):
         group = _narrowed(question, kind)
         if weight > 0 and group.senders:
@@ -241,7 +241,7 @@ def _by_weight(question: Question, weights: abc.Mapping[SenderKind, int]) -> Cho
     return None
 
 
-def _narrowed(question: Question, kind: SenderKind) -> Group:
+def _narrowed(question: Question, kind: SenderKind) -> CandidateGroup:
     """The usable senders of one kind for the recipient's country."""
     pool, country, media = question.pool, question.country, question.media
     if kind is SenderKind.SHORT_CODE:
@@ -278,7 +278,7 @@ def _alpha_last(question: Question) -> Choice | None:
     return question.best(_alpha_group(question))
 
 
-def _alpha_group(question: Question) -> Group:
+def _alpha_group(question: Question) -> CandidateGroup:
     if question.media:
         # alphanumeric senders are SMS only
         # (docs/spec/messaging-services.md#behaviour-of-alphanumeric-ids)
@@ -288,11 +288,11 @@ def _alpha_group(question: Question) -> Group:
         return NOBODY
     if question.settings.strict_preregistration:
         able = [one for one in group if why_not_alpha(question, one) is None]
-        return group if len(able) == len(group) else Group(able)
+        return group if len(able) == len(group) else CandidateGroup(able)
     return group
 
 
-def _area_groups(question: Question) -> tuple[Group, ...]:
+def _area_groups(question: Question) -> tuple[CandidateGroup, ...]:
     """Area-code geomatch, narrowest first (docs/spec/messaging-services.md#area-code-geomatch);
     nothing outside the US and Canada."""
     code = question.destination.area_code
@@ -410,11 +410,11 @@ _STEPS: Final = tuple((rule.id, rule.apply) for rule in RULES)
 def select(
     destination: Destination,
     needs: Needs,
-    pool: Pool,
+    pool: SenderPool,
     load: Load,
     mapping: Mapping | None,
     explicit: str | None = None,
-    facts: CarrierFacts = DEFAULT,
+    facts: NetworkFacts = DEFAULT,
     now: float | None = None,
 ) -> Choice:
     """Choose the sender of one message.

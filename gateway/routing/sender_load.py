@@ -3,7 +3,7 @@
 Selection takes, among equal candidates, the one with the fewest mappings, then the shortest
 expected wait, then the least recently used, then the lowest sid
 (docs/spec/messaging-services.md#sticky-sender step 9, docs/spec/messaging-services.md#scaler).
-Asking four hundred senders for each message would cost more than everything else, so `Standing`
+Asking four hundred senders for each message would cost more than everything else, so `SenderLoads`
 keeps a heap per group that is asked about.
 
 The heap is lazy. What happens to a sender mostly moves it *back* (a mapping, a queued
@@ -14,7 +14,7 @@ invariant is: each member has one entry that counts, and it is no worse than the
 the member is noted.
 
 `Load` is the whole of what selection needs; any object with these methods will do, and is
-asked one candidate at a time. `Standing` is the one that stays fast.
+asked one candidate at a time. `SenderLoads` is the one that stays fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from gateway.routing.destination import Destination
-from gateway.routing.sender_pool import Group, Sender
+from gateway.routing.sender_pool import CandidateGroup, Sender
 
 # Below this many members, looking at each is as fast as a heap and needs no upkeep.
 _SMALL_GROUP: Final = 4
@@ -99,7 +99,7 @@ def expected_wait(backlog: float, rate: float) -> float:
     return backlog / rate if rate > 0 else float("inf")
 
 
-class Together:
+class SharedLimit:
     """Senders whose queues have one limit together: an account's, a campaign's
     (docs/spec/messaging-services.md#queue-limits).
 
@@ -121,7 +121,7 @@ class Together:
         self.backlog = 0
 
 
-class _Stand:
+class SenderLoad:
     """One sender's figures."""
 
     __slots__ = ("backlog", "healthy", "last_used", "limit", "mappings", "orders", "together")
@@ -133,7 +133,7 @@ class _Stand:
         self.limit = float("inf")
         self.healthy = True
         self.orders: list[_Order] = []
-        self.together: tuple[Together, ...] = ()
+        self.together: tuple[SharedLimit, ...] = ()
 
     def moved_forward(self, sender_id: int) -> None:
         for order in self.orders:
@@ -145,7 +145,7 @@ class _Order:
 
     __slots__ = ("believed", "group", "heap", "members", "moved", "rank")
 
-    def __init__(self, group: Group, rank: Callable[[Sender], Rank]) -> None:
+    def __init__(self, group: CandidateGroup, rank: Callable[[Sender], Rank]) -> None:
         self.group = group
         self.rank = rank
         self.members = {sender.id: sender for sender in group}
@@ -189,7 +189,7 @@ def _by_country(destination: Destination) -> Hashable:
     return destination.country if destination.country in ("US", "CA", "GB") else ""
 
 
-class Standing:
+class SenderLoads:
     """The figures of all senders of a process, kept by its pipeline; implements `Load`.
 
     `rate` answers segments per second for a sender and a destination. `class_of` gives what
@@ -203,15 +203,15 @@ class Standing:
     ) -> None:
         self._rate = rate
         self._class_of = class_of
-        self._stands: dict[int, _Stand] = {}
+        self._stands: dict[int, SenderLoad] = {}
         self._down: set[int] = set()
         self._orders: dict[tuple[int, Hashable, bool, bool], _Order] = {}
-        self._with_others: set[int] = set()  # senders that are `Together` with others
+        self._with_others: set[int] = set()  # senders that are `SharedLimit` with others
 
-    def _stand(self, sender_id: int) -> _Stand:
+    def _stand(self, sender_id: int) -> SenderLoad:
         stand = self._stands.get(sender_id)
         if stand is None:
-            stand = self._stands[sender_id] = _Stand()
+            stand = self._stands[sender_id] = SenderLoad()
         return stand
 
     # What happened.
@@ -259,7 +259,7 @@ class Standing:
         stand.limit = segments
         stand.moved_forward(sender_id)
 
-    def set_together(self, limits: Iterable[tuple[Together, Iterable[int]]]) -> None:
+    def set_together(self, limits: Iterable[tuple[SharedLimit, Iterable[int]]]) -> None:
         """All limits that senders have together, with the senders of each."""
         for sender_id in self._with_others:
             self._stand(sender_id).together = ()
@@ -299,7 +299,7 @@ class Standing:
         if stand is not None and not stand.orders:
             del self._stands[sender_id]
 
-    def keep_only(self, groups: set[Group]) -> None:
+    def keep_only(self, groups: set[CandidateGroup]) -> None:
         """Drop what is kept about groups of pools that were replaced."""
         for key, order in list(self._orders.items()):
             if order.group not in groups:
@@ -323,7 +323,7 @@ class Standing:
         """The backlog, in segments, at which the sender is full; infinity for none."""
         return self._stand(sender_id).limit
 
-    def together(self, sender_id: int) -> tuple[Together, ...]:
+    def together(self, sender_id: int) -> tuple[SharedLimit, ...]:
         """The limits that the sender has together with others."""
         return self._stand(sender_id).together
 
@@ -338,7 +338,7 @@ class Standing:
         return self._stand(sender_id).healthy
 
     def first(
-        self, group: Group, destination: Destination, by_mappings: bool, by_health: bool
+        self, group: CandidateGroup, destination: Destination, by_mappings: bool, by_health: bool
     ) -> tuple[Rank, Sender]:
         """The member of a non-empty `group` with the lowest rank."""
         if len(group.senders) <= _SMALL_GROUP:
@@ -353,7 +353,7 @@ class Standing:
         return order.first()
 
     def _open(
-        self, key: tuple[int, Hashable, bool, bool], group: Group, destination: Destination
+        self, key: tuple[int, Hashable, bool, bool], group: CandidateGroup, destination: Destination
     ) -> _Order:
         if len(self._orders) >= _ORDERS_BOUND:
             self._drop(next(iter(self._orders)))

@@ -1,7 +1,7 @@
 """A service's senders as an immutable snapshot with the indexes selection needs.
 
 A pool is built once and replaced whole when configuration changes; nothing here is scanned
-per message. Every index answers a `Group`: an ordered, immutable set of senders that stays
+per message. Every index answers a `CandidateGroup`: an ordered, immutable set of senders that stays
 the same object for the life of the pool, so that standings can be kept per group.
 """
 
@@ -75,7 +75,7 @@ class ServiceSettings:
     sticky_ttl_s: float = YEAR_S
 
 
-class Group:
+class CandidateGroup:
     """Senders that are equal candidates, by ascending sid. Compared by identity."""
 
     __slots__ = ("__weakref__", "senders")
@@ -93,7 +93,7 @@ class Group:
         return iter(self.senders)
 
 
-NOBODY: Final = Group(())
+NOBODY: Final = CandidateGroup(())
 
 
 class _Index:
@@ -102,7 +102,7 @@ class _Index:
     __slots__ = ("_areas", "_countries", "_groups", "_kinds")
 
     def __init__(self, senders: Iterable[Sender]) -> None:
-        self._groups: dict[Hashable, Group] = {}
+        self._groups: dict[Hashable, CandidateGroup] = {}
         self._kinds: dict[SenderKind, list[Sender]] = {}
         self._countries: dict[tuple[SenderKind, str], list[Sender]] = {}
         self._areas: dict[str, list[Sender]] = {}
@@ -116,10 +116,10 @@ class _Index:
             ):
                 self._areas.setdefault(sender.area_code, []).append(sender)
 
-    def group(self, key: Hashable, members: Callable[[], Iterable[Sender]]) -> Group:
+    def group(self, key: Hashable, members: Callable[[], Iterable[Sender]]) -> CandidateGroup:
         found = self._groups.get(key)
         if found is None:
-            found = self._groups[key] = Group(members()) or NOBODY
+            found = self._groups[key] = CandidateGroup(members()) or NOBODY
         return found
 
     def of(self, kind: SenderKind, country: str | None = None) -> Iterable[Sender]:
@@ -134,11 +134,11 @@ class _Index:
     def area_codes(self) -> Iterable[str]:
         return self._areas.keys()
 
-    def groups(self) -> Iterable[Group]:
+    def groups(self) -> Iterable[CandidateGroup]:
         return self._groups.values()
 
 
-class Pool:
+class SenderPool:
     """The senders of one service and its settings."""
 
     __slots__ = ("_media", "_text", "by_address", "by_id", "empty", "senders", "settings")
@@ -155,12 +155,12 @@ class Pool:
         self._text: Final = _Index(sender for sender in self.senders if sender.sms)
         self._media: Final = _Index(sender for sender in self.senders if sender.mms)
 
-    def replaced_by(self, other: Pool) -> Pool:
+    def replaced_by(self, other: SenderPool) -> SenderPool:
         """`other`, or this pool where it says the same: so that its groups live on."""
         same = self.senders == other.senders and self.settings == other.settings
         return self if same else other
 
-    def groups(self) -> Iterable[Group]:
+    def groups(self) -> Iterable[CandidateGroup]:
         """The groups that were asked for so far."""
         yield from self._text.groups()
         yield from self._media.groups()
@@ -168,16 +168,16 @@ class Pool:
     def _index(self, media: bool) -> _Index:
         return self._media if media else self._text
 
-    def of(self, kind: SenderKind, country: str | None, media: bool) -> Group:
+    def of(self, kind: SenderKind, country: str | None, media: bool) -> CandidateGroup:
         """Senders of one kind, of one country or of all."""
         index = self._index(media)
         return index.group((kind, country), lambda: index.of(kind, country))
 
-    def short_codes(self, country: str, media: bool) -> Group:
+    def short_codes(self, country: str, media: bool) -> CandidateGroup:
         """Short codes of a country."""
         return self.of(SenderKind.SHORT_CODE, country, media)
 
-    def alpha(self, country: str, media: bool) -> Group:
+    def alpha(self, country: str, media: bool) -> CandidateGroup:
         """Alphanumeric senders for a country: its own, else the defaults
         (docs/spec/messaging-services.md#priority-by-type)."""
         index = self._index(media)
@@ -189,15 +189,15 @@ class Pool:
 
         return index.group(("alpha", country), members)
 
-    def long_codes(self, country: str, media: bool) -> Group:
+    def long_codes(self, country: str, media: bool) -> CandidateGroup:
         """Long codes of a country."""
         return self.of(SenderKind.LONG_CODE, country, media)
 
-    def toll_free(self, media: bool) -> Group:
+    def toll_free(self, media: bool) -> CandidateGroup:
         """Toll-free numbers; those of the NANP serve the US, Canada and the US territories."""
         return self.of(SenderKind.TOLL_FREE, None, media)
 
-    def us_numbers(self, media: bool) -> Group:
+    def us_numbers(self, media: bool) -> CandidateGroup:
         """US long codes and toll-free numbers: one tier for US recipients
         (docs/spec/messaging-services.md#priority-by-type)."""
         index = self._index(media)
@@ -206,19 +206,19 @@ class Pool:
             lambda: [*index.of(SenderKind.LONG_CODE, "US"), *index.of(SenderKind.TOLL_FREE)],
         )
 
-    def area(self, code: str, media: bool) -> Group:
+    def area(self, code: str, media: bool) -> CandidateGroup:
         """US and CA long codes with this area code
         (docs/spec/messaging-services.md#area-code-geomatch a)."""
         index = self._index(media)
         return index.group(("area", code), lambda: index.areas((code,)))
 
-    def overlay(self, code: str, media: bool) -> Group:
+    def overlay(self, code: str, media: bool) -> CandidateGroup:
         """US and CA long codes whose area code overlays this one
         (docs/spec/messaging-services.md#area-code-geomatch b)."""
         index = self._index(media)
         return index.group(("overlay", code), lambda: index.areas(overlays(code)))
 
-    def same_region(self, code: str, media: bool) -> Group:
+    def same_region(self, code: str, media: bool) -> CandidateGroup:
         """US and CA long codes of the state or province of this area code."""
         index = self._index(media)
 
@@ -230,7 +230,7 @@ class Pool:
 
         return index.group(("region", code), members)
 
-    def foreign(self, to_us_or_canada: bool, media: bool) -> Group:
+    def foreign(self, to_us_or_canada: bool, media: bool) -> CandidateGroup:
         """Long codes of any country but the US that reach it
         (docs/spec/messaging-services.md#sticky-sender step 8).
 

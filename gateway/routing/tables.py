@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 
 from gateway import data
 from gateway.routing import alpha
-from gateway.routing.networks import CarrierFacts, PrefixTable
+from gateway.routing.networks import NetworkFacts, PrefixTable
 from gateway.routing.prices import CONTENTS, DIRECTIONS, SENDER_TYPES, Prices
 
-Row = Mapping[str, str]
+TableRow = Mapping[str, str]
 _YES_NO: Final = ("yes", "no")
 
 
@@ -25,29 +25,29 @@ class Table(NamedTuple):
 
     columns: tuple[str, ...]
     key: tuple[str, ...]  # those of them that no two rows have in common
-    check: Callable[[Row], str]  # what is wrong, or ""
+    check: Callable[[TableRow], str]  # what is wrong, or ""
     packaged: str = ""  # the file that stands where the operator has none
 
 
-def _country(row: Row, column: str = "country") -> str:
+def _country(row: TableRow, column: str = "country") -> str:
     known = row[column] in alpha.packaged() or row[column] == ""
     return "" if known else f"{column} {row[column][:20]!r} is no ISO code of a country"
 
 
-def _prefix(row: Row) -> str:
+def _prefix(row: TableRow) -> str:
     if not (row["prefix"].isascii() and row["prefix"].isdigit() and len(row["prefix"]) <= 15):
         return "prefix must be 1 to 15 digits, without +"
     return "" if row["carrier"] else "carrier is empty"
 
 
-def _support(row: Row) -> str:
+def _support(row: TableRow) -> str:
     for column in ("short_codes", "mms"):
         if row[column] not in _YES_NO:
             return f"{column} must be yes or no"
     return "carrier is empty" if not row["carrier"] else _country(row)
 
 
-def _alpha(row: Row) -> str:
+def _alpha(row: TableRow) -> str:
     if row["alpha_supported"] not in _YES_NO:
         return "alpha_supported must be yes or no"
     if row["preregistration"] not in ("none", "recommended", "required"):
@@ -55,7 +55,7 @@ def _alpha(row: Row) -> str:
     return "" if len(row["iso"]) == 2 else "iso must be two letters"
 
 
-def _price(row: Row) -> str:
+def _price(row: TableRow) -> str:
     for column, choices in (
         ("direction", DIRECTIONS),
         ("sender_type", SENDER_TYPES),
@@ -118,13 +118,13 @@ def read(name: str, content: str) -> list[dict[str, str]]:
     return rows
 
 
-def read_facts(contents: Mapping[str, str]) -> CarrierFacts:
+def read_facts(contents: Mapping[str, str]) -> NetworkFacts:
     """The facts of checked tables; what is not there is as packaged."""
     rows = {name: read(name, content) for name, content in contents.items()}
-    facts = CarrierFacts()
+    facts = NetworkFacts()
     support = rows.get("carrier_support", [])
     countries = rows.get("mms_countries")
-    return CarrierFacts(
+    return NetworkFacts(
         prefixes=PrefixTable(
             {row["prefix"]: row["carrier"] for row in rows.get("carriers_by_prefix", [])}
         ),

@@ -20,15 +20,15 @@ from gateway.channels.smpp.binds import bind_configs
 from gateway.channels.smpp.connector import Connector, Outcomes
 from gateway.channels.smpp.seal import Seal, SealBroken
 from gateway.channels.smpp.settings import CarrierSettings
-from gateway.cluster.share import Share, submits
-from gateway.directory.directory import Carrier
+from gateway.cluster.share import WorkerSlot, submits
+from gateway.directory.directory import CarrierRecord
 from gateway.messages.message import Message
 from gateway.observe.journal import Journal
 from gateway.runtime.clock import Clock
 from gateway.settings import Settings
 from storage import carriers as carrier_rows
 from storage import config as config_rows
-from storage.database import Pool, Row, SchemaMissing, open_connection
+from storage.database import ConnectionPool, Row, SchemaMissing, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class CarrierUnusable(Exception):
     """A stored carrier that can't be run; the text says why."""
 
 
-class Fleet:
+class Connectors:
     """The connectors, by carrier id."""
 
     def __init__(
@@ -47,13 +47,13 @@ class Fleet:
         clock: Clock,
         random: Random,
         journal: Journal,
-        share: Share,
+        share: WorkerSlot,
     ) -> None:
         self.connectors: dict[int, Connector[Message]] = {}
         self.submitting: dict[int, int] = {}
         """How many binds of each carrier submit, in all processes together."""
         self._share = share
-        self._known: dict[int, Carrier] = {}
+        self._known: dict[int, CarrierRecord] = {}
         self.unusable: dict[int, str] = {}
         """Carriers that are not run, and why."""
         self._settings = settings
@@ -66,7 +66,7 @@ class Fleet:
         self._running: set[int] = set()
         self._changed = asyncio.Event()
 
-    async def adopt_file(self, pool: Pool) -> None:
+    async def adopt_file(self, pool: ConnectionPool) -> None:
         """Write down the carriers of the configuration file that are new or changed there."""
         async with pool.acquire() as connection:
             rows = {row["name"]: row for row in await carrier_rows.all_(connection)}
@@ -93,13 +93,13 @@ class Fleet:
         except SealBroken:
             return True
 
-    def settings_of(self, carrier: Carrier) -> CarrierSettings:
+    def settings_of(self, carrier: CarrierRecord) -> CarrierSettings:
         """A carrier's settings with its password. Raises CarrierUnusable."""
         return settings_of(
             carrier.name, carrier.settings, carrier.password, self._settings, self.seal
         )
 
-    def follow(self, carriers: Iterable[Carrier]) -> None:
+    def follow(self, carriers: Iterable[CarrierRecord]) -> None:
         """Run these carriers, as they are now described, and no others."""
         known = self._known = {carrier.id: carrier for carrier in carriers}
         self.unusable = {}

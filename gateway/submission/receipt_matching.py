@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from smpp.pdu import DeliverSm
-from smpp.receipt import Form, forms_of
+from smpp.receipt import IdForm, forms_of
 
 LEARN_AFTER = 20  # receipts in a row that were matched by one form
 SUFFIX = 6  # digits that national and international spellings of a number must share
@@ -32,7 +32,7 @@ class Addressed(Protocol):
     def sender(self) -> str | None: ...
 
 
-class Submitted(Addressed, Protocol):
+class SubmittedMessage(Addressed, Protocol):
     """What of a message decides between several under one id."""
 
     @property
@@ -41,7 +41,7 @@ class Submitted(Addressed, Protocol):
     def receipts(self) -> int: ...
 
 
-S = TypeVar("S", bound=Submitted)
+S = TypeVar("S", bound=SubmittedMessage)
 
 
 class Candidate(NamedTuple, Generic[S]):
@@ -49,37 +49,37 @@ class Candidate(NamedTuple, Generic[S]):
 
     message: S
     segment: int
-    form: Form
+    form: IdForm
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SpellingChange:
     """The carrier's receipts spell ids in another way than they did."""
 
-    before: Form
-    now: Form
+    before: IdForm
+    now: IdForm
 
 
 @dataclass(slots=True)
 class Spelling:
     """How one carrier's receipts spell ids, as far as it is known."""
 
-    pinned: Form | None = None  # by the operator: no other normal form is tried
-    learnt: Form | None = None
-    _candidate: Form | None = None
+    pinned: IdForm | None = None  # by the operator: no other normal form is tried
+    learnt: IdForm | None = None
+    _candidate: IdForm | None = None
     _in_a_row: int = 0
 
-    def spellings(self, raw_id: str) -> list[tuple[Form, str]]:
+    def spellings(self, raw_id: str) -> list[tuple[IdForm, str]]:
         """What to look for, in order: raw, then the known form, then the rest."""
         known = self.pinned or self.learnt
         forms = forms_of(raw_id)
         if self.pinned is not None:
-            return [pair for pair in forms if pair[0] in (Form.RAW, self.pinned)]
-        if known is None or known is Form.RAW:
+            return [pair for pair in forms if pair[0] in (IdForm.RAW, self.pinned)]
+        if known is None or known is IdForm.RAW:
             return list(forms)
-        return sorted(forms, key=lambda pair: (pair[0] is not Form.RAW, pair[0] is not known))
+        return sorted(forms, key=lambda pair: (pair[0] is not IdForm.RAW, pair[0] is not known))
 
-    def won(self, form: Form) -> Change | None:
+    def won(self, form: IdForm) -> SpellingChange | None:
         """A receipt was matched by `form`; a Change when the carrier has gone over to another."""
         if form is self.learnt:
             self._in_a_row = 0
@@ -90,17 +90,17 @@ class Spelling:
             return None
         before, self.learnt = self.learnt, form
         self._in_a_row = 0
-        return Change(before, form) if before is not None else None
+        return SpellingChange(before, form) if before is not None else None
 
-    def counts(self, form: Form, agrees: bool) -> bool:
+    def counts(self, form: IdForm, agrees: bool) -> bool:
         """Whether a match by `form` may be believed.
 
         A raw match is believed unless the carrier is known to spell otherwise: then the raw id
         may by chance be another message's.
         """
-        if form is Form.RAW:
+        if form is IdForm.RAW:
             known = self.pinned or self.learnt
-            return agrees or known in (None, Form.RAW)
+            return agrees or known in (None, IdForm.RAW)
         return agrees
 
 
@@ -115,7 +115,7 @@ def choose(
     spelt: list[Candidate[S]] = []  # in another form, and agreeing
     doubtful: list[Candidate[S]] = []
     for candidate in candidates:
-        is_raw = candidate.form is Form.RAW
+        is_raw = candidate.form is IdForm.RAW
         if addresses_agree(delivery, candidate.message):
             (agreeing if is_raw else spelt).append(candidate)
         elif is_raw:
@@ -124,7 +124,7 @@ def choose(
         return _segment_of(agreeing)
     if spelt:
         return _segment_of(spelt) if _one_message(spelt) else None
-    if not all_known or not spelling.counts(Form.RAW, agrees=False):
+    if not all_known or not spelling.counts(IdForm.RAW, agrees=False):
         return None
     if len(doubtful) > 1 and not _one_message(doubtful):  # some networks replace the sender
         doubtful = [one for one in doubtful if _recipient_agrees(delivery, one.message)]

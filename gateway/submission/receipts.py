@@ -32,10 +32,10 @@ from gateway.observe.wall import Wall, described
 from gateway.runtime.clock import Clock
 from gateway.submission.receipt_matching import Candidate, Spelling, addresses_agree, choose
 from gateway.submission.stored_deliveries import delivery_of, kept_row, storable
-from gateway.submission.write_behind import Writer
+from gateway.submission.write_behind import WriteBehind
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
-from smpp.receipt import Form, Receipt, forms_of, parse_date, parse_receipt
+from smpp.receipt import IdForm, Receipt, forms_of, parse_date, parse_receipt
 from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
@@ -53,20 +53,20 @@ RETRY_S = 0.5
 MOST_ALIKE = 100  # submissions under one id that are remembered in memory
 SPELLING_CHANGED = 99006  # an alert of ours
 
-Answer = Callable[[DeliverSm, int], object]
-Key = tuple[int, str]
-Submission = tuple[Message, int]  # and its segment
+Respond = Callable[[DeliverSm, int], object]
+ReceiptKey = tuple[int, str]
+MessageSegment = tuple[Message, int]  # and its segment
 
 
 @dataclass(eq=False, slots=True)
-class Held:
+class HeldReceipt:
     """A receipt that nothing matches yet; `answer` is None once it is kept and answered."""
 
     carrier_id: int
     receipt: Receipt
     delivery: DeliverSm
     until: float
-    answer: Answer | None = None
+    answer: Respond | None = None
 
 
 class Kept(NamedTuple):
@@ -76,7 +76,7 @@ class Kept(NamedTuple):
     reason: str
     carrier_message_id: str | None
     delivery: DeliverSm
-    answer: Answer | None
+    answer: Respond | None
 
 
 class Receipts:
@@ -85,7 +85,7 @@ class Receipts:
     def __init__(
         self,
         database: Database,
-        writer: Writer,
+        writer: WriteBehind,
         alerts: Alerts,
         clock: Clock,
         profile_of: Callable[[int], Profile | None],
@@ -102,12 +102,14 @@ class Receipts:
         self._clock = clock
         # Not a dict: its first entry is found by passing over all that were removed before it.
         # One submission, or a list where the carrier gave one id to several, the oldest first.
-        self._recent: OrderedDict[Key, Submission | list[Submission]] = OrderedDict()
-        self._held: dict[Key, list[Held]] = {}
+        self._recent: OrderedDict[ReceiptKey, MessageSegment | list[MessageSegment]] = OrderedDict()
+        self._held: dict[ReceiptKey, list[HeldReceipt]] = {}
         self._holding = 0  # receipts in `_held`
-        self._spelt: dict[Key, dict[Key, None]] = {}  # by each spelling: keys of `_held`
-        self._unlooked: list[Held] = []
-        self._settled: list[tuple[Held, str]] = []  # whose waiting is over, and how it ended
+        self._spelt: dict[
+            ReceiptKey, dict[ReceiptKey, None]
+        ] = {}  # by each spelling: keys of `_held`
+        self._unlooked: list[HeldReceipt] = []
+        self._settled: list[tuple[HeldReceipt, str]] = []  # whose waiting is over, and how it ended
         self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
         self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
@@ -131,7 +133,12 @@ class Receipts:
         if self._held:
             self._match_held(message, segment, carrier_message_id)
 
-    def _also(self, key: Key, there: Submission | list[Submission], submission: Submission) -> None:
+    def _also(
+        self,
+        key: ReceiptKey,
+        there: MessageSegment | list[MessageSegment],
+        submission: MessageSegment,
+    ) -> None:
         """The carrier gave one id to several."""
         several = there if isinstance(there, list) else [there]
         if submission not in several:
@@ -140,7 +147,7 @@ class Receipts:
             self._recent[key] = several
         self._recent.move_to_end(key)
 
-    def received(self, carrier_id: int, delivery: DeliverSm, answer: Answer) -> None:
+    def received(self, carrier_id: int, delivery: DeliverSm, answer: Respond) -> None:
         """A delivery that says it is a receipt."""
         receipt = self._parse(carrier_id, delivery)
         if receipt is None:
@@ -158,7 +165,7 @@ class Receipts:
             answer(delivery, ESME_RX_T_APPN)
             return
         until = self._clock.monotonic() + HOLD_S
-        self._unlooked.append(Held(carrier_id, receipt, delivery, until, answer))
+        self._unlooked.append(HeldReceipt(carrier_id, receipt, delivery, until, answer))
         self._wake.set()
 
     def counts_of(self, carrier_id: int) -> dict[str, int]:
@@ -201,7 +208,7 @@ class Receipts:
         """What memory knows for certain: whether others had the same id, the table may tell."""
         raw = self._recent.get((carrier_id, receipt.message_id))
         if raw.__class__ is tuple and addresses_agree(delivery, raw[0]):
-            return Candidate(*raw, Form.RAW)
+            return Candidate(*raw, IdForm.RAW)
         candidates = self._remembered(carrier_id, receipt)
         return choose(candidates, delivery, self.spelling[carrier_id], all_known=False)
 
@@ -216,7 +223,7 @@ class Receipts:
             candidates += [Candidate(message, segment, form) for message, segment in several]
         return candidates
 
-    def _hold(self, held: Held) -> None:
+    def _hold(self, held: HeldReceipt) -> None:
         """Let a receipt wait, to be found by any spelling that its response may have."""
         key = (held.carrier_id, held.receipt.message_id)
         self._held.setdefault(key, []).append(held)
@@ -224,7 +231,7 @@ class Receipts:
         for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
             self._spelt.setdefault((held.carrier_id, text), {})[key] = None
 
-    def _let_go(self, key: Key, some: list[Held]) -> None:
+    def _let_go(self, key: ReceiptKey, some: list[HeldReceipt]) -> None:
         """These of the receipts held under a key wait no more."""
         rest = [held for held in self._held[key] if held not in some]
         self._holding -= len(self._held[key]) - len(rest)
@@ -255,14 +262,14 @@ class Receipts:
                 self._let_go(key, meant)
                 self._apply_late(meant, Candidate(message, segment, form))
 
-    def _apply_late(self, meant: list[Held], candidate: Candidate[Message]) -> None:
+    def _apply_late(self, meant: list[HeldReceipt], candidate: Candidate[Message]) -> None:
         for held in meant:
             self._settled.append((held, "matched late"))
             self._apply(*candidate, held.receipt, held.delivery)
         self._wake.set()
 
     def _apply(
-        self, message: Message, segment: int, form: Form, receipt: Receipt, delivery: DeliverSm
+        self, message: Message, segment: int, form: IdForm, receipt: Receipt, delivery: DeliverSm
     ) -> None:
         """Move the message by the receipt of one segment
         (docs/spec/messaging-services.md#smpp-encoding).
@@ -301,7 +308,7 @@ class Receipts:
             return said.timestamp()
         return now
 
-    def _learn(self, carrier_id: int, form: Form) -> None:
+    def _learn(self, carrier_id: int, form: IdForm) -> None:
         change = self.spelling[carrier_id].won(form)
         if change is not None:
             self._alerts.alert(
@@ -377,12 +384,12 @@ class Receipts:
             self._settled[:0] = outcome.undone
             raise outcome.away
 
-    def refuse(self, carrier_id: int, delivery: DeliverSm, answer: Answer, why: str) -> None:
+    def refuse(self, carrier_id: int, delivery: DeliverSm, answer: Respond, why: str) -> None:
         """A delivery that could not even be looked at is kept, and refused."""
         self._set_aside(carrier_id, delivery, answer, why)
 
     def _set_aside(
-        self, carrier_id: int, delivery: DeliverSm, answer: Answer | None, why: str
+        self, carrier_id: int, delivery: DeliverSm, answer: Respond | None, why: str
     ) -> None:
         """Keep a receipt that can't be handled; the carrier is told so."""
         self._count(carrier_id, "set aside")
@@ -401,7 +408,7 @@ class Receipts:
             pass
         self._wake.clear()
 
-    async def _look_up(self, connection: Connection, batch: Sequence[Held]) -> None:
+    async def _look_up(self, connection: Connection, batch: Sequence[HeldReceipt]) -> None:
         """Match what memory did not know by the `submissions` table; hold the rest."""
         wanted = {
             (held.carrier_id, text)
@@ -409,7 +416,7 @@ class Receipts:
             for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
         }
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
-        rows: dict[Key, list[tuple[Id, int]]] = {}
+        rows: dict[ReceiptKey, list[tuple[Id, int]]] = {}
         for row in await submission_rows.find(connection, list(wanted), since):
             key = (row["carrier_id"], row["carrier_message_id"])
             rows.setdefault(key, []).append((row["message_id"], row["segment"] - 1))
@@ -422,8 +429,8 @@ class Receipts:
 
     def _match(
         self,
-        held: Held,
-        rows: dict[Key, list[tuple[Id, int]]],
+        held: HeldReceipt,
+        rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
     ) -> None:
         # Its response may have come while we were reading.
@@ -445,8 +452,8 @@ class Receipts:
 
     def _in_rows(
         self,
-        held: Held,
-        rows: dict[Key, list[tuple[Id, int]]],
+        held: HeldReceipt,
+        rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
     ) -> list[Candidate[Message]]:
         """The submissions in the table that a receipt can mean by its id."""
@@ -501,7 +508,7 @@ class Receipts:
         receipt = self._parse(row["carrier_id"], delivery)
         if receipt is not None:
             until = self._clock.monotonic() + HOLD_S
-            self._unlooked.append(Held(row["carrier_id"], receipt, delivery, until))
+            self._unlooked.append(HeldReceipt(row["carrier_id"], receipt, delivery, until))
 
     def _orphan_old(self) -> None:
         """Receipts that waited long enough: believed against their addresses, or given up."""
@@ -526,7 +533,9 @@ class Receipts:
                     extra=caused_by_peer(f"receipt for an unknown id {carrier_id}"),
                 )
 
-    async def _settle(self, connection: Connection, batch: Sequence[tuple[Held, str]]) -> None:
+    async def _settle(
+        self, connection: Connection, batch: Sequence[tuple[HeldReceipt, str]]
+    ) -> None:
         for reason in ("matched late", "orphan"):
             keys = [
                 (

@@ -8,7 +8,7 @@ from gateway.channels.smpp.profile import Profile
 from gateway.directory.directory import Directory, SenderRecord
 from gateway.routing.incoming import NATIONAL, SUBSCRIBER, read_address
 from smpp.codec import decode_tlvs, encode_tlvs
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 from storage.database import Row
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -19,7 +19,7 @@ def storable(text: str) -> str:
     return text.replace("\x00", REPLACEMENT)
 
 
-def number_of(directory: Directory, address: Address, profile: Profile) -> SenderRecord | None:
+def number_of(directory: Directory, address: SmeAddress, profile: Profile) -> SenderRecord | None:
     """The number of ours that a carrier's delivery is to.
 
     Of a number without its country only what the carrier's settings make of it counts. Any other
@@ -76,10 +76,10 @@ def delivery_of(row: Row) -> DeliverSm:
     """A stored delivery, as far as it was stored: kept ones have no types of number."""
     typed = "source_ton" in row
     return DeliverSm(
-        Address(
+        SmeAddress(
             row["source_ton"] if typed else 0, row["source_npi"] if typed else 0, row["source"]
         ),
-        Address(
+        SmeAddress(
             row["destination_ton"] if typed else 0,
             row["destination_npi"] if typed else 0,
             row["destination"],

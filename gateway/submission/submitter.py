@@ -31,7 +31,7 @@ from gateway.pacing.pacer import Pacer
 from gateway.recipients.recipients import OPTED_OUT, ask_blocks
 from gateway.runtime.clock import Clock, Deadlines
 from gateway.submission.receipts import Receipts
-from gateway.submission.write_behind import Submission, Writer
+from gateway.submission.write_behind import SegmentName, WriteBehind
 from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
@@ -61,7 +61,7 @@ MOST_TALLIED = 10_000  # senders whose segments are counted
 HEAL_S = 5.0  # a lost wake-up costs this much, not a stuck queue
 
 
-class Overflow(Protocol):
+class LongQueues(Protocol):
     """Queues beyond what memory holds."""
 
     def holds(self, sender_id: int) -> bool: ...
@@ -89,7 +89,7 @@ class Submitter:
         self,
         database: Database,
         pacer: Pacer[Message],
-        writer: Writer,
+        writer: WriteBehind,
         receipts: Receipts,
         clock: Clock,
         directory: Directory,
@@ -111,7 +111,7 @@ class Submitter:
         self._clock = clock
         self._deadlines = Deadlines(clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
-        self._spill: Overflow = _NoOverflow()
+        self._spill: LongQueues = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
         self.confirmed: Callable[[], bool] = lambda: True
@@ -127,7 +127,7 @@ class Submitter:
         self.segments_sent: Tally[int] = Tally(MOST_TALLIED)
         """By sender, of those that sent last."""
 
-    def leave_to(self, spill: Overflow) -> None:
+    def leave_to(self, spill: LongQueues) -> None:
         """Who takes the messages that memory has no room for."""
         self._spill = spill
 
@@ -423,7 +423,9 @@ class Submitter:
             message.answered |= segments
             message.attempts = 0
             segment = (segments & -segments).bit_length() - 1  # the first stands for all
-            self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
+            self._writer.submitted(
+                SegmentName(message, segment + 1, carrier_id, self._clock.wall())
+            )
             self._receipts.expect(message, segment, carrier_id)
         else:
             connector = self._connectors.get(message.carrier_id)
@@ -460,7 +462,7 @@ class Submitter:
             return  # it will be refused once more, and told then
         message.answered |= segments
         segment = (segments & -segments).bit_length() - 1
-        self._writer.submitted(Submission(message, segment + 1, carrier_id, self._clock.wall()))
+        self._writer.submitted(SegmentName(message, segment + 1, carrier_id, self._clock.wall()))
         self._receipts.expect(message, segment, carrier_id)
         if message.answered == message.all_segments and self._pacer.remove(message):
             # It stood in its queue, to be sent once more. (One that rests or is under way is

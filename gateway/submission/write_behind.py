@@ -36,7 +36,7 @@ BATCH = 2_000  # messages per flush, so that one commit stays short
 RETRY_S = 0.5
 
 
-class Submission(NamedTuple):
+class SegmentName(NamedTuple):
     """A segment's name at the carrier."""
 
     message: Message
@@ -45,7 +45,7 @@ class Submission(NamedTuple):
     at: float
 
 
-class Writer:
+class WriteBehind:
     """Owns one connection and the order of what is written."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Writer:
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}
-        self._submissions: list[Submission] = []
+        self._submissions: list[SegmentName] = []
         # The messages themselves: until the rows tell of a part's receipt, only the message in
         # memory knows of it, and whoever matches the next part's must find that one.
         self._receipts: list[tuple[Message, int, int]] = []
@@ -80,7 +80,7 @@ class Writer:
         self._marked[message] = None
         self._stir()
 
-    def submitted(self, submission: Submission) -> None:
+    def submitted(self, submission: SegmentName) -> None:
         self._submissions.append(submission)
         self._stir()
 
@@ -126,7 +126,7 @@ class Writer:
         self._idle.clear()
         self._wake.set()
 
-    def _take(self) -> Batch:
+    def _take(self) -> WriteBatch:
         if len(self._marked) <= BATCH:
             marked, self._marked = list(self._marked), {}
         else:
@@ -139,33 +139,33 @@ class Writer:
         submissions, self._submissions = self._submissions, []
         receipts, self._receipts = self._receipts, []
         try:
-            return Batch(marked, submissions, receipts, after)
+            return WriteBatch(marked, submissions, receipts, after)
         except Exception:  # a message whose row can't even be worked out
             return self._without_broken(marked, submissions, receipts, after)
 
     def _without_broken(
         self,
         marked: list[Message],
-        submissions: list[Submission],
+        submissions: list[SegmentName],
         receipts: list[tuple[Message, int, int]],
         after: list[tuple[Callable[..., object], tuple[Any, ...]]],
-    ) -> Batch:
+    ) -> WriteBatch:
         """The batch of what rows can be made of. The rest stays in its last committed state."""
-        broken = self._wall.each(marked, lambda message: Batch([message], [], [], []))
-        unnamed = self._wall.each(submissions, lambda one: Batch([], [one], [], []))
+        broken = self._wall.each(marked, lambda message: WriteBatch([message], [], [], []))
+        unnamed = self._wall.each(submissions, lambda one: WriteBatch([], [one], [], []))
         for message, why in broken:
             self._wall.tell(why, message)
         for submission, why in unnamed:
             self._wall.tell(why, submission.message)
         out = {message for message, _ in broken}
-        return Batch(
+        return WriteBatch(
             [message for message in marked if message not in out],
             [one for one in submissions if one not in [lost for lost, _ in unnamed]],
             receipts,
             after,
         )
 
-    async def _write(self, own: OwnConnection, batch: Batch) -> None:
+    async def _write(self, own: OwnConnection, batch: WriteBatch) -> None:
         """Commit the batch, however long the database takes to come back."""
         while True:
             try:
@@ -186,7 +186,7 @@ class Writer:
                 own.drop()
                 await asyncio.sleep(RETRY_S)
 
-    async def _write_pieces(self, connection: Connection, batch: Batch) -> None:
+    async def _write_pieces(self, connection: Connection, batch: WriteBatch) -> None:
         """Write everything of the batch by itself; one row must not stop the others.
 
         A message whose row no table takes stays in its last committed state, where a restart
@@ -196,7 +196,7 @@ class Writer:
             with self._wall.around(piece.about):
                 await piece.write(connection)
 
-    def _finish(self, batch: Batch) -> None:
+    def _finish(self, batch: WriteBatch) -> None:
         self.flushes.observe(len(batch.marked))
         for message, status in zip(batch.marked, batch.columns[1], strict=True):
             settled = status.final and not message.committed.final
@@ -214,7 +214,7 @@ class Writer:
                 self._wall.tell(described(error))
 
 
-class Batch:
+class WriteBatch:
     """What one flush commits: the state of things at the moment it was taken."""
 
     __slots__ = ("after", "columns", "marked", "receipts", "submissions")
@@ -222,7 +222,7 @@ class Batch:
     def __init__(
         self,
         marked: list[Message],
-        submissions: list[Submission],
+        submissions: list[SegmentName],
         receipts: list[tuple[Message, int, int]],
         after: list[tuple[Callable[..., object], tuple[Any, ...]]],
     ) -> None:
@@ -250,16 +250,16 @@ class Batch:
         parts = [(message.sid, segment) for message, segment, _ in self.receipts]
         return f"batch of {sids or self.submissions or parts}"
 
-    def pieces(self) -> Iterator[Batch]:
+    def pieces(self) -> Iterator[WriteBatch]:
         """The same, one message, submission or receipt at a time."""
         for message in self.marked:
-            yield Batch([message], [], [], [])
+            yield WriteBatch([message], [], [], [])
         for submission in self.submissions:
-            piece = Batch([], [], [], [])
+            piece = WriteBatch([], [], [], [])
             piece.submissions = [submission]
             yield piece
         for receipt in self.receipts:
-            yield Batch([], [], [receipt], [])
+            yield WriteBatch([], [], [receipt], [])
 
     @property
     def about(self) -> Message | None:

@@ -24,9 +24,9 @@ from gateway.messages.message import Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
 from gateway.runtime.clock import Clock
-from gateway.webhooks.client import MALFORMED_URL, Answer, Hook, WebhookClient
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import Lanes
+from gateway.webhooks.client import MALFORMED_URL, WebhookClient, WebhookRequest, WebhookResponse
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import HostQueues
 from gateway.webhooks.report import exchange_of
 from gateway.webhooks.signature import Parameters
 from storage.ids import Id
@@ -115,7 +115,7 @@ class Callbacks:
         self._retry_for_s = retry_for_s
         self._event_parameters = event_parameters
         self._acknowledged = acknowledged
-        self._lanes: Lanes[Message] = Lanes(
+        self._lanes: HostQueues[Message] = HostQueues(
             "callback",
             clock,
             random,
@@ -196,7 +196,7 @@ class Callbacks:
         self._lanes.over(message)
         message.calling = False
 
-    async def _post(self, message: Message, status: Status, at: float) -> Answer:
+    async def _post(self, message: Message, status: Status, at: float) -> WebhookResponse:
         assert message.callback_url is not None
         number = message.callbacks_done + 1
         parameters = callback_parameters(
@@ -209,7 +209,7 @@ class Callbacks:
             carrier_parameters=self._carrier_parameters(message),
         )
         account = self._directory.accounts_by_id[message.account_id]
-        hook = Hook(
+        hook = WebhookRequest(
             message.callback_url,
             parameters,
             account.auth_token,
@@ -225,7 +225,9 @@ class Callbacks:
         self._alert(message, status, hook, answer)
         return answer
 
-    def _alert(self, message: Message, status: Status, hook: Hook, answer: Answer) -> None:
+    def _alert(
+        self, message: Message, status: Status, hook: WebhookRequest, answer: WebhookResponse
+    ) -> None:
         """One alert per account, host and minute: a dead receiver must not flood the table."""
         service = self._directory.services_by_id.get(message.service_id or 0)
         host = _host(message).rpartition("@")[2]
@@ -254,8 +256,8 @@ class Callbacks:
         self.owe(message)
 
 
-def _receiver(message: Message) -> Receiver:
-    return Receiver(message.account_id, _host(message))
+def _receiver(message: Message) -> AppServer:
+    return AppServer(message.account_id, _host(message))
 
 
 def _host(message: Message) -> str:

@@ -19,9 +19,9 @@ from gateway.directory.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import SET_ASIDE
 from gateway.runtime.clock import Clock
-from gateway.webhooks.client import Hook, WebhookClient
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import Lanes
+from gateway.webhooks.client import WebhookClient, WebhookRequest
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import HostQueues
 from gateway.webhooks.report import exchange_of
 
 PER_HOST: Final = 4
@@ -76,8 +76,8 @@ class Click:
         return urlsplit(self.callback_url).netloc
 
     @property
-    def receiver(self) -> Receiver:
-        return Receiver(self.account_id, self.host)
+    def receiver(self) -> AppServer:
+        return AppServer(self.account_id, self.host)
 
     def event(self, account_sid: str) -> bytes:
         """The JSON that the app is sent."""
@@ -112,7 +112,7 @@ class Clicks:
         self._client = client
         self._directory = directory
         self._alerts = alerts
-        self._lanes: Lanes[Click] = Lanes(
+        self._lanes: HostQueues[Click] = HostQueues(
             "clicks",
             clock,
             random,
@@ -136,7 +136,7 @@ class Clicks:
         account = self._directory.accounts_by_id.get(click.account_id)
         if account is None:
             return
-        hook = Hook(
+        hook = WebhookRequest(
             click.callback_url,
             (),
             account.auth_token,

@@ -18,11 +18,11 @@ from yarl import URL
 
 from gateway.observe.alerts import storable
 from gateway.observe.wall import described
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.cookies import Cookies, Pair
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.cookies import Cookies, NumberPair
 from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
-from gateway.webhooks.keepalive import Express, Place, Reply, place_of
+from gateway.webhooks.keepalive import KeepAliveClient, KeepAliveResponse, SplitUrl, place_of
 from gateway.webhooks.overrides import (
     CLIENT_ERROR,
     CONNECT,
@@ -69,7 +69,7 @@ _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64  # X509_V_ERR_… of OpenSSL
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class WebhookRequest:
     """One event to be told to an app."""
 
     url: str
@@ -78,7 +78,7 @@ class Hook:
     method: str = "POST"
     idempotency_token: str = ""  # the same on every retry of one event
     cookies: Cookies | None = None
-    pair: Pair = ("", "")  # whose cookies
+    pair: NumberPair = ("", "")  # whose cookies
     overridable: bool = True  # the URL's fragment counts
     json: bytes | None = None  # sent in place of the parameters, which are none
     account_id: int = 0  # whose it is
@@ -100,7 +100,7 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookResponse:
     """What came back: a status, or why there is none (`error_code` of
     docs/spec/twilio-api.md#failure-handling)."""
 
@@ -121,8 +121,8 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def _failed(code: int, reason: object, failure: str = "") -> Answer:
-    return Answer(0, error_code=code, reason=storable(str(reason)), failure=failure)
+def _failed(code: int, reason: object, failure: str = "") -> WebhookResponse:
+    return WebhookResponse(0, error_code=code, reason=storable(str(reason)), failure=failure)
 
 
 class WebhookClient(WithSession):
@@ -145,9 +145,9 @@ class WebhookClient(WithSession):
         self._counts = counts
         self._brief: aiohttp.ClientSession | None = None  # keeps no connections
         self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
-        self.called: Callable[[Hook, Answer, float], object] | None = None
+        self.called: Callable[[WebhookRequest, WebhookResponse, float], object] | None = None
         """Hears of every call: what was asked, what came back, seconds that it took."""
-        self._express = Express(guard, USER_AGENT)
+        self._express = KeepAliveClient(guard, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     def _make(self) -> aiohttp.ClientSession:
@@ -177,7 +177,7 @@ class WebhookClient(WithSession):
             await self._brief.close()
         await super().__aexit__(kind, error, trace)
 
-    async def call(self, hook: Hook) -> Answer:
+    async def call(self, hook: WebhookRequest) -> WebhookResponse:
         """Tell the app. Never raises for what the other side does: the answer says it.
 
         All attempts and redirects share one budget of time.
@@ -189,7 +189,7 @@ class WebhookClient(WithSession):
             answer = await (self._counted(hook) if self._counts else self._call(hook))
             waited = answer.error_code in SILENCE
             if waited or self._connections.silent:
-                receiver = Receiver(hook.account_id, urlsplit(given).netloc)
+                receiver = AppServer(hook.account_id, urlsplit(given).netloc)
                 self._connections.heard(receiver, not waited)
             return answer
         except Exception as error:  # a way to misbehave that nobody thought of
@@ -209,7 +209,7 @@ class WebhookClient(WithSession):
         kept[origin] = now
         return self.session
 
-    async def _counted(self, hook: Hook) -> Answer:
+    async def _counted(self, hook: WebhookRequest) -> WebhookResponse:
         """Call as soon as there is a connection for it."""
         try:
             async with asyncio.timeout(self._timeout_s) as patience:
@@ -219,7 +219,7 @@ class WebhookClient(WithSession):
         except TimeoutError:
             return _failed(NOT_CONNECTED, "too many connections of the account are under way")
 
-    async def _call(self, hook: Hook) -> Answer:
+    async def _call(self, hook: WebhookRequest) -> WebhookResponse:
         place = place_of(hook.url) if hook.status_only else None
         if place is not None and self._express.knows(place):
             quick = await self._post(hook, place)
@@ -240,7 +240,7 @@ class WebhookClient(WithSession):
             self._express.plain(place)
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
 
-    async def _post(self, hook: Hook, place: Place) -> Answer | None:
+    async def _post(self, hook: WebhookRequest, place: SplitUrl) -> WebhookResponse | None:
         """Tell a server that is known to be plain; None: by the ordinary way, after all."""
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -256,7 +256,9 @@ class WebhookClient(WithSession):
             self.called(hook, answer, clock() - began)
         return answer
 
-    async def _attempt(self, hook: Hook, overrides: Overrides, budget_s: float) -> Answer:
+    async def _attempt(
+        self, hook: WebhookRequest, overrides: Overrides, budget_s: float
+    ) -> WebhookResponse:
         timeout = aiohttp.ClientTimeout(
             total=None,
             sock_connect=overrides.connect_s or min(CONNECT_TIMEOUT_S, self._timeout_s),
@@ -294,7 +296,9 @@ class WebhookClient(WithSession):
         except (aiohttp.ClientError, OSError) as error:
             return _failed(NOT_CONNECTED, f"{type(error).__name__}: {error}")
 
-    async def _follow(self, hook: Hook, timeout: aiohttp.ClientTimeout) -> Answer:
+    async def _follow(
+        self, hook: WebhookRequest, timeout: aiohttp.ClientTimeout
+    ) -> WebhookResponse:
         """Send, and follow redirects by hand: each hop's host passes the guard."""
         url = URL(hook.target, encoded=True)
         parameters: Parameters = hook.parameters if hook.method != "GET" else ()
@@ -359,14 +363,14 @@ class WebhookClient(WithSession):
         return _failed(TOO_MANY_REDIRECTS, f"more than {MOST_REDIRECTS} redirects")
 
 
-def _answer_of(hook: Hook, reply: Reply, headers: str) -> Answer:
+def _answer_of(hook: WebhookRequest, reply: KeepAliveResponse, headers: str) -> WebhookResponse:
     status = reply.status
     if 200 <= status < 300:
-        return Answer(status, url=hook.url)
+        return WebhookResponse(status, url=hook.url)
     if not status:
         return _failed(TOO_SLOW, "no answer in time")
     pairs = [line.split(": ", 1) for line in headers.split("\r\n") if line]
-    return Answer(
+    return WebhookResponse(
         status,
         reply.body,
         reply.content_type,
@@ -382,7 +386,7 @@ def _answer_of(hook: Hook, reply: Reply, headers: str) -> Answer:
 
 async def _answer(
     response: aiohttp.ClientResponse, sent: tuple[tuple[str, str], ...], url: str
-) -> Answer:
+) -> WebhookResponse:
     """The answer, with as much of its body as we read. What breaks off in the middle is final."""
     body = bytearray()
     try:
@@ -399,7 +403,7 @@ async def _answer(
     elif status >= 500:
         failure = SERVER_ERROR
     ok = 200 <= status < 300
-    return Answer(
+    return WebhookResponse(
         status,
         bytes(body[:BODY_LIMIT]),
         response.headers.get("Content-Type", ""),

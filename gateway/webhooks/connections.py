@@ -23,7 +23,7 @@ MOST_SILENT: Final = 10_000  # receivers that are known to be silent
 Granted = Callable[[], bool]
 
 
-class Receiver(NamedTuple):
+class AppServer(NamedTuple):
     """A server of an account; without a host: nobody outside."""
 
     account_id: int
@@ -39,7 +39,7 @@ class Connections:
         self._of: dict[int, int] = {}
         # Nobody waits who could be let in.
         self._waiting: dict[int, deque[Granted]] = {}
-        self._silent: dict[Receiver, None] = {}
+        self._silent: dict[AppServer, None] = {}
         self.under_way = 0
 
     @property
@@ -121,7 +121,7 @@ class Connections:
 
     # Receivers ------------------------------------------------------------------------------
 
-    def heard(self, receiver: Receiver, answered: bool) -> None:
+    def heard(self, receiver: AppServer, answered: bool) -> None:
         """How a receiver did: it answered, whatever it was, or nothing came in time."""
         if not answered:
             if receiver not in self._silent and len(self._silent) >= MOST_SILENT:
@@ -130,7 +130,7 @@ class Connections:
         elif self._silent:
             self._silent.pop(receiver, None)
 
-    def is_silent(self, receiver: Receiver) -> bool:
+    def is_silent(self, receiver: AppServer) -> bool:
         return receiver in self._silent
 
     # Counting -------------------------------------------------------------------------------

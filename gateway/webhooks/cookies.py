@@ -15,7 +15,7 @@ IDLE_S = 4 * 3600.0
 MOST_PAIRS = 10_000  # beyond it the pair that was silent for longest is forgotten
 MOST_COOKIES = 50  # of one pair; an app that sets more starts again
 
-Pair = tuple[str, str]  # From, To
+NumberPair = tuple[str, str]  # From, To
 
 
 class Cookies:
@@ -23,9 +23,9 @@ class Cookies:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._jars: OrderedDict[Pair, tuple[float, CookieJar]] = OrderedDict()
+        self._jars: OrderedDict[NumberPair, tuple[float, CookieJar]] = OrderedDict()
 
-    def header(self, pair: Pair, url: URL) -> str:
+    def header(self, pair: NumberPair, url: URL) -> str:
         """The `Cookie` header for a request; empty when there is nothing to say."""
         kept = self._jars.pop(pair, None)
         now = self._clock.monotonic()
@@ -34,7 +34,7 @@ class Cookies:
         self._jars[pair] = (now, kept[1])
         return kept[1].filter_cookies(url).output(header="", sep=";").strip()
 
-    def keep(self, pair: Pair, cookies: SimpleCookie, url: URL) -> None:
+    def keep(self, pair: NumberPair, cookies: SimpleCookie, url: URL) -> None:
         """Remember what an answer from `url` set."""
         if not cookies:
             return

@@ -20,9 +20,9 @@ from gateway.directory.directory import Account, Directory
 from gateway.observe.alerts import Alert
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock
-from gateway.webhooks.client import Hook, WebhookClient
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import Lanes
+from gateway.webhooks.client import WebhookClient, WebhookRequest
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import HostQueues
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Debugger:
     ) -> None:
         self._client = client
         self._directory = directory
-        self._lanes: Lanes[Alert] = Lanes(
+        self._lanes: HostQueues[Alert] = HostQueues(
             "debugger",
             clock,
             random,
@@ -108,14 +108,14 @@ class Debugger:
             account = self._directory.accounts_by_id.get(alert.account_id or 0)
             if account is not None and account.debugger_url:
                 host = urlsplit(account.debugger_url).netloc
-                self._lanes.line_up(Receiver(account.id, host), alert)
+                self._lanes.line_up(AppServer(account.id, host), alert)
 
     async def _post(self, alert: Alert) -> None:
         account = self._directory.accounts_by_id.get(alert.account_id or 0)
         if account is None or not account.debugger_url:
             return
         answer = await self._client.call(
-            Hook(
+            WebhookRequest(
                 account.debugger_url,
                 self._parameters(alert, account),
                 account.auth_token,

@@ -25,10 +25,10 @@ _LAST_OCTETS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/9
 # Translators within a network: private by definition (RFC 8215), whatever is in it.
 _LOCAL_TRANSLATORS = ipaddress.ip_network("64:ff9b:1::/48")
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def stands_for(ip: Address) -> list[Address]:
+def stands_for(ip: IpAddress) -> list[IpAddress]:
     """The addresses that a packet to `ip` may end at: itself, and IPv4 ones inside it.
 
     Mapped, translated (NAT64), 6to4, Teredo: by any of them a host in the operator's own network
@@ -38,7 +38,7 @@ def stands_for(ip: Address) -> list[Address]:
         return [ip]
     if ip.ipv4_mapped is not None:
         return [ip.ipv4_mapped]
-    found: list[Address] = [ip]
+    found: list[IpAddress] = [ip]
     if any(ip in network for network in _LAST_OCTETS):
         found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
     if ip.sixtofour is not None:
@@ -62,7 +62,7 @@ class Guard:
             return True
         return all(self._listed(one) or _public(one) for one in stands_for(ip))
 
-    def _listed(self, ip: Address) -> bool:
+    def _listed(self, ip: IpAddress) -> bool:
         return any(ip in network for network in self._networks)
 
     def check_host(self, host: str) -> None:
@@ -97,7 +97,7 @@ def _numeric(host: str) -> str | None:
         raise ForbiddenTarget(f"{host} is neither a name nor an address") from None
 
 
-def _public(ip: Address) -> bool:
+def _public(ip: IpAddress) -> bool:
     if ip in _LOCAL_TRANSLATORS:
         return False
     return ip.is_global and not ip.is_multicast

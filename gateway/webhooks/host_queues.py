@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import described
 from gateway.runtime.clock import Clock
-from gateway.webhooks.connections import Connections, Receiver
+from gateway.webhooks.connections import AppServer, Connections
 from storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -41,17 +41,17 @@ Job = TypeVar("Job", bound=Hashable)
 
 
 @dataclass(slots=True)
-class Lane(Generic[Job]):
+class HostQueue(Generic[Job]):
     """What waits for one receiver, and how many workers do it."""
 
-    receiver: Receiver
+    receiver: AppServer
     ready: deque[Job] = field(default_factory=deque)
     retrying: int = 0
     workers: int = 0
     waits: bool = False  # for a connection
 
 
-class Lanes(Generic[Job]):
+class HostQueues(Generic[Job]):
     """Runs `work` on each job, at most `per_host` at once for one receiver.
 
     `work` says when a job failed (`retry`) and when it is over (`over`). A job that raises failed
@@ -82,9 +82,9 @@ class Lanes(Generic[Job]):
         self._spilled = spilled
         self._sweep = sweep
         self._broke = broke
-        self._lanes: dict[Receiver, Lane[Job]] = {}
+        self._lanes: dict[AppServer, HostQueue[Job]] = {}
         self._ready_of: dict[int, int] = {}  # jobs that wait for their turn, by account
-        self._retries: list[tuple[float, int, Receiver, Job]] = []
+        self._retries: list[tuple[float, int, AppServer, Job]] = []
         self._tries: dict[Job, int] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -136,7 +136,7 @@ class Lanes(Generic[Job]):
             finally:
                 self._tasks = None  # what is lined up from now on stays owed
 
-    def line_up(self, receiver: Receiver, job: Job) -> bool:
+    def line_up(self, receiver: AppServer, job: Job) -> bool:
         """Have it done. False: there is no room, it was spilled."""
         lane = self._lanes.get(receiver)
         waiting = len(lane.ready) + lane.retrying if lane is not None else 0
@@ -145,13 +145,13 @@ class Lanes(Generic[Job]):
             self.let_go(job)
             return False
         if lane is None:
-            lane = self._lanes[receiver] = Lane(receiver)
+            lane = self._lanes[receiver] = HostQueue(receiver)
         lane.ready.append(job)
         self._ready_of[receiver.account_id] = ready + 1
         self._staff(lane)
         return True
 
-    def retry(self, receiver: Receiver, job: Job) -> None:
+    def retry(self, receiver: AppServer, job: Job) -> None:
         """Try again later: back off, doubling, with jitter."""
         if len(self._retries) >= RETRY_BOUND:
             self.let_go(job)
@@ -162,7 +162,7 @@ class Lanes(Generic[Job]):
         self._serial += 1
         lane = self._lanes.get(receiver)
         if lane is None:
-            lane = self._lanes[receiver] = Lane(receiver)
+            lane = self._lanes[receiver] = HostQueue(receiver)
         lane.retrying += 1
         due = self._clock.monotonic() + wait
         heapq.heappush(self._retries, (due, self._serial, receiver, job))
@@ -184,7 +184,7 @@ class Lanes(Generic[Job]):
         self._wake.set()
         self._spilled(job)
 
-    def _staff(self, lane: Lane[Job]) -> None:
+    def _staff(self, lane: HostQueue[Job]) -> None:
         """One more worker while work waits and the bounds allow it."""
         if not lane.ready or self._tasks is None or lane.waits:
             return
@@ -198,10 +198,10 @@ class Lanes(Generic[Job]):
         lane.workers += 1
         self._tasks.create_task(self._do(lane), name=f"{self._name} worker")
 
-    def _most_workers(self, lane: Lane[Job]) -> int:
+    def _most_workers(self, lane: HostQueue[Job]) -> int:
         return 1 if self._connections.is_silent(lane.receiver) else self._per_host
 
-    def _granted(self, lane: Lane[Job]) -> bool:
+    def _granted(self, lane: HostQueue[Job]) -> bool:
         """There is a connection for this lane; whether it still needs it."""
         lane.waits = False
         if not lane.ready or self._tasks is None or lane.workers >= self._most_workers(lane):
@@ -210,7 +210,7 @@ class Lanes(Generic[Job]):
         self._tasks.create_task(self._do(lane), name=f"{self._name} worker")
         return True
 
-    async def _do(self, lane: Lane[Job]) -> None:
+    async def _do(self, lane: HostQueue[Job]) -> None:
         """Do what waits for the receiver; end when nothing does, and forget the receiver."""
         account_id, host = lane.receiver
         begun = False
@@ -230,7 +230,7 @@ class Lanes(Generic[Job]):
         self._staff(lane)
         self._forget_if_empty(lane)
 
-    async def _do_one(self, lane: Lane[Job], job: Job) -> None:
+    async def _do_one(self, lane: HostQueue[Job], job: Job) -> None:
         try:
             await self._work(job)
         except DatabaseUnavailable as error:
@@ -247,7 +247,7 @@ class Lanes(Generic[Job]):
         else:
             del self._ready_of[account_id]
 
-    def _forget_if_empty(self, lane: Lane[Job]) -> None:
+    def _forget_if_empty(self, lane: HostQueue[Job]) -> None:
         busy = lane.workers or lane.retrying or lane.ready
         if not busy and self._lanes.get(lane.receiver) is lane:
             del self._lanes[lane.receiver]

@@ -42,7 +42,7 @@ class Server(NamedTuple):
     tls: bool
 
 
-class Place(NamedTuple):
+class SplitUrl(NamedTuple):
     """A URL taken apart for requests."""
 
     server: Server
@@ -50,7 +50,7 @@ class Place(NamedTuple):
     head: bytes  # of a request, up to the first header that differs between two
 
 
-class Reply(NamedTuple):
+class KeepAliveResponse(NamedTuple):
     """What came back."""
 
     status: int  # 0: nothing in time
@@ -60,11 +60,11 @@ class Reply(NamedTuple):
     truncated: bool = False
 
 
-TIMED_OUT: Final = Reply(0)
+TIMED_OUT: Final = KeepAliveResponse(0)
 
 
 @lru_cache(maxsize=4096)
-def place_of(url: str) -> Place | None:
+def place_of(url: str) -> SplitUrl | None:
     """None for a URL with credentials, overrides, or anything else that is not plain."""
     try:
         parts = urlsplit(url)
@@ -83,10 +83,10 @@ def place_of(url: str) -> Place | None:
         f"{text}Accept: */*\r\nContent-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n"
     )
     server = Server(host, port or (443 if tls else 80), tls)
-    return Place(server, parts.path or "/", head.encode("ascii"))
+    return SplitUrl(server, parts.path or "/", head.encode("ascii"))
 
 
-class Express:
+class KeepAliveClient:
     """Connections to servers that are known to be plain."""
 
     def __init__(self, guard: Guard, user_agent: str) -> None:
@@ -102,24 +102,24 @@ class Express:
         self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.TimerHandle | None = None
 
-    def plain(self, place: Place) -> None:
+    def plain(self, place: SplitUrl) -> None:
         """It has answered as the plainest servers do."""
         key = (place.server, place.path)
         if key not in self._odd and len(self._plain) < MOST_PLAIN:
             self._plain.add(key)
 
-    def knows(self, place: Place) -> bool:
+    def knows(self, place: SplitUrl) -> bool:
         return (place.server, place.path) in self._plain
 
-    def _never_again(self, place: Place) -> None:
+    def _never_again(self, place: SplitUrl) -> None:
         key = (place.server, place.path)
         self._plain.discard(key)
         if len(self._odd) < MOST_PLAIN:
             self._odd.add(key)
 
     async def post(
-        self, place: Place, headers: bytes, body: bytes, timeout_s: float
-    ) -> Reply | None:
+        self, place: SplitUrl, headers: bytes, body: bytes, timeout_s: float
+    ) -> KeepAliveResponse | None:
         """The reply; None when it must go the other way (and may have been received)."""
         server = place.server
         idle = self._idle.get(server)
@@ -209,7 +209,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, lost: Callable[[_Connection], None]) -> None:
         self._lost = lost
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Reply | None] | None = None
+        self._waiter: asyncio.Future[KeepAliveResponse | None] | None = None
         self._deadline = 0.0
         self.idle_since = 0.0
         self.usable = True
@@ -250,9 +250,11 @@ class _Connection(asyncio.Protocol):
         elif now - self.idle_since >= IDLE_S and self.idle_since:
             self.close()
 
-    def post(self, request: bytes, deadline: float) -> asyncio.Future[Reply | None]:
+    def post(self, request: bytes, deadline: float) -> asyncio.Future[KeepAliveResponse | None]:
         assert self._transport is not None
-        waiter: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[KeepAliveResponse | None] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._waiter = waiter
         self._deadline = deadline
         self._headers = []
@@ -310,13 +312,13 @@ class _Connection(asyncio.Protocol):
     def _reply(self) -> None:
         status = self._parser.get_status_code()
         if 200 <= status < 300:  # nobody looks at more
-            self._finish(Reply(status))
+            self._finish(KeepAliveResponse(status))
             return
         kind = next((value for name, value in self._headers if name.lower() == "content-type"), "")
         truncated = self._body_octets > BODY_LIMIT
-        self._finish(Reply(status, self._body, kind, tuple(self._headers), truncated))
+        self._finish(KeepAliveResponse(status, self._body, kind, tuple(self._headers), truncated))
 
-    def _finish(self, reply: Reply | None) -> None:
+    def _finish(self, reply: KeepAliveResponse | None) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(reply)

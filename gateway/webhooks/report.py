@@ -10,14 +10,14 @@ from typing import Final
 from urllib.parse import quote_plus, urlencode
 
 from gateway.observe.alerts import Exchange
-from gateway.webhooks.client import Answer, Hook
+from gateway.webhooks.client import WebhookRequest, WebhookResponse
 from gateway.webhooks.signature import signed_url
 
 BODY_KEPT: Final = 2_000  # characters
 TEXTS: Final = frozenset({"Body", "MessageBody"})  # parameters
 
 
-def exchange_of(hook: Hook, answer: Answer) -> Exchange:
+def exchange_of(hook: WebhookRequest, answer: WebhookResponse) -> Exchange:
     texts = [value for name, value in hook.parameters if name in TEXTS and value]
     parameters = [
         (name, _instead(value) if name in TEXTS and value else value)

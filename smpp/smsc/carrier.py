@@ -17,20 +17,20 @@ from uuid import UUID
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER
-from smpp.pdu import Destination, FieldValue, Pdu
+from smpp.pdu import FieldValue, MultiDestination, Pdu
 from smpp.smsc import mobile
 from smpp.smsc.agenda import Agenda
-from smpp.smsc.ledger import Entry, Inbound, Ledger
+from smpp.smsc.ledger import InjectedMessage, Ledger, LedgerEntry
 from smpp.smsc.receipts import spell, stamp, text_of, tlvs_of
-from smpp.smsc.scenario import CarrierScenario, Rule
+from smpp.smsc.scenario import CarrierScenario, ScenarioRule
 
 if TYPE_CHECKING:
-    from smpp.smsc.connection import Connection
+    from smpp.smsc.connection import SmscConnection
 
 _NO_RECEIPT = "none"
 _STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 _START = frozenset({"START", "UNSTOP", "YES"})
-_NETWORK_STOPPED = Rule(stat="REJECTD", err="069")
+_NETWORK_STOPPED = ScenarioRule(stat="REJECTD", err="069")
 
 
 class Course:
@@ -38,7 +38,7 @@ class Course:
 
     __slots__ = ("delay_s", "err", "outcome", "plain", "prefix", "reports", "rule", "stat")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: ScenarioRule) -> None:
         self.rule = rule
         self.prefix = rule.prefix.encode()
         self.stat = rule.stat.encode()
@@ -50,12 +50,12 @@ class Course:
             if rule.status
             else (rule.stat if self.reports else "NO_RECEIPT")
         )
-        self.plain = self.reports and rule == Rule(
+        self.plain = self.reports and rule == ScenarioRule(
             prefix=rule.prefix, stat=rule.stat, err=rule.err, receipt_after_s=rule.receipt_after_s
         )
 
 
-class Carrier:
+class SimulatedCarrier:
     """A carrier and its binds."""
 
     def __init__(
@@ -68,10 +68,10 @@ class Carrier:
     ) -> None:
         self.ledger = ledger
         self.agenda = agenda
-        self.connections: list[Connection] = []
+        self.connections: list[SmscConnection] = []
         self.blocked: set[tuple[str, str]] = set()
         # Of subscribers' messages whose parts are not all answered, by id() of the part.
-        self._inbound: OrderedDict[int, tuple[bytes, Inbound]] = OrderedDict()
+        self._inbound: OrderedDict[int, tuple[bytes, InjectedMessage]] = OrderedDict()
         """(sender, recipient) between which the network lets nothing pass (STOP)."""
         self.cancelled: set[bytes] = set()
         self._random = random
@@ -91,7 +91,7 @@ class Carrier:
         self.scenario = scenario
         rules = sorted(scenario.rules, key=lambda rule: -len(rule.prefix))
         self._courses = [Course(rule) for rule in rules]
-        self._default = Course(Rule())
+        self._default = Course(ScenarioRule())
         self._faulty = scenario.faults.any
         self._careful = bool(self._faulty or scenario.throttle_per_s or scenario.network_stop)
         self._plain_receipts = (
@@ -104,7 +104,11 @@ class Carrier:
     # Submits --------------------------------------------------------------------
 
     def submit(
-        self, connection: Connection, pdu: bytes, sequence: int, response: int = v.SUBMIT_SM_RESP
+        self,
+        connection: SmscConnection,
+        pdu: bytes,
+        sequence: int,
+        response: int = v.SUBMIT_SM_RESP,
     ) -> None:
         """Take a submit_sm: answer it (unless `response` is 0), write it down, plan its receipt."""
         try:
@@ -146,7 +150,7 @@ class Carrier:
                 HEADER.pack(17 + len(message_id), response, 0, sequence) + message_id + b"\0"
             )
         self.ledger.entries.append(
-            Entry(
+            LedgerEntry(
                 now,
                 connection.name,
                 self.scenario.name,
@@ -158,13 +162,13 @@ class Carrier:
         if registered & 3 == 1 or (registered & 3 == 2 and course.stat != b"DELIVRD"):
             self.agenda.add(course.delay_s, self._receipt, receipt)
 
-    def submit_multi(self, connection: Connection, pdu: Pdu) -> None:
+    def submit_multi(self, connection: SmscConnection, pdu: Pdu) -> None:
         """Take a submit_multi as one submit for each of its addresses, answered once."""
         destinations = pdu.fields.get("dest_address", ())
         assert isinstance(destinations, tuple)
         message = codec.message_from(pdu)
         for one in destinations:
-            if isinstance(one, Destination) and one.address is not None:
+            if isinstance(one, MultiDestination) and one.address is not None:
                 message.destination = one.address
                 self.submit(connection, codec.encode_submit(message, pdu.sequence), 0, 0)
         fields: dict[str, FieldValue] = {"message_id": self._id().decode("latin-1")}
@@ -194,12 +198,12 @@ class Carrier:
 
     def _carefully(
         self,
-        connection: Connection,
+        connection: SmscConnection,
         pdu: bytes,
         sequence: int,
         response: int,
         registered: int,
-        receipt: tuple[Connection, Course, bytes, bytes, bytes, bytes, float],
+        receipt: tuple[SmscConnection, Course, bytes, bytes, bytes, bytes, float],
     ) -> None:
         """As `submit`, with all that a scenario can ask for."""
         _, course, message_id, source, destination, quoted, now = receipt
@@ -216,7 +220,7 @@ class Carrier:
         if status:
             self.ledger.counters.refused += 1
         self.ledger.entries.append(
-            Entry(
+            LedgerEntry(
                 now,
                 connection.name,
                 self.scenario.name,
@@ -268,7 +272,7 @@ class Carrier:
         self._tokens -= 1.0
         return True
 
-    def _faults(self, connection: Connection, number: int) -> None:
+    def _faults(self, connection: SmscConnection, number: int) -> None:
         faults = self.scenario.faults
         if _nth(number, faults.malformed_every) and faults.malformed:
             kind = faults.malformed[self._peculiar % len(faults.malformed)]
@@ -285,7 +289,7 @@ class Carrier:
 
     def _receipt(
         self,
-        connection: Connection,
+        connection: SmscConnection,
         course: Course,
         message_id: bytes,
         source: bytes,
@@ -334,7 +338,7 @@ class Carrier:
 
     def _intermediate(
         self,
-        connection: Connection,
+        connection: SmscConnection,
         course: Course,
         message_id: bytes,
         source: bytes,
@@ -346,7 +350,7 @@ class Carrier:
         body = b"\0%b%b\x20\0\0\0\0\0\0\0\0%c%b" % (destination, source, len(text), text)
         self.deliver(body, connection)
 
-    def _id_form(self, rule: Rule) -> str:
+    def _id_form(self, rule: ScenarioRule) -> str:
         faults = self.scenario.faults
         if faults.drift_after and self._number - self._first > faults.drift_after:
             return faults.drift_to
@@ -367,7 +371,9 @@ class Carrier:
         return len(parts), len({one.name for one in taken if one is not None})
 
     def _note_inbound(self, source: str, destination: str, text: str, parts: list[bytes]) -> None:
-        entry = Inbound(self._clock(), self.scenario.name, source, destination, text, len(parts))
+        entry = InjectedMessage(
+            self._clock(), self.scenario.name, source, destination, text, len(parts)
+        )
         self.ledger.inbound.append(entry)
         for body in parts:
             self._inbound[id(body)] = (body, entry)
@@ -382,7 +388,7 @@ class Carrier:
             # of the loop: it was taken earlier, and shall be noted earlier.
             asyncio.get_running_loop().call_soon(self._inbound_answered, noted[1])
 
-    def _inbound_answered(self, entry: Inbound) -> None:
+    def _inbound_answered(self, entry: InjectedMessage) -> None:
         entry.open_parts -= 1
         if not entry.open_parts:
             entry.answered = self._clock()
@@ -397,8 +403,8 @@ class Carrier:
             self.blocked.discard((sender, subscriber))
 
     def deliver(
-        self, body: bytes, preferred: Connection | None, *, avoid: Connection | None = None
-    ) -> Connection | None:
+        self, body: bytes, preferred: SmscConnection | None, *, avoid: SmscConnection | None = None
+    ) -> SmscConnection | None:
         """Send a deliver_sm on a bind that takes it, or keep it until there is one."""
         if self._queue:
             self._enqueue(body)
@@ -452,7 +458,7 @@ class Carrier:
 
     # Other requests ---------------------------------------------------------------
 
-    def find(self, message_id: str) -> Entry | None:
+    def find(self, message_id: str) -> LedgerEntry | None:
         """The submit that got this id, among the last ten thousand."""
         entries = self.ledger.entries
         for back in range(1, min(len(entries), 10_000) + 1):

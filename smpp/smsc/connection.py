@@ -13,7 +13,7 @@ from smpp.pdu import Pdu, SubmitSm
 from smpp.receipt import state_of
 
 if TYPE_CHECKING:
-    from smpp.smsc.carrier import Carrier
+    from smpp.smsc.carrier import SimulatedCarrier
 
 FRAME_LIMIT: Final = 65_536
 SESSION_INIT_S: Final = 30.0
@@ -21,17 +21,19 @@ SYSTEM_ID: Final = "tandem-smsc"
 
 _RETRY: Final = frozenset({v.ESME_RSYSERR, v.ESME_RMSGQFUL, v.ESME_RTHROTTLED, v.ESME_RX_T_APPN})
 
-Login = Callable[["Connection", str, str], "Carrier | int"]
+Login = Callable[["SmscConnection", str, str], "SimulatedCarrier | int"]
 """Who binds, with what password: the carrier, or the command_status of the refusal."""
 
 
-class Connection(asyncio.Protocol):
+class SmscConnection(asyncio.Protocol):
     """One connection, before and after its bind."""
 
-    def __init__(self, number: int, login: Login, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, number: int, login: Login, on_lost: Callable[[SmscConnection], None]
+    ) -> None:
         self.number = number
         self.name = f"#{number}"
-        self.carrier: Carrier | None = None
+        self.carrier: SimulatedCarrier | None = None
         self.bind_command = 0
         self.deaf = False
         """Half open: reads and writes nothing, and stays."""
@@ -336,7 +338,7 @@ class Connection(asyncio.Protocol):
         )
         found.pump()
 
-    def _data_sm(self, carrier: Carrier, pdu: Pdu) -> None:
+    def _data_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         message = codec.message_from(pdu)
         as_submit = SubmitSm(
             message.source,
@@ -351,10 +353,10 @@ class Connection(asyncio.Protocol):
         data = codec.encode_submit(as_submit, pdu.sequence)
         carrier.submit(self, data, pdu.sequence, v.DATA_SM_RESP)
 
-    def _submit_multi(self, carrier: Carrier, pdu: Pdu) -> None:
+    def _submit_multi(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         carrier.submit_multi(self, pdu)
 
-    def _query_sm(self, carrier: Carrier, pdu: Pdu) -> None:
+    def _query_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         entry = carrier.find(pdu.text("message_id"))
         if entry is None:
             self._respond(pdu, v.ESME_RQUERYFAIL)
@@ -364,7 +366,7 @@ class Connection(asyncio.Protocol):
             pdu, 0, message_id=entry.carrier_id, final_date="", message_state=state, error_code=0
         )
 
-    def _cancel_sm(self, carrier: Carrier, pdu: Pdu) -> None:
+    def _cancel_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         entry = carrier.find(pdu.text("message_id"))
         if entry is None:
             self._respond(pdu, v.ESME_RCANCELFAIL)
@@ -372,17 +374,17 @@ class Connection(asyncio.Protocol):
         carrier.cancelled.add(entry.carrier_id.encode("latin-1"))
         self._respond(pdu)
 
-    def _replace_sm(self, carrier: Carrier, pdu: Pdu) -> None:
+    def _replace_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         known = carrier.find(pdu.text("message_id")) is not None
         self._respond(pdu, 0 if known else v.ESME_RREPLACEFAIL)
 
 
-_REQUESTS: Final[dict[int, Callable[[Connection, Carrier, Pdu], None]]] = {
-    v.DATA_SM: Connection._data_sm,
-    v.SUBMIT_MULTI: Connection._submit_multi,
-    v.QUERY_SM: Connection._query_sm,
-    v.CANCEL_SM: Connection._cancel_sm,
-    v.REPLACE_SM: Connection._replace_sm,
+_REQUESTS: Final[dict[int, Callable[[SmscConnection, SimulatedCarrier, Pdu], None]]] = {
+    v.DATA_SM: SmscConnection._data_sm,
+    v.SUBMIT_MULTI: SmscConnection._submit_multi,
+    v.QUERY_SM: SmscConnection._query_sm,
+    v.CANCEL_SM: SmscConnection._cancel_sm,
+    v.REPLACE_SM: SmscConnection._replace_sm,
 }
 
 

@@ -35,7 +35,7 @@ from uvicorn.server import ServerState
 from smpp.smsc.scenario import ScenarioError, changed
 
 if TYPE_CHECKING:
-    from smpp.smsc.connection import Connection
+    from smpp.smsc.connection import SmscConnection
     from smpp.smsc.server import Smsc
 
 _BODY_LIMIT = 256 * 1024
@@ -185,7 +185,7 @@ class Control:
             raise _Bad(f"no carrier {error}") from error
 
 
-def _end(bind: Connection, how: str, seconds: float) -> None:
+def _end(bind: SmscConnection, how: str, seconds: float) -> None:
     if how == "reset":
         bind.disconnect()
     elif how == "close":

@@ -18,7 +18,7 @@ from smpp.alphabet import decode_text
 from smpp.concat import split_header
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """One submit_sm."""
 
     time: float
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(slots=True)
-class Inbound:
+class InjectedMessage:
     """One message that a subscriber sent, and when the ESME had taken all of it."""
 
     time: float
@@ -77,8 +77,8 @@ class Ledger:
     """The last `limit` submits, and as many messages of subscribers."""
 
     def __init__(self, limit: int) -> None:
-        self.entries: deque[Entry] = deque(maxlen=limit)
-        self.inbound: deque[Inbound] = deque(maxlen=limit)
+        self.entries: deque[LedgerEntry] = deque(maxlen=limit)
+        self.inbound: deque[InjectedMessage] = deque(maxlen=limit)
         self.counters = Counters()
 
     def lines(self, destination: str = "") -> Iterator[bytes]:
@@ -96,7 +96,7 @@ class Ledger:
                 yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
-def render(entry: Entry) -> dict[str, Any]:
+def render(entry: LedgerEntry) -> dict[str, Any]:
     """An entry for people and programs."""
     message = codec.decode_submit(entry.pdu)
     part, octets, _ = split_header(message)

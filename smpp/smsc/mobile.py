@@ -6,7 +6,7 @@ from smpp import codec
 from smpp import vocabulary as v
 from smpp.alphabet import encode_gsm7, is_gsm7
 from smpp.concat import sar_tlvs, udh8, udh16
-from smpp.pdu import Address, SubmitSm, Tlvs
+from smpp.pdu import SmeAddress, SubmitSm, Tlvs
 
 MODES = ("udh8", "udh16", "sar", "payload")
 
@@ -14,14 +14,14 @@ _SEPTETS = {"udh8": 153, "udh16": 152, "sar": 153}
 _OCTETS = {"udh8": 134, "udh16": 132, "sar": 134}
 
 
-def address(value: str) -> Address:
+def address(value: str) -> SmeAddress:
     """A number or name with the type of number that carriers give it."""
     value = value.removeprefix("+")
     if not value.isdigit():
-        return Address(v.TON_ALPHANUMERIC, v.NPI_UNKNOWN, value)
+        return SmeAddress(v.TON_ALPHANUMERIC, v.NPI_UNKNOWN, value)
     if len(value) <= 6:
-        return Address(v.TON_NETWORK_SPECIFIC, v.NPI_UNKNOWN, value)
-    return Address(v.TON_INTERNATIONAL, v.NPI_ISDN, value)
+        return SmeAddress(v.TON_NETWORK_SPECIFIC, v.NPI_UNKNOWN, value)
+    return SmeAddress(v.TON_INTERNATIONAL, v.NPI_ISDN, value)
 
 
 def bodies(source: str, destination: str, text: str, mode: str, reference: int) -> list[bytes]:
@@ -56,7 +56,12 @@ def bodies(source: str, destination: str, text: str, mode: str, reference: int) 
 
 
 def _body(
-    sender: Address, recipient: Address, octets: bytes, coding: int, esm_class: int, tlvs: Tlvs
+    sender: SmeAddress,
+    recipient: SmeAddress,
+    octets: bytes,
+    coding: int,
+    esm_class: int,
+    tlvs: Tlvs,
 ) -> bytes:
     message = SubmitSm(sender, recipient, octets, coding, esm_class, 0, tlvs=tlvs)
     return codec.encode_deliver(message, 0)[codec.HEADER_OCTETS :]

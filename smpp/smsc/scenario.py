@@ -38,7 +38,7 @@ def _check(right: bool, key: str, reason: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ScenarioRule:
     """What becomes of the messages to which it applies. The longest matching prefix wins."""
 
     prefix: str = ""
@@ -164,7 +164,7 @@ class CarrierScenario:
     """Time without a PDU after which the carrier drops a session; 0 never does."""
     network_stop: tuple[str, ...] = ()
     """Sender prefixes (toll-free) for which the network itself obeys STOP and START."""
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ScenarioRule, ...] = ()
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
@@ -207,7 +207,7 @@ class Scenario:
 
 # Reading ---------------------------------------------------------------------
 
-_T = TypeVar("_T", Rule, Faults, CarrierScenario, Scenario)
+_T = TypeVar("_T", ScenarioRule, Faults, CarrierScenario, Scenario)
 
 
 def parse(text: str, name: str = "scenario") -> Scenario:
@@ -252,7 +252,7 @@ def _carrier(
         if not isinstance(rules, list) or not all(isinstance(one, dict) for one in rules):
             raise _Wrong("rule", "is a list of tables: [[carrier.rule]]")
         more["rules"] = tuple(
-            _fill(Rule(), rule, (*path, f"carrier.rule#{number}"))
+            _fill(ScenarioRule(), rule, (*path, f"carrier.rule#{number}"))
             for number, rule in enumerate(rules)
         )
     faults = rest.pop("faults", None)

@@ -13,8 +13,8 @@ from random import Random
 from smpp import vocabulary as v
 from smpp.layouts import beyond_standard
 from smpp.smsc.agenda import Agenda
-from smpp.smsc.carrier import Carrier
-from smpp.smsc.connection import Connection
+from smpp.smsc.carrier import SimulatedCarrier
+from smpp.smsc.connection import SmscConnection
 from smpp.smsc.control import Control
 from smpp.smsc.ledger import Counters, Ledger
 from smpp.smsc.scenario import Scenario
@@ -46,12 +46,12 @@ class Smsc:
         self.control_port = 0
         self.ports: dict[str, int] = {}
         """The port of each carrier, by name."""
-        self.carriers: list[Carrier] = []
+        self.carriers: list[SimulatedCarrier] = []
         self._clock = clock
         self._random = Random(self.scenario.seed if seed is None else seed)
         self._agenda: Agenda | None = None
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
+        self._connections: set[SmscConnection] = set()
         self._control: Control | None = None
         self._opened = 0
 
@@ -59,7 +59,9 @@ class Smsc:
         """Listen; `port`, `control_port` and `ports` then say where. Raises OSError."""
         agenda = self._agenda = Agenda()
         self.carriers = [
-            Carrier(one, self.ledger, agenda, self._clock, Random(self._random.getrandbits(64)))
+            SimulatedCarrier(
+                one, self.ledger, agenda, self._clock, Random(self._random.getrandbits(64))
+            )
             for one in self.scenario.carriers
         ]
         for scenario in self.scenario.carriers:
@@ -108,11 +110,11 @@ class Smsc:
         return self.ledger.counters
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[SmscConnection]:
         """Every open connection, bound or not."""
         return sorted(self._connections, key=lambda one: one.number)
 
-    def carrier(self, name: str = "") -> Carrier:
+    def carrier(self, name: str = "") -> SimulatedCarrier:
         """A carrier by name; the first without one. Raises KeyError."""
         for one in self.carriers:
             if name in ("", one.scenario.name):
@@ -120,15 +122,17 @@ class Smsc:
         raise KeyError(name)
 
     async def _listen(
-        self, host: str, port: int, carriers: list[Carrier], tls: ssl.SSLContext | None
+        self, host: str, port: int, carriers: list[SimulatedCarrier], tls: ssl.SSLContext | None
     ) -> int:
-        def login(connection: Connection, system_id: str, password: str) -> Carrier | int:
+        def login(
+            connection: SmscConnection, system_id: str, password: str
+        ) -> SimulatedCarrier | int:
             return self._login(carriers, system_id, password)
 
-        def accept() -> Connection:
+        def accept() -> SmscConnection:
             self._opened += 1
             self.counters.connections += 1
-            connection = Connection(self._opened, login, self._lost)
+            connection = SmscConnection(self._opened, login, self._lost)
             self._connections.add(connection)
             return connection
 
@@ -137,7 +141,9 @@ class Smsc:
         bound_port: int = server.sockets[0].getsockname()[1]
         return bound_port
 
-    def _login(self, carriers: list[Carrier], system_id: str, password: str) -> Carrier | int:
+    def _login(
+        self, carriers: list[SimulatedCarrier], system_id: str, password: str
+    ) -> SimulatedCarrier | int:
         """The carrier that takes this bind, or the command_status of its refusal."""
         found = next((one for one in carriers if one.scenario.system_id == system_id), None)
         status = 0
@@ -155,7 +161,7 @@ class Smsc:
         self.counters.binds += 1
         return found
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: SmscConnection) -> None:
         self._connections.discard(connection)
         if connection.carrier is not None and connection in connection.carrier.connections:
             connection.carrier.connections.remove(connection)

@@ -24,11 +24,11 @@ from gateway.acceptance.acceptor import Acceptor
 from gateway.backlog.recovery import Recovery
 from gateway.channels.smpp.connector import Connector
 from gateway.commands import main
-from gateway.inbound.receive import Inbound
+from gateway.inbound.receive import InboundStage
 from gateway.runtime.clock import SystemClock
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
-from gateway.submission.write_behind import Batch, Writer
+from gateway.submission.write_behind import WriteBatch, WriteBehind
 from gateway.webhooks.callbacks import Callbacks
 from storage import messages as message_rows
 
@@ -47,11 +47,11 @@ STEPS: Final[dict[str, tuple[Any, str, str, int]]] = {
     "after the write, before the response": (Connector, "submit", WRITTEN, 200),
     "after the response, before write-behind": (Submitter, "answered", AFTER, 200),
     "after a receipt, before write-behind": (Receipts, "_apply", AFTER, 100),
-    "during write-behind": (Batch, "write", BEFORE, 20),
-    "after write-behind, before what follows": (Writer, "_finish", BEFORE, 20),
+    "during write-behind": (WriteBatch, "write", BEFORE, 20),
+    "after write-behind, before what follows": (WriteBehind, "_finish", BEFORE, 20),
     "after a callback, before its acknowledgment": (Callbacks, "_post", AFTER, 100),
-    "before the MO commit": (Inbound, "_commit", BEFORE, 1),
-    "after the MO commit, before its answer": (Inbound, "_commit", AFTER, 1),
+    "before the MO commit": (InboundStage, "_commit", BEFORE, 1),
+    "after the MO commit, before its answer": (InboundStage, "_commit", AFTER, 1),
     "during recovery": (Recovery, "_take_up", AFTER, 1),
 }
 

@@ -20,9 +20,9 @@ import asyncpg
 from testing import Receiver, Sdk, basic, carrier, free_port, until
 from workers import WorkersProcess
 
-from gateway.loadtest.reconcile import Verdict, compare, read_ledger
+from gateway.loadtest.reconcile import Reconciliation, compare, read_ledger
 from gateway.messages.message import Direction, Status
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 from storage import messages as message_rows
 from storage.ids import id_from_bytes
 
@@ -32,7 +32,9 @@ from .victim import CLOCK, OFFSET, VARIABLE
 TESTS: Final = Path(__file__).parents[1]
 NUMBERS: Final = tuple(f"+44770090010{n}" for n in range(4))
 SERVICES: Final = 2  # each with every other number: with two workers, each has one
-RULE: Final = Rule(answer_after_s=0.02, receipt_after_s=0.05)  # so that windows are never empty
+RULE: Final = ScenarioRule(
+    answer_after_s=0.02, receipt_after_s=0.05
+)  # so that windows are never empty
 LATER: Final = "chat scheduled"  # how a text begins that is not to leave with the load
 RATE: Final = 150  # segments per second and number
 WORKERS: Final = 16
@@ -161,7 +163,9 @@ class World:
         self.smsc = Smsc(
             Scenario(
                 carriers=(
-                    CarrierScenario(rules=(Rule(answer_after_s=0.02, receipt_after_s=0.05),)),
+                    CarrierScenario(
+                        rules=(ScenarioRule(answer_after_s=0.02, receipt_after_s=0.05),)
+                    ),
                 )
             ),
             seed=seed,
@@ -461,7 +465,7 @@ class World:
             entry.answered is not None for entry in self.smsc.ledger.inbound
         )
 
-    def _count(self, outcome: Outcome, verdict: Verdict, statuses: dict[str, int]) -> None:
+    def _count(self, outcome: Outcome, verdict: Reconciliation, statuses: dict[str, int]) -> None:
         missing = [sid for sid in self.sids if sid not in statuses]
         outcome.lost = verdict.lost + len(missing)
         outcome.doubled = verdict.doubled + verdict.foreign

@@ -16,7 +16,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 
 from gateway.observe.alerts import QUIET_S, TEXT_LIMIT, Exchange
 from smpp.smsc import Scenario, Smsc
-from smpp.smsc.scenario import CarrierScenario, Rule
+from smpp.smsc.scenario import CarrierScenario, ScenarioRule
 from storage import alerts as alert_rows
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -164,7 +164,7 @@ async def test_what_no_table_takes_is_kept_readable(sdk: Sdk, gateway: GatewayUn
 
 
 async def test_every_failed_message_is_an_alert(start_gateway: Start) -> None:
-    rules = (Rule(), Rule(prefix="4416329606", stat="UNDELIV", err="001"))
+    rules = (ScenarioRule(), ScenarioRule(prefix="4416329606", stat="UNDELIV", err="001"))
     smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=rules),)), seed=1)
     await smsc.start()
     try:

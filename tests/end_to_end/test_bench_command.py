@@ -14,7 +14,7 @@ from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, Receiver, Sdk, until
 
 from gateway.commands.main import main
 from gateway.loadtest.generator import Generator, LoadError, Plan
-from gateway.loadtest.sends import Message, Recipients, SingleSends
+from gateway.loadtest.sends import LoadMessage, Recipients, SingleSends
 from smpp.smsc import Smsc
 
 
@@ -114,7 +114,7 @@ async def test_a_gateway_that_stops_answering_ends_the_load():
     """Connections taken, nothing said: each request is given up, and the run ends by itself."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        sends = SingleSends(url, "AC1", "t", Message("x", "+447700900101"), Recipients())
+        sends = SingleSends(url, "AC1", "t", LoadMessage("x", "+447700900101"), Recipients())
         result = await Generator(url, Plan(5, 2, timeout_s=0.1), sends).run()
     assert result.answered == 0
     assert result.unanswered == result.requests == 5
@@ -133,7 +133,7 @@ async def test_answers_in_pieces_and_connections_that_close_are_understood():
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    sends = SingleSends(url, "AC1", "t", Message("x", "+447700900101"), Recipients())
+    sends = SingleSends(url, "AC1", "t", LoadMessage("x", "+447700900101"), Recipients())
     result = await Generator(url, Plan(6, 2), sends).run()
     server.close()
     await server.wait_closed()
@@ -149,7 +149,7 @@ async def test_a_gateway_that_is_gone_ends_the_load():
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    sends = SingleSends(url, "AC1", "t", Message("x", "+447700900101"), Recipients())
+    sends = SingleSends(url, "AC1", "t", LoadMessage("x", "+447700900101"), Recipients())
     result = await Generator(url, Plan(100, 1, timeout_s=0.1), sends).run()
     assert result.gone
     assert result.accepted == 1
@@ -157,6 +157,6 @@ async def test_a_gateway_that_is_gone_ends_the_load():
 
 
 def test_a_url_that_is_none_is_refused():
-    sends = SingleSends("ftp://x", "AC1", "t", Message("x", "+1"), Recipients())
+    sends = SingleSends("ftp://x", "AC1", "t", LoadMessage("x", "+1"), Recipients())
     with pytest.raises(LoadError, match="not an http"):
         Generator("ftp://x", Plan(1), sends)

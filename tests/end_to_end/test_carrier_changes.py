@@ -24,7 +24,7 @@ from testing import (
 )
 
 from smpp import codec
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 CERTIFICATES = Path(__file__).parents[1] / "unit" / "smpp" / "certificates"
 StartGateway = Callable[..., Awaitable[GatewayUnderTest]]
@@ -183,7 +183,7 @@ async def test_a_change_replaces_only_the_binds_that_it_concerns(
 async def test_messages_under_way_while_a_bind_is_replaced_are_sent_once(
     start_gateway: StartGateway, start_smsc: StartSmsc
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.05),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.05),)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
     client = Client50(sdk, connections=10)
@@ -272,7 +272,9 @@ async def test_a_carrier_that_comes_again_waits_for_its_former_sessions(
 ) -> None:
     """Deleted and made anew with a submit under way: never a session more than configured."""
     first = await start_smsc()
-    second = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=1.0),), max_binds=1))
+    second = await start_smsc(
+        CarrierScenario(rules=(ScenarioRule(answer_after_s=1.0),), max_binds=1)
+    )
     gateway = await start_gateway(first.port, secret_key=SECRET)
     sdk = await gateway.sdk()
     body = carrier(second.port, name="second")

@@ -24,7 +24,7 @@ from gateway.backlog.recovery import id_at
 from gateway.loadtest.reconcile import compare, read_ledger
 from gateway.messages.message import Direction, Status
 from smpp import vocabulary as v
-from smpp.smsc import CarrierScenario, Rule, Smsc
+from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 from smpp.smsc.scenario import changed
 from storage import messages as message_rows
 
@@ -87,7 +87,7 @@ async def test_the_present_rate_and_its_reason_can_be_read_and_it_climbs_back(
 async def test_slow_answers_lower_the_rate_and_lose_nothing(
     start_gateway: StartGateway, start_smsc: StartSmsc
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.2),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.2),)))
     gateway = await start_gateway(
         smsc.port,
         carriers=(carrier(smsc.port, rate_per_second=100.0, slow_answer_s=0.1),),
@@ -198,7 +198,7 @@ async def test_a_long_message_may_leave_whole_in_one_pdu(
 async def test_one_answer_for_a_whole_long_message_counts_for_all_of_it_after_a_restart(
     start_gateway: StartGateway, start_smsc: StartSmsc, database_url: str
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(stat="none"),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(stat="none"),)))
     ways = carrier(smsc.port, concatenation="payload")
     gateway = await start_gateway(smsc.port, carriers=(ways,))
     sdk = await gateway.sdk()

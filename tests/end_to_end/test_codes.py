@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, carrier
 
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
@@ -24,14 +24,14 @@ OWN = {
 async def peculiar() -> AsyncIterator[Smsc]:
     """A carrier whose outcome is in the recipient's last digits."""
     rules = [
-        Rule(prefix=f"4479000{err}", stat="UNDELIV", err=err, receipt_after_s=0)
+        ScenarioRule(prefix=f"4479000{err}", stat="UNDELIV", err=err, receipt_after_s=0)
         for err in OWN
         if err.isdigit()
     ]
     rules += [
-        Rule(prefix="4479001401", status=0x401),
-        Rule(prefix="4479001014", status=0x14),
-        Rule(),
+        ScenarioRule(prefix="4479001401", status=0x401),
+        ScenarioRule(prefix="4479001014", status=0x14),
+        ScenarioRule(),
     ]
     smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=tuple(rules)),)), seed=1)
     await smsc.start()

@@ -22,7 +22,7 @@ from testing import (
     until,
 )
 
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
 
 BODY = "Revenge of the Sith was clearly the best of the prequel trilogy."
 
@@ -183,7 +183,7 @@ async def test_peculiar_pdus_from_the_carrier_cost_no_message(start_gateway: obj
     scenario = Scenario(
         carriers=(
             CarrierScenario(
-                rules=(Rule(),),
+                rules=(ScenarioRule(),),
                 faults=Faults(
                     malformed_every=7,
                     malformed=(

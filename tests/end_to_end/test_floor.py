@@ -12,7 +12,7 @@ from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, WAIT_S, Receiver, free_por
 from bench.floor.__main__ import run
 from gateway.loadtest import ledger
 from gateway.loadtest.generator import Generator, Plan
-from gateway.loadtest.sends import BulkSends, Message, Recipients, Sends, SingleSends
+from gateway.loadtest.sends import BulkSends, LoadMessage, Recipients, Sends, SingleSends
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
 
@@ -39,7 +39,7 @@ async def test_the_floor_carries_single_and_bulk_sends_to_their_last_callback(
         floor = asyncio.create_task(run(options, stop))
         await until(lambda: smsc.counters.binds == 1 or floor.done())
         url = f"http://127.0.0.1:{port}"
-        message = Message("hello & goodbye", NUMBERS[0], None, receiver.url)
+        message = LoadMessage("hello & goodbye", NUMBERS[0], None, receiver.url)
         recipients = Recipients("4479", Random(1).randrange(10**6))
         who = (url, ACCOUNT_SID, AUTH_TOKEN, message)
         loads: tuple[tuple[Sends, Recipients], ...] = (

@@ -24,7 +24,7 @@ from testing import (
 
 from smpp import vocabulary as v
 from smpp.concat import udh8
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 from smpp.smsc import Scenario, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -166,7 +166,7 @@ async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_
     inbound, answers = gateway.inner.inbound, []
     [carrier_id] = gateway.pipeline.connectors
     delivery = DeliverSm(
-        Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), b"the same word"
+        SmeAddress(1, 1, HANDSET[1:]), SmeAddress(1, 1, NUMBERS[0][1:]), b"the same word"
     )
 
     async def comes(connection: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from testing import NUMBERS, TO, GatewayUnderTest, Receiver, carrier, until
 
 from gateway.observe.logs import JsonFormatter
-from smpp.smsc import CarrierScenario, Faults, Rule, Smsc
+from smpp.smsc import CarrierScenario, Faults, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 SECRET = "the words of this text are nobody's to read"
@@ -63,7 +63,7 @@ async def test_a_message_that_is_sent_again_is_found_by_its_sid(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer=False, stat="none"),)))
     gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, response_timeout_s=0.1),))
     sdk = await gateway.sdk()
     sid = (await sdk.send()).sid

@@ -23,7 +23,7 @@ from testing import (
 
 from gateway.monitoring.watchdog import Reason
 from gateway.observe.alerts import QUIET_S
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -227,7 +227,7 @@ async def test_a_bind_that_is_down_is_told_once_and_again_when_it_is_over(
 async def test_a_carrier_that_answers_nothing_is_told_as_a_full_window(
     start_gateway: Start, start_smsc: Callable[..., Awaitable[Smsc]]
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer=False, stat="none"),)))
     gateway = await start_gateway(
         smsc.port,
         watchdog=QUICK,
@@ -280,7 +280,7 @@ async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
     start_gateway: Start, start_smsc: Callable[..., Awaitable[Smsc]], ambiguous: str
 ) -> None:
     """It is throttled after each, and the window is full again: nothing has left all the time."""
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer=False, stat="none"),)))
     gateway = await start_gateway(
         smsc.port,
         watchdog={**QUICK, "slow_s": 6000.0},
@@ -329,7 +329,7 @@ async def test_a_bind_that_comes_and_answers_nothing_ends_no_episode(start_gatew
     for n in range(3):
         await sdk.send(to=f"+44163296070{n}", from_=NUMBERS[0])
     await alerts(sdk, "99001")
-    mute = CarrierScenario(rules=(Rule(answer=False, stat="none"),))
+    mute = CarrierScenario(rules=(ScenarioRule(answer=False, stat="none"),))
     smsc = Smsc(Scenario(carriers=(mute,)), seed=1)
     await smsc.start(port=port)
     try:
@@ -363,7 +363,7 @@ async def test_a_lost_wake_up_heals_by_itself(
 ) -> None:
     """Every wake-up of the submitter is lost: what waits goes all the same, at the next timer."""
     monkeypatch.setattr("gateway.submission.submitter.HEAL_S", 0.3)
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.1),)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
     submitter = gateway.pipeline.submitter
@@ -387,7 +387,7 @@ async def test_a_wake_up_that_no_timer_heals_is_told(
     start_smsc: Callable[..., Awaitable[Smsc]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.1),)))
     gateway = await start_gateway(smsc.port, watchdog={**QUICK, "slow_s": 60.0, "lost_s": 0.3})
     sdk = await gateway.sdk()
     gone = asyncio.Event()

@@ -10,7 +10,7 @@ from pools import Pool
 from testing import GatewayUnderTest
 
 from gateway.routing.health import LEAST
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 TOLL_FREE, LONG = "+18885550123", "+12125550155"
 
@@ -92,7 +92,7 @@ async def test_a_mapping_in_use_outlives_its_time_to_live(
 
 
 async def test_a_sender_whose_messages_do_not_arrive_is_passed_over(start_gateway: Any) -> None:
-    rules = (Rule(), Rule(prefix="1213", stat="UNDELIV", err="001"))
+    rules = (ScenarioRule(), ScenarioRule(prefix="1213", stat="UNDELIV", err="001"))
     smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=rules),)), seed=1)
     await smsc.start()
     try:

@@ -28,16 +28,16 @@ from testing import (
 )
 
 from gateway.messages.message import Status
-from smpp.pdu import Address, DeliverSm
-from smpp.receipt import Form
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+from smpp.pdu import DeliverSm, SmeAddress
+from smpp.receipt import IdForm
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 
 @asynccontextmanager
-async def simulated(*rules: Rule, **options: Any) -> AsyncIterator[Smsc]:
-    one = CarrierScenario(rules=rules or (Rule(),), **options)
+async def simulated(*rules: ScenarioRule, **options: Any) -> AsyncIterator[Smsc]:
+    one = CarrierScenario(rules=rules or (ScenarioRule(),), **options)
     smsc = Smsc(Scenario(carriers=(one,)), seed=1)
     await smsc.start()
     try:
@@ -67,16 +67,16 @@ async def all_become(sdk: Sdk, sids: list[str], status: str) -> None:
 @pytest.mark.parametrize(
     ("spelling", "form"),
     [
-        ("same", Form.RAW),
-        ("decimal", Form.DECIMAL_TO_HEX),
-        ("folded", Form.FOLDED),
-        ("padded", Form.STRIPPED),
+        ("same", IdForm.RAW),
+        ("decimal", IdForm.DECIMAL_TO_HEX),
+        ("folded", IdForm.FOLDED),
+        ("padded", IdForm.STRIPPED),
     ],
 )
 async def test_ids_are_matched_however_they_are_spelt_and_the_spelling_is_learnt(
-    start_gateway: Start, spelling: str, form: Form
+    start_gateway: Start, spelling: str, form: IdForm
 ) -> None:
-    async with simulated(Rule(receipt_id=spelling)) as smsc:
+    async with simulated(ScenarioRule(receipt_id=spelling)) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
         await all_become(sdk, await send(sdk, 60), "delivered")
@@ -89,7 +89,7 @@ async def test_a_change_of_the_spelling_is_matched_and_raises_an_alert(
     start_gateway: Start,
 ) -> None:
     faults = Faults(drift_after=60, drift_to="decimal")
-    async with simulated(Rule(), faults=faults) as smsc:
+    async with simulated(ScenarioRule(), faults=faults) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
         for _ in range(2):
@@ -106,14 +106,14 @@ async def test_a_change_of_the_spelling_is_matched_and_raises_an_alert(
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule(receipt_before_response=True),
-        Rule(receipt_copies=3),
-        Rule(receipt_on_other_bind=True),
-        Rule(intermediate=True),
+        ScenarioRule(receipt_before_response=True),
+        ScenarioRule(receipt_copies=3),
+        ScenarioRule(receipt_on_other_bind=True),
+        ScenarioRule(intermediate=True),
     ],
     ids=["before its response", "three times", "on another bind", "after an intermediate one"],
 )
-async def test_receipts_come_oddly_and_count_once(start_gateway: Start, rule: Rule) -> None:
+async def test_receipts_come_oddly_and_count_once(start_gateway: Start, rule: ScenarioRule) -> None:
     async with simulated(rule) as smsc:
         gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
         sdk = await gateway.sdk()
@@ -123,7 +123,7 @@ async def test_receipts_come_oddly_and_count_once(start_gateway: Start, rule: Ru
 
 @pytest.mark.parametrize("dialect", ["text", "tlv", "both", "short", "spaced", "ucs2"])
 async def test_receipts_in_every_dialect_are_understood(start_gateway: Start, dialect: str) -> None:
-    rules = (Rule(), Rule(prefix="4479000000", stat="UNDELIV", err="001"))
+    rules = (ScenarioRule(), ScenarioRule(prefix="4479000000", stat="UNDELIV", err="001"))
     async with simulated(*rules, receipts=dialect) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
@@ -135,7 +135,7 @@ async def test_receipts_in_every_dialect_are_understood(start_gateway: Start, di
 
 
 async def test_a_receipt_for_an_unknown_id_is_kept_and_counted(start_gateway: Start) -> None:
-    async with simulated(Rule(receipt_id="foreign")) as smsc:
+    async with simulated(ScenarioRule(receipt_id="foreign")) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
         message = await sdk.send()
@@ -151,7 +151,7 @@ async def test_a_receipt_for_an_unknown_id_is_kept_and_counted(start_gateway: St
 
 
 async def test_long_messages_are_delivered_when_every_part_is(start_gateway: Start) -> None:
-    async with simulated(Rule(receipt_jitter_s=0.05)) as smsc:
+    async with simulated(ScenarioRule(receipt_jitter_s=0.05)) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
         messages = [await sdk.send("x" * 400, f"+44163296070{n}") for n in range(5)]
@@ -165,7 +165,7 @@ async def test_receipts_that_come_after_a_restart_find_their_messages(
     database_url: str, tmp_path: Path
 ) -> None:
     """Submitted and answered before the kill, receipted after it: also the parts of long ones."""
-    async with simulated(Rule(receipt_after_s=2.0, receipt_id="decimal")) as smsc:
+    async with simulated(ScenarioRule(receipt_after_s=2.0, receipt_id="decimal")) as smsc:
         process = GatewayProcess(database_url, smsc.port, tmp_path, free_port())
         await process.start()
         sdk = await Sdk.provisioned(process.base_url)
@@ -181,7 +181,7 @@ async def test_receipts_that_come_after_a_restart_find_their_messages(
 
 
 async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gateway: Start) -> None:
-    rules = (Rule(receipt_id="decimal"), Rule(prefix="4479", receipt_copies=2))
+    rules = (ScenarioRule(receipt_id="decimal"), ScenarioRule(prefix="4479", receipt_copies=2))
     async with simulated(*rules) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
@@ -212,7 +212,7 @@ async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gatewa
 async def test_a_carriers_parameters_are_kept_and_told_by_its_list(
     start_gateway: Start, receiver: Receiver
 ) -> None:
-    async with simulated(Rule(stat="UNDELIV", err="001"), receipts="both") as smsc:
+    async with simulated(ScenarioRule(stat="UNDELIV", err="001"), receipts="both") as smsc:
         one = carrier(smsc.port, callback_tlvs=("message_state", "receipted_message_id"))
         gateway = await start_gateway(smsc.port, carriers=(one,))
         sdk = await gateway.sdk()
@@ -231,7 +231,7 @@ async def test_parts_receipted_one_after_the_other_after_a_restart_make_a_whole(
     start_gateway: Start, database_url: str
 ) -> None:
     """The second comes while the first is being written, and nothing else holds the message."""
-    async with simulated(Rule(receipt_copies=0)) as smsc:
+    async with simulated(ScenarioRule(receipt_copies=0)) as smsc:
         gateway = await start_gateway(smsc.port)
         sdk = await gateway.sdk()
         sid = (await sdk.send("x" * 200, from_=NUMBERS[0])).sid
@@ -247,8 +247,8 @@ async def test_parts_receipted_one_after_the_other_after_a_restart_make_a_whole(
             for number, row in enumerate(rows, 1):
                 text = f"id:{row['carrier_message_id']} stat:DELIVRD err:000 text:"
                 receipt = DeliverSm(
-                    Address(1, 1, "441632960675"),
-                    Address(1, 1, NUMBERS[0].lstrip("+")),
+                    SmeAddress(1, 1, "441632960675"),
+                    SmeAddress(1, 1, NUMBERS[0].lstrip("+")),
                     text.encode(),
                     esm_class=0x04,
                 )

@@ -29,7 +29,7 @@ from testing import (
 
 from smpp import vocabulary as v
 from smpp.concat import udh8
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 from storage import messages as message_rows
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -230,7 +230,7 @@ async def test_what_another_worker_stored_is_settled_by_the_one_whose_connection
     inbound, answers = gateway.inner.inbound, []
     [carrier_id] = gateway.pipeline.connectors
     run = inbound._run_id
-    delivery = DeliverSm(Address(1, 1, HANDSET[1:]), Address(1, 1, NUMBERS[0][1:]), b"YES")
+    delivery = DeliverSm(SmeAddress(1, 1, HANDSET[1:]), SmeAddress(1, 1, NUMBERS[0][1:]), b"YES")
     delivery.number = 3
 
     async def handed_over(connection: str) -> None:

@@ -21,7 +21,7 @@ from workers import WorkersProcess
 
 from gateway.messages.message import Flag
 from smpp.smsc import CarrierScenario, Smsc
-from smpp.smsc.scenario import Rule
+from smpp.smsc.scenario import ScenarioRule
 
 LEFT = ("+447700900101", "+447700900102")
 RIGHT = ("+447700900103", "+447700900104")
@@ -145,7 +145,7 @@ async def test_what_a_handset_writes_finds_its_worker_by_any_bind(
 async def test_receipts_find_their_message_by_any_bind(
     database_url: str, start_smsc: Any, tmp_path: Path, receiver: Receiver
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(receipt_on_other_bind=True),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(receipt_on_other_bind=True),)))
     process = WorkersProcess(database_url, smsc.port, tmp_path)
     await process.start()
     await until(lambda: len(smsc.carriers[0].connections) == 2)

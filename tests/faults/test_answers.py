@@ -37,12 +37,12 @@ from gateway.webhooks import host_queues as lanes_module
 from smpp import vocabulary as v
 from smpp.codec import encode
 from smpp.pdu import Pdu
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 
 
-async def simulator(rule: Rule) -> Smsc:
+async def simulator(rule: ScenarioRule) -> Smsc:
     smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=(rule,)),)), seed=3)
     await smsc.start()
     return smsc
@@ -54,7 +54,7 @@ def seen(smsc: Smsc) -> Counter[str]:
 
 async def test_a_late_answer_ends_the_resubmissions(start_gateway: Start) -> None:
     """The answer takes longer than we wait: one copy more at most, then the late answer counts."""
-    smsc = await simulator(Rule(answer_after_s=0.9, receipt_after_s=0.1))
+    smsc = await simulator(ScenarioRule(answer_after_s=0.9, receipt_after_s=0.1))
     try:
         gateway = await start_gateway(
             smsc.port, carriers=(carrier(smsc.port, response_timeout_s=0.5),)
@@ -72,7 +72,7 @@ async def test_a_message_that_is_never_answered_is_given_up_after_so_many_copies
     start_gateway: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.submission.submitter.REST_S", 0.01)
-    smsc = await simulator(Rule(answer=False, stat="none"))
+    smsc = await simulator(ScenarioRule(answer=False, stat="none"))
     try:
         gateway = await start_gateway(
             smsc.port, carriers=(carrier(smsc.port, response_timeout_s=0.2),)

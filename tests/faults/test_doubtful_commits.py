@@ -12,7 +12,7 @@ import pytest
 from testing import NUMBERS, TO, GatewayUnderTest, until
 
 from gateway.messages.message import Status
-from smpp.smsc import CarrierScenario, Rule, Smsc
+from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 
@@ -27,7 +27,7 @@ def submits(smsc: Smsc) -> int:
 async def test_a_claim_that_was_committed_and_not_confirmed_is_ours(
     start_gateway: Start, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.05),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.05),)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
     claim = message_rows.claim
@@ -93,7 +93,7 @@ async def test_a_write_that_a_claim_overtook_does_not_undo_it(
     start_gateway: Start, start_smsc: StartSmsc
 ) -> None:
     """An acknowledged callback is written while its message is claimed on another connection."""
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer=False, stat="none"),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer=False, stat="none"),)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
     sid = (await sdk.send(to=TO)).sid

@@ -13,7 +13,7 @@ import pytest
 from testing import GatewayUnderTest, Sdk, basic, until
 
 from gateway.messages.message import Status
-from smpp.smsc import CarrierScenario, Rule, Smsc
+from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 StartSmsc = Callable[..., Awaitable[Smsc]]
@@ -130,7 +130,7 @@ async def test_what_is_beyond_the_window_is_not_written_either(
     start_gateway: Start, start_smsc: StartSmsc
 ) -> None:
     """Answers of the carrier make room, and wake what was to be written next."""
-    smsc = await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.3),)))
+    smsc = await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.3),)))
     settings = {
         "name": "simulator",
         "hosts": (f"127.0.0.1:{smsc.port}",),

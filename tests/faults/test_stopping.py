@@ -26,13 +26,13 @@ from testing import (
 
 from gateway.api.http import fastlane
 from gateway.app import HTTP_DRAIN_S
-from smpp.smsc import CarrierScenario, Rule, Smsc
+from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 
 
 @pytest.fixture
 async def smsc(start_smsc: Callable[..., Awaitable[Smsc]]) -> Smsc:
     """A carrier that takes its time."""
-    return await start_smsc(CarrierScenario(rules=(Rule(answer_after_s=0.1),)))
+    return await start_smsc(CarrierScenario(rules=(ScenarioRule(answer_after_s=0.1),)))
 
 
 async def test_under_load_everything_that_was_answered_is_kept(

@@ -12,7 +12,7 @@ from testing import ALLOWED, NUMBERS, GatewayUnderTest, Sdk, until
 
 from gateway.backlog.recovery import STRANDED_S, id_at
 from gateway.backlog.takeover import STRANDED
-from gateway.loadtest.reconcile import Verdict, read_held, reconcile
+from gateway.loadtest.reconcile import Reconciliation, read_held, reconcile
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
 from storage.ids import Id, id_from_bytes
@@ -157,9 +157,9 @@ def test_what_several_workers_hold_is_held_by_the_gateway() -> None:
 
 
 def test_what_was_stranded_at_one_look_only_is_on_its_way() -> None:
-    first, second = Verdict(stranded=3), Verdict(stranded=5)
+    first, second = Reconciliation(stranded=3), Reconciliation(stranded=5)
     second.still(first)
     assert second.stranded == 3
-    third = Verdict(stranded=0)
+    third = Reconciliation(stranded=0)
     third.still(second)
     assert third.clean

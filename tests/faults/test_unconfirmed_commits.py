@@ -19,7 +19,7 @@ from chaos.database import Server
 from testing import GatewayUnderTest, Sdk, basic, until
 
 from gateway.messages.message import Flag, Status
-from smpp.smsc import CarrierScenario, Rule, Smsc
+from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 from storage.database import Database, Unconfirmed, confirm, open_connection
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
@@ -214,7 +214,7 @@ async def test_a_claim_that_is_on_no_standby_is_not_written_before_one_has_it(
 async def test_what_was_written_behind_and_is_on_no_standby_is_written_again(
     start_gateway: Start, start_smsc: StartSmsc, connection: Any, standby: Standby
 ) -> None:
-    rule = Rule(receipt_after_s=0.3)
+    rule = ScenarioRule(receipt_after_s=0.3)
     smsc = await start_smsc(CarrierScenario(rules=(rule,)))
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from smpp.esme import Bind, BindConfig
-from smpp.pdu import Address, DeliverSm, SubmitSm
+from smpp.pdu import DeliverSm, SmeAddress, SubmitSm
 from smpp.receipt import parse_receipt
 from smpp.session import SessionConfig
 from smpp.smsc import CarrierScenario, Scenario, Smsc
@@ -87,8 +87,8 @@ class Taker:
             destination = "441632960699" if token == 7 else "441632960675"
             bind.submit(
                 SubmitSm(
-                    Address(1, 1, "15550001111"),
-                    Address(1, 1, destination),
+                    SmeAddress(1, 1, "15550001111"),
+                    SmeAddress(1, 1, destination),
                     b"message %d" % token,
                     tlvs=((0x1400, b"vendor"),),
                 ),

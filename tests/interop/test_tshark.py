@@ -21,7 +21,7 @@ from smpp.concat import sar_tlvs, udh8, udh16
 from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
 from smpp.layouts import LAYOUTS
-from smpp.pdu import Address, DeliverSm, Destination, Pdu, SubmitSm
+from smpp.pdu import DeliverSm, MultiDestination, Pdu, SmeAddress, SubmitSm
 from smpp.session import SessionConfig
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
@@ -95,7 +95,7 @@ class Traffic:
 
 
 async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
-    source, destination = Address(1, 1, "15550001111"), Address(1, 1, "441632960675")
+    source, destination = SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675")
     messages = [
         SubmitSm(source, destination, b"hello"),
         SubmitSm(source, destination, "Ж€".encode("utf-16-be"), data_coding=8),
@@ -103,7 +103,7 @@ async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
         SubmitSm(source, destination, udh16(7, 2, 2) + b"part", esm_class=0x40),
         SubmitSm(source, destination, b"part", tlvs=sar_tlvs(7, 2, 1)),
         SubmitSm(source, destination, b"", tlvs=((v.MESSAGE_PAYLOAD, b"long" * 200),)),
-        SubmitSm(Address(5, 0, "ACME"), destination, b"x", validity_period="000000100000000R"),
+        SubmitSm(SmeAddress(5, 0, "ACME"), destination, b"x", validity_period="000000100000000R"),
         SubmitSm(source, destination, b"x", tlvs=((0x1400, b"entity"), (0x1401, b"template"))),
     ]
     seen: list[tuple[str, bytes]] = []
@@ -128,7 +128,7 @@ async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
 
 
 async def test_every_pdu_that_we_can_write_is_dissected(tmp_path):
-    destinations = (Destination(Address(1, 1, "1")), Destination(None, "list"))
+    destinations = (MultiDestination(SmeAddress(1, 1, "1")), MultiDestination(None, "list"))
     pdus = []
     for number, command in enumerate(sorted(LAYOUTS), 1):
         pdu = Pdu(command, number)

@@ -21,7 +21,7 @@ from workers import WorkersProcess
 
 from gateway.loadtest.reconcile import compare, read_ledger
 from gateway.messages.message import Direction, Status
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc, mobile
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc, mobile
 from storage import messages as message_rows
 from storage.database import open_connection
 from storage.ids import id_from_bytes
@@ -84,7 +84,7 @@ class World:
     def __init__(self, row: str, workers: int, folder: Path, server: TcpServer) -> None:
         self.outcome = Outcome(row)
         self.server = server
-        rule = Rule(answer_after_s=0.02, receipt_after_s=0.05)
+        rule = ScenarioRule(answer_after_s=0.02, receipt_after_s=0.05)
         self.smsc = Smsc(Scenario(carriers=(CarrierScenario(rules=(rule,)),)), seed=1)
         self._folder = folder
         self._workers = workers

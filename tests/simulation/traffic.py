@@ -28,12 +28,12 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway.content.encoding import encode
-from gateway.pacing.pacer import Pacer, Shared
+from gateway.pacing.pacer import Pacer, SharedBucket
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.sender_load import Standing
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
 
 TEXTS = (
     "Your code is 123456",
@@ -66,7 +66,7 @@ class Service:
 
     id: int
     account_id: int
-    pool: Pool
+    pool: SenderPool
     per_second: float
     recipients: tuple[Destination, ...]
     validity_s: float = 36_000.0
@@ -114,7 +114,7 @@ class World:
         self.services = services
         self.carriers = carriers
         self.senders = {s.id: s for service in services for s in service.pool.senders}
-        self.standing = Standing(self._towards)
+        self.standing = SenderLoads(self._towards)
         self.pacer: Pacer[Message] = Pacer(self)
         self.mappings: dict[tuple[int, str], Mapping] = {}
         self.events: list[tuple[float, int, str, object]] = []
@@ -134,10 +134,10 @@ class World:
         country = destination_class.name if isinstance(destination_class, DestinationClass) else ""
         return default_rate(sender.kind, sender.country, country).per_second
 
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
         return ()
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         return ()
 
     def carrier(self, carrier_id: int) -> float | None:
@@ -329,7 +329,9 @@ def _numbers(prefix: str, count: int, digits: int) -> Iterator[Destination]:
         yield destination
 
 
-def _pool(first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool = True) -> Pool:
+def _pool(
+    first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool = True
+) -> SenderPool:
     senders = [
         Sender(
             first_id + index,
@@ -342,7 +344,7 @@ def _pool(first_id: int, prefix: str, count: int, carrier_id: int, sticky: bool 
         )
         for index, where in enumerate(_numbers(prefix, count, 4))
     ]
-    return Pool(senders, ServiceSettings(sticky=sticky))
+    return SenderPool(senders, ServiceSettings(sticky=sticky))
 
 
 BULK, CHAT, ABROAD, SCALER, HURRY = 1, 2, 3, 4, 5

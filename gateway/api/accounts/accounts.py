@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, answer, change
+from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers.sender_fields import rate
 from gateway.directory.directory import Account, Directory
 from gateway.directory.quotas import mms_rate
@@ -82,7 +82,7 @@ async def create(call: Call) -> Response:
             connection, sid=sid, owner_id=owner_id, friendly_name=name, auth_token=token
         ),
     )
-    return answer(render(call.deps.directory.accounts[sid], call.deps.directory), 201)
+    return json_response(render(call.deps.directory.accounts[sid], call.deps.directory), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -98,11 +98,11 @@ async def list_(call: Call) -> Response:
     rest = in_memory(accounts, request, lambda account: account.sid)
     page, token = cut(rest, request, lambda account: account.sid)
     rows = [render(account, call.deps.directory) for account in page]
-    return answer(envelope_2010("accounts", rows, call.path, request, token))
+    return json_response(envelope_2010("accounts", rows, call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_target(call), call.deps.directory))
+    return json_response(render(_target(call), call.deps.directory))
 
 
 async def update(call: Call) -> Response:
@@ -131,14 +131,14 @@ async def update(call: Call) -> Response:
     values |= _billing(call) | _protection(call) | _rates(call, account)
     if values:
         await change(call.deps, lambda c: config_rows.update_account(c, account.id, values))
-    return answer(render(call.deps.directory.accounts[account.sid], call.deps.directory))
+    return json_response(render(call.deps.directory.accounts[account.sid], call.deps.directory))
 
 
 async def balance(call: Call) -> Response:
     """The account's balance; a subaccount shows its parent's, as it has none of its own."""
     account = call.account
     owner = call.deps.directory.accounts_by_id[account.owner_id or account.id]
-    return answer(
+    return json_response(
         {
             "account_sid": account.sid,
             "balance": f"{owner.balance:.2f}",

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
 from gateway.directory.directory import Application
 from storage import config as config_rows
@@ -64,7 +64,7 @@ async def create(call: Call) -> Response:
         "applications",
     )
     await change(call.deps, add)
-    return answer(render(call.deps.directory.applications[sid], call.account.sid), 201)
+    return json_response(render(call.deps.directory.applications[sid], call.account.sid), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -78,11 +78,11 @@ async def list_(call: Call) -> Response:
     rest = in_memory(applications, request, lambda one: one.sid)
     page, token = cut(rest, request, lambda one: one.sid)
     rows = [render(one, call.account.sid) for one in page]
-    return answer(envelope_2010("applications", rows, call.path, request, token))
+    return json_response(envelope_2010("applications", rows, call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_application(call), call.account.sid))
+    return json_response(render(_application(call), call.account.sid))
 
 
 async def update(call: Call) -> Response:
@@ -93,7 +93,9 @@ async def update(call: Call) -> Response:
     if (name := call.form.get("FriendlyName")) is not None:
         values["friendly_name"] = name[:NAME_LIMIT]
     await change(call.deps, lambda c: config_rows.update_application(c, application.id, values))
-    return answer(render(call.deps.directory.applications[application.sid], call.account.sid))
+    return json_response(
+        render(call.deps.directory.applications[application.sid], call.account.sid)
+    )
 
 
 async def delete(call: Call) -> Response:

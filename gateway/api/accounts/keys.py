@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import rfc2822_of
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import ApiKey
 from storage import credentials
 
@@ -48,7 +48,7 @@ async def create(call: Call) -> Response:
     }
     add = adding(call.deps, lambda c: credentials.insert_key(c, values), call.account.id, "keys")
     await change(call.deps, add)
-    return answer({**render(call.deps.directory.keys[sid]), "secret": secret}, 201)
+    return json_response({**render(call.deps.directory.keys[sid]), "secret": secret}, 201)
 
 
 async def list_(call: Call) -> Response:
@@ -57,11 +57,13 @@ async def list_(call: Call) -> Response:
     request = call.page
     rest = in_memory(keys, request, lambda key: key.sid)
     page, token = cut(rest, request, lambda key: key.sid)
-    return answer(envelope_2010("keys", [render(key) for key in page], call.path, request, token))
+    return json_response(
+        envelope_2010("keys", [render(key) for key in page], call.path, request, token)
+    )
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_key(call)))
+    return json_response(render(_key(call)))
 
 
 async def update(call: Call) -> Response:
@@ -69,7 +71,7 @@ async def update(call: Call) -> Response:
     name = call.form.get("FriendlyName")
     if name is not None:
         await change(call.deps, lambda c: credentials.rename_key(c, key.id, name[:NAME_LIMIT]))
-    return answer(render(call.deps.directory.keys[key.sid]))
+    return json_response(render(call.deps.directory.keys[key.sid]))
 
 
 async def delete(call: Call) -> Response:

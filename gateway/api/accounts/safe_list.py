@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from storage import protection
 from storage.database import UniqueViolation
 
@@ -27,12 +27,12 @@ async def create(call: Call) -> Response:
         await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{number} is on the list already") from None
-    return answer({"sid": sid, "phone_number": number}, 201)
+    return json_response({"sid": sid, "phone_number": number}, 201)
 
 
 async def fetch(call: Call) -> Response:
     number, sid = _found(call)
-    return answer({"sid": sid, "phone_number": number})
+    return json_response({"sid": sid, "phone_number": number})
 
 
 async def delete(call: Call) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, change, gone
+from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.directory.directory import Account
 from storage import credentials
 from storage.database import Connection
@@ -29,7 +29,7 @@ async def create_secondary(call: Call) -> Response:
 
     await change(call.deps, work)
     account = call.deps.directory.accounts[call.account.sid]
-    return answer(_render(call, account, "Secondary", "secondary_auth_token", token), 201)
+    return json_response(_render(call, account, "Secondary", "secondary_auth_token", token), 201)
 
 
 async def delete_secondary(call: Call) -> Response:
@@ -52,7 +52,7 @@ async def promote(call: Call) -> Response:
 
     await change(call.deps, work)
     account = call.deps.directory.accounts[call.account.sid]
-    return answer(_render(call, account, "Promote", "auth_token", account.auth_token))
+    return json_response(_render(call, account, "Promote", "auth_token", account.auth_token))
 
 
 def _render(call: Call, account: Account, path: str, field: str, token: str) -> dict[str, Any]:

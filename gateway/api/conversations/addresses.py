@@ -17,7 +17,7 @@ from gateway.api.conversations.shared import (
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from storage import conversation_settings as rows
 from storage.database import Row, UniqueViolation
 
@@ -74,7 +74,7 @@ async def create(call: Call) -> Response:
         raise ApiError(20409, "this address has a configuration") from None
     row = await rows.address(call.deps.pool, call.account.id, values["sid"])
     assert row is not None
-    return answer(render(call, row), 201)
+    return json_response(render(call, row), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -91,11 +91,11 @@ async def list_(call: Call) -> Response:
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, row) for row in page]
     url = call.origin + call.path
-    return answer(envelope_v1("address_configurations", shown, url, request, token))
+    return json_response(envelope_v1("address_configurations", shown, url, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(call, await _address(call)))
+    return json_response(render(call, await _address(call)))
 
 
 async def update(call: Call) -> Response:
@@ -103,7 +103,7 @@ async def update(call: Call) -> Response:
     values = await _values(call)
     _check({**dict(row), **values})
     await rows.update_address(call.deps.pool, row["id"], values)
-    return answer(render(call, await _address(call)))
+    return json_response(render(call, await _address(call)))
 
 
 async def delete(call: Call) -> Response:

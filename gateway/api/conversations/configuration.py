@@ -18,7 +18,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations.timers import interval_of
 from storage import conversation_settings as rows
 from storage.database import BadRow, Row
@@ -65,7 +65,7 @@ def _render(call: Call, row: Row) -> dict[str, Any]:
 
 
 async def fetch(call: Call) -> Response:
-    return answer(_render(call, await settings_of(call)))
+    return json_response(_render(call, await settings_of(call)))
 
 
 async def update(call: Call) -> Response:
@@ -85,7 +85,7 @@ async def update(call: Call) -> Response:
         if text is not None:
             values[f"{which}_after"] = text or None
     await rows.update_settings(call.deps.pool, call.account.id, values)
-    return answer(_render(call, await settings_of(call)))
+    return json_response(_render(call, await settings_of(call)))
 
 
 # Global webhooks ------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def _render_webhooks(call: Call, row: Row) -> dict[str, Any]:
 
 
 async def fetch_webhooks(call: Call) -> Response:
-    return answer(_render_webhooks(call, await settings_of(call)))
+    return json_response(_render_webhooks(call, await settings_of(call)))
 
 
 async def update_webhooks(call: Call) -> Response:
@@ -124,7 +124,7 @@ async def update_webhooks(call: Call) -> Response:
     if form.get("Target") not in (None, "webhook"):
         raise ApiError(20001, "Target must be webhook: nothing else listens here")
     await rows.update_settings(call.deps.pool, call.account.id, values)
-    return answer(_render_webhooks(call, await settings_of(call)))
+    return json_response(_render_webhooks(call, await settings_of(call)))
 
 
 # Chat services --------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ async def create_service(call: Call) -> Response:
     await settings_of(call)  # the default one comes first
     sid = call.new_sid("IS")
     row = await rows.insert_chat_service(call.deps.pool, call.account.id, sid, name)
-    return answer(_render_service(call, row), 201)
+    return json_response(_render_service(call, row), 201)
 
 
 async def list_services(call: Call) -> Response:
@@ -162,11 +162,11 @@ async def list_services(call: Call) -> Response:
         )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_service(call, row) for row in page]
-    return answer(envelope_v1("services", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("services", shown, call.origin + call.path, request, token))
 
 
 async def fetch_service(call: Call) -> Response:
-    return answer(_render_service(call, await _service(call)))
+    return json_response(_render_service(call, await _service(call)))
 
 
 async def delete_service(call: Call) -> Response:

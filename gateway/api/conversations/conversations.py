@@ -20,7 +20,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time
 from gateway.conversations import events as names
 from gateway.conversations.timers import interval_of
@@ -91,7 +91,7 @@ async def create(call: Call) -> Response:
     except UniqueViolation:
         raise ApiError(50353) from None
     kept.events.written()
-    return answer(render(call, row), 201)
+    return json_response(render(call, row), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -110,11 +110,13 @@ async def list_(call: Call) -> Response:
         )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, row) for row in page]
-    return answer(envelope_v1("conversations", shown, call.origin + call.path, request, token))
+    return json_response(
+        envelope_v1("conversations", shown, call.origin + call.path, request, token)
+    )
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(call, await conversation_of(call)))
+    return json_response(render(call, await conversation_of(call)))
 
 
 async def update(call: Call) -> Response:
@@ -139,7 +141,7 @@ async def update(call: Call) -> Response:
     except UniqueViolation:
         raise ApiError(50353) from None
     kept.events.written()
-    return answer(render(call, row))
+    return json_response(render(call, row))
 
 
 async def _tell(call: Call, connection: Connection, before: Row, row: Row) -> None:

@@ -21,7 +21,7 @@ from gateway.api.conversations.shared import (
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_whole
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations import events as names
@@ -115,7 +115,7 @@ async def create(call: Call) -> Response:
     except Unavailable:
         raise ApiError(20503, headers=RETRY_AFTER_S) from None
     tallies = await rows.tally(call.deps.pool, [row["id"]])
-    return answer(render(call, conversation, row, tallies.get(row["id"])), 201)
+    return json_response(render(call, conversation, row, tallies.get(row["id"])), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -139,14 +139,14 @@ async def list_(call: Call) -> Response:
     tallies = await rows.tally(call.deps.pool, [row["id"] for row in page])
     shown = [render(call, conversation, row, tallies.get(row["id"])) for row in page]
     url = call.origin + call.path
-    return answer(envelope_v1("messages", shown, url, request, token_of_next))
+    return json_response(envelope_v1("messages", shown, url, request, token_of_next))
 
 
 async def fetch(call: Call) -> Response:
     conversation = await conversation_of(call)
     row = await message_of(call, conversation)
     tallies = await rows.tally(call.deps.pool, [row["id"]])
-    return answer(render(call, conversation, row, tallies.get(row["id"])))
+    return json_response(render(call, conversation, row, tallies.get(row["id"])))
 
 
 async def update(call: Call) -> Response:
@@ -172,7 +172,7 @@ async def update(call: Call) -> Response:
             await kept.events.record(connection, conversation, names.MESSAGE_UPDATED, parameters)
     kept.events.written()
     tallies = await rows.tally(call.deps.pool, [row["id"]])
-    return answer(render(call, conversation, row, tallies.get(row["id"])))
+    return json_response(render(call, conversation, row, tallies.get(row["id"])))
 
 
 async def delete(call: Call) -> Response:
@@ -229,7 +229,7 @@ async def list_receipts(call: Call) -> Response:
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_receipt(call, conversation, message, row) for row in page]
     url = call.origin + call.path
-    return answer(envelope_v1("delivery_receipts", shown, url, request, token))
+    return json_response(envelope_v1("delivery_receipts", shown, url, request, token))
 
 
 async def fetch_receipt(call: Call) -> Response:
@@ -238,4 +238,4 @@ async def fetch_receipt(call: Call) -> Response:
     row = await rows.receipt(call.deps.pool, message["id"], path_sid(call, "DY"))
     if row is None:
         raise call.missing()
-    return answer(_render_receipt(call, conversation, message, row))
+    return json_response(_render_receipt(call, conversation, message, row))

@@ -21,7 +21,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations import events as names
 from storage import conversations as rows
 from storage.database import Row, UniqueViolation
@@ -88,7 +88,7 @@ async def create(call: Call) -> Response:
     except UniqueViolation:
         raise await _conflict(call, conversation, values) from None
     kept.events.written()
-    return answer(render(call, conversation, row), 201)
+    return json_response(render(call, conversation, row), 201)
 
 
 async def _conflict(call: Call, conversation: Row, values: dict[str, Any]) -> ApiError:
@@ -115,12 +115,14 @@ async def list_(call: Call) -> Response:
         )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [render(call, conversation, row) for row in page]
-    return answer(envelope_v1("participants", shown, call.origin + call.path, request, token))
+    return json_response(
+        envelope_v1("participants", shown, call.origin + call.path, request, token)
+    )
 
 
 async def fetch(call: Call) -> Response:
     conversation = await conversation_of(call)
-    return answer(render(call, conversation, await _participant(call, conversation)))
+    return json_response(render(call, conversation, await _participant(call, conversation)))
 
 
 async def update(call: Call) -> Response:
@@ -149,7 +151,7 @@ async def update(call: Call) -> Response:
     except UniqueViolation:
         raise ApiError(50433) from None
     kept.events.written()
-    return answer(render(call, conversation, row))
+    return json_response(render(call, conversation, row))
 
 
 async def delete(call: Call) -> Response:
@@ -186,7 +188,9 @@ async def list_memberships(call: Call) -> Response:
         )
     page, token = cut(found, request, lambda row: row["sid"])
     shown = [_render_membership(call, row) for row in page]
-    return answer(envelope_v1("conversations", shown, call.origin + call.path, request, token))
+    return json_response(
+        envelope_v1("conversations", shown, call.origin + call.path, request, token)
+    )
 
 
 def _render_membership(call: Call, row: Row) -> dict[str, Any]:

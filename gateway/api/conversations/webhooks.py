@@ -12,7 +12,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from storage import conversations as rows
 from storage.database import Row
 
@@ -70,7 +70,7 @@ async def create(call: Call) -> Response:
     row = await rows.webhook(call.deps.pool, conversation["id"], str(values["sid"]))
     if row is None:
         raise ApiError(50350)
-    return answer(render(call, conversation, row), 201)
+    return json_response(render(call, conversation, row), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -79,19 +79,19 @@ async def list_(call: Call) -> Response:
     rest = in_memory(found, request, lambda row: row["sid"])
     page, token = cut(rest, request, lambda row: row["sid"])
     shown = [render(call, conversation, row) for row in page]
-    return answer(envelope_v1("webhooks", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("webhooks", shown, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
     conversation = await conversation_of(call)
-    return answer(render(call, conversation, await _webhook(call, conversation)))
+    return json_response(render(call, conversation, await _webhook(call, conversation)))
 
 
 async def update(call: Call) -> Response:
     conversation = await conversation_of(call)
     row = await _webhook(call, conversation)
     await rows.update_webhook(call.deps.pool, row["id"], _values(call.form))
-    return answer(render(call, conversation, await _webhook(call, conversation)))
+    return json_response(render(call, conversation, await _webhook(call, conversation)))
 
 
 async def delete(call: Call) -> Response:

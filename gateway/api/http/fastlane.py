@@ -60,7 +60,7 @@ ESTABLISHED: Final = 1  # the first octet of that, on Linux
 LAST_S: Final = 0.2  # when the server stops: for the request that a client was just sending
 
 
-class Stage(IntEnum):
+class ParseStage(IntEnum):
     """How far the request that is now arriving has come."""
 
     NONE = 0
@@ -68,7 +68,7 @@ class Stage(IntEnum):
     BODY = 2
 
 
-class Refusal(Exception):
+class RefusedRequest(Exception):
     """Raised in a callback of the parser, to stop it: `error` is the answer."""
 
     def __init__(self, error: ApiError) -> None:
@@ -137,14 +137,14 @@ def fast_lane(
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self._fast: FastRequest | None = None
-            self._stage = Stage.NONE
+            self._stage = ParseStage.NONE
             self._head_octets = 0  # as parsed
             self._wire_octets = 0  # of an unfinished request, as received
             self._wire_limit = WIRE_LIMIT
             self._body_octets = 0  # as parsed, in the ordinary way
             self._proven = False
             self._upgrade = False
-            self._refusal: Refusal | None = None
+            self._refusal: RefusedRequest | None = None
             self._refused = False
             self._deadline: asyncio.TimerHandle | None = None
             self._ending = False
@@ -178,7 +178,7 @@ def fast_lane(
 
         def _end_idle(self) -> None:
             answered = self.cycle is None or self.cycle.response_complete
-            if answered and self._stage is Stage.NONE and not self.transport.is_closing():
+            if answered and self._stage is ParseStage.NONE and not self.transport.is_closing():
                 self.transport.close()
 
         def data_received(self, data: bytes) -> None:
@@ -194,21 +194,21 @@ def fast_lane(
             except httptools.HttpParserError as error:
                 self._refuse_in_time(self._refusal_of(error))
                 return
-            if stage_before is not Stage.NONE and self._stage is not Stage.NONE:
+            if stage_before is not ParseStage.NONE and self._stage is not ParseStage.NONE:
                 self._wire_octets += len(data)
-                if self._stage is Stage.HEAD and self._wire_octets > HEAD_LIMIT:
+                if self._stage is ParseStage.HEAD and self._wire_octets > HEAD_LIMIT:
                     self._refuse(_head_too_large())
                     return
                 if self._wire_octets > self._wire_limit:
                     self._refuse(ApiError(20413))
                     return
-            if self._stage is not Stage.NONE and not self._proven:
+            if self._stage is not ParseStage.NONE and not self._proven:
                 if not unproven.hold(self, len(data)):
                     self._refuse(_no_room())
                     return
-            elif stage_before is not Stage.NONE:
+            elif stage_before is not ParseStage.NONE:
                 unproven.release(self)
-            if self._stage is not Stage.NONE or self._idle:
+            if self._stage is not ParseStage.NONE or self._idle:
                 if self._deadline is None:
                     self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
             elif self._deadline is not None:
@@ -274,9 +274,9 @@ def fast_lane(
                 return ApiError(20004)  # its target is no path, which the parser refuses first
             return ApiError(20001, "this is not a valid HTTP request")
 
-        def _stop(self, error: ApiError) -> Refusal:
+        def _stop(self, error: ApiError) -> RefusedRequest:
             """To be raised: the parser forgets what a callback raised, so it is kept here."""
-            self._refusal = Refusal(error)
+            self._refusal = RefusedRequest(error)
             return self._refusal
 
         def _refuse_in_time(self, error: ApiError) -> None:
@@ -313,7 +313,11 @@ def fast_lane(
                 return
             cycle = self.cycle
             owed = len(self.pipeline)
-            if cycle is not None and not cycle.response_complete and self._stage is not Stage.BODY:
+            if (
+                cycle is not None
+                and not cycle.response_complete
+                and self._stage is not ParseStage.BODY
+            ):
                 owed += 1
             if owed:
                 cycle.keep_alive = False
@@ -322,7 +326,7 @@ def fast_lane(
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True  # of this request: there will be no more of it
                 cycle.message_event.set()
-            if self._stage is not Stage.BODY or not cycle.response_complete:
+            if self._stage is not ParseStage.BODY or not cycle.response_complete:
                 self._write(error.status, error.body(), 0.0, _lines(error.headers), close=True)
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -333,7 +337,7 @@ def fast_lane(
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._stage = Stage.HEAD
+            self._stage = ParseStage.HEAD
             self._head_octets = self._wire_octets = self._body_octets = 0
             self._wire_limit = WIRE_LIMIT
             self._proven = False
@@ -381,7 +385,7 @@ def fast_lane(
                 self.cycle = request  # type: ignore[assignment]
             if self._ending:
                 self.cycle.keep_alive = False
-            self._stage = Stage.BODY
+            self._stage = ParseStage.BODY
 
         def _check_head(self) -> None:
             """Refuse a head that a proxy before us may read in another way (RFC 9112 §3.2, §6.1).
@@ -425,7 +429,7 @@ def fast_lane(
         def on_message_complete(self) -> None:
             if self._upgrade:
                 return
-            self._stage = Stage.NONE
+            self._stage = ParseStage.NONE
             request = self._fast
             if request is None:
                 super().on_message_complete()

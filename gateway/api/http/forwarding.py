@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway.api.http.resources import Call
-    from gateway.api.messages.create_message import Answer
+    from gateway.api.messages.create_message import OnAccepted
 
 RELAYED: Final = "tandem.relayed"  # in the scope of a request that another worker handed on
 
@@ -34,7 +34,7 @@ class Elsewhere(Protocol):
         slot: int,
         account: Account,
         form: Form,
-        answer: Answer,
+        answer: OnAccepted,
         idempotency: tuple[str, bytes] | None,
     ) -> None:
         """Create the message there; `answer` hears of it."""
@@ -60,7 +60,7 @@ class Nowhere:
         slot: int,
         account: Account,
         form: Form,
-        answer: Answer,
+        answer: OnAccepted,
         idempotency: tuple[str, bytes] | None,
     ) -> None:
         raise AssertionError("there is nobody else")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.content.shortening import codes_in
 from gateway.directory.directory import Service
 from gateway.messages.message import Message
@@ -77,7 +77,7 @@ async def first_answer(call: Call, key: str) -> Response | None:
         message, call.account.sid, service.sid if service is not None else None
     )
     body["body"] = await _long(call, message, service)
-    response = answer(body, 201)
+    response = json_response(body, 201)
     response.headers[REPLAYED] = "true"
     return response
 

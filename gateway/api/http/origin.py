@@ -42,26 +42,26 @@ UNSERVED: Final = frozenset(
 _KNOWN: Final = PRODUCTS | UNSERVED
 
 
-class Place(NamedTuple):
+class RequestTarget(NamedTuple):
     product: str
     path: str  # without the product prefix
     prefix: str  # "/messaging" where the client used one, else ""
 
 
-def resolve(host: str, path: str, base_domain: str | None) -> Place | None:
+def resolve(host: str, path: str, base_domain: str | None) -> RequestTarget | None:
     """The product and path of a request; None when nothing tells."""
     first, _, rest = path[1:].partition("/")
     if first in _KNOWN:
-        return Place(first, "/" + rest, "/" + first)
+        return RequestTarget(first, "/" + rest, "/" + first)
     name = host.rpartition(":")[0] if host.count(":") == 1 else host
     name = name.lower().rstrip(".")
     for domain in ("twilio.com", base_domain):
         if domain and name.endswith("." + domain):
             label = name.partition(".")[0]
             if label in _KNOWN:
-                return Place(label, path, "")
+                return RequestTarget(label, path, "")
     product = _by_path(path)
-    return Place(product, path, "") if product else None
+    return RequestTarget(product, path, "") if product else None
 
 
 def _by_path(path: str) -> str | None:

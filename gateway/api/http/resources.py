@@ -28,10 +28,10 @@ from gateway.directory.directory import Account, Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.settings import LimitSettings
-from gateway.submission.connectors import Fleet
+from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.webhooks.clicks import Clicks
-from storage.database import Connection, Pool, Row
+from storage.database import Connection, ConnectionPool, Row
 from storage.ids import Id
 from storage.lists import Lists, ListTooLong
 
@@ -45,12 +45,12 @@ class Deps:
     """What handlers need of the process."""
 
     directory: Directory
-    pool: Pool
+    pool: ConnectionPool
     creation: Creation
     random: Random
     refresh: Callable[[], Awaitable[None]]
     default_carrier_id: Callable[[], int]
-    fleet: Fleet
+    fleet: Connectors
     receipts: Receipts
     journal: Journal
     replay: Callable[[Row], None]
@@ -190,7 +190,7 @@ class Call:
 Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
-def answer(content: Any, status: int = 200) -> Response:
+def json_response(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status_code=status, media_type="application/json")
 
 

@@ -13,7 +13,7 @@ MOST: Final = 64 * 1024 * 1024  # octets of all connections
 SLOW_S: Final = 5.0  # who has been arriving for so long makes room for others
 
 
-class Holder(Protocol):
+class BodyHolder(Protocol):
     """A connection."""
 
     def cut(self) -> None:
@@ -27,10 +27,10 @@ class Unproven:
         """`now`: seconds of a clock that never goes back."""
         self._now = now
         self._most = most
-        self._held: dict[Holder, tuple[float, int]] = {}  # since when, octets
+        self._held: dict[BodyHolder, tuple[float, int]] = {}  # since when, octets
         self.octets = 0
 
-    def hold(self, holder: Holder, octets: int) -> bool:
+    def hold(self, holder: BodyHolder, octets: int) -> bool:
         """Count more of a request; False: there is no room for it, and nothing of it is counted."""
         now = self._now()
         since, before = self._held.get(holder, (now, 0))
@@ -45,7 +45,7 @@ class Unproven:
         self.octets += octets
         return True
 
-    def release(self, holder: Holder) -> None:
+    def release(self, holder: BodyHolder) -> None:
         """It arrives no more, or is proven."""
         _, octets = self._held.pop(holder, (0.0, 0))
         self.octets -= octets

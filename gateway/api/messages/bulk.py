@@ -20,7 +20,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.resources import Call
 from gateway.api.messages.addresses import read_destination
-from gateway.api.messages.create_message import Shared, Text, accept_error, read_who
+from gateway.api.messages.create_message import CheckedRequest, Text, accept_error, read_who
 
 SLICE: Final = 250  # recipients between two turns of the event loop
 LONGEST_SHOWN: Final = 64  # characters of an address that is none
@@ -30,7 +30,7 @@ RECIPIENTS_OWN: Final = frozenset(
 )
 
 
-class Refusal(NamedTuple):
+class RefusedRecipient(NamedTuple):
     """A recipient for whom no message is made: no exception, which would keep all its frames."""
 
     to: str
@@ -47,18 +47,18 @@ class Recipient(NamedTuple):
 
 
 @dataclass(slots=True)
-class Batch:
+class BulkDrafts:
     drafts: list[Draft] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[RefusedRecipient] = field(default_factory=list)
 
 
 async def drafts_of(
     call: Call, shared: dict[str, list[str]], recipients: Iterable[Recipient]
-) -> Batch:
+) -> BulkDrafts:
     """Validate each recipient with the parameters that all share. Raises ApiError."""
-    creation, account, batch = call.deps.creation, call.account, Batch()
+    creation, account, batch = call.deps.creation, call.account, BulkDrafts()
     who = read_who(Form(shared))
-    checked: Shared | None = None  # with the first recipient that has a text
+    checked: CheckedRequest | None = None  # with the first recipient that has a text
     text: Text | None = None  # that of all who bring none of their own
     for number, (to, own) in enumerate(recipients, start=1):
         try:
@@ -75,7 +75,7 @@ async def drafts_of(
         except ApiError as error:
             if error.code not in RECIPIENTS_OWN:
                 raise
-            batch.refusals.append(Refusal(to[:LONGEST_SHOWN], error.code, error.message))
+            batch.refusals.append(RefusedRecipient(to[:LONGEST_SHOWN], error.code, error.message))
             continue
         draft.told_at_once = False  # a blocked recipient fails by itself
         batch.drafts.append(draft)

@@ -19,12 +19,12 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError, meaning
 from gateway.api.http.idempotency import key_of
 from gateway.api.http.render import iso8601_ms, sid_of_row
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed
 from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.content.filling import TooLong
-from gateway.content.liquid import LiquidError, Template
+from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.messages.message import Status, created_at
 from storage import bulk as bulk_rows
 from storage import messages as message_rows
@@ -98,7 +98,7 @@ async def create(call: Call) -> Response:
 def _accepted(call: Call, operation_id: Id, *, replayed: bool = False) -> Response:
     name = text_of(OPERATION, operation_id)
     location = f"{call.origin}/v1/Messages/Operations/{name}"
-    response = answer({"operationId": name, "operationLocation": location}, 202)
+    response = json_response({"operationId": name, "operationLocation": location}, 202)
     response.headers.update({"operationId": name, "operationLocation": location})
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -148,19 +148,19 @@ def _shared(request: dict[str, Any]) -> dict[str, list[str]]:
     return shared
 
 
-def _template(request: dict[str, Any]) -> Template | None:
+def _template(request: dict[str, Any]) -> LiquidTemplate | None:
     text = request["content"].get("text")
     if text is None:
         return None
     if not isinstance(text, str):
         raise ApiError(20001, "content.text must be a text")
     try:
-        return Template(text)
+        return LiquidTemplate(text)
     except LiquidError as error:
         raise ApiError(20001, f"content.text: {error}") from None
 
 
-def _recipients(request: dict[str, Any], template: Template | None) -> list[Recipient]:
+def _recipients(request: dict[str, Any], template: LiquidTemplate | None) -> list[Recipient]:
     """Whom it goes to. Raises ApiError 20001, 21617."""
     entries = request.get("to")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST:
@@ -186,7 +186,7 @@ def _address(entry: Any) -> str:
     return str(entry["address"])
 
 
-def _render(template: Template, variables: dict[str, Any]) -> str:
+def _render(template: LiquidTemplate, variables: dict[str, Any]) -> str:
     """The text of one recipient. Raises ApiError 21617."""
     try:
         return template.render(variables)
@@ -205,7 +205,7 @@ def _texts(value: Any, name: str) -> list[str]:
 
 
 async def operation(call: Call) -> Response:
-    return answer(await _operation(call, await _operation_row(call)))
+    return json_response(await _operation(call, await _operation_row(call)))
 
 
 async def errors(call: Call) -> Response:
@@ -217,7 +217,7 @@ async def errors(call: Call) -> Response:
         raise ApiError(20001, "pageToken is not valid")
     found = row["unaddressable"][start : start + size]
     following = str(start + size) if start + size < len(row["unaddressable"]) else None
-    return answer({"errors": found, "pagination": {"next": following, "self": str(start)}})
+    return json_response({"errors": found, "pagination": {"next": following, "self": str(start)}})
 
 
 async def cancel(call: Call) -> Response:
@@ -234,7 +234,7 @@ async def cancel(call: Call) -> Response:
         if ids and await call.deps.cancel_many(call.account.id, ids):
             await bulk_rows.canceled(call.deps.pool, row["id"])
         if len(ids) < CANCEL_PAGE:
-            return answer(await _operation(call, await _operation_row(call)))
+            return json_response(await _operation(call, await _operation_row(call)))
         after = ids[-1]
 
 
@@ -293,16 +293,16 @@ async def list_(call: Call) -> Response:
         )
     following = text_of(MESSAGE, rows[size - 1]["id"]) if len(rows) > size else None
     shown = [_message(row) for row in rows[:size]]
-    return answer({"messages": shown, "pagination": {"next": following, "self": token}})
+    return json_response({"messages": shown, "pagination": {"next": following, "self": token}})
 
 
 async def fetch(call: Call) -> Response:
-    return answer(_message(await _message_row(call)))
+    return json_response(_message(await _message_row(call)))
 
 
 async def receipts(call: Call) -> Response:
     """What happened to a message, in order."""
-    return answer({"receipts": list(_receipts(await _message_row(call)))})
+    return json_response({"receipts": list(_receipts(await _message_row(call)))})
 
 
 async def _message_row(call: Call) -> Row:

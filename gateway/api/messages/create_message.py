@@ -40,7 +40,7 @@ from gateway.api.messages.template_variables import read_variables
 from gateway.api.messages.tlvs import tlv_parameters
 from gateway.content.encoding import BODY_LIMIT, SENT_LIMIT, body_units
 from gateway.content.filling import TooLong
-from gateway.content.shortening import Link, shorten
+from gateway.content.shortening import ShortLink, shorten
 from gateway.content.templates import TemplateError, say
 from gateway.directory.directory import Account, Directory, SenderRecord, Service
 from gateway.messages.message import Flag, Message
@@ -55,7 +55,7 @@ from gateway.routing.question import (
 from gateway.routing.sender_pool import SenderKind
 from gateway.runtime.clock import Clock
 from smpp.pdu import Tlvs
-from storage.idempotency import Key
+from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
 SERVICE_SID: Final = re.compile(r"MG[0-9a-fA-F]{32}")
@@ -66,7 +66,7 @@ RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
 # The body of a 201 (octets where another worker made it) and what its queue says, or an error.
-Answer: TypeAlias = Callable[
+OnAccepted: TypeAlias = Callable[
     [dict[str, Any] | bytes | None, ApiError | None, Outlook | None], object
 ]
 
@@ -97,7 +97,7 @@ class Text(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class CheckedRequest:
     """A checked request without its recipient."""
 
     account: Account
@@ -164,7 +164,7 @@ class Creation:
             smart = service is not None and service.pool.settings.smart_encoding
         return smart
 
-    def shared(self, account: Account, form: Form, who: Who, text: Text) -> Shared:
+    def shared(self, account: Account, form: Form, who: Who, text: Text) -> CheckedRequest:
         """All of a form that is not its recipient's: the same for every one of a bulk send.
 
         Raises ApiError.
@@ -197,7 +197,7 @@ class Creation:
             callback = callback or application.status_callback
         if validity is None:
             validity = service.validity_s if service is not None else VALIDITY_S[1]
-        return Shared(
+        return CheckedRequest(
             account,
             who.sender,
             normal_sender(who.sender) if who.sender else None,
@@ -212,14 +212,14 @@ class Creation:
         )
 
     def addressed(
-        self, shared: Shared, recipient_text: str, destination: Destination, body: str
+        self, shared: CheckedRequest, recipient_text: str, destination: Destination, body: str
     ) -> Draft:
         """A message to one recipient. Raises ApiError for what is wrong with just that."""
         account, service, options = shared.account, shared.service, shared.options
         explicit = shared.explicit
         channel = check_channels(recipient_text, shared.sender)
         long_body: str | None = None
-        links: list[Link] = []
+        links: list[ShortLink] = []
         if options.shorten_urls:
             long_body = body
             body, links = self._shortened(body, service)
@@ -265,7 +265,7 @@ class Creation:
         self,
         account: Account,
         form: Form,
-        answer: Answer,
+        answer: OnAccepted,
         idempotency: tuple[str, bytes] | None = None,
         client: Client | None = None,
     ) -> None:
@@ -285,7 +285,7 @@ class Creation:
         self,
         account: Account,
         form: Form,
-        answer: Answer,
+        answer: OnAccepted,
         idempotency: tuple[str, bytes] | None = None,
         client: Client | None = None,
     ) -> None:
@@ -305,7 +305,11 @@ class Creation:
                 answer(None, accept_error(error), None)
 
         try:
-            key = Key(account.id, *idempotency, message.id) if idempotency is not None else None
+            key = (
+                IdempotencyKey(account.id, *idempotency, message.id)
+                if idempotency is not None
+                else None
+            )
             self.acceptor.submit((draft,), done, key=key, client=client)
         except (Overloaded, Unavailable) as error:
             raise accept_error(error) from None
@@ -325,7 +329,7 @@ class Creation:
         as_given = Form({"Body": [said.body], "MediaUrl": said.media})
         return read_body(as_given), read_media(as_given)
 
-    def _shortened(self, body: str, service: Service | None) -> tuple[str, list[Link]]:
+    def _shortened(self, body: str, service: Service | None) -> tuple[str, list[ShortLink]]:
         """The text with short links, and these. Raises ApiError 30124, 30106, 21617."""
         if service is None:
             raise ApiError(30124)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.acceptance.draft import Draft
 from gateway.api.http.errors import meaning
 from gateway.api.http.render import iso8601_ms, sid_of_row
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.messages import journal_view
 from gateway.api.messages.messages import id_of_path
 from gateway.content.encoding import Content, Encoding, encode, whole
@@ -51,7 +51,7 @@ async def fetch(call: Call) -> Response:
     sid, now = sid_of_row(row), call.deps.creation.clock.wall()
     submitted = row["submitted_body"] if row["submitted_body"] is not None else row["body"]
     explicit = row["sender"] if row["rule"] == EXPLICIT_FROM.id else None
-    return answer(
+    return json_response(
         {
             "message_sid": sid,
             "account_sid": call.account.sid,
@@ -96,7 +96,7 @@ async def dry_run(call: Call) -> Response:
     code = against or (21610 if blocked else explanation.choice.code)
     backlog = router.standing.backlog(chosen.id) if chosen is not None else 0
     rate = router.standing.rate(chosen.id, draft.destination) if chosen is not None else 0.0
-    return answer(
+    return json_response(
         {
             "account_sid": call.account.sid,
             "would_be": "failed" if code else "sent",

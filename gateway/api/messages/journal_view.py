@@ -8,7 +8,7 @@ import orjson
 
 from gateway.api.http.render import iso8601_ms
 from gateway.messages.message import created_at
-from gateway.observe.journal import CALL, IN, OUT, Entry, Journal
+from gateway.observe.journal import CALL, IN, OUT, Journal, JournalEntry
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER, CodecError
@@ -45,13 +45,15 @@ async def erase(journal: Journal, row: Row, sid: str, until: float) -> None:
     await journal.erase((digits, sid.encode()), created_at(row["id"]) - SLACK_S, until)
 
 
-async def _answers(journal: Journal, requests: list[Entry], command: int, kind: int) -> list[Entry]:
+async def _answers(
+    journal: Journal, requests: list[JournalEntry], command: int, kind: int
+) -> list[JournalEntry]:
     """The answers to requests: on the same bind, with the same sequence number, soon after."""
     if not requests:
         return []
     asked = {(entry.name, _header(entry)[3]): entry.at for entry in requests}
 
-    def wanted(entry: Entry) -> bool:
+    def wanted(entry: JournalEntry) -> bool:
         if entry.kind != kind or len(entry.payload) < codec.HEADER_OCTETS:
             return False
         _, found, _, sequence = _header(entry)
@@ -63,12 +65,12 @@ async def _answers(journal: Journal, requests: list[Entry], command: int, kind: 
     return await journal.find((needle,), first, last + ANSWER_S, wanted)
 
 
-def _header(entry: Entry) -> tuple[int, int, int, int]:
+def _header(entry: JournalEntry) -> tuple[int, int, int, int]:
     length, command, status, sequence = HEADER.unpack_from(entry.payload)
     return length, command, status, sequence
 
 
-def _is_submit(entry: Entry, row: Row) -> bool:
+def _is_submit(entry: JournalEntry, row: Row) -> bool:
     """Whether a PDU is a segment of the message: its addresses, and its reference where it has."""
     message = _message(entry, v.SUBMIT_SM)
     if message is None:
@@ -84,7 +86,7 @@ def _is_submit(entry: Entry, row: Row) -> bool:
     return ended is None or bool(entry.at <= ended.timestamp() + SLACK_S)
 
 
-def _is_receipt(entry: Entry, names: set[str]) -> bool:
+def _is_receipt(entry: JournalEntry, names: set[str]) -> bool:
     message = _message(entry, v.DELIVER_SM)
     if message is None or not message.is_receipt:
         return False
@@ -94,7 +96,7 @@ def _is_receipt(entry: Entry, names: set[str]) -> bool:
     return any(spelling in names for _, spelling in forms_of(receipt.message_id))
 
 
-def _spellings(entry: Entry) -> list[str]:
+def _spellings(entry: JournalEntry) -> list[str]:
     try:
         name, _ = codec.decode_submit_resp(entry.payload)
     except CodecError:
@@ -102,7 +104,7 @@ def _spellings(entry: Entry) -> list[str]:
     return [spelling for _, spelling in forms_of(name)] if name else []
 
 
-def _message(entry: Entry, command: int) -> DeliverSm | None:
+def _message(entry: JournalEntry, command: int) -> DeliverSm | None:
     try:
         if _header(entry)[1] != command:
             return None
@@ -111,7 +113,7 @@ def _message(entry: Entry, command: int) -> DeliverSm | None:
         return None
 
 
-def _pdu(entry: Entry) -> dict[str, Any]:
+def _pdu(entry: JournalEntry) -> dict[str, Any]:
     return {
         "at": iso8601_ms(entry.at),
         "bind": entry.name,
@@ -121,5 +123,5 @@ def _pdu(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _call(entry: Entry) -> dict[str, Any]:
+def _call(entry: JournalEntry) -> dict[str, Any]:
     return {"at": iso8601_ms(entry.at), **orjson.loads(entry.payload)}

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import not_found
 from gateway.api.http.paging import cut, envelope_2010
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, Deps, answer, gone
+from gateway.api.http.resources import Call, Deps, gone, json_response
 from gateway.api.messages.messages import date_range, id_of_path
 from gateway.enrichment.media_links import CODE
 from storage import media as media_rows
@@ -43,7 +43,7 @@ async def list_(call: Call) -> Response:
         before=before,
     )
     page, token = cut([_render(call, row) for row in rows], request, lambda one: one["sid"])
-    return answer(envelope_2010("media_list", page, call.path, request, token))
+    return json_response(envelope_2010("media_list", page, call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
@@ -51,7 +51,7 @@ async def fetch(call: Call) -> Response:
     row = await media_rows.one(call.deps.pool, id_of_path(call), sid)
     if row is None:
         raise call.missing()
-    return answer(_render(call, row))
+    return json_response(_render(call, row))
 
 
 async def delete(call: Call) -> Response:

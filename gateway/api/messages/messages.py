@@ -16,7 +16,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.idempotency import digest_of, first_answer, key_of
 from gateway.api.http.paging import Tokens, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
 from gateway.api.messages import journal_view
 from gateway.api.messages.create_message import REPEATED, RETRY_AFTER_S
@@ -67,7 +67,7 @@ async def _accepted(call: Call, key: str | None) -> Response:
         else:
             if isinstance(body, bytes):
                 body = orjson.loads(body)
-            response = answer(body, 201)
+            response = json_response(body, 201)
             if outlook is not None:
                 response.headers["X-Queue-Ahead"] = str(outlook.ahead)
                 response.headers["X-Estimated-Send-At"] = iso8601_of(outlook.at)
@@ -82,7 +82,7 @@ async def fetch(call: Call) -> Response:
     row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
     if row is None:
         raise call.missing()
-    return answer((await _shown(call, [row]))[0])
+    return json_response((await _shown(call, [row]))[0])
 
 
 async def update(call: Call) -> Response:
@@ -105,7 +105,7 @@ async def update(call: Call) -> Response:
         raise too_early_or_late
     if body is not None:
         await _erase_wire(call, row)
-    return answer((await _shown(call, [row]))[0])
+    return json_response((await _shown(call, [row]))[0])
 
 
 async def delete(call: Call) -> Response:
@@ -142,7 +142,7 @@ async def feedback(call: Call) -> Response:
     if not message["flags"] & Flag.PROVIDE_FEEDBACK:
         raise ApiError(20001, "the message was not created with ProvideFeedback=true")
     row = await message_changes.tell_outcome(call.deps.pool, call.account.id, id, outcome)
-    return answer(_feedback(call, row))
+    return json_response(_feedback(call, row))
 
 
 async def fetch_feedback(call: Call) -> Response:
@@ -150,7 +150,7 @@ async def fetch_feedback(call: Call) -> Response:
     id = id_of_path(call)
     if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
         raise call.missing()
-    return answer(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
+    return json_response(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
 
 
 def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
@@ -167,13 +167,13 @@ def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
 
 async def list_(call: Call) -> Response:
     page, tokens = await _page(call, None)
-    return answer(envelope_2010("messages", page, call.path, call.page, tokens))
+    return json_response(envelope_2010("messages", page, call.path, call.page, tokens))
 
 
 async def list_of_service(call: Call) -> Response:
     """Those of one service, with the same filters."""
     page, tokens = await _page(call, service_of(call).id)
-    return answer(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
+    return json_response(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
 
 
 async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]], Tokens]:

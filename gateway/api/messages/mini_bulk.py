@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.idempotency import key_of
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed, text_list
 from gateway.routing.destination import parse_destination
 
@@ -41,7 +41,7 @@ async def create(call: Call) -> Response:
     batch = await drafts_of(call, shared, recipients)
     if batch.drafts:
         await accept(call, batch.drafts)
-    return answer(
+    return json_response(
         {
             "total_message_count": len(entries),
             "success_count": len(batch.drafts),

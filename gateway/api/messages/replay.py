@@ -10,7 +10,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.api.messages.messages import id_of_sid
 from gateway.backlog.recovery import id_at
@@ -50,7 +50,7 @@ async def create(call: Call) -> Response:
     for row in (*outbound, *inbound):
         call.deps.replay(row)
     ends: list[Id] = [rows[-1]["id"] for rows in (outbound, inbound) if len(rows) == MOST]
-    return answer(
+    return json_response(
         {
             "status_callbacks": len(outbound),
             "inbound_webhooks": len(inbound),

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.messages.template_variables import variables_of
 from gateway.content.templates import problem_of
-from gateway.directory.directory import Template
+from gateway.directory.directory import ContentTemplate
 from storage import templates as template_rows
 
 NAME_LIMIT = 450
 
 
-def render(template: Template, account_sid: str, origin: str) -> dict[str, Any]:
+def render(template: ContentTemplate, account_sid: str, origin: str) -> dict[str, Any]:
     return {
         "sid": template.sid,
         "account_sid": account_sid,
@@ -66,7 +66,7 @@ async def create(call: Call) -> Response:
     )
     await change(call.deps, add)
     template = call.deps.directory.templates[sid]
-    return answer(render(template, call.account.sid, call.origin), 201)
+    return json_response(render(template, call.account.sid, call.origin), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -76,11 +76,11 @@ async def list_(call: Call) -> Response:
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
     rows = [render(one, call.account.sid, call.origin) for one in page]
-    return answer(envelope_v1("contents", rows, call.origin + call.path, request, token))
+    return json_response(envelope_v1("contents", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_template(call), call.account.sid, call.origin))
+    return json_response(render(_template(call), call.account.sid, call.origin))
 
 
 async def delete(call: Call) -> Response:
@@ -89,7 +89,7 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-def _template(call: Call) -> Template:
+def _template(call: Call) -> ContentTemplate:
     sid = call.request.path_params["sid"]
     template = call.deps.directory.templates.get(sid[:2].upper() + sid[2:].lower())
     if template is None or template.account_id != call.account.id:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
-from gateway.api.http.resources import Call, answer, change
+from gateway.api.http.resources import Call, change, json_response
 from gateway.api.messages.addresses import (
     check_channels,
     is_sender,
@@ -74,7 +74,7 @@ def message(account: Account, form: Form, next_id: Callable[[], Id]) -> dict[str
 
 
 async def create_message(call: Call) -> Response:
-    return answer(message(call.account, call.form, call.deps.creation.next_id), 201)
+    return json_response(message(call.account, call.form, call.deps.creation.next_id), 201)
 
 
 async def create_number(call: Call) -> Response:
@@ -97,7 +97,7 @@ async def create_number(call: Call) -> Response:
         created_at=now,
         updated_at=now,
     )
-    return answer(numbers.render(record, call.account.test_sid or ""), 201)
+    return json_response(numbers.render(record, call.account.test_sid or ""), 201)
 
 
 # How an account gets them (an extension) ---------------------------------------------------
@@ -107,7 +107,7 @@ async def fetch(call: Call) -> Response:
     call.managers_only()
     if call.account.test_sid is None:
         raise call.missing()
-    return answer(_render(call.account))
+    return json_response(_render(call.account))
 
 
 async def create(call: Call) -> Response:
@@ -119,7 +119,7 @@ async def create(call: Call) -> Response:
     }
     account_id = call.account.id
     await change(call.deps, lambda c: config_rows.update_account(c, account_id, values))
-    return answer(_render(call.deps.directory.accounts[call.account.sid]), 201)
+    return json_response(_render(call.deps.directory.accounts[call.account.sid]), 201)
 
 
 def _render(account: Account) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, change, gone
+from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.services.pools import CHANNEL_NAMES
 from gateway.directory.directory import SenderRecord
 from gateway.routing.destination import parse_destination
@@ -66,7 +66,7 @@ async def create(call: Call) -> Response:
         await change(call.deps, lambda connection: config_rows.insert_sender(connection, values))
     except UniqueViolation:
         raise ApiError(20409, f"{address} is registered already") from None
-    return answer(render(call.deps.directory.senders[sid], call), 201)
+    return json_response(render(call.deps.directory.senders[sid], call), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -75,11 +75,11 @@ async def list_(call: Call) -> Response:
     rest = in_memory(records, request, lambda record: record.sid)
     page, token = cut(rest, request, lambda record: record.sid)
     rows = [render(record, call) for record in page]
-    return answer(envelope_v1("senders", rows, call.origin + call.path, request, token))
+    return json_response(envelope_v1("senders", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_record(call), call))
+    return json_response(render(_record(call), call))
 
 
 async def delete(call: Call) -> Response:

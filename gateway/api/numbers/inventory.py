@@ -16,7 +16,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import read_flag
 from gateway.api.http.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION
-from gateway.api.http.resources import Call, Handler, answer, change, gone
+from gateway.api.http.resources import Call, Handler, change, gone, json_response
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind
 from storage import inventory
@@ -70,14 +70,14 @@ def _render_country(call: Call, row: Row) -> dict[str, Any]:
 
 async def countries(call: Call) -> Response:
     rows = [_render_country(call, row) for row in await inventory.countries(call.deps.pool)]
-    return answer(envelope_2010("countries", rows, call.path, call.page, ALONE))
+    return json_response(envelope_2010("countries", rows, call.path, call.page, ALONE))
 
 
 async def country(call: Call) -> Response:
     wanted = call.request.path_params["country"].upper()
     for row in await inventory.countries(call.deps.pool):
         if row["country"] == wanted:
-            return answer(_render_country(call, row))
+            return json_response(_render_country(call, row))
     raise call.missing()
 
 
@@ -107,7 +107,9 @@ def listing(type: str) -> Handler:
             )
         page, token = cut(rows, request, lambda row: row["address"][1:])
         shown = [_render_available(row) for row in page]
-        return answer(envelope_2010("available_phone_numbers", shown, call.path, request, token))
+        return json_response(
+            envelope_2010("available_phone_numbers", shown, call.path, request, token)
+        )
 
     return list_
 
@@ -148,7 +150,7 @@ async def add(call: Call) -> Response:
         raise ApiError(20001, f"at most {MOST_AT_ONCE} numbers at once")
     rows = [_row(call, one, given.get("carrier_name")) for one in numbers]
     await change(call.deps, lambda connection: inventory.add(connection, rows))
-    return answer({"added": len(rows)}, 201)
+    return json_response({"added": len(rows)}, 201)
 
 
 async def list_(call: Call) -> Response:
@@ -174,7 +176,7 @@ async def list_(call: Call) -> Response:
         }
         for row in page
     ]
-    return answer(envelope_v1("numbers", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("numbers", shown, call.origin + call.path, request, token))
 
 
 async def remove(call: Call) -> Response:

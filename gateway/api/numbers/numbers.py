@@ -16,7 +16,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import read_flag
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, Handler, answer, change, gone
+from gateway.api.http.resources import Call, Handler, change, gone, json_response
 from gateway.api.numbers import sender_fields
 from gateway.api.numbers.inventory import national, number_type
 from gateway.directory.directory import SenderRecord
@@ -142,7 +142,7 @@ async def create(call: Call) -> Response:
         await change(call.deps, take)
     except UniqueViolation:
         raise ApiError(21422) from None
-    return answer(render(call.deps.directory.senders[sid], call.account.sid), 201)
+    return json_response(render(call.deps.directory.senders[sid], call.account.sid), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -177,11 +177,11 @@ def _list(call: Call, type: str | None) -> Response:
     rest = in_memory(records, request, lambda record: record.sid)
     page, token = cut(rest, request, lambda record: record.sid)
     rows = [render(record, call.account.sid) for record in page]
-    return answer(envelope_2010("incoming_phone_numbers", rows, call.path, request, token))
+    return json_response(envelope_2010("incoming_phone_numbers", rows, call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_record(call), call.account.sid))
+    return json_response(render(_record(call), call.account.sid))
 
 
 async def update(call: Call) -> Response:
@@ -194,7 +194,7 @@ async def update(call: Call) -> Response:
     await change(
         call.deps, lambda connection: config_rows.update_sender(connection, sender_id, values)
     )
-    return answer(render(call.deps.directory.senders[record.sid], call.account.sid))
+    return json_response(render(call.deps.directory.senders[record.sid], call.account.sid))
 
 
 async def delete(call: Call) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, answer, change, gone
+from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers import sender_fields
 from gateway.directory.directory import SenderRecord
 from gateway.routing import alpha
@@ -64,7 +64,7 @@ async def create(call: Call) -> Response:
         await change(call.deps, lambda connection: config_rows.insert_sender(connection, values))
     except UniqueViolation:
         raise ApiError(20409, f"the short code {code} is registered already") from None
-    return answer(render(call.deps.directory.senders[sid], call.account.sid), 201)
+    return json_response(render(call.deps.directory.senders[sid], call.account.sid), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -81,11 +81,11 @@ async def list_(call: Call) -> Response:
     rest = in_memory(records, request, lambda record: record.sid)
     page, token = cut(rest, request, lambda record: record.sid)
     rows = [render(record, call.account.sid) for record in page]
-    return answer(envelope_2010("short_codes", rows, call.path, request, token))
+    return json_response(envelope_2010("short_codes", rows, call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(_record(call), call.account.sid))
+    return json_response(render(_record(call), call.account.sid))
 
 
 async def update(call: Call) -> Response:
@@ -96,7 +96,7 @@ async def update(call: Call) -> Response:
     }
     sender_id = record.sender.id
     await change(call.deps, lambda c: config_rows.update_sender(c, sender_id, values))
-    return answer(render(call.deps.directory.senders[record.sid], call.account.sid))
+    return json_response(render(call.deps.directory.senders[record.sid], call.account.sid))
 
 
 async def delete(call: Call) -> Response:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import MORE_INFO, ApiError, meaning
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.observe.alerts import Alert, Exchange
 from gateway.webhooks.debugger import more_info
@@ -86,7 +86,7 @@ async def list_(call: Call) -> Response:
         )
     page, token = cut(rows, request, lambda row: row["sid"])
     resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
-    return answer(envelope_v1("alerts", resources, call.origin + call.path, request, token))
+    return json_response(envelope_v1("alerts", resources, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
@@ -99,7 +99,7 @@ async def fetch(call: Call) -> Response:
     )
     if row is None:
         raise call.missing()
-    return answer(render(row, call.account.sid, call.origin, whole=True))
+    return json_response(render(row, call.account.sid, call.origin, whole=True))
 
 
 def _moment(call: Call, name: str) -> datetime | None:

@@ -16,18 +16,23 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, Deps, answer, change, gone
+from gateway.api.http.resources import Call, Deps, change, gone, json_response
 from gateway.api.http.values import read_whole
 from gateway.channels.smpp.settings import CarrierSettings
-from gateway.directory.directory import Carrier
-from gateway.submission.connectors import CarrierUnusable, Fleet, changed_settings, stored_settings
+from gateway.directory.directory import CarrierRecord
+from gateway.submission.connectors import (
+    CarrierUnusable,
+    Connectors,
+    changed_settings,
+    stored_settings,
+)
 from gateway.submission.receipts import Receipts
 from storage import carriers as carrier_rows
 from storage import deliveries as delivery_rows
 from storage.database import BadRow, Connection, UniqueViolation
 
 
-async def render(carriers: Sequence[Carrier], call: Call) -> list[dict[str, Any]]:
+async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str, Any]]:
     """Carriers as they are configured and as they are, in all workers together."""
     here = statuses(carriers, call.deps.fleet, call.deps.receipts)
     others = await call.deps.elsewhere.carriers()
@@ -39,7 +44,7 @@ async def render(carriers: Sequence[Carrier], call: Call) -> list[dict[str, Any]
     return rows
 
 
-def _settings_of(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
+def _settings_of(carrier: CarrierRecord, deps: Deps, origin: str) -> dict[str, Any]:
     fleet = deps.fleet
     try:
         settings = fleet.settings_of(carrier)
@@ -60,7 +65,7 @@ def _settings_of(carrier: Carrier, deps: Deps, origin: str) -> dict[str, Any]:
 
 
 def statuses(
-    carriers: Iterable[Carrier], fleet: Fleet, receipts: Receipts
+    carriers: Iterable[CarrierRecord], fleet: Connectors, receipts: Receipts
 ) -> dict[str, dict[str, Any]]:
     """How the carriers are in this process, by SID."""
     return {carrier.sid: _status(carrier, fleet, receipts) for carrier in carriers}
@@ -90,7 +95,7 @@ def _number(bind: dict[str, Any]) -> int:
     return int(bind["name"].rpartition("/")[2])
 
 
-def _status(carrier: Carrier, fleet: Fleet, receipts: Receipts) -> dict[str, Any]:
+def _status(carrier: CarrierRecord, fleet: Connectors, receipts: Receipts) -> dict[str, Any]:
     connector = fleet.connectors.get(carrier.id)
     spelling = receipts.spelling[carrier.id]
     form = spelling.pinned or spelling.learnt
@@ -112,7 +117,7 @@ async def list_(call: Call) -> Response:
     rest = in_memory(carriers, request, lambda carrier: carrier.sid)
     page, token = cut(rest, request, lambda carrier: carrier.sid)
     rows = await render(page, call)
-    return answer(envelope_v1("carriers", rows, call.origin + call.path, request, token))
+    return json_response(envelope_v1("carriers", rows, call.origin + call.path, request, token))
 
 
 async def create(call: Call) -> Response:
@@ -206,14 +211,14 @@ async def deliveries(call: Call) -> Response:
         }
         for row in page
     ]
-    return answer(envelope_v1("deliveries", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("deliveries", shown, call.origin + call.path, request, token))
 
 
 def _operator(call: Call) -> None:
     call.operator_only("carriers are the parent account's")
 
 
-def _carrier(call: Call) -> Carrier:
+def _carrier(call: Call) -> CarrierRecord:
     """The carrier of the path, by SID or by name. Raises ApiError."""
     _operator(call)
     wanted = call.request.path_params["carrier"]
@@ -235,7 +240,7 @@ def _settings(given: Mapping[str, Any]) -> CarrierSettings:
         raise ApiError(20001, "; ".join(problems)) from None
 
 
-def _sealed(fleet: Fleet, password: str) -> bytes | None:
+def _sealed(fleet: Connectors, password: str) -> bytes | None:
     if not password:
         return None
     if fleet.seal is None:
@@ -247,6 +252,6 @@ def _sealed(fleet: Fleet, password: str) -> bytes | None:
     return fleet.seal.close(password)
 
 
-async def _answer(call: Call, carrier: Carrier, status: int = 200) -> Response:
+async def _answer(call: Call, carrier: CarrierRecord, status: int = 200) -> Response:
     [row] = await render([carrier], call)
-    return answer(row, status)
+    return json_response(row, status)

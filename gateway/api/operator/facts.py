@@ -10,7 +10,7 @@ from gateway import data
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Registration
 from gateway.routing import alpha, tables
 from storage import facts as fact_rows
@@ -31,7 +31,7 @@ async def list_tables(call: Call) -> Response:
         shown.append(
             {"name": name, "updated": iso8601(row["updated_at"]) if row is not None else None}
         )
-    return answer({"tables": shown})
+    return json_response({"tables": shown})
 
 
 async def fetch_table(call: Call) -> Response:
@@ -63,7 +63,7 @@ async def put_table(call: Call) -> Response:
     if "\x00" in content:
         raise ApiError(20001, "the table contains a NUL character")
     await change(call.deps, lambda connection: fact_rows.put(connection, name, content))
-    return answer({"name": name, "rows": len(rows)})
+    return json_response({"name": name, "rows": len(rows)})
 
 
 async def delete_table(call: Call) -> Response:
@@ -110,7 +110,7 @@ async def list_registrations(call: Call) -> Response:
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
     rows = [_render(one, call) for one in page]
     url = call.origin + call.path
-    return answer(envelope_v1("sender_registrations", rows, url, request, token))
+    return json_response(envelope_v1("sender_registrations", rows, url, request, token))
 
 
 async def create_registration(call: Call) -> Response:
@@ -138,11 +138,11 @@ async def create_registration(call: Call) -> Response:
         await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{sender} has a registration for {country}") from None
-    return answer(_render(call.deps.directory.registrations[sid], call), 201)
+    return json_response(_render(call.deps.directory.registrations[sid], call), 201)
 
 
 async def fetch_registration(call: Call) -> Response:
-    return answer(_render(_registration(call), call))
+    return json_response(_render(_registration(call), call))
 
 
 async def update_registration(call: Call) -> Response:
@@ -150,7 +150,7 @@ async def update_registration(call: Call) -> Response:
     if status is None:
         raise ApiError(20001, "Status is missing")
     await change(call.deps, lambda c: fact_rows.update_registration(c, one.id, status))
-    return answer(_render(call.deps.directory.registrations[one.sid], call))
+    return json_response(_render(call.deps.directory.registrations[one.sid], call))
 
 
 async def delete_registration(call: Call) -> Response:
@@ -184,7 +184,7 @@ def _status(call: Call) -> str | None:
 async def fetch_permissions(call: Call) -> Response:
     """The countries that the account does not send to; all others are open."""
     closed = sorted(call.account.closed_countries)
-    return answer({"account_sid": call.account.sid, "closed_countries": closed})
+    return json_response({"account_sid": call.account.sid, "closed_countries": closed})
 
 
 async def update_permissions(call: Call) -> Response:
@@ -200,4 +200,4 @@ async def update_permissions(call: Call) -> Response:
     closed = closed - set(countries) if enabled else closed | set(countries)
     account = call.account
     await change(call.deps, lambda c: fact_rows.close_countries(c, account.id, sorted(closed)))
-    return answer({"account_sid": account.sid, "closed_countries": sorted(closed)})
+    return json_response({"account_sid": account.sid, "closed_countries": sorted(closed)})

@@ -18,18 +18,18 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time, read_whole
 from gateway.opt_out.scope import Scoped, scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import block_list, recipients
-from storage.block_list import Key
+from storage.block_list import BlockKey
 from storage.database import Row
-from storage.recipients import Change
+from storage.recipients import BlockChange
 
 WHY: Final = "the block list is the operator's"
-START: Final[Key] = ("", 0, 0)
+START: Final[BlockKey] = ("", 0, 0)
 NOTE_LIMIT: Final = 200
 OF_NETWORK: Final = "the network itself has blocked this; only the recipient can lift it"
 
@@ -78,14 +78,16 @@ async def list_(call: Call) -> Response:
         )
     page, token = cut(rows, request, _token_of)
     shown = [render(call, row) for row in page]
-    return answer(envelope_v1("recipients", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("recipients", shown, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
     """Every block of one recipient."""
     call.operator_only(WHY)
     rows = await _of_recipient(call)
-    return answer({"to": rows[0]["recipient"], "blocks": [render(call, row) for row in rows]})
+    return json_response(
+        {"to": rows[0]["recipient"], "blocks": [render(call, row) for row in rows]}
+    )
 
 
 async def add(call: Call) -> Response:
@@ -104,7 +106,7 @@ async def add(call: Call) -> Response:
     )
     if not rows:  # lifted by its recipient just now
         raise ApiError(20409)
-    return answer(render(call, rows[0]), 201)
+    return json_response(render(call, rows[0]), 201)
 
 
 async def remove(call: Call) -> Response:
@@ -150,7 +152,7 @@ async def log(call: Call) -> Response:
         )
     page, token = cut(rows, request, lambda row: str(row["id"]))
     shown = [_render_change(call, row) for row in page]
-    return answer(envelope_v1("changes", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("changes", shown, call.origin + call.path, request, token))
 
 
 def _render_change(call: Call, row: Row) -> dict[str, Any]:
@@ -170,16 +172,16 @@ def _render_change(call: Call, row: Row) -> dict[str, Any]:
 
 def operator_change(
     call: Call,
-    key: Key,
+    key: BlockKey,
     account_id: int,
     blocked: bool,
     note: str | None,
     source: str = "operator",
-) -> Change:
+) -> BlockChange:
     """A change by whoever asks."""
     key_used = call.credential.key
     actor = key_used.sid if key_used is not None else call.credential.account.sid
-    return Change(*key, account_id, source, blocked, actor, note)
+    return BlockChange(*key, account_id, source, blocked, actor, note)
 
 
 def note_of(call: Call) -> str | None:
@@ -196,7 +198,7 @@ async def _of_recipient(call: Call) -> Sequence[Row]:
     return rows
 
 
-def _key(row: Row) -> Key:
+def _key(row: Row) -> BlockKey:
     return row["recipient"], row["channel"], row["scope"]
 
 
@@ -204,7 +206,7 @@ def _token_of(row: Row) -> str:
     return base64.urlsafe_b64encode("|".join(map(str, _key(row))).encode()).decode()
 
 
-def _key_of(token: str | None) -> Key:
+def _key_of(token: str | None) -> BlockKey:
     if token is None:
         return START
     try:

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.opt_outs.block_list import (
     NOTE_LIMIT,
     OF_NETWORK,
@@ -30,7 +30,7 @@ from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import block_list, recipients
-from storage.block_list import Key
+from storage.block_list import BlockKey
 
 IMPORT_LIMIT: Final = 1_000_000  # octets
 PORTION: Final = 1_000  # rows in one transaction, and in one page of an export
@@ -44,7 +44,7 @@ class Wish(NamedTuple):
     """One line of an import that makes sense."""
 
     line: int
-    key: Key
+    key: BlockKey
     account_id: int
     blocked: bool
     note: str | None
@@ -72,7 +72,7 @@ async def import_(call: Call) -> Response:
     wishes = _wishes(call, lines, errors)
     while portion := list(islice(wishes, PORTION)):
         changed += await _apply(call, portion, errors)
-    return answer({"changed": changed, "wrong": errors.count, "errors": errors.named})
+    return json_response({"changed": changed, "wrong": errors.count, "errors": errors.named})
 
 
 async def export(call: Call) -> Response:

@@ -16,14 +16,14 @@ import phonenumbers
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.api.opt_outs.block_list import operator_change
 from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import block_list, contacts, recipients
-from storage.block_list import Key
+from storage.block_list import BlockKey
 
 MOST_ITEMS: Final = 25
 BAD_CONSENT: Final = 30646
@@ -37,11 +37,11 @@ Item = dict[str, Any]
 
 
 class Consent(NamedTuple):
-    key: Key
+    key: BlockKey
     blocked: bool
     source: str
     note: str
-    pairs: tuple[Key, ...]  # an opt-in lifts these too, where they are
+    pairs: tuple[BlockKey, ...]  # an opt-in lifts these too, where they are
 
 
 async def consents(call: Call) -> Response:
@@ -121,7 +121,7 @@ def _items(call: Call) -> list[Item]:
 
 
 def _answer(items: Sequence[Item], reasons: Sequence[list[str]], code: int) -> Response:
-    return answer(
+    return json_response(
         {
             "items": [
                 {

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway.api.http.errors import ApiError, not_found
-from gateway.api.http.resources import Call, Deps, answer
+from gateway.api.http.resources import Call, Deps, json_response
 from gateway.api.http.values import read_day, read_whole
 from gateway.directory.directory import Account
 from gateway.routing.destination import parse_destination
@@ -46,7 +46,7 @@ async def fetch(call: Call) -> Response:
         "Signature": _signature(call.account, day, expires),
     }
     url = f"{call.origin}/v1/Deactivations/Files/{day.isoformat()}?{urlencode(query)}"
-    response = answer({"redirect_to": url}, 307)
+    response = json_response({"redirect_to": url}, 307)
     response.headers["Location"] = url
     return response
 
@@ -89,7 +89,7 @@ async def add(call: Call) -> Response:
         raise ApiError(21421, f"{str(numbers[read.index(None)])[:40]} is no phone number")
     async with call.deps.pool.acquire() as connection, connection.transaction():
         await deactivations.add(connection, day, [one.e164 for one in read if one is not None])
-    return answer({"date": day.isoformat(), "added": len(read)}, 201)
+    return json_response({"date": day.isoformat(), "added": len(read)}, 201)
 
 
 def _day(text: object) -> date:

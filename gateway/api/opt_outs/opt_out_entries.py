@@ -14,17 +14,17 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call, answer, change
+from gateway.api.http.resources import Call, change, json_response
 from gateway.api.opt_outs.opt_outs import config_of
 from gateway.directory.directory import OptOutConfig
 from gateway.opt_out import entries
-from gateway.opt_out.entries import BadEntry, Row, name_of
+from gateway.opt_out.entries import BadEntry, EntryRow, name_of
 from gateway.opt_out.keywords import ANY, default_entries, normal, reserved
 from gateway.opt_out.keywords import languages as known_languages
 from storage import opt_out_configs
 from storage.database import Connection
 
-Rows = list[Row]
+Rows = list[EntryRow]
 
 
 class Collection:
@@ -83,13 +83,13 @@ class Collection:
 
     def _answer(self, config: OptOutConfig) -> Response:
         shown = self._shown(getattr(config, self._column))
-        return answer({"opt_out_sid": config.sid, self._key: shown})
+        return json_response({"opt_out_sid": config.sid, self._key: shown})
 
 
 # Keywords -------------------------------------------------------------------------------------
 
 
-def _with_reserved(row: Row) -> Row:
+def _with_reserved(row: EntryRow) -> EntryRow:
     words = set().union(*reserved().values())
     return {**row, "reserved": [word for word in row["keywords"] if normal(word) in words]}
 
@@ -178,17 +178,17 @@ COLLECTIONS: Final = (
 
 
 async def languages(call: Call) -> Response:
-    return answer({"languages": list(known_languages())})
+    return json_response({"languages": list(known_languages())})
 
 
 async def message_types(call: Call) -> Response:
-    return answer({"message_types": list(entries.message_types())})
+    return json_response({"message_types": list(entries.message_types())})
 
 
 async def defaults(call: Call) -> Response:
     """The standard sets and replies, which work until a configuration replaces them."""
     names = [(entry, f"{entry.keyword.name}.{ANY}") for entry in default_entries()]
-    return answer(
+    return json_response(
         {
             "keywords": _show_keywords(
                 [

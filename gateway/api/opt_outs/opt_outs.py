@@ -15,7 +15,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import OptOutConfig, Service
 from storage import opt_out_configs as rows
 from storage.database import Connection, UniqueViolation
@@ -68,7 +68,9 @@ async def create(call: Call) -> Response:
         await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, "the service has an opt-out configuration") from None
-    return answer(render(call, call.deps.directory.opt_out_configs_by_sid[values["sid"]]), 201)
+    return json_response(
+        render(call, call.deps.directory.opt_out_configs_by_sid[values["sid"]]), 201
+    )
 
 
 async def list_(call: Call) -> Response:
@@ -80,11 +82,11 @@ async def list_(call: Call) -> Response:
     request = call.page
     page, token = cut(in_memory(configs, request, _sid), request, _sid)
     shown = [render(call, config) for config in page]
-    return answer(envelope_v1("opt_outs", shown, call.origin + call.path, request, token))
+    return json_response(envelope_v1("opt_outs", shown, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(call, config_of(call)))
+    return json_response(render(call, config_of(call)))
 
 
 async def update(call: Call) -> Response:
@@ -112,7 +114,7 @@ async def update(call: Call) -> Response:
         await change(call.deps, work)
     except UniqueViolation:
         raise ApiError(20409, "the service has an opt-out configuration") from None
-    return answer(render(call, call.deps.directory.opt_out_configs_by_sid[config.sid]))
+    return json_response(render(call, call.deps.directory.opt_out_configs_by_sid[config.sid]))
 
 
 async def delete(call: Call) -> Response:
@@ -137,7 +139,7 @@ async def disable(call: Call) -> Response:
     await change(
         call.deps, lambda connection: rows.update(connection, config.id, {"enabled": False})
     )
-    return answer(render(call, call.deps.directory.opt_out_configs_by_sid[config.sid]))
+    return json_response(render(call, call.deps.directory.opt_out_configs_by_sid[config.sid]))
 
 
 def config_of(call: Call) -> OptOutConfig:

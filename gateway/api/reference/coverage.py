@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.api.reference.coverage_conversations import CONVERSATIONS
-from gateway.api.reference.operation import Operation, State
+from gateway.api.reference.operation import Operation, Support
 from gateway.api.reference.operation import all_ as _all
 
 _API: Final = "/api/2010-04-01"
@@ -23,95 +23,97 @@ _V3: Final = "its verbs are not published: these are ours"
 
 _CREATE_MESSAGE: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "To From MessagingServiceSid Body StatusCallback ApplicationSid ValidityPeriod SmartEncoded"
         " ScheduleType SendAt ProvideFeedback ContentRetention AddressRetention Tags"
         " SmppTlv.* DltEntityId DltTemplateId MediaUrl SendAsMms RiskCheck"
         " ContentSid ContentVariables ShortenUrls",
     ),
     **_all(
-        State.STORED,
+        Support.STORED,
         "MaxPrice Attempt ForceDelivery TrafficType MessageIntent PersistentAction FallbackFrom",
     ),
 }
 _NUMBER: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod SmsApplicationSid"
         " CarrierName SmsMps SmsEnabled MmsEnabled",
     ),
     **_all(
-        State.STORED,
+        Support.STORED,
         "StatusCallback StatusCallbackMethod VoiceUrl VoiceMethod VoiceFallbackUrl"
         " VoiceFallbackMethod",
     ),
     **_all(
-        State.IGNORED,
+        Support.IGNORED,
         "ApiVersion VoiceApplicationSid VoiceCallerIdLookup VoiceReceiveMode EmergencyStatus"
         " EmergencyAddressSid TrunkSid IdentitySid AddressSid BundleSid",
     ),
 }
-_NUMBER_FILTERS: Final = _all(State.DONE, "PhoneNumber FriendlyName Beta Origin")
+_NUMBER_FILTERS: Final = _all(Support.DONE, "PhoneNumber FriendlyName Beta Origin")
 _AVAILABLE: Final = {
-    **_all(State.DONE, "AreaCode Contains SmsEnabled MmsEnabled VoiceEnabled InRegion InLocality"),
     **_all(
-        State.IGNORED,
+        Support.DONE, "AreaCode Contains SmsEnabled MmsEnabled VoiceEnabled InRegion InLocality"
+    ),
+    **_all(
+        Support.IGNORED,
         "ExcludeAllAddressRequired ExcludeLocalAddressRequired ExcludeForeignAddressRequired Beta"
         " NearNumber NearLatLong Distance InPostalCode InRateCenter InLata FaxEnabled",
     ),
 }
 _APPLICATION: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod MessageStatusCallback"
         " SmsStatusCallback",
     ),
-    **_all(State.STORED, "StatusCallback StatusCallbackMethod"),
+    **_all(Support.STORED, "StatusCallback StatusCallbackMethod"),
     **_all(
-        State.IGNORED,
+        Support.IGNORED,
         "ApiVersion VoiceUrl VoiceMethod VoiceFallbackUrl VoiceFallbackMethod VoiceCallerIdLookup"
         " PublicApplicationConnectEnabled",
     ),
 }
 _SERVICE_FIELDS: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName InboundRequestUrl InboundMethod FallbackUrl FallbackMethod StatusCallback"
         " StickySender SmartEncoding AreaCodeGeomatch ValidityPeriod UseInboundWebhookOnNumber"
         " InboundBehavior MmsConverter SenderIdPreregAlert StrictPreregistration RegionFallback"
         " SkipUnhealthy StickyTtl NumberPriority NumberWeights",
     ),
     **_all(
-        State.STORED,
+        Support.STORED,
         "ScanMessageContent FallbackToLongCode SynchronousValidation Usecase",
     ),
 }
 _SHORT_CODE: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName SmsUrl SmsMethod SmsFallbackUrl SmsFallbackMethod CarrierName SmsMps"
         " SmsEnabled MmsEnabled",
     ),
-    **_all(State.IGNORED, "ApiVersion"),
+    **_all(Support.IGNORED, "ApiVersion"),
 }
-_OPT_OUT: Final = _all(State.DONE, "FriendlyName MessagingServiceSid Enabled")
+_OPT_OUT: Final = _all(Support.DONE, "FriendlyName MessagingServiceSid Enabled")
 _CAMPAIGN: Final = {
     **_all(
-        State.STORED,
+        Support.STORED,
         "BrandRegistrationSid Description MessageFlow MessageSamples UsAppToPersonUsecase"
         " HasEmbeddedLinks HasEmbeddedPhone OptInMessage OptOutMessage HelpMessage OptInKeywords"
         " OptOutKeywords HelpKeywords SubscriberOptIn AgeGated DirectLending PrivacyPolicyUrl"
         " TermsAndConditionsUrl",
     ),
-    **_all(State.IGNORED, "XTwilioApiVersion"),
+    **_all(Support.IGNORED, "XTwilioApiVersion"),
 }
-_ALPHA: Final = _all(State.DONE, "AlphaSender CarrierName SmsMps")
+_ALPHA: Final = _all(Support.DONE, "AlphaSender CarrierName SmsMps")
 
 
-def _pool(path: str, sdk: str, create: dict[str, State], *filters: str) -> tuple[Operation, ...]:
+def _pool(path: str, sdk: str, create: dict[str, Support], *filters: str) -> tuple[Operation, ...]:
     collection = f"{_SERVICE}/{path}"
     return (
-        Operation("GET", collection, dict.fromkeys(filters, State.DONE), f"{sdk}.list"),
+        Operation("GET", collection, dict.fromkeys(filters, Support.DONE), f"{sdk}.list"),
         Operation("POST", collection, create, f"{sdk}.create"),
         Operation("GET", f"{collection}/{{sid}}"),
         Operation("DELETE", f"{collection}/{{sid}}"),
@@ -123,14 +125,14 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         f"{_ACCOUNT}/Messages.json",
-        _all(State.DONE, "To From DateSent DateSent< DateSent>"),
+        _all(Support.DONE, "To From DateSent DateSent< DateSent>"),
         "messages.list",
         "newest first by creation, whatever the time of sending",
     ),
     Operation(
         "POST",
         f"{_ACCOUNT}/Webhooks/Replay.json",
-        _all(State.DONE, "MessageSid Since Until Url"),
+        _all(Support.DONE, "MessageSid Since Until Url"),
         note=_OURS,
     ),
     Operation("POST", f"{_ACCOUNT}/Messages/DryRun.json", _CREATE_MESSAGE, note=_OURS),
@@ -139,7 +141,7 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_ACCOUNT}/Messages/{{sid}}.json",
-        _all(State.DONE, "Body Status"),
+        _all(Support.DONE, "Body Status"),
         "messages().update",
         "`canceled` also takes back what is accepted or queued",
     ),
@@ -148,30 +150,33 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_ACCOUNT}/Messages/{{sid}}/Feedback.json",
-        _all(State.DONE, "Outcome"),
+        _all(Support.DONE, "Outcome"),
         "messages().feedback.create",
     ),
     Operation(
         "GET",
         f"{_ACCOUNT}/Messages/{{sid}}/Media.json",
-        _all(State.DONE, "DateCreated DateCreated< DateCreated>"),
+        _all(Support.DONE, "DateCreated DateCreated< DateCreated>"),
         "messages().media.list",
     ),
     Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json"),
     Operation("DELETE", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}.json"),
     Operation("GET", f"{_ACCOUNT}/Messages/{{sid}}/Media/{{media}}", note="the file itself"),
     Operation(
-        "GET", f"{_API}/Accounts.json", _all(State.DONE, "FriendlyName Status"), "api.accounts.list"
+        "GET",
+        f"{_API}/Accounts.json",
+        _all(Support.DONE, "FriendlyName Status"),
+        "api.accounts.list",
     ),
     Operation(
-        "POST", f"{_API}/Accounts.json", _all(State.DONE, "FriendlyName"), "api.accounts.create"
+        "POST", f"{_API}/Accounts.json", _all(Support.DONE, "FriendlyName"), "api.accounts.create"
     ),
     Operation("GET", f"{_API}/Accounts/{{target}}.json"),
     Operation(
         "POST",
         f"{_API}/Accounts/{{target}}.json",
         _all(
-            State.DONE,
+            Support.DONE,
             "FriendlyName Status Balance Currency DebuggerUrl PumpingProtection DailyMessages"
             " MessagesPerSecond MmsPerSecond TollFreeMmsPerSecond",
         ),
@@ -182,13 +187,13 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         "/content/v1/Content",
-        _all(State.DONE, "friendly_name language variables types"),
+        _all(Support.DONE, "friendly_name language variables types"),
         note="JSON; text, media, quick-reply, call-to-action, list-picker, card",
     ),
     Operation("GET", "/content/v1/Content/{sid}"),
     Operation("DELETE", "/content/v1/Content/{sid}"),
     *(
-        Operation(method, "/accounts/v1/SafeList/Numbers", _all(State.DONE, "PhoneNumber"), sdk)
+        Operation(method, "/accounts/v1/SafeList/Numbers", _all(Support.DONE, "PhoneNumber"), sdk)
         for method, sdk in (
             ("POST", "accounts.v1.safelist.create"),
             ("GET", "accounts.v1.safelist.fetch"),
@@ -199,19 +204,19 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_ACCOUNT}/Keys.json",
-        _all(State.DONE, "FriendlyName KeyType"),
+        _all(Support.DONE, "FriendlyName KeyType"),
         "new_keys.create",
     ),
     Operation("GET", f"{_ACCOUNT}/Keys/{{sid}}.json"),
     Operation(
-        "POST", f"{_ACCOUNT}/Keys/{{sid}}.json", _all(State.DONE, "FriendlyName"), "keys().update"
+        "POST", f"{_ACCOUNT}/Keys/{{sid}}.json", _all(Support.DONE, "FriendlyName"), "keys().update"
     ),
     Operation("DELETE", f"{_ACCOUNT}/Keys/{{sid}}.json"),
     *(
         Operation(
             "POST",
             f"/accounts/v1/{name}/Bulk",
-            _all(State.DONE if name == "Consents" else State.STORED, "Items"),
+            _all(Support.DONE if name == "Consents" else Support.STORED, "Items"),
             f"accounts.v1.bulk_{name.lower()}.create",
         )
         for name in ("Consents", "Contacts")
@@ -223,7 +228,7 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         f"{_ACCOUNT}/Applications.json",
-        _all(State.DONE, "FriendlyName"),
+        _all(Support.DONE, "FriendlyName"),
         "applications.list",
     ),
     Operation("GET", f"{_ACCOUNT}/Applications/{{sid}}.json"),
@@ -234,7 +239,7 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_ACCOUNT}/IncomingPhoneNumbers.json",
-        {**_all(State.DONE, "PhoneNumber AreaCode"), **_NUMBER},
+        {**_all(Support.DONE, "PhoneNumber AreaCode"), **_NUMBER},
         "incoming_phone_numbers.create",
     ),
     Operation(
@@ -256,7 +261,7 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json",
-        {**_NUMBER, **_all(State.IGNORED, "AccountSid")},
+        {**_NUMBER, **_all(Support.IGNORED, "AccountSid")},
         "incoming_phone_numbers().update",
     ),
     Operation("DELETE", f"{_ACCOUNT}/IncomingPhoneNumbers/{{sid}}.json"),
@@ -274,13 +279,13 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         f"{_ACCOUNT}/SMS/ShortCodes.json",
-        _all(State.DONE, "ShortCode FriendlyName"),
+        _all(Support.DONE, "ShortCode FriendlyName"),
         "short_codes.list",
     ),
     Operation(
         "POST",
         f"{_ACCOUNT}/SMS/ShortCodes.json",
-        {**_all(State.DONE, "ShortCode IsoCountryCode"), **_SHORT_CODE},
+        {**_all(Support.DONE, "ShortCode IsoCountryCode"), **_SHORT_CODE},
         note=_OURS,
     ),
     Operation("GET", f"{_ACCOUNT}/SMS/ShortCodes/{{sid}}.json"),
@@ -294,7 +299,7 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         f"{_SERVICE}/Compliance/Usa2p",
-        _all(State.IGNORED, "XTwilioApiVersion"),
+        _all(Support.IGNORED, "XTwilioApiVersion"),
         "messaging.v1.services().us_app_to_person.list",
     ),
     Operation(
@@ -305,7 +310,7 @@ OPERATIONS: Final = (
         note="a stored record: nothing is registered from here",
     ),
     Operation(
-        "GET", f"{_SERVICE}/Messages", _all(State.DONE, "To From DateSent DateSent< DateSent>")
+        "GET", f"{_SERVICE}/Messages", _all(Support.DONE, "To From DateSent DateSent< DateSent>")
     ),
     Operation("GET", f"{_SERVICE}/Compliance/Usa2p/Usecases"),
     Operation(
@@ -318,7 +323,7 @@ OPERATIONS: Final = (
         "GET",
         "/messaging/v1/Tollfree/Verifications",
         _all(
-            State.IGNORED,
+            Support.IGNORED,
             "TollfreePhoneNumberSid Status ExternalReferenceId IncludeSubAccounts TrustProductSid",
         ),
         sdk="messaging.v1.tollfree_verifications.list",
@@ -330,8 +335,8 @@ OPERATIONS: Final = (
         f"{_SERVICE}/Compliance/Usa2p/{{sid}}",
         {
             **_CAMPAIGN,
-            **_all(State.STORED, "CampaignStatus CampaignId"),
-            **_all(State.DONE, "CampaignMps"),
+            **_all(Support.STORED, "CampaignStatus CampaignId"),
+            **_all(Support.DONE, "CampaignMps"),
         },
         note="CampaignStatus, CampaignId and CampaignMps are the operator's",
     ),
@@ -339,36 +344,41 @@ OPERATIONS: Final = (
     Operation("GET", _SERVICE),
     Operation("POST", _SERVICE, _SERVICE_FIELDS, "messaging.v1.services().update"),
     Operation("DELETE", _SERVICE),
-    Operation("GET", f"{_SERVICE}/StickySenders", _all(State.DONE, "SenderSid"), note=_OURS),
+    Operation("GET", f"{_SERVICE}/StickySenders", _all(Support.DONE, "SenderSid"), note=_OURS),
     Operation(
         "POST",
         f"{_SERVICE}/StickySenders/Move",
-        _all(State.DONE, "FromSenderSid ToSenderSid"),
+        _all(Support.DONE, "FromSenderSid ToSenderSid"),
         note=_OURS,
     ),
     Operation("GET", f"{_SERVICE}/StickySenders/{{recipient}}", note=_OURS),
     Operation(
-        "POST", f"{_SERVICE}/StickySenders/{{recipient}}", _all(State.DONE, "SenderSid"), note=_OURS
+        "POST",
+        f"{_SERVICE}/StickySenders/{{recipient}}",
+        _all(Support.DONE, "SenderSid"),
+        note=_OURS,
     ),
     Operation("DELETE", f"{_SERVICE}/StickySenders/{{recipient}}", note=_OURS),
     *_pool(
         "PhoneNumbers",
         "messaging.v1.services().phone_numbers",
-        _all(State.DONE, "PhoneNumberSid"),
+        _all(Support.DONE, "PhoneNumberSid"),
     ),
-    *_pool("ShortCodes", "messaging.v1.services().short_codes", _all(State.DONE, "ShortCodeSid")),
+    *_pool("ShortCodes", "messaging.v1.services().short_codes", _all(Support.DONE, "ShortCodeSid")),
     *_pool("AlphaSenders", "messaging.v1.services().alpha_senders", _ALPHA),
     *_pool(
         "DestinationAlphaSenders",
         "messaging.v1.services().destination_alpha_senders",
-        {**_ALPHA, **_all(State.DONE, "IsoCountryCode")},
+        {**_ALPHA, **_all(Support.DONE, "IsoCountryCode")},
         "IsoCountryCode",
     ),
-    *_pool("ChannelSenders", "messaging.v1.services().channel_senders", _all(State.STORED, "Sid")),
+    *_pool(
+        "ChannelSenders", "messaging.v1.services().channel_senders", _all(Support.STORED, "Sid")
+    ),
     Operation(
         "GET",
         "/messaging/v1/Deactivations",
-        _all(State.DONE, "Date"),
+        _all(Support.DONE, "Date"),
         "messaging.v1.deactivations().fetch",
     ),
     *(
@@ -390,19 +400,19 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         f"{_OPT_OUTS}/{{sid}}/Keywords",
-        _all(State.DONE, "KeywordType MessageType Keywords"),
+        _all(Support.DONE, "KeywordType MessageType Keywords"),
         note=_V3,
     ),
     Operation(
         "POST",
         f"{_OPT_OUTS}/{{sid}}/Messages",
-        _all(State.DONE, "KeywordType MessageType Message"),
+        _all(Support.DONE, "KeywordType MessageType Message"),
         note=_V3,
     ),
     Operation(
         "POST",
         f"{_OPT_OUTS}/{{sid}}/MessageTypes",
-        _all(State.DONE, "MessageType Languages"),
+        _all(Support.DONE, "MessageType Languages"),
         note=_V3,
     ),
     *(
@@ -416,8 +426,8 @@ OPERATIONS: Final = (
         "POST",
         f"{_LINKS}/Domains/{{domain}}/Config",
         {
-            **_all(State.DONE, "FallbackUrl CallbackUrl DisableHttps"),
-            **_all(State.STORED, "ContinueOnFailure"),
+            **_all(Support.DONE, "FallbackUrl CallbackUrl DisableHttps"),
+            **_all(Support.STORED, "ContinueOnFailure"),
         },
         "messaging.v1.domain_config().update",
     ),
@@ -445,7 +455,7 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         "/monitor/v1/Alerts",
-        _all(State.DONE, "LogLevel StartDate EndDate"),
+        _all(Support.DONE, "LogLevel StartDate EndDate"),
         "monitor.v1.alerts.list",
     ),
     Operation("GET", "/monitor/v1/Alerts/{sid}"),
@@ -453,15 +463,15 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         "/comms/v1/Messages",
-        _all(State.DONE, "from to content schedule tags statusCallback"),
+        _all(Support.DONE, "from to content schedule tags statusCallback"),
         note="JSON; from.messagingServiceSid and statusCallback are ours",
     ),
-    Operation("GET", "/comms/v1/Messages", _all(State.DONE, "operationId pageSize pageToken")),
+    Operation("GET", "/comms/v1/Messages", _all(Support.DONE, "operationId pageSize pageToken")),
     Operation("GET", "/comms/v1/Messages/Operations/{operation}"),
     Operation(
         "GET",
         "/comms/v1/Messages/Operations/{operation}/Errors",
-        _all(State.DONE, "pageSize pageToken"),
+        _all(Support.DONE, "pageSize pageToken"),
     ),
     Operation("POST", "/comms/v1/Messages/Operations/{operation}/Cancel", note=_OURS),
     Operation("GET", "/comms/v1/Messages/{message}"),
@@ -469,7 +479,7 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         "/preview/v1/Messages",
-        _all(State.DONE, "Messages From MessagingServiceSid Body StatusCallback"),
+        _all(Support.DONE, "Messages From MessagingServiceSid Body StatusCallback"),
         note="JSON; and the other parameters of a single send",
     ),
 )
@@ -499,7 +509,7 @@ def render() -> str:
         product, _, path = one.path[1:].partition("/")
         cells = [
             ", ".join(f"`{name}`" for name, is_in in one.parameters.items() if is_in is state)
-            for state in State
+            for state in Support
         ]
         where = "" if product == "api" else f" ({product})"
         cells = [f"{one.method} `/{path}`{where}", *cells, one.note]

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.api.reference.operation import Operation, State
+from gateway.api.reference.operation import Operation, Support
 from gateway.api.reference.operation import all_ as _all
 
 _CHATS: Final = "/conversations/v1"
 _CHAT: Final = f"{_CHATS}/Conversations/{{conversation}}"
 _CHAT_FIELDS: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName UniqueName Attributes MessagingServiceSid State Timers.Inactive"
         " Timers.Closed XTwilioWebhookEnabled",
     ),
-    **_all(State.IGNORED, "DateCreated DateUpdated Bindings.Email.Address Bindings.Email.Name"),
+    **_all(Support.IGNORED, "DateCreated DateUpdated Bindings.Email.Address Bindings.Email.Name"),
 }
 _CHAT_MEMBER: Final = {
-    **_all(State.DONE, "Identity Attributes XTwilioWebhookEnabled"),
-    **_all(State.STORED, "RoleSid"),
-    **_all(State.IGNORED, "DateCreated DateUpdated MessagingBinding.ProjectedAddress"),
+    **_all(Support.DONE, "Identity Attributes XTwilioWebhookEnabled"),
+    **_all(Support.STORED, "RoleSid"),
+    **_all(Support.IGNORED, "DateCreated DateUpdated MessagingBinding.ProjectedAddress"),
 }
-_CHAT_BINDING: Final = _all(State.DONE, "MessagingBinding.Address MessagingBinding.ProxyAddress")
+_CHAT_BINDING: Final = _all(Support.DONE, "MessagingBinding.Address MessagingBinding.ProxyAddress")
 _CHAT_MESSAGE: Final = {
-    **_all(State.DONE, "Author Body Attributes XTwilioWebhookEnabled"),
-    **_all(State.IGNORED, "DateCreated DateUpdated Subject"),
+    **_all(Support.DONE, "Author Body Attributes XTwilioWebhookEnabled"),
+    **_all(Support.IGNORED, "DateCreated DateUpdated Subject"),
 }
 _CHAT_HOOK: Final = _all(
-    State.DONE,
+    Support.DONE,
     "Configuration.Url Configuration.Method Configuration.Filters Configuration.Triggers",
 )
 _CHAT_ADDRESS: Final = {
     **_all(
-        State.DONE,
+        Support.DONE,
         "FriendlyName AutoCreation.Enabled AutoCreation.Type AutoCreation.ConversationServiceSid"
         " AutoCreation.WebhookUrl AutoCreation.WebhookMethod AutoCreation.WebhookFilters",
     ),
-    **_all(State.IGNORED, "AutoCreation.StudioFlowSid AutoCreation.StudioRetryCount"),
+    **_all(Support.IGNORED, "AutoCreation.StudioFlowSid AutoCreation.StudioRetryCount"),
 }
-_CHAT_TOLD: Final = _all(State.DONE, "XTwilioWebhookEnabled")
+_CHAT_TOLD: Final = _all(Support.DONE, "XTwilioWebhookEnabled")
 _SDK_CHATS: Final = "conversations.v1.conversations"
 
 CONVERSATIONS: Final = (
@@ -48,7 +48,7 @@ CONVERSATIONS: Final = (
         "POST",
         f"{_CHATS}/Configuration",
         _all(
-            State.DONE,
+            Support.DONE,
             "DefaultChatServiceSid DefaultMessagingServiceSid DefaultInactiveTimer"
             " DefaultClosedTimer",
         ),
@@ -58,20 +58,20 @@ CONVERSATIONS: Final = (
     Operation(
         "POST",
         f"{_CHATS}/Configuration/Webhooks",
-        _all(State.DONE, "PreWebhookUrl PostWebhookUrl Method Filters Target"),
+        _all(Support.DONE, "PreWebhookUrl PostWebhookUrl Method Filters Target"),
         "conversations.v1.configuration.webhooks().update",
         "the pre-event webhook is asked before conversations, participants and messages are added",
     ),
     Operation(
         "GET",
         f"{_CHATS}/Configuration/Addresses",
-        _all(State.DONE, "Type"),
+        _all(Support.DONE, "Type"),
         "conversations.v1.address_configurations.list",
     ),
     Operation(
         "POST",
         f"{_CHATS}/Configuration/Addresses",
-        {**_all(State.DONE, "Type Address AddressCountry"), **_CHAT_ADDRESS},
+        {**_all(Support.DONE, "Type Address AddressCountry"), **_CHAT_ADDRESS},
         "conversations.v1.address_configurations.create",
     ),
     Operation("GET", f"{_CHATS}/Configuration/Addresses/{{sid}}"),
@@ -86,7 +86,7 @@ CONVERSATIONS: Final = (
     Operation(
         "POST",
         f"{_CHATS}/Services",
-        _all(State.DONE, "FriendlyName"),
+        _all(Support.DONE, "FriendlyName"),
         "conversations.v1.services.create",
     ),
     Operation("GET", f"{_CHATS}/Services/{{sid}}"),
@@ -94,13 +94,13 @@ CONVERSATIONS: Final = (
     Operation(
         "GET",
         f"{_CHATS}/ParticipantConversations",
-        _all(State.DONE, "Identity Address"),
+        _all(Support.DONE, "Identity Address"),
         "conversations.v1.participant_conversations.list",
     ),
     Operation(
         "GET",
         f"{_CHATS}/Conversations",
-        _all(State.DONE, "StartDate EndDate State"),
+        _all(Support.DONE, "StartDate EndDate State"),
         f"{_SDK_CHATS}.list",
     ),
     Operation("POST", f"{_CHATS}/Conversations", _CHAT_FIELDS, f"{_SDK_CHATS}.create"),
@@ -120,19 +120,19 @@ CONVERSATIONS: Final = (
         f"{_CHAT}/Participants/{{sid}}",
         {
             **_CHAT_MEMBER,
-            **_all(State.STORED, "LastReadMessageIndex LastReadTimestamp"),
-            **_all(State.IGNORED, "MessagingBinding.ProxyAddress"),
+            **_all(Support.STORED, "LastReadMessageIndex LastReadTimestamp"),
+            **_all(Support.IGNORED, "MessagingBinding.ProxyAddress"),
         },
         f"{_SDK_CHATS}().participants().update",
     ),
     Operation("DELETE", f"{_CHAT}/Participants/{{sid}}", _CHAT_TOLD),
     Operation(
-        "GET", f"{_CHAT}/Messages", _all(State.DONE, "Order"), f"{_SDK_CHATS}().messages.list"
+        "GET", f"{_CHAT}/Messages", _all(Support.DONE, "Order"), f"{_SDK_CHATS}().messages.list"
     ),
     Operation(
         "POST",
         f"{_CHAT}/Messages",
-        {**_CHAT_MESSAGE, **_all(State.REFUSED, "MediaSid ContentSid ContentVariables")},
+        {**_CHAT_MESSAGE, **_all(Support.REFUSED, "MediaSid ContentSid ContentVariables")},
         f"{_SDK_CHATS}().messages.create",
     ),
     Operation("GET", f"{_CHAT}/Messages/{{message}}"),
@@ -150,10 +150,10 @@ CONVERSATIONS: Final = (
         "POST",
         f"{_CHAT}/Webhooks",
         {
-            **_all(State.DONE, "Target"),
+            **_all(Support.DONE, "Target"),
             **_CHAT_HOOK,
-            **_all(State.STORED, "Configuration.ReplayAfter"),
-            **_all(State.IGNORED, "Configuration.FlowSid"),
+            **_all(Support.STORED, "Configuration.ReplayAfter"),
+            **_all(Support.IGNORED, "Configuration.FlowSid"),
         },
         f"{_SDK_CHATS}().webhooks.create",
     ),
@@ -161,7 +161,7 @@ CONVERSATIONS: Final = (
     Operation(
         "POST",
         f"{_CHAT}/Webhooks/{{sid}}",
-        {**_CHAT_HOOK, **_all(State.IGNORED, "Configuration.FlowSid")},
+        {**_CHAT_HOOK, **_all(Support.IGNORED, "Configuration.FlowSid")},
         f"{_SDK_CHATS}().webhooks().update",
     ),
     Operation("DELETE", f"{_CHAT}/Webhooks/{{sid}}"),

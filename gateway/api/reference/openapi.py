@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.api.reference.coverage import OPERATIONS
-from gateway.api.reference.operation import Operation, State
+from gateway.api.reference.operation import Operation, Support
 from gateway.api.routes import RESOURCES
 
 Schema = Mapping[str, Any]
@@ -148,7 +148,7 @@ def _operation(one: Operation) -> dict[str, Any]:
     fields = {
         name: TYPES.get(name, _TEXT)
         for name, state in one.parameters.items()
-        if state is not State.IGNORED and "*" not in name
+        if state is not Support.IGNORED and "*" not in name
     }
     if one.method == "GET":
         lists = {} if one.path.endswith(("}", "}.json")) else _PAGING

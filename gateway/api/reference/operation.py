@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 
-class State(StrEnum):
+class Support(StrEnum):
     """What becomes of a parameter."""
 
     DONE = "yes"
@@ -17,16 +17,16 @@ class State(StrEnum):
     REFUSED = "refused"  # an error says so
 
 
-_NONE: Final[Mapping[str, State]] = MappingProxyType({})
+_NONE: Final[Mapping[str, Support]] = MappingProxyType({})
 
 
 class Operation(NamedTuple):
     method: str
     path: str  # as in gateway.api.routes
-    parameters: Mapping[str, State] = _NONE
+    parameters: Mapping[str, Support] = _NONE
     sdk: str = ""  # the SDK's call that a test compares parameters with
     note: str = ""
 
 
-def all_(state: State, names: str) -> dict[str, State]:
+def all_(state: Support, names: str) -> dict[str, Support]:
     return dict.fromkeys(names.split(), state)

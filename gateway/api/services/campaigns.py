@@ -15,7 +15,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import ALONE, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, change, gone
+from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers.sender_fields import rate
 from gateway.api.services.services import service_of
 from gateway.directory.directory import Service
@@ -79,7 +79,7 @@ async def usecases(call: Call) -> Response:
         {"code": code, "name": name, "description": name, "post_approval_required": False}
         for code, name in USECASES.items()
     ]
-    return answer({"us_app_to_person_usecases": shown})
+    return json_response({"us_app_to_person_usecases": shown})
 
 
 async def create(call: Call) -> Response:
@@ -94,7 +94,7 @@ async def create(call: Call) -> Response:
         )
     except UniqueViolation:
         raise ApiError(20409, "the service has a campaign") from None
-    return answer(_render(call, service, row), 201)
+    return json_response(_render(call, service, row), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -102,12 +102,12 @@ async def list_(call: Call) -> Response:
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     shown = [_render(call, service, row)] if row is not None else []
     url = call.origin + call.path
-    return answer(envelope_v1("compliance", shown, url, call.page, ALONE))
+    return json_response(envelope_v1("compliance", shown, url, call.page, ALONE))
 
 
 async def fetch(call: Call) -> Response:
     service = service_of(call)
-    return answer(_render(call, service, await _row(call, service)))
+    return json_response(_render(call, service, await _row(call, service)))
 
 
 async def update(call: Call) -> Response:
@@ -127,7 +127,7 @@ async def update(call: Call) -> Response:
             fields["mps"] = rate(form, "CampaignMps")
     await change(call.deps, lambda c: campaign_rows.update(c, service.id, fields))
     row = await _row(call, service)
-    return answer(_render(call, service, row))
+    return json_response(_render(call, service, row))
 
 
 async def delete(call: Call) -> Response:

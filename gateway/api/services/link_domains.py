@@ -15,7 +15,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.directory.directory import LinkDomain, Service
 from storage import short_links as link_rows
@@ -51,7 +51,7 @@ async def create(call: Call) -> Response:
         await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{name} is configured already") from None
-    return answer(_render(call, call.deps.directory.link_domains[sid]), 201)
+    return json_response(_render(call, call.deps.directory.link_domains[sid]), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -59,11 +59,11 @@ async def list_(call: Call) -> Response:
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
     rows = [_render(call, one) for one in page]
-    return answer(envelope_v1("domains", rows, call.origin + call.path, request, token))
+    return json_response(envelope_v1("domains", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(_render(call, _domain(call)))
+    return json_response(_render(call, _domain(call)))
 
 
 async def delete(call: Call) -> Response:
@@ -75,7 +75,7 @@ async def delete(call: Call) -> Response:
 
 
 async def fetch_config(call: Call) -> Response:
-    return answer(_render_config(call, _domain(call)))
+    return json_response(_render_config(call, _domain(call)))
 
 
 async def update_config(call: Call) -> Response:
@@ -85,14 +85,14 @@ async def update_config(call: Call) -> Response:
         await change(
             call.deps, lambda connection: link_rows.update_domain(connection, domain.id, values)
         )
-    return answer(_render_config(call, call.deps.directory.link_domains[domain.sid]))
+    return json_response(_render_config(call, call.deps.directory.link_domains[domain.sid]))
 
 
 async def tie(call: Call) -> Response:
     """The service's links are shortened with this domain from now on; it has one at a time."""
     domain, service = _domain(call), _own_service(call, _domain(call))
     await change(call.deps, lambda c: link_rows.tie(c, service.id, domain.id))
-    return answer(_render_tie(call, domain, service), 201)
+    return json_response(_render_tie(call, domain, service), 201)
 
 
 async def untie(call: Call) -> Response:
@@ -108,7 +108,7 @@ async def of_service(call: Call) -> Response:
     service = service_of(call)
     if service.link_domain is None:
         raise call.missing()
-    return answer(_render_tie(call, service.link_domain, service))
+    return json_response(_render_tie(call, service.link_domain, service))
 
 
 async def config_of_service(call: Call) -> Response:
@@ -117,7 +117,7 @@ async def config_of_service(call: Call) -> Response:
         raise call.missing()
     content = _render_config(call, service.link_domain)
     del content["disable_https"]
-    return answer(
+    return json_response(
         {
             **content,
             "messaging_service_sid": service.sid,

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
 from gateway.api.services.services import service_of
 from gateway.directory.directory import SenderRecord, Service
@@ -81,7 +81,7 @@ class Members(ABC):
         rest = in_memory(records, request, lambda record: record.sid)
         page, token = cut(rest, request, lambda record: record.sid)
         rows = [self._render(call, record, service) for record in page]
-        return answer(envelope_v1(self.key, rows, call.origin + call.path, request, token))
+        return json_response(envelope_v1(self.key, rows, call.origin + call.path, request, token))
 
     async def fetch(self, call: Call) -> Response:
         return self._answer(call, service_of(call), self._member(call).sid)
@@ -135,7 +135,7 @@ class Members(ABC):
 
     def _answer(self, call: Call, service: Service, sid: str, status: int = 200) -> Response:
         record = call.deps.directory.senders[sid]
-        return answer(self._render(call, record, service), status)
+        return json_response(self._render(call, record, service), status)
 
 
 def _warn_of_toll_free(call: Call, service: Service) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.api.http.paging import ALONE, envelope_v1
-from gateway.api.http.resources import Call, answer
+from gateway.api.http.resources import Call, json_response
 
 
 async def brands(call: Call) -> Response:
@@ -22,4 +22,4 @@ async def verifications(call: Call) -> Response:
 
 
 def _nothing(call: Call, key: str) -> Response:
-    return answer(envelope_v1(key, [], call.origin + call.path, call.page, ALONE))
+    return json_response(envelope_v1(key, [], call.origin + call.path, call.page, ALONE))

@@ -12,7 +12,7 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, answer, change, gone
+from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Service
 from storage import config as config_rows
 
@@ -135,7 +135,7 @@ async def create(call: Call) -> Response:
     )
     await change(call.deps, add)
     service = call.deps.directory.services[sid]
-    return answer(render(call, service), 201)
+    return json_response(render(call, service), 201)
 
 
 async def list_(call: Call) -> Response:
@@ -148,11 +148,11 @@ async def list_(call: Call) -> Response:
     rest = in_memory(services, request, lambda service: service.sid)
     page, token = cut(rest, request, lambda service: service.sid)
     rows = [render(call, service) for service in page]
-    return answer(envelope_v1("services", rows, call.origin + call.path, request, token))
+    return json_response(envelope_v1("services", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:
-    return answer(render(call, service_of(call)))
+    return json_response(render(call, service_of(call)))
 
 
 async def update(call: Call) -> Response:
@@ -164,7 +164,7 @@ async def update(call: Call) -> Response:
         call.deps, lambda connection: config_rows.update_service(connection, service.id, values)
     )
     changed = call.deps.directory.services[service.sid]
-    return answer(render(call, changed))
+    return json_response(render(call, changed))
 
 
 async def delete(call: Call) -> Response:
@@ -175,7 +175,7 @@ async def delete(call: Call) -> Response:
 
 
 async def usecases(call: Call) -> Response:
-    return answer(
+    return json_response(
         {
             "usecases": [
                 {"usecase": name, "description": text, "purpose": text}

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, answer, gone
+from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.directory.directory import SenderRecord, Service
 from gateway.routing.destination import parse_destination
@@ -57,12 +57,14 @@ async def list_(call: Call) -> Response:
         )
     page, token = cut(rows, request, lambda row: row["recipient"])
     shown = [render(call, service, row) for row in page]
-    return answer(envelope_v1("sticky_senders", shown, call.origin + call.path, request, token))
+    return json_response(
+        envelope_v1("sticky_senders", shown, call.origin + call.path, request, token)
+    )
 
 
 async def fetch(call: Call) -> Response:
     service = service_of(call)
-    return answer(render(call, service, await _row(call, service)))
+    return json_response(render(call, service, await _row(call, service)))
 
 
 async def move(call: Call) -> Response:
@@ -75,7 +77,7 @@ async def move(call: Call) -> Response:
     standing.mapped(sender.id)
     if before is not None:
         standing.mapped(before, -1)
-    return answer(render(call, service, await _row(call, service)))
+    return json_response(render(call, service, await _row(call, service)))
 
 
 async def reset(call: Call) -> Response:
@@ -113,7 +115,7 @@ async def move_all(call: Call) -> Response:
         if target is not None:
             standing.mapped(target.id, count)
         if count < PORTION:
-            return answer({"moved": moved})
+            return json_response({"moved": moved})
 
 
 def _recipient(call: Call) -> str:

@@ -21,8 +21,8 @@ from gateway.channels.smpp.result_codes import submit_result
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.content.encoding import Content, encode
 from smpp.esme import Bind, BindConfig, RefusalClass
-from smpp.pdu import Address, DeliverSm, SubmitSm, Tlvs
-from smpp.receipt import Form, Receipt, forms_of, parse_receipt
+from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
+from smpp.receipt import IdForm, Receipt, forms_of, parse_receipt
 from smpp.session import BindType
 from smpp.vocabulary import ESME_RX_T_APPN, status_name
 
@@ -46,7 +46,7 @@ async def check(
 
 
 @dataclass(slots=True)
-class _Message:
+class _Probe:
     """A probe, as a profile wants a message."""
 
     recipient: str
@@ -163,8 +163,8 @@ class _Check:
 
     def _submit(self, pair: tuple[int, int], to: str) -> SubmitSm:
         content = self._profile.fit(encode(PROBE_TEXT))
-        [(submit, _)] = self._profile.submits(_Message(to, self._sender, content), 0.0)
-        submit.source = Address(*pair, submit.source.value)
+        [(submit, _)] = self._profile.submits(_Probe(to, self._sender, content), 0.0)
+        submit.source = SmeAddress(*pair, submit.source.value)
         submit.validity_period = ""
         return submit
 
@@ -240,7 +240,7 @@ class _Check:
         pass
 
 
-def _spelt(receipt: Receipt, probes: dict[str, Probe]) -> tuple[Form, Probe] | None:
+def _spelt(receipt: Receipt, probes: dict[str, Probe]) -> tuple[IdForm, Probe] | None:
     for form, spelling in forms_of(receipt.message_id):
         if spelling in probes:
             return form, probes[spelling]

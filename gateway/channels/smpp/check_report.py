@@ -9,7 +9,7 @@ from typing import Final
 from gateway.channels.smpp.profile import ID_FORMS
 from smpp.alphabet import decode_text
 from smpp.pdu import DeliverSm, tlv
-from smpp.receipt import Form, Receipt
+from smpp.receipt import IdForm, Receipt
 from smpp.vocabulary import (
     ESM_INTERMEDIATE,
     ESM_RECEIPT,
@@ -38,7 +38,7 @@ class Probe:
     throttled: int = 0
     receipt: Receipt | None = None
     receipt_s: float = 0.0  # after the answer; negative: before it
-    form: Form | None = None
+    form: IdForm | None = None
 
     @property
     def taken(self) -> bool:

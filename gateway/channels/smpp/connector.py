@@ -22,7 +22,7 @@ from gateway.channels.smpp.congestion import TICK_S, Aimd, Spread
 from gateway.channels.smpp.profile import Outgoing, Profile
 from gateway.channels.smpp.result_codes import submit_result
 from gateway.channels.smpp.settings import CarrierSettings
-from gateway.cluster.share import ALONE, Share, own_part
+from gateway.cluster.share import ALONE, WorkerSlot, own_part
 from gateway.observe.measures import LATENCY_S, Histogram
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock
@@ -102,7 +102,7 @@ class Connector(Generic[M]):
         log_pdus: bool = False,
         mask: bool = True,
         journal: Callable[[str, str, bytes], None] | None = None,
-        share: Share = ALONE,
+        share: WorkerSlot = ALONE,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """With a `share` of less than all: only the binds and the part of the rate that it has.

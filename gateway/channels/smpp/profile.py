@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self
 
 from gateway.channels.smpp.references import concatenation_reference, message_reference
-from gateway.channels.smpp.result_codes import Codes
+from gateway.channels.smpp.result_codes import ErrorCodes
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.channels.smpp.tlvs import PRESETS, parse_tag, parse_value
 from gateway.content.encoding import Content, Encoding, encode
@@ -21,8 +21,8 @@ from gateway.content.segments import (
 )
 from smpp.alphabet import decode_gsm7, encode_gsm7, pack
 from smpp.concat import sar_tlvs, udh8, udh16
-from smpp.pdu import Address, SubmitSm, Tlvs
-from smpp.receipt import Form
+from smpp.pdu import SmeAddress, SubmitSm, Tlvs
+from smpp.receipt import IdForm
 from smpp.vocabulary import (
     ESM_UDHI,
     MESSAGE_PAYLOAD,
@@ -59,12 +59,12 @@ class Outgoing(Protocol):
 
 # The setting `receipt_id_form`: how the id of a receipt becomes the id of the response.
 ID_FORMS = {
-    "as_is": Form.RAW,
-    "folded": Form.FOLDED,
-    "stripped": Form.STRIPPED,
-    "hex_to_decimal": Form.HEX_TO_DECIMAL,
-    "decimal_to_hex": Form.DECIMAL_TO_HEX,
-    "padded": Form.PADDED,
+    "as_is": IdForm.RAW,
+    "folded": IdForm.FOLDED,
+    "stripped": IdForm.STRIPPED,
+    "hex_to_decimal": IdForm.HEX_TO_DECIMAL,
+    "decimal_to_hex": IdForm.DECIMAL_TO_HEX,
+    "padded": IdForm.PADDED,
 }
 
 
@@ -92,9 +92,9 @@ class Profile:
     """Tags that a message may bring along; others it brings are not for this carrier."""
     mms_tlv: int = 0x1510
     """Holds the link of one of an MMS's media; there is one for each."""
-    receipt_id_form: Form | None = None  # None: learnt
+    receipt_id_form: IdForm | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
-    error_codes: Codes = field(default_factory=dict)
+    error_codes: ErrorCodes = field(default_factory=dict)
     receipt_utc_offset_minutes: int = 0
     text_terminator: str = "learn"
     inbound_country: str = ""
@@ -181,18 +181,18 @@ class Profile:
 
     # Addresses ----------------------------------------------------------------------------
 
-    def source(self, sender: str) -> Address:
+    def source(self, sender: str) -> SmeAddress:
         """TON and NPI by the kind of sender: number, short code, alphanumeric."""
         if sender.startswith("+"):
-            return Address(*self.long_code, sender if self.leading_plus else sender[1:])
+            return SmeAddress(*self.long_code, sender if self.leading_plus else sender[1:])
         if sender.isdigit():
-            return Address(*self.short_code, sender)
-        return Address(*self.alphanumeric, sender)
+            return SmeAddress(*self.short_code, sender)
+        return SmeAddress(*self.alphanumeric, sender)
 
-    def destination(self, recipient: str) -> Address:
+    def destination(self, recipient: str) -> SmeAddress:
         if not self.leading_plus:
             recipient = recipient.lstrip("+")
-        return Address(*self.destinations, recipient)
+        return SmeAddress(*self.destinations, recipient)
 
     # The PDUs -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ TIMEOUT = 30410  # the answer never came, and the policy is not to send again
 UNKNOWN = 30008
 
 
-Codes = Mapping[str, int]
+ErrorCodes = Mapping[str, int]
 """A carrier's own error codes, as it spells them, and the public code of each."""
 
 
@@ -54,7 +54,7 @@ def _receipt_results() -> dict[str, ReceiptResult]:
     }
 
 
-def submit_result(status: int, own: Codes | None = None) -> SubmitResult:
+def submit_result(status: int, own: ErrorCodes | None = None) -> SubmitResult:
     """The meaning of a submit_sm_resp that is not ESME_ROK. Unknown ones are final (30008).
 
     `own` are the carrier's own meanings: one that is there is final.
@@ -64,7 +64,7 @@ def submit_result(status: int, own: Codes | None = None) -> SubmitResult:
     return _submit_results().get(status, SubmitResult(UNKNOWN, retry=False))
 
 
-def receipt_result(receipt: Receipt, own: Codes | None = None) -> ReceiptResult:
+def receipt_result(receipt: Receipt, own: ErrorCodes | None = None) -> ReceiptResult:
     """The meaning of a receipt, by its state (SMPP 3.4 §5.2.28); `ENROUTE` is not final.
 
     `own` are the carrier's own meanings of `err`, for messages that were not delivered.

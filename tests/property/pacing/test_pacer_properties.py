@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.pacing.pacer import Pacer, Shared
+from gateway.pacing.pacer import Pacer, SharedBucket
 
 EXAMPLES = max(150, settings().max_examples // 20)
 
@@ -38,16 +38,16 @@ class Rates:
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return (0.5, 1.0, 5.0, 20.0)[sender_id]
 
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
         """The campaign is for one class only."""
         in_it = self.all_shared and sender_id < 2 and destination_class == 1
-        return (Shared("campaign", 4.0),) if in_it else ()
+        return (SharedBucket("campaign", 4.0),) if in_it else ()
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         if not self.all_shared:
             return ()
-        parent = Shared("parent", 7.0)
-        return (Shared("account", 6.0), parent) if account_id == 0 else (parent,)
+        parent = SharedBucket("parent", 7.0)
+        return (SharedBucket("account", 6.0), parent) if account_id == 0 else (parent,)
 
     def carrier(self, carrier_id: int) -> float | None:
         return 8.0 if self.all_shared and carrier_id == 0 else None

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 
 from gateway.routing.destination import Destination
 from gateway.routing.nanp import NumberKind, overlays
-from gateway.routing.networks import CarrierFacts
+from gateway.routing.networks import NetworkFacts
 from gateway.routing.selector import Choice, Mapping, Needs
 from gateway.routing.sender_load import Load
-from gateway.routing.sender_pool import Pool, Sender, SenderKind
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
 
 TERRITORIES = {"PR", "VI", "GU", "AS", "MP"}
 NORTH = {"US", "CA"}
@@ -24,11 +24,11 @@ NORTH = {"US", "CA"}
 def reference(
     destination: Destination,
     needs: Needs,
-    pool: Pool,
+    pool: SenderPool,
     load: Load,
     mapping: Mapping | None,
     explicit: str | None,
-    facts: CarrierFacts,
+    facts: NetworkFacts,
 ) -> Choice:
     """SMS and MMS only; no extensions but strict registration."""
     senders, settings, media = list(pool.senders), pool.settings, needs.media

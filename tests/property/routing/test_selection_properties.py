@@ -12,10 +12,10 @@ from reference_selector import reference
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import explain
 from gateway.routing.nanp import overlays
-from gateway.routing.networks import CarrierFacts, PrefixTable
+from gateway.routing.networks import NetworkFacts, PrefixTable
 from gateway.routing.selector import Mapping, Needs, select
-from gateway.routing.sender_load import Standing
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
 
 EXAMPLES = max(2_000, settings().max_examples)
 
@@ -62,11 +62,11 @@ class FixedLoad:
 class Scenario(NamedTuple):
     destination: Destination
     needs: Needs
-    pool: Pool
+    pool: SenderPool
     load: FixedLoad
     mapping: Mapping | None
     explicit: str | None
-    facts: CarrierFacts
+    facts: NetworkFacts
 
 
 def destination_of(text: str) -> Destination:
@@ -84,8 +84,8 @@ KINDS = (
 )
 FACTS = st.sampled_from(
     [
-        CarrierFacts(),
-        CarrierFacts(
+        NetworkFacts(),
+        NetworkFacts(
             prefixes=PrefixTable({"4474": "A", "1212": "A", "49": "A"}),
             without_short_codes=frozenset({("GB", "A"), ("US", "A"), ("DE", "A")}),
             mms_countries=frozenset({"US", "CA", "GB", "PR"}),
@@ -198,7 +198,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     return Scenario(
         draw(DESTINATIONS if from_afar else st.sampled_from(neighbours)),
         Needs(media=draw(st.booleans())),
-        Pool(senders, draw(SETTINGS)),
+        SenderPool(senders, draw(SETTINGS)),
         load,
         None if mapped is None else Mapping(mapped, 0.0, 0.0),
         explicit,
@@ -206,9 +206,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
-def standing_like(load: FixedLoad, pool: Pool) -> Standing:
+def standing_like(load: FixedLoad, pool: SenderPool) -> SenderLoads:
     """A standing with the same facts."""
-    standing = Standing(load.rate)
+    standing = SenderLoads(load.rate)
     for sender in pool.senders:
         standing.assigned(sender.id, int(load.backlog(sender.id)), load.last_used(sender.id))
         standing.mapped(sender.id, load.mappings(sender.id))
@@ -249,9 +249,9 @@ def test_standing_agrees_with_a_scan_after_any_history(
         Sender(n, f"S{n:02}", SenderKind.LONG_CODE, f"+33612345{n:03}", "FR", carrier_id=n % 3)
         for n in range(12)
     ]
-    pool = Pool(senders, ServiceSettings(sticky=sticky, skip_unhealthy=by_health))
+    pool = SenderPool(senders, ServiceSettings(sticky=sticky, skip_unhealthy=by_health))
     rates = dict.fromkeys(range(12), 1.0)
-    standing = Standing(lambda sender_id, _: rates[sender_id])
+    standing = SenderLoads(lambda sender_id, _: rates[sender_id])
     scanned = type("Scanned", (), {})()  # the same facts behind another type: no heap
     for name in ("backlog", "rate", "last_used", "mappings", "full", "carrier_up", "healthy"):
         setattr(scanned, name, getattr(standing, name))

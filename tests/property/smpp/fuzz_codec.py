@@ -16,7 +16,7 @@ from smpp import vocabulary as v
 from smpp.codec import CodecError
 from smpp.concat import split_header
 from smpp.describe import describe
-from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
 from smpp.receipt import normal_forms, parse_receipt
 from smpp.session import Session, SessionConfig
 
@@ -48,8 +48,8 @@ def target(data: bytes) -> None:
 def seeds() -> list[bytes]:
     """One good PDU of each interesting kind."""
     message = SubmitSm(
-        Address(1, 1, "15550001111"),
-        Address(1, 1, "441632960675"),
+        SmeAddress(1, 1, "15550001111"),
+        SmeAddress(1, 1, "441632960675"),
         b"id:0a sub:001 dlvrd:001 submit date:2601010101 done date:2601010101 stat:DELIVRD err:000",
         esm_class=4,
         tlvs=((v.RECEIPTED_MESSAGE_ID, b"0a\0"), (v.MESSAGE_STATE, b"\x02"), (0x1411, b"x")),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from smpp import vocabulary as v
-from smpp.layouts import LAYOUTS, Field, Kind
-from smpp.pdu import Address, Destination, Failure, Pdu, SubmitSm
+from smpp.layouts import LAYOUTS, Field, FieldKind
+from smpp.pdu import FailedDestination, MultiDestination, Pdu, SmeAddress, SubmitSm
 
 octet = st.integers(0, 255)
 sequence = st.integers(1, 0x7FFFFFFF)
@@ -17,7 +17,7 @@ def text(most: int) -> st.SearchStrategy[str]:
     return st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=most)
 
 
-addresses = st.builds(Address, octet, octet, text(20))
+addresses = st.builds(SmeAddress, octet, octet, text(20))
 tlvs = st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=40)), max_size=5).map(tuple)
 submits = st.builds(
     SubmitSm,
@@ -40,18 +40,18 @@ submits = st.builds(
 
 def _value(field: Field) -> st.SearchStrategy[object]:
     match field.kind:
-        case Kind.INTEGER:
+        case FieldKind.INTEGER:
             return st.integers(0, 256**field.size - 1)
-        case Kind.C_OCTETS:
+        case FieldKind.C_OCTETS:
             return text(field.size - 1)
-        case Kind.SHORT_MESSAGE:
+        case FieldKind.SHORT_MESSAGE:
             return st.binary(max_size=254)
-        case Kind.DESTINATIONS:
-            lists = text(20).map(lambda name: Destination(None, name))
-            one = addresses.map(Destination) | lists
+        case FieldKind.DESTINATIONS:
+            lists = text(20).map(lambda name: MultiDestination(None, name))
+            one = addresses.map(MultiDestination) | lists
             return st.lists(one, max_size=6).map(tuple)
-        case Kind.FAILURES:
-            one = st.builds(Failure, addresses, st.integers(0, 0xFFFFFFFF))
+        case FieldKind.FAILURES:
+            one = st.builds(FailedDestination, addresses, st.integers(0, 0xFFFFFFFF))
             return st.lists(one, max_size=6).map(tuple)
 
 

@@ -20,7 +20,7 @@ from smpp_strategies import damaged, pdus, sequence, submits, text
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import CodecError
-from smpp.pdu import Address, DeliverSm, Pdu, SubmitSm
+from smpp.pdu import DeliverSm, Pdu, SmeAddress, SubmitSm
 from smpp.receipt import parse_receipt
 
 
@@ -63,7 +63,7 @@ def test_a_response_comes_back_as_it_was(number: int, message_id: str, status: i
 
 printable = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 theirs_address = st.builds(
-    Address,
+    SmeAddress,
     st.sampled_from([int(one) for one in TON]),
     st.sampled_from([int(one) for one in NPI]),
     printable,
@@ -160,8 +160,8 @@ def test_damaged_pdus_give_a_value_or_a_codec_error(data: bytes):
 @given(
     st.builds(
         SubmitSm,
-        st.builds(Address, st.integers(-5, 300), st.integers(-5, 300), st.text(max_size=25)),
-        st.builds(Address, st.integers(0, 255), st.integers(0, 255), st.text(max_size=25)),
+        st.builds(SmeAddress, st.integers(-5, 300), st.integers(-5, 300), st.text(max_size=25)),
+        st.builds(SmeAddress, st.integers(0, 255), st.integers(0, 255), st.text(max_size=25)),
         st.binary(max_size=300),
         data_coding=st.integers(-5, 300),
         service_type=st.text(max_size=8),

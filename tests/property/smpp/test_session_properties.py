@@ -11,10 +11,10 @@ from smpp_strategies import damaged, submits
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.events import Answered, Delivered, Ended, Malformed, TimedOut
-from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
 from smpp.session import Session, SessionConfig
 
-MESSAGE = SubmitSm(Address(1, 1, "15550001111"), Address(1, 1, "441632960675"), b"hello")
+MESSAGE = SubmitSm(SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675"), b"hello")
 
 
 def bound_session(**config: object) -> Session:

@@ -15,13 +15,13 @@ from testing import WAIT_S
 
 from gateway.backlog import restore
 from gateway.backlog.recovery import NOTHING, RECENT_S, id_at
-from gateway.backlog.restore import HELD_AFTER_RESTORE, Refused, Selection
+from gateway.backlog.restore import HELD_AFTER_RESTORE, RestoreRefused, Selection
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Message, Status, created_at
 from gateway.messages.rows import insert_row, moment
 from storage import message_changes, messages, schedule, session_lock
 from storage import restore as restore_rows
-from storage.database import Connection, Pool, open_connection
+from storage.database import Connection, ConnectionPool, open_connection
 from storage.ids import Id, id_from_bytes
 from storage.migrate import SchemaError, migrations
 
@@ -48,7 +48,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
+async def pool(database_url: str) -> AsyncIterator[ConnectionPool]:
     """Connections of somebody who is no gateway."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
         yield pool
@@ -162,7 +162,7 @@ async def test_what_may_have_been_sent_is_held_and_nothing_else(
 
 
 async def test_nothing_that_reads_rows_takes_up_what_is_held(
-    connection: Connection, store: Store, pool: Pool
+    connection: Connection, store: Store, pool: ConnectionPool
 ) -> None:
     """Each statement that looks for something to do, with one that it would have found before."""
     before = (NOW - SECOND).timestamp()
@@ -280,7 +280,9 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date(
         "ALTER TABLE accounts DROP COLUMN messages_per_second, DROP COLUMN mms_per_second,"
         " DROP COLUMN toll_free_mms_per_second"
     )
-    with pytest.raises(Refused, match=r"schema 25.*`tandem restore hold`, which brings it up"):
+    with pytest.raises(
+        RestoreRefused, match=r"schema 25.*`tandem restore hold`, which brings it up"
+    ):
         await restore.held(connection)
     assert await hold(connection) == {Status.QUEUED: 1}
 
@@ -291,7 +293,7 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date(
 async def test_a_moment_that_has_not_come_is_refused(connection: Connection, store: Store) -> None:
     message = await store(Status.QUEUED)
     kept = await everything(connection)
-    with pytest.raises(Refused, match="has not come"):
+    with pytest.raises(RestoreRefused, match="has not come"):
         await hold(connection, NOW + MILLISECOND)
     assert await everything(connection) == kept
     assert await hold(connection, NOW) == {Status.QUEUED: 1}
@@ -308,7 +310,7 @@ async def test_a_backup_younger_than_it_is_said_to_be_is_refused(
     await store(Status.SENT, at=AS_OF + SECOND, sent_at=1.0)  # it cannot leave again
     await store(Status.SCHEDULED, at=AS_OF + SECOND, send_at=(NOW + SECOND).timestamp())
     kept = await everything(connection)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RestoreRefused) as refused:
         await hold(connection)
     assert await everything(connection) == kept
     assert str(refused.value).startswith("2 unfinished messages were accepted after")
@@ -327,7 +329,7 @@ async def test_a_database_without_our_tables_is_refused(empty_database_url: str)
         restore.release(connection, Selection()),
         close(connection, Selection()),
     ):
-        with pytest.raises(Refused, match="no Tandem tables"):
+        with pytest.raises(RestoreRefused, match="no Tandem tables"):
             await asked
     assert await connection.fetch("SELECT 1 FROM pg_tables WHERE schemaname = 'public'") == []
     await connection.close()
@@ -338,7 +340,7 @@ async def test_a_database_of_a_newer_version_is_refused(connection: Connection) 
     await connection.execute("INSERT INTO schema_version VALUES ($1, 'from the future')", newer)
     with pytest.raises(SchemaError, match=f"schema {newer}"):
         await hold(connection)
-    with pytest.raises(Refused, match="with the newer version"):
+    with pytest.raises(RestoreRefused, match="with the newer version"):
         await restore.held(connection)
 
 
@@ -349,7 +351,7 @@ async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_
     kept = await everything(connection)
     other = await session_lock.open_session(database_url, 12345678)
     assert await session_lock.take(other, [session_lock.GATEWAY])
-    with pytest.raises(Refused, match=r"a gateway is using this database \(tandem/12345678"):
+    with pytest.raises(RestoreRefused, match=r"a gateway is using this database \(tandem/12345678"):
         await hold(connection)
     assert await everything(connection) == kept
     await other.close()
@@ -358,7 +360,7 @@ async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_
 
 
 async def test_no_gateway_starts_during_a_hold(
-    connection: Connection, pool: Pool, store: Store
+    connection: Connection, pool: ConnectionPool, store: Store
 ) -> None:
     """Its first step is to migrate, and that lock is taken."""
     await restore_rows.begin(connection)
@@ -366,7 +368,7 @@ async def test_no_gateway_starts_during_a_hold(
     assert await pool.fetchval(free, restore_rows.ADVISORY_LOCK) is False
     await restore_rows.end(connection)
     await store(Status.QUEUED)
-    with pytest.raises(Refused):
+    with pytest.raises(RestoreRefused):
         await hold(connection, NOW + SECOND)
     await hold(connection)
     assert await pool.fetchval(free, restore_rows.ADVISORY_LOCK) is True
@@ -442,18 +444,18 @@ async def test_what_is_not_held_is_neither_released_nor_closed(
         (held.sid.upper(), "is not the SID of a message"),
     ):
         for selection in (Selection((held.sid, wrong)), Selection((wrong,))):
-            with pytest.raises(Refused, match=re.escape(text)):
+            with pytest.raises(RestoreRefused, match=re.escape(text)):
                 await restore.release(connection, selection)
-            with pytest.raises(Refused, match=re.escape(text)):
+            with pytest.raises(RestoreRefused, match=re.escape(text)):
                 await close(connection, selection)
     assert await everything(connection) == kept
     many = tuple("SM" + f"{number:032x}" for number in range(6))
-    with pytest.raises(Refused, match=f"{many[4]}, …; nothing"):
+    with pytest.raises(RestoreRefused, match=f"{many[4]}, …; nothing"):
         await close(connection, Selection(many))
 
 
 async def test_a_release_and_a_close_are_told_after_their_commit(
-    connection: Connection, store: Store, pool: Pool
+    connection: Connection, store: Store, pool: ConnectionPool
 ) -> None:
     first, second = await store(Status.QUEUED), await store(Status.QUEUED)
     await hold(connection)
@@ -471,7 +473,7 @@ async def test_a_release_and_a_close_are_told_after_their_commit(
         await listener.add_listener(restore_rows.TAKEN_UP, hear)
         await restore.release(connection, Selection((first.sid,)))
         assert await told() == ("", 1)
-        with pytest.raises(Refused):
+        with pytest.raises(RestoreRefused):
             await close(connection, Selection((first.sid,)))
         await close(connection, Selection((second.sid,)))
         assert await told() == ("", 0)
@@ -503,7 +505,7 @@ async def test_what_is_closed_has_failed_and_owes_its_callbacks(
 
 
 async def test_callbacks_of_what_was_held_for_days_are_owed_all_the_same(
-    connection: Connection, store: Store, pool: Pool
+    connection: Connection, store: Store, pool: ConnectionPool
 ) -> None:
     """A restart looks back three days for what owes callbacks, or was claimed: from then on."""
     long_ago = AS_OF - timedelta(days=2)
@@ -555,7 +557,7 @@ async def test_only_one_of_two_operators_has_a_message(
     while not await other.fetchval(waits):
         await other.execute("SELECT pg_stat_clear_snapshot()")
     await transaction.commit()
-    with pytest.raises(Refused, match="not held"):
+    with pytest.raises(RestoreRefused, match="not held"):
         await releasing
     assert (await row_of(connection, message))["status"] == Status.FAILED
     await other.close()

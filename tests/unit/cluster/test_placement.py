@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cluster.placement import Ownership
-from gateway.cluster.share import Share, own_part
+from gateway.cluster.share import WorkerSlot, own_part
 from gateway.directory.directory import Directory
 from smpp.esme import BindConfig
 from smpp.session import BindType, SessionConfig
@@ -56,7 +56,7 @@ def directory(pools: dict[int, dict[int, int]], alone: dict[int, int]) -> Direct
 
 
 def everywhere(workers: int, where: Directory, binds: dict[int, int]) -> list[Ownership]:
-    all_ = [Ownership(Share(slot, workers), where) for slot in range(workers)]
+    all_ = [Ownership(WorkerSlot(slot, workers), where) for slot in range(workers)]
     for one in all_:
         one.follow(binds)
     return all_
@@ -108,14 +108,14 @@ def test_what_has_neither_service_nor_sender_is_the_firsts() -> None:
 
 def test_a_change_says_whether_something_became_ours() -> None:
     where = directory({1: {1: 1}, 2: {2: 1}}, {})
-    zero = Ownership(Share(0, 2), where)
+    zero = Ownership(WorkerSlot(0, 2), where)
     assert not zero.follow({1: 2}), "what is new has no mail that another could have"
     assert zero.follow({1: 1}), "with one bind everything is the first worker's"
     assert not zero.follow({1: 2}), "it only lost something"
 
 
 def test_alone_everything_is_ours() -> None:
-    one = Ownership(Share(), directory({1: {1: 1}}, {}))
+    one = Ownership(WorkerSlot(), directory({1: {1: 1}}, {}))
     assert not one.follow({1: 1})
     assert one.alone
     assert one.mine(1, None)
@@ -132,7 +132,7 @@ def test_binds_are_dealt_out_once_each_and_rates_add_up(
 ) -> None:
     configs = [bind(f"c/{n}") for n in range(transceivers)]
     configs += [bind(f"c/r{n}", BindType.RECEIVER) for n in range(receivers)]
-    shares = [own_part(configs, Share(slot, workers)) for slot in range(workers)]
+    shares = [own_part(configs, WorkerSlot(slot, workers)) for slot in range(workers)]
     dealt = [one.name for binds, _ in shares for one in binds]
     assert sorted(dealt) == sorted(one.name for one in configs)
     if transceivers:

@@ -10,9 +10,9 @@ from typing import Any, cast
 import orjson
 
 from gateway.api.messages.create_message import Creation
-from gateway.cluster.share import Share
+from gateway.cluster.share import WorkerSlot
 from gateway.pipeline.assembly import Pipeline
-from gateway.relay import MADE, Made, Relay
+from gateway.relay import MADE, Relay, SendOutcome
 
 ACCOUNT = 7
 
@@ -25,7 +25,7 @@ class Worker:
         self.directory = SimpleNamespace(version=1, accounts_by_id={})
         self.may_read = asyncio.Event()
         pipeline = SimpleNamespace(directory=self.directory, refresh=self._refresh)
-        self.relay = Relay(folder, Share(0, 2), cast(Pipeline, pipeline), "run")
+        self.relay = Relay(folder, WorkerSlot(0, 2), cast(Pipeline, pipeline), "run")
         creation = SimpleNamespace(submit_here=self._submit)
         self.relay._creation = cast(Creation, creation)
 
@@ -54,7 +54,7 @@ async def test_a_send_of_a_newer_configuration_waits_until_that_is_read(folder: 
     worker.may_read.set()
     reply = await replies.get()
     assert reply is not None
-    assert Made(MADE.unpack_from(reply)[0]) is Made.PLAIN
+    assert SendOutcome(MADE.unpack_from(reply)[0]) is SendOutcome.PLAIN
     assert worker.submitted == [2]
 
 
@@ -62,5 +62,5 @@ async def test_a_send_of_the_same_configuration_does_not_wait(folder: Path) -> N
     worker = Worker(folder)
     reply = worker.asked(version=1).get_nowait()
     assert reply is not None
-    assert Made(MADE.unpack_from(reply)[0]) is Made.ERROR, "nobody has this account"
+    assert SendOutcome(MADE.unpack_from(reply)[0]) is SendOutcome.ERROR, "nobody has this account"
     assert not worker.submitted

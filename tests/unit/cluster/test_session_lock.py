@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from testing import WAIT_S
 
-from gateway.cluster.session_lock import Place, TakenOver, Tenure, keys_of
-from gateway.cluster.share import Share
+from gateway.cluster.session_lock import GatewayLock, TakenOver, WorkerIdentity, keys_of
+from gateway.cluster.share import WorkerSlot
 from storage import session_lock
 from storage.database import Connection, open_connection
 
@@ -21,12 +21,12 @@ async def server(database_url: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def gets(one: Tenure) -> None:
+async def gets(one: GatewayLock) -> None:
     await asyncio.wait_for(one.wait(), WAIT_S)
     assert one.held
 
 
-async def has(one: Tenure) -> bool:
+async def has(one: GatewayLock) -> bool:
     """Whether it gets the right though another has it."""
     waiting = asyncio.create_task(one.wait())
     await asyncio.wait((waiting,), timeout=0.3)
@@ -41,7 +41,7 @@ async def end_holder(server: Connection) -> None:
 
 
 async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
-    first, second = (Tenure(database_url, n, keys_of(None)) for n in (1, 2))
+    first, second = (GatewayLock(database_url, n, keys_of(None)) for n in (1, 2))
     await first.wait()
     assert not await has(second)
     waiting = asyncio.create_task(second.wait())
@@ -54,11 +54,11 @@ async def test_one_has_it_and_the_other_follows(database_url: str) -> None:
 async def test_a_gateway_excludes_its_like_and_the_first_of_workers(
     database_url: str, tmp_path: object
 ) -> None:
-    whole = Tenure(database_url, 10, keys_of(None))
+    whole = GatewayLock(database_url, 10, keys_of(None))
     await whole.wait()
-    supervisor = Tenure(database_url, 11, keys_of(None)[:1])
+    supervisor = GatewayLock(database_url, 11, keys_of(None)[:1])
     [zero, one] = (
-        Tenure(database_url, 20 + n, keys_of(Place(Share(n, 2), tmp_path)))  # type: ignore[arg-type]
+        GatewayLock(database_url, 20 + n, keys_of(WorkerIdentity(WorkerSlot(n, 2), tmp_path)))  # type: ignore[arg-type]
         for n in range(2)
     )
     assert not await has(supervisor)
@@ -71,10 +71,10 @@ async def test_a_gateway_excludes_its_like_and_the_first_of_workers(
 
 
 async def test_those_who_share_exclude_only_those_who_do_not(database_url: str) -> None:
-    shared = [Tenure(database_url, n, keys_of(None), shared=True) for n in (1, 2)]
+    shared = [GatewayLock(database_url, n, keys_of(None), shared=True) for n in (1, 2)]
     for one in shared:
         await gets(one)
-    whole = Tenure(database_url, 10, keys_of(None))
+    whole = GatewayLock(database_url, 10, keys_of(None))
     assert not await has(whole)
     for one in (*shared, whole):
         one.close()
@@ -83,7 +83,7 @@ async def test_those_who_share_exclude_only_those_who_do_not(database_url: str) 
 async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile(
     database_url: str, server: Connection
 ) -> None:
-    one = Tenure(database_url, 1, keys_of(None))
+    one = GatewayLock(database_url, 1, keys_of(None))
     await one.wait()
     heard: list[bool] = []
     again = asyncio.Event()
@@ -104,7 +104,7 @@ async def test_a_session_that_ends_is_renewed_and_nothing_is_given_out_meanwhile
 
 
 async def test_who_finds_another_there_ends(database_url: str, server: Connection) -> None:
-    first = Tenure(database_url, 1, keys_of(None))
+    first = GatewayLock(database_url, 1, keys_of(None))
     await first.wait()
     heard: list[bool] = []
     first.changed = heard.append
@@ -130,7 +130,7 @@ async def test_a_former_session_of_ours_is_ended(database_url: str, server: Conn
     """Its connection broke, and the server does not know: it holds our own lock against us."""
     ghost = await session_lock.open_session(database_url, 1)
     assert await session_lock.take(ghost, keys_of(None))
-    one = Tenure(database_url, 1, keys_of(None))
+    one = GatewayLock(database_url, 1, keys_of(None))
     await asyncio.wait_for(one.wait(), WAIT_S)
     [holder, *_] = await session_lock.holders(server)
     assert holder.name == "tandem/1/tenure"

@@ -13,9 +13,9 @@ from gateway.cluster.session_lock import (
     GAP_S,
     HOLDER_S,
     TAKER_S,
+    GatewayLock,
     Lookout,
     TakenOver,
-    Tenure,
     elapsed,
     keys_of,
     new_run,
@@ -25,7 +25,7 @@ from storage.database import Connection, Database, open_connection
 
 PATIENCE_S = 120.0
 
-StartTenure = Callable[..., Awaitable[Tenure]]
+StartTenure = Callable[..., Awaitable[GatewayLock]]
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ async def server(database_url: str) -> AsyncIterator[Connection]:
 @pytest.fixture
 async def start_tenure(database_url: str) -> AsyncIterator[StartTenure]:
     """Waits until one has the right."""
-    some: list[Tenure] = []
+    some: list[GatewayLock] = []
 
     async def start(
         run: int, now: Callable[[], float] = elapsed, *, shared: bool = False
-    ) -> Tenure:
-        one = Tenure(database_url, run, keys_of(None), shared=shared, now=now)
+    ) -> GatewayLock:
+        one = GatewayLock(database_url, run, keys_of(None), shared=shared, now=now)
         some.append(one)
         await asyncio.wait_for(one.wait(), PATIENCE_S)
         return one
@@ -237,7 +237,7 @@ async def test_those_who_share_end_nothing_of_each_other(
 async def test_before_the_first_migration_the_lock_alone_is_the_right(
     empty_database_url: str,
 ) -> None:
-    one = Tenure(empty_database_url, 1, keys_of(None))
+    one = GatewayLock(empty_database_url, 1, keys_of(None))
     await one.wait()
     await asyncio.sleep(0)
     assert one.confirmed()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.content.encoding import SENT_LIMIT
 from gateway.content.filling import MOST_PLACES, Filling, TooLong
-from gateway.content.liquid import LiquidError, Template
+from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.content.templates import fill
 
 
@@ -30,7 +30,7 @@ from gateway.content.templates import fill
     ],
 )
 def test_a_text_is_filled_in(text: str, variables: dict[str, Any], said: str) -> None:
-    assert Template(text).render(variables) == said
+    assert LiquidTemplate(text).render(variables) == said
 
 
 @pytest.mark.parametrize(
@@ -50,24 +50,24 @@ def test_a_text_is_filled_in(text: str, variables: dict[str, Any], said: str) ->
 )
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(LiquidError):
-        Template(text)
+        LiquidTemplate(text)
 
 
 def test_the_length_of_a_text_is_looked_at_before_it_is_read() -> None:
-    Template("x" * SENT_LIMIT)
+    LiquidTemplate("x" * SENT_LIMIT)
     with pytest.raises(LiquidError, match="longer"):
-        Template("x" * (SENT_LIMIT + 1))
+        LiquidTemplate("x" * (SENT_LIMIT + 1))
 
 
 def test_a_text_has_so_many_places_and_no_more() -> None:
-    Template("{{a}}" * MOST_PLACES)
+    LiquidTemplate("{{a}}" * MOST_PLACES)
     with pytest.raises(LiquidError, match="places"):
-        Template("{{a}}" * (MOST_PLACES + 1))
+        LiquidTemplate("{{a}}" * (MOST_PLACES + 1))
 
 
 @pytest.mark.parametrize("value", ["x" * 300_000, "x" * (SENT_LIMIT + 1)])
 def test_a_filled_text_stops_at_the_limit_and_costs_no_more_than_that(value: str) -> None:
-    template = Template("{{a}}" * MOST_PLACES)
+    template = LiquidTemplate("{{a}}" * MOST_PLACES)
     tracemalloc.start()
     try:
         with pytest.raises(TooLong):

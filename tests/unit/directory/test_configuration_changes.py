@@ -269,9 +269,11 @@ def test_a_row_that_can_not_be_read_is_told_and_holds_up_no_other() -> None:
     whole = {"id": 1, "account_id": 1, "sid": "CR" + "1" * 32, "phone_number": "+447700900100"}
     rows: dict[str, Any] = {"safe_list": [whole, {"sid": "CR" + "2" * 32}]}
     directory = Directory()
-    directory.show(config.Picture(version=1, whole=False, rows=rows, gone={}, rest=None))
+    directory.show(
+        config.ConfigurationSnapshot(version=1, whole=False, rows=rows, gone={}, rest=None)
+    )
     assert list(directory.safe_list) == [whole["sid"]]
     assert directory.unreadable == {"CR" + "2" * 32: "KeyError"}
-    later = config.Picture(version=2, whole=False, rows={}, gone={}, rest=None)
+    later = config.ConfigurationSnapshot(version=2, whole=False, rows={}, gone={}, rest=None)
     directory.show(later)
     assert directory.unreadable == {}, "it is told once"

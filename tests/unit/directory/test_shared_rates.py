@@ -9,7 +9,7 @@ import pytest
 
 from gateway.directory.directory import Directory
 from gateway.directory.quotas import Quotas
-from gateway.pacing.pacer import Shared
+from gateway.pacing.pacer import SharedBucket
 from gateway.pacing.rates import DestinationClass
 from gateway.routing.sender_pool import SenderKind
 
@@ -62,7 +62,9 @@ def test_mms_has_a_rate_for_each_parent_account_and_kind_of_number(
 
 def test_an_accounts_rate_is_its_subaccounts_too() -> None:
     quotas = Quotas(directory(messages_per_second=8.0))
-    assert quotas.account(PARENT) == quotas.account(CHILD) == (Shared(("account", PARENT), 8.0),)
+    assert (
+        quotas.account(PARENT) == quotas.account(CHILD) == (SharedBucket(("account", PARENT), 8.0),)
+    )
     assert quotas.account(OTHER) == ()
     [(limit, senders)] = quotas.together()
     assert (limit.limit, limit.accounts) == (288_000, (PARENT, CHILD))
@@ -73,7 +75,7 @@ def test_a_campaign_is_of_us_numbers_towards_the_us_and_one_workers() -> None:
     where = directory()
     where.campaign_rates = {PARENT: 5.0}
     quotas = Quotas(where, 2)
-    assert quotas.shared(10, DestinationClass.US) == (Shared(("campaign", PARENT), 5.0),)
+    assert quotas.shared(10, DestinationClass.US) == (SharedBucket(("campaign", PARENT), 5.0),)
     assert quotas.shared(10, DestinationClass.INTERNATIONAL) == ()
     assert [quotas.shared(id, DestinationClass.US) for id in (11, 12, 13, 20)] == [()] * 4
     [(limit, senders)] = quotas.together()

@@ -6,25 +6,25 @@ import phonenumbers
 import pytest
 from phonenumbers import geocoder
 
-from gateway.inbound.geography import Place, cities, place_of
+from gateway.inbound.geography import Region, cities, place_of
 
 
 @pytest.mark.parametrize(
     ("number", "place"),
     [
-        ("+12012005555", Place("US", "JERSEY CITY", "NJ", in_nanp=True)),
-        ("+14155552671", Place("US", "SAN FRANCISCO", "CA", in_nanp=True)),
-        ("+12065550100", Place("US", "", "WA", in_nanp=True)),  # the area code tells the state
-        ("+16135550100", Place("CA", "", "ON", in_nanp=True)),
-        ("+18005550100", Place("", in_nanp=True)),
-        ("+447700900101", Place("GB")),
-        ("+12", Place("")),
-        ("12345", Place("")),
-        ("Tandem", Place("")),
-        ("", Place("")),
+        ("+12012005555", Region("US", "JERSEY CITY", "NJ", in_nanp=True)),
+        ("+14155552671", Region("US", "SAN FRANCISCO", "CA", in_nanp=True)),
+        ("+12065550100", Region("US", "", "WA", in_nanp=True)),  # the area code tells the state
+        ("+16135550100", Region("CA", "", "ON", in_nanp=True)),
+        ("+18005550100", Region("", in_nanp=True)),
+        ("+447700900101", Region("GB")),
+        ("+12", Region("")),
+        ("12345", Region("")),
+        ("Tandem", Region("")),
+        ("", Region("")),
     ],
 )
-def test_places(number: str, place: Place) -> None:
+def test_places(number: str, place: Region) -> None:
     assert place_of(number) == place
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.directory.directory import SenderRecord, Service
-from gateway.inbound.owed_webhook import InboundMode, Target, destination_of, inbound_mode
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.inbound.owed_webhook import InboundMode, WebhookTarget, destination_of, inbound_mode
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NUMBER = {"sms_url": "https://n.example/", "sms_method": "GET", "sms_fallback_url": "https://f/"}
@@ -23,7 +23,7 @@ def record(service_id: int | None = 1, **settings: Any) -> SenderRecord:
 
 
 def service(**settings: Any) -> Service:
-    return Service(1, "MG1", 1, "service", settings, NOW, NOW, Pool((), ServiceSettings()))
+    return Service(1, "MG1", 1, "service", settings, NOW, NOW, SenderPool((), ServiceSettings()))
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_a_number_in_no_service_or_in_another_one_decides_itself() -> None:
 
 
 def test_the_target_is_the_handlers() -> None:
-    own = Target("https://n.example/", "GET", "https://f/", "POST")
+    own = WebhookTarget("https://n.example/", "GET", "https://f/", "POST")
     assert destination_of(record(**NUMBER), service(**SERVICE)) == own
     assert destination_of(record(None, **NUMBER), None) == own
-    assert destination_of(record(**NUMBER), service(**SERVICE, **OFF)) == Target(
+    assert destination_of(record(**NUMBER), service(**SERVICE, **OFF)) == WebhookTarget(
         "https://s.example/", "POST", "https://g/", "POST"
     )
 

@@ -9,14 +9,14 @@ from gateway.inbound.text import Endings, ends_with_nul, text_of
 from smpp import vocabulary as v
 from smpp.alphabet import encode_gsm7, pack
 from smpp.concat import Reassembler, Whole, udh8, udh16
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 
 
 def delivery(payload: bytes, coding: int = 0, *, udhi: bool = False, tlvs=()) -> DeliverSm:
     esm_class = v.ESM_UDHI if udhi else 0
     return DeliverSm(
-        Address(1, 1, "447700900123"),
-        Address(1, 1, "15550001111"),
+        SmeAddress(1, 1, "447700900123"),
+        SmeAddress(1, 1, "15550001111"),
         payload,
         coding,
         esm_class,

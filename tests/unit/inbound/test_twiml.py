@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.twiml.messaging_response import MessagingResponse
 
-from gateway.inbound.twiml import Document, Redirect, Reply, TwimlError, parse
+from gateway.inbound.twiml import Document, MessageVerb, Redirect, TwimlError, parse
 
 
 def xml(text: str, content_type: str = "text/xml") -> Document:
@@ -40,14 +40,14 @@ def test_the_sdks_own_output_is_read() -> None:
     response.redirect("/more", method="GET")
     assert xml(str(response)) == Document(
         (
-            Reply(
+            MessageVerb(
                 "Hello & goodbye",
                 ("https://app.example/a.png",),
                 "+15005550001",
                 "+15005550002",
                 "/done",
             ),
-            Reply("plain", callback="/status"),
+            MessageVerb("plain", callback="/status"),
             Redirect("/more", "GET"),
         )
     )
@@ -63,11 +63,11 @@ def test_an_empty_response_says_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["text/xml", "application/xml", "text/html", "TEXT/XML; a=b"])
 def test_the_types_that_are_run(kind: str) -> None:
-    assert xml("<Response><Message>hi</Message></Response>", kind).verbs == (Reply("hi"),)
+    assert xml("<Response><Message>hi</Message></Response>", kind).verbs == (MessageVerb("hi"),)
 
 
 def test_plain_text_is_sent_back() -> None:
-    assert xml(" <b>hi\n", "text/plain; charset=utf-8").verbs == (Reply("<b>hi"),)
+    assert xml(" <b>hi\n", "text/plain; charset=utf-8").verbs == (MessageVerb("<b>hi"),)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "image/png", "", "application/octet-stream"])
@@ -119,19 +119,19 @@ def test_unknown_verbs_attributes_and_wrong_case_are_skipped_with_12200() -> Non
         '<Response><message>a</message><Message too="b" to="+1">c<i>d</i>e</Message>'
         "<Fax>f</Fax> g</Response>"
     )
-    assert document.verbs == (Reply("ce", to="+1"),)
+    assert document.verbs == (MessageVerb("ce", to="+1"),)
     assert codes(document) == [12200, 12200, 12200, 12200, 12200]
 
 
 def test_a_voice_verb_is_14110_and_what_it_holds_is_skipped() -> None:
     document = xml("<Response><Gather><Say>hi</Say></Gather><Message>a</Message></Response>")
-    assert document.verbs == (Reply("a"),)
+    assert document.verbs == (MessageVerb("a"),)
     assert codes(document) == [14110]
 
 
 def test_a_message_in_a_message_is_skipped() -> None:
     document = xml("<Response><Message>a<Message>b</Message>c</Message></Response>")
-    assert document.verbs == (Reply("ac"),)
+    assert document.verbs == (MessageVerb("ac"),)
     assert codes(document) == [12200]
 
 
@@ -140,7 +140,7 @@ def test_nothing_is_run_after_a_redirect() -> None:
         "<Response><Message>a</Message><Redirect> /b?x=1&amp;y=2 </Redirect>"
         "<Message>c</Message><Redirect>/d</Redirect></Response>"
     )
-    assert document.verbs == (Reply("a"), Redirect("/b?x=1&y=2"))
+    assert document.verbs == (MessageVerb("a"), Redirect("/b?x=1&y=2"))
 
 
 def test_a_wrong_method_is_14104_and_posted() -> None:
@@ -151,18 +151,20 @@ def test_a_wrong_method_is_14104_and_posted() -> None:
 
 def test_white_space_around_a_body_goes_and_inside_stays() -> None:
     document = xml("<Response><Message>\n  <Body> two\n lines </Body>\n</Message></Response>")
-    assert document.verbs == (Reply("two\n lines"),)
+    assert document.verbs == (MessageVerb("two\n lines"),)
 
 
 def test_comments_and_cdata_are_xml() -> None:
     document = xml("<Response><!-- a --><Message><![CDATA[<b>&]]></Message></Response>")
-    assert document == Document((Reply("<b>&"),))
+    assert document == Document((MessageVerb("<b>&"),))
 
 
 def test_the_header_names_the_alphabet() -> None:
     text = "<Response><Message>né</Message></Response>"
-    assert parse(200, "text/xml; charset=latin-1", text.encode("latin-1")).verbs == (Reply("né"),)
-    assert parse(200, "text/plain; charset=nonsense", "né".encode()).verbs == (Reply("né"),)
+    assert parse(200, "text/xml; charset=latin-1", text.encode("latin-1")).verbs == (
+        MessageVerb("né"),
+    )
+    assert parse(200, "text/plain; charset=nonsense", "né".encode()).verbs == (MessageVerb("né"),)
 
 
 def test_depth_has_a_limit() -> None:
@@ -195,5 +197,5 @@ def test_no_codec_of_pythons_makes_a_text_that_can_be_stored_nowhere(kind: str) 
         for body in bodies:
             with suppress(TwimlError):
                 for verb in parse(200, f"{kind}; charset={name}", body).verbs:
-                    assert isinstance(verb, Reply)
+                    assert isinstance(verb, MessageVerb)
                     assert verb.body.encode()

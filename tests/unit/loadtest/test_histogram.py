@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from gateway.loadtest.histogram import LONGEST_US, PARTS, Histogram
+from gateway.loadtest.histogram import LONGEST_US, PARTS, LatencyHistogram
 
 
-def of(values: list[int]) -> Histogram:
-    histogram = Histogram()
+def of(values: list[int]) -> LatencyHistogram:
+    histogram = LatencyHistogram()
     for value in values:
         histogram.record(value)
     return histogram
@@ -52,5 +52,5 @@ def test_two_histograms_add_up():
 
 
 def test_nothing_recorded_has_percentiles_of_zero():
-    assert Histogram().percentile_ms(99) == 0.0
-    assert Histogram().mean_ms == 0.0
+    assert LatencyHistogram().percentile_ms(99) == 0.0
+    assert LatencyHistogram().mean_ms == 0.0

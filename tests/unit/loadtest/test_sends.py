@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from gateway.loadtest import schedule
-from gateway.loadtest.sends import RECIPIENTS, BulkSends, Message, Recipients, SingleSends
+from gateway.loadtest.sends import RECIPIENTS, BulkSends, LoadMessage, Recipients, SingleSends
 
 BASE = "http://gateway.example:8080"
 
@@ -26,7 +26,7 @@ def split(request: bytes) -> tuple[str, dict[str, str], bytes]:
 
 
 def test_a_single_send_is_the_form_that_an_sdk_posts():
-    message = Message("Grüße & 1+1", "+447700900101", None, "http://app.example/s?x=1")
+    message = LoadMessage("Grüße & 1+1", "+447700900101", None, "http://app.example/s?x=1")
     sends = SingleSends(BASE, "AC1", "token", message, Recipients("4479", 41))
     first, headers, body = split(sends.render(1, 1))
     assert first == "POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1"
@@ -43,7 +43,7 @@ def test_a_single_send_is_the_form_that_an_sdk_posts():
 
 
 def test_a_bulk_send_names_each_recipient_of_its_part():
-    message = Message("hello", None, "MG1", "http://app.example/")
+    message = LoadMessage("hello", None, "MG1", "http://app.example/")
     sends = BulkSends(BASE, "AC1", "token", message, Recipients("4479", 7), 3)
     first, _, body = split(sends.render(3, 2))
     assert first == "POST /comms/v1/Messages HTTP/1.1"
@@ -62,7 +62,7 @@ def test_a_bulk_send_names_each_recipient_of_its_part():
 @pytest.mark.parametrize("start", [0, RECIPIENTS - 2])
 def test_every_message_has_a_recipient_of_its_own(start: int):
     recipients = Recipients("4479", start)
-    message = Message("x", "+447700900101")
+    message = LoadMessage("x", "+447700900101")
     single = SingleSends(BASE, "AC1", "t", message, recipients)
     bulk = BulkSends(BASE, "AC1", "t", message, recipients, 4)
     names = [recipients.digits(number) for number in range(4)]

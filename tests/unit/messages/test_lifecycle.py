@@ -14,10 +14,10 @@ from gateway.messages.lifecycle import (
     Canceled,
     Claimed,
     Effect,
-    Event,
-    Queued,
+    MessageEvent,
     Receipted,
     Refused,
+    SenderChosen,
     Submitted,
     Undeliverable,
     advance,
@@ -25,8 +25,8 @@ from gateway.messages.lifecycle import (
 )
 from gateway.messages.message import Flag, IdSource, Message, Status, created_at
 
-EVENTS: tuple[Event, ...] = (
-    Queued(),
+EVENTS: tuple[MessageEvent, ...] = (
+    SenderChosen(),
     Claimed(),
     Submitted(),
     Refused(30008),
@@ -48,7 +48,9 @@ def message(status: Status = Status.ACCEPTED, *, service_id: int | None = 1) -> 
 
 
 @pytest.mark.parametrize(("status", "event"), list(product(Status, EVENTS)))
-def test_a_pair_that_is_not_in_the_table_changes_nothing(status: Status, event: Event) -> None:
+def test_a_pair_that_is_not_in_the_table_changes_nothing(
+    status: Status, event: MessageEvent
+) -> None:
     one = message(status)
     effect = advance(one, event, 10.0)
     if (status, type(event)) in MOVES:
@@ -69,7 +71,7 @@ def test_the_ordinary_life() -> None:
     one = message()
     for at, (event, status) in enumerate(
         [
-            (Queued(), Status.QUEUED),
+            (SenderChosen(), Status.QUEUED),
             (Claimed(), Status.SENDING),
             (Submitted(), Status.SENT),
             (Receipted(delivered=True, done_date="2411242130"), Status.DELIVERED),
@@ -106,7 +108,7 @@ def owed(one: Message) -> list[str]:
 def test_callbacks_follow_the_committed_life() -> None:
     one = message()
     assert owed(one) == []
-    advance(one, Queued(), 1.0)
+    advance(one, SenderChosen(), 1.0)
     assert owed(one) == ["queued"]
     advance(one, Claimed(), 2.0)
     assert owed(one) == ["queued"]
@@ -118,7 +120,7 @@ def test_callbacks_follow_the_committed_life() -> None:
 
 def test_a_plain_from_is_not_told_that_it_is_queued() -> None:
     one = message(service_id=None)
-    for event in (Queued(), Claimed(), Submitted()):
+    for event in (SenderChosen(), Claimed(), Submitted()):
         advance(one, event, 1.0)
     assert owed(one) == ["sent"]
 
@@ -131,7 +133,7 @@ def test_a_message_without_a_sender_is_told_its_failure_only() -> None:
 
 def test_nothing_is_owed_before_its_commit() -> None:
     one = message()
-    for event in (Queued(), Claimed(), Submitted(), Receipted(delivered=True)):
+    for event in (SenderChosen(), Claimed(), Submitted(), Receipted(delivered=True)):
         advance(one, event, 1.0)
     one.committed = Status.SENDING
     assert [status.shown for status, _ in callback_events(one)] == ["queued"]

@@ -7,8 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.monitoring.episode_alerts import Telling
-from gateway.monitoring.watchdog import Group, Patience, Reason, Sight, Spot, Standstill, Watchdog
+from gateway.monitoring.episode_alerts import EpisodeAlerts
+from gateway.monitoring.watchdog import (
+    Patience,
+    Reason,
+    Sight,
+    Spot,
+    Standstill,
+    WaitingGroup,
+    Watchdog,
+)
 from gateway.observe.alerts import QUIET_S
 
 PATIENCE = Patience(stuck_s=60.0, slow_s=600.0, lost_s=30.0)
@@ -18,14 +26,14 @@ OVER = "over"
 
 
 def episode(reason: Reason = Reason.NO_BIND, seconds: float = 60.0) -> dict[Spot, Standstill]:
-    return {SPOT: Standstill(Group(*SPOT, reason), seconds, "SM1", {"sender": (5, 0)})}
+    return {SPOT: Standstill(WaitingGroup(*SPOT, reason), seconds, "SM1", {"sender": (5, 0)})}
 
 
 class Operator:
     """Reads what is told, and when."""
 
     def __init__(self, quiet_s: float = QUIET_S) -> None:
-        self.telling = Telling(quiet_s)
+        self.telling = EpisodeAlerts(quiet_s)
         self.dog = Watchdog(PATIENCE)
         self.read: list[tuple[float, str]] = []
 
@@ -38,7 +46,7 @@ class Operator:
         return words
 
     def sees(self, now: float, reason: Reason, left: int) -> list[str]:
-        sight = Sight("sender", Group(*SPOT, reason), left, 5, "SM1")
+        sight = Sight("sender", WaitingGroup(*SPOT, reason), left, 5, "SM1")
         self.dog.look(now, [sight])
         return self.hears(now, dict(self.dog.episodes))
 
@@ -60,7 +68,7 @@ def test_an_episode_is_told_once_and_once_when_it_is_over() -> None:
 
 
 def test_over_says_how_long_it_was() -> None:
-    telling = Telling(QUIET_S)
+    telling = EpisodeAlerts(QUIET_S)
     telling.look(0.0, episode(seconds=60.0))
     telling.look(40.0, episode(seconds=100.0))
     [(over, one)] = telling.look(45.0, {})
@@ -125,7 +133,9 @@ def test_a_longer_quiet_time_holds_back_longer() -> None:
 
 def test_spots_are_told_by_themselves_and_forgotten() -> None:
     operator = Operator()
-    other = {Spot(2, "carrier"): Standstill(Group(2, "carrier", Reason.NO_BIND), 60.0, "", {})}
+    other = {
+        Spot(2, "carrier"): Standstill(WaitingGroup(2, "carrier", Reason.NO_BIND), 60.0, "", {})
+    }
     assert operator.hears(0.0, episode()) == ["no_bind"]
     assert operator.hears(1.0, episode() | other) == ["no_bind"]
     assert operator.hears(2.0, {}) == [OVER, OVER]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.monitoring.watchdog import Changes, Group, Patience, Reason, Sight, Watchdog
+from gateway.monitoring.watchdog import Changes, Patience, Reason, Sight, WaitingGroup, Watchdog
 
 PATIENCE = Patience(stuck_s=60.0, slow_s=600.0, lost_s=30.0)
 
 
 def sight(reason: Reason, *, place: object = "sender", left: int = 0, sid: str = "SM1") -> Sight:
-    return Sight(place, Group(1, "carrier", reason), left, 5, sid)  # type: ignore[arg-type]
+    return Sight(place, WaitingGroup(1, "carrier", reason), left, 5, sid)  # type: ignore[arg-type]
 
 
 def reasons(changes: Changes) -> tuple[list[Reason], list[Reason]]:
@@ -152,7 +152,7 @@ def test_many_senders_with_one_cause_are_one_episode_that_names_the_worst() -> N
 def test_what_a_sender_has_in_two_places_is_counted_once_with_what_is_in_rows() -> None:
     """It waits for two classes of destinations, for two reasons, and the queue is one."""
     dog = Watchdog(PATIENCE)
-    group = Group(1, "carrier", Reason.NO_BIND)
+    group = WaitingGroup(1, "carrier", Reason.NO_BIND)
     lines = [
         Sight((1, "us"), group, 0, 1809, "SM1", 17_800, queue=1),
         Sight((1, "ca"), group._replace(reason=Reason.NO_WINDOW), 0, 1809, "SM2", 17_800, queue=1),

@@ -11,9 +11,9 @@ from gateway.opt_out.keywords import (
     ANY,
     NO_EFFECT,
     Book,
-    Effect,
-    Entry,
     Keyword,
+    KeywordEffect,
+    KeywordEntry,
     default_book,
     effect,
     languages,
@@ -21,9 +21,9 @@ from gateway.opt_out.keywords import (
     reserved,
 )
 
-ALTO = Entry(Keyword.STOP, "SPANISH", "MX", frozenset({"alto"}), "Adiós")
-ARRET = Entry(Keyword.STOP, "FRENCH", ANY, frozenset({"arret"}), "Au revoir")
-MX_HELP = Entry(Keyword.HELP, "SPANISH", "MX", frozenset({"info"}), "Ayuda")
+ALTO = KeywordEntry(Keyword.STOP, "SPANISH", "MX", frozenset({"alto"}), "Adiós")
+ARRET = KeywordEntry(Keyword.STOP, "FRENCH", ANY, frozenset({"arret"}), "Au revoir")
+MX_HELP = KeywordEntry(Keyword.HELP, "SPANISH", "MX", frozenset({"info"}), "Ayuda")
 
 
 @pytest.mark.parametrize(
@@ -173,24 +173,24 @@ def test_the_languages_and_reserved_words_are_those_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("word", "advanced", "blocked", "network", "expected"),
     [
-        ("stop", False, False, False, Effect(Keyword.STOP, True, True)),
-        ("stop", False, True, False, Effect(Keyword.STOP, None, False)),
-        ("stop", False, False, True, Effect(Keyword.STOP, True, False)),
-        ("stop", False, True, True, Effect(Keyword.STOP, True, False)),
-        ("start", False, True, False, Effect(Keyword.START, False, True)),
-        ("start", False, True, True, Effect(Keyword.START, False, True)),
-        ("start", False, False, False, Effect(Keyword.START, None, False)),
-        ("start", True, False, False, Effect(Keyword.START, None, True)),
-        ("yes", False, True, False, Effect(Keyword.START, False, True)),
+        ("stop", False, False, False, KeywordEffect(Keyword.STOP, True, True)),
+        ("stop", False, True, False, KeywordEffect(Keyword.STOP, None, False)),
+        ("stop", False, False, True, KeywordEffect(Keyword.STOP, True, False)),
+        ("stop", False, True, True, KeywordEffect(Keyword.STOP, True, False)),
+        ("start", False, True, False, KeywordEffect(Keyword.START, False, True)),
+        ("start", False, True, True, KeywordEffect(Keyword.START, False, True)),
+        ("start", False, False, False, KeywordEffect(Keyword.START, None, False)),
+        ("start", True, False, False, KeywordEffect(Keyword.START, None, True)),
+        ("yes", False, True, False, KeywordEffect(Keyword.START, False, True)),
         ("yes", False, True, True, NO_EFFECT),
         ("yes", False, False, False, NO_EFFECT),
-        ("yes", True, False, False, Effect(Keyword.START, None, True)),
-        ("help", False, False, False, Effect(Keyword.HELP, None, True)),
-        ("help", False, True, False, Effect(Keyword.HELP, None, False)),
+        ("yes", True, False, False, KeywordEffect(Keyword.START, None, True)),
+        ("help", False, False, False, KeywordEffect(Keyword.HELP, None, True)),
+        ("help", False, True, False, KeywordEffect(Keyword.HELP, None, False)),
     ],
 )
 def test_the_table_of_effects(
-    word: str, advanced: bool, blocked: bool, network: bool, expected: Effect
+    word: str, advanced: bool, blocked: bool, network: bool, expected: KeywordEffect
 ) -> None:
     match = default_book().match(word, "US")
     assert effect(match, advanced=advanced, blocked=blocked, network=network) == expected
@@ -200,10 +200,10 @@ def test_an_ordinary_message_does_nothing() -> None:
     assert effect(None, advanced=True, blocked=True, network=False) == NO_EFFECT
 
 
-def _standard() -> list[Entry]:
+def _standard() -> list[KeywordEntry]:
     return [
-        Entry(Keyword.STOP, ANY, ANY, frozenset({"stop"}), "bye"),
-        Entry(Keyword.HELP, ANY, ANY, frozenset({"help", "info"}), "help"),
+        KeywordEntry(Keyword.STOP, ANY, ANY, frozenset({"stop"}), "bye"),
+        KeywordEntry(Keyword.HELP, ANY, ANY, frozenset({"help", "info"}), "help"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from gateway.pacing.pacer import Pacer, Shared
+from gateway.pacing.pacer import Pacer, SharedBucket
 
 
 @dataclass(eq=False, slots=True)
@@ -39,13 +39,13 @@ class Rates:
         rate = self.classes.get((sender_id, destination_class))
         return rate if rate is not None else self.senders.get(sender_id, self.default)
 
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[Shared, ...]:
+    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
         campaign = self.campaigns.get(sender_id)
-        return (Shared(*campaign),) if campaign is not None else ()
+        return (SharedBucket(*campaign),) if campaign is not None else ()
 
-    def account(self, account_id: int) -> tuple[Shared, ...]:
+    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
         rate = self.accounts.get(account_id)
-        return (Shared(("account", account_id), rate),) if rate is not None else ()
+        return (SharedBucket(("account", account_id), rate),) if rate is not None else ()
 
     def carrier(self, carrier_id: int) -> float | None:
         return self.carriers.get(carrier_id)

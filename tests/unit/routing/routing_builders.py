@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.routing.destination import Destination, parse_destination
-from gateway.routing.sender_pool import Pool, Sender, SenderKind, ServiceSettings
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
 
 
 def to(text: str) -> Destination:
@@ -49,8 +49,8 @@ def alpha(number: int, address: str, destination_country: str = "", **given: Any
     )
 
 
-def pool(*senders: Sender, **settings: Any) -> Pool:
-    return Pool(senders, ServiceSettings(**settings))
+def pool(*senders: Sender, **settings: Any) -> SenderPool:
+    return SenderPool(senders, ServiceSettings(**settings))
 
 
 @dataclass

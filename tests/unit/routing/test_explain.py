@@ -6,7 +6,7 @@ from routing_builders import PlainLoad, alpha, long_code, pool, short_code, to, 
 
 from gateway.routing.explain import Explanation, explain
 from gateway.routing.selector import RULES, Mapping, Needs
-from gateway.routing.sender_pool import Pool
+from gateway.routing.sender_pool import SenderPool
 
 GB = to("+447400123456")
 US = to("+14155550100")
@@ -20,7 +20,7 @@ def reasons(explanation: Explanation) -> dict[str, str]:
     return {verdict.sender.address: verdict.reason for verdict in explanation.verdicts}
 
 
-def about(members: Pool, load: PlainLoad | None = None) -> Explanation:
+def about(members: SenderPool, load: PlainLoad | None = None) -> Explanation:
     return explain(US, Needs(), members, load or PlainLoad(), None)
 
 

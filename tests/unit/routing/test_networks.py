@@ -3,7 +3,7 @@ docs/spec/messaging-services.md#converter)."""
 
 from __future__ import annotations
 
-from gateway.routing.networks import DEFAULT, CarrierFacts, PrefixTable
+from gateway.routing.networks import DEFAULT, NetworkFacts, PrefixTable
 
 
 def test_the_longest_prefix_wins() -> None:
@@ -22,7 +22,7 @@ def test_unknown_carriers_are_hoped_to_work() -> None:
 
 
 def test_operators_say_what_does_not_work() -> None:
-    facts = CarrierFacts(
+    facts = NetworkFacts(
         without_short_codes=frozenset({("GB", "A")}), without_mms=frozenset({("US", "B")})
     )
     assert not facts.takes_short_codes("GB", "A")

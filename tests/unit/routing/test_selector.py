@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from routing_builders import PlainLoad, alpha, long_code, pool, short_code, to, toll_free
 
-from gateway.routing.networks import CarrierFacts, PrefixTable
+from gateway.routing.networks import NetworkFacts, PrefixTable
 from gateway.routing.selector import Channel, Choice, Mapping, Needs, select
-from gateway.routing.sender_load import Standing
-from gateway.routing.sender_pool import Pool, Sender, SenderKind
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
 
 GB = "+447400123456"
 DE = "+4915123456789"
@@ -31,7 +31,7 @@ FREE = toll_free(9, mms=True)
 
 
 def choose(
-    members: Pool,
+    members: SenderPool,
     number: str,
     load: Any = None,
     mapping: Mapping | None = None,
@@ -57,7 +57,7 @@ def test_row_2_a_short_code_goes_before_both() -> None:
 
 
 def test_row_3_a_carrier_without_short_codes_gets_the_long_code_then_the_alpha() -> None:
-    facts = CarrierFacts(
+    facts = NetworkFacts(
         prefixes=PrefixTable({"4474": "Example"}),
         without_short_codes=frozenset({("GB", "Example")}),
     )
@@ -92,7 +92,7 @@ def test_row_7_overlay_is_not_transitive() -> None:
 def test_row_8_a_hundred_contacts_spread_evenly_and_keep_their_sender(kind: str) -> None:
     senders = [long_code(n, f"+1415555020{n}") for n in range(1, 5)]
     members = pool(*senders)
-    load: Any = PlainLoad() if kind == "plain" else Standing(lambda *_: 1.0)
+    load: Any = PlainLoad() if kind == "plain" else SenderLoads(lambda *_: 1.0)
     kept: dict[str, Mapping] = {}
     for contact in range(100):
         number = f"+1415556{contact:04}"
@@ -100,7 +100,7 @@ def test_row_8_a_hundred_contacts_spread_evenly_and_keep_their_sender(kind: str)
         assert choice.sender is not None
         assert choice.new_mapping
         kept[number] = mapped(choice.sender)
-        if isinstance(load, Standing):
+        if isinstance(load, SenderLoads):
             load.mapped(choice.sender.id)
         else:
             load.counts[choice.sender.id] = load.mappings(choice.sender.id) + 1
@@ -200,7 +200,7 @@ def test_an_alpha_sender_is_not_used_where_the_country_has_none() -> None:
 
 
 def test_an_alpha_sender_carries_no_media() -> None:
-    facts = CarrierFacts(mms_countries=frozenset({"GB"}))
+    facts = NetworkFacts(mms_countries=frozenset({"GB"}))
     members = pool(GB_ALPHA, long_code(20, "+447400000002", mms=True))
     chosen = choose(members, GB, needs=Needs(media=True), facts=facts).sender
     assert chosen is members.by_id[20]
@@ -234,7 +234,7 @@ def test_a_mapping_to_a_sender_without_mms_is_kept_but_not_used_for_media() -> N
 
 
 def test_a_mapping_to_a_sender_that_lost_its_reach_is_replaced() -> None:
-    facts = CarrierFacts(alpha_countries={})
+    facts = NetworkFacts(alpha_countries={})
     choice = choose(pool(GB_ALPHA, GB_LONG), GB, mapping=mapped(GB_ALPHA), facts=facts)
     assert choice == Choice(GB_LONG, new_mapping=True, drop_mapping=True)
 
@@ -366,7 +366,7 @@ def test_special_numbers_take_no_messages(number: str) -> None:
 
 def test_toll_free_recipients_depend_on_the_connectors() -> None:
     assert choose(pool(US_404), "+18005550199").code == 21612
-    facts = CarrierFacts(toll_free_destinations=True)
+    facts = NetworkFacts(toll_free_destinations=True)
     assert choose(pool(US_404), "+18005550199", facts=facts).sender is US_404
 
 

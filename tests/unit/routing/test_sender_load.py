@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 from routing_builders import long_code, to
 
-from gateway.routing.sender_load import Level, Standing
-from gateway.routing.sender_pool import Group, Pool, Sender
+from gateway.routing.sender_load import Level, SenderLoads
+from gateway.routing.sender_pool import CandidateGroup, Sender, SenderPool
 
 FRANCE = to("+33612345678")
 SENDERS = [long_code(n, f"+3361234{n:04}", carrier_id=n % 2) for n in range(20)]
-POOL = Pool(SENDERS)
+POOL = SenderPool(SENDERS)
 GROUP = POOL.long_codes("FR", False)
 
 
 @pytest.fixture
-def standing() -> Standing:
-    return Standing(lambda sender_id, destination: 1.0)
+def standing() -> SenderLoads:
+    return SenderLoads(lambda sender_id, destination: 1.0)
 
 
-def first(standing: Standing, group: Group = GROUP) -> Sender:
+def first(standing: SenderLoads, group: CandidateGroup = GROUP) -> Sender:
     return standing.first(group, FRANCE, True, False)[1]
 
 
-def test_a_large_group_is_served_in_turns(standing: Standing) -> None:
+def test_a_large_group_is_served_in_turns(standing: SenderLoads) -> None:
     served = []
     for at in range(60):
         sender = first(standing)
@@ -34,7 +34,7 @@ def test_a_large_group_is_served_in_turns(standing: Standing) -> None:
     assert served == list(range(20)) * 3
 
 
-def test_what_moves_a_sender_forward_is_noticed(standing: Standing) -> None:
+def test_what_moves_a_sender_forward_is_noticed(standing: SenderLoads) -> None:
     for sender in SENDERS:
         standing.mapped(sender.id, 5)
     assert first(standing).id == 0
@@ -44,14 +44,14 @@ def test_what_moves_a_sender_forward_is_noticed(standing: Standing) -> None:
     assert first(standing).id == 7
 
 
-def test_a_carrier_that_comes_up_brings_its_senders_back(standing: Standing) -> None:
+def test_a_carrier_that_comes_up_brings_its_senders_back(standing: SenderLoads) -> None:
     standing.set_carrier(0, up=False)
     assert first(standing).id == 1
     standing.set_carrier(0, up=True)
     assert first(standing).id == 0
 
 
-def test_full_senders_come_last(standing: Standing) -> None:
+def test_full_senders_come_last(standing: SenderLoads) -> None:
     for sender in SENDERS:
         standing.set_limit(sender.id, 1)
         standing.assigned(sender.id, 1, 1.0)
@@ -60,7 +60,7 @@ def test_full_senders_come_last(standing: Standing) -> None:
     assert first(standing).id == 11
 
 
-def test_groups_of_replaced_pools_are_let_go(standing: Standing) -> None:
+def test_groups_of_replaced_pools_are_let_go(standing: SenderLoads) -> None:
     first(standing)
     assert standing._orders
     standing.keep_only(set())
@@ -70,7 +70,7 @@ def test_groups_of_replaced_pools_are_let_go(standing: Standing) -> None:
     assert 0 not in standing._stands
 
 
-def test_stale_entries_do_not_pile_up(standing: Standing) -> None:
+def test_stale_entries_do_not_pile_up(standing: SenderLoads) -> None:
     for at in range(10_000):
         sender = first(standing)
         standing.assigned(sender.id, 1, float(at))

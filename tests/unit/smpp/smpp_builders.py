@@ -10,9 +10,9 @@ from random import Random
 
 from smpp.backoff import BackoffConfig
 from smpp.esme import Bind, BindConfig, RefusalClass, TlsConfig
-from smpp.pdu import Address, DeliverSm, SubmitSm, Tlvs
+from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
 from smpp.session import BindType, SessionConfig, Tap
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
 
 PATIENCE_S = 120.0
 
@@ -98,7 +98,7 @@ def submit(
     text: bytes = b"hello", *, source: str = "15550001111", destination: str = "441632960675"
 ) -> SubmitSm:
     """A message with good defaults."""
-    return SubmitSm(Address(1, 1, source), Address(1, 1, destination), text)
+    return SubmitSm(SmeAddress(1, 1, source), SmeAddress(1, 1, destination), text)
 
 
 def session_config(**changes: object) -> SessionConfig:
@@ -119,7 +119,7 @@ def bind_config(
 
 
 @asynccontextmanager
-async def running_smsc(*rules: Rule, faults: Faults | None = None, **carrier: object):
+async def running_smsc(*rules: ScenarioRule, faults: Faults | None = None, **carrier: object):
     """A simulator with one carrier."""
     one = CarrierScenario(rules=rules, faults=faults or Faults(), **carrier)  # type: ignore[arg-type]
     smsc = Smsc(Scenario((one,)), seed=1)

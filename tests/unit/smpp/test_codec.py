@@ -8,10 +8,10 @@ from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER, CodecError
 from smpp.layouts import LAYOUTS
-from smpp.pdu import Address, Destination, Failure, Pdu, SubmitSm
+from smpp.pdu import FailedDestination, MultiDestination, Pdu, SmeAddress, SubmitSm
 
-SOURCE = Address(1, 1, "15550001111")
-DESTINATION = Address(1, 1, "441632960675")
+SOURCE = SmeAddress(1, 1, "15550001111")
+DESTINATION = SmeAddress(1, 1, "441632960675")
 
 
 def raw(command: int, body: bytes, *, status: int = 0, length: int | None = None) -> bytes:
@@ -51,7 +51,7 @@ def test_sm_length_zero_with_udhi_set_is_an_empty_message():
 def test_unknown_ton_npi_and_data_coding_pass_through():
     body = b"\0\x99\x77abc\0\xff\xff1\0" + b"\0\0\0\0\0\0\0\xf5\0" + b"\x01x"
     delivery = codec.decode_deliver(raw(v.DELIVER_SM, body))
-    assert delivery.source == Address(0x99, 0x77, "abc")
+    assert delivery.source == SmeAddress(0x99, 0x77, "abc")
     assert delivery.data_coding == 0xF5
 
 
@@ -147,15 +147,15 @@ def test_data_sm_comes_in_the_shape_of_a_delivery():
         tlvs=((v.MESSAGE_PAYLOAD, b"\0h\0i"),),
     )
     delivery = codec.message_from(codec.decode(codec.encode(pdu)))
-    assert delivery.source == Address(1, 0, "447700900123")
+    assert delivery.source == SmeAddress(1, 0, "447700900123")
     assert (delivery.payload, delivery.data_coding, delivery.command) == (b"\0h\0i", 8, v.DATA_SM)
 
 
 def test_submit_multi_names_addresses_lists_and_failures():
-    destinations = (Destination(DESTINATION), Destination(None, "friends"))
+    destinations = (MultiDestination(DESTINATION), MultiDestination(None, "friends"))
     pdu = Pdu(v.SUBMIT_MULTI, 3, fields={"dest_address": destinations, "short_message": b"hi"})
     assert codec.decode(codec.encode(pdu)).fields["dest_address"] == destinations
-    failures = (Failure(DESTINATION, 0x0B),)
+    failures = (FailedDestination(DESTINATION, 0x0B),)
     pdu = Pdu(v.SUBMIT_MULTI | v.RESPONSE, 3, fields={"unsuccess_sme": failures})
     assert codec.decode(codec.encode(pdu)).fields["unsuccess_sme"] == failures
 
@@ -178,10 +178,10 @@ def test_an_unknown_command_is_refused_with_its_own_status():
 @pytest.mark.parametrize(
     "message",
     [
-        SubmitSm(Address(1, 1, "1" * 21), DESTINATION, b""),
-        SubmitSm(Address(1, 1, "1\0"), DESTINATION, b""),
-        SubmitSm(Address(256, 1, "1"), DESTINATION, b""),
-        SubmitSm(Address(5, 0, "Ωmega"), DESTINATION, b""),
+        SubmitSm(SmeAddress(1, 1, "1" * 21), DESTINATION, b""),
+        SubmitSm(SmeAddress(1, 1, "1\0"), DESTINATION, b""),
+        SubmitSm(SmeAddress(256, 1, "1"), DESTINATION, b""),
+        SubmitSm(SmeAddress(5, 0, "Ωmega"), DESTINATION, b""),
         SubmitSm(SOURCE, DESTINATION, b"x" * 255),
         SubmitSm(SOURCE, DESTINATION, b"", service_type="toolong"),
         SubmitSm(SOURCE, DESTINATION, b"", validity_period="0" * 17),

@@ -6,12 +6,12 @@ import pytest
 
 from smpp import vocabulary as v
 from smpp.concat import Part, Reassembler, sar_tlvs, split_header, udh8, udh16
-from smpp.pdu import Address, DeliverSm
+from smpp.pdu import DeliverSm, SmeAddress
 
 
 def part(text: bytes, *, esm_class: int = 0x40, tlvs=(), sender: str = "447700900123") -> DeliverSm:
     return DeliverSm(
-        Address(1, 1, sender), Address(1, 1, "15550001111"), text, 0, esm_class, tlvs=tlvs
+        SmeAddress(1, 1, sender), SmeAddress(1, 1, "15550001111"), text, 0, esm_class, tlvs=tlvs
     )
 
 

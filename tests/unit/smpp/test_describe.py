@@ -7,9 +7,9 @@ import pytest
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.describe import describe
-from smpp.pdu import Address, Pdu, SubmitSm
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
 
-SOURCE, DESTINATION = Address(1, 1, "15550001111"), Address(1, 1, "441632960675")
+SOURCE, DESTINATION = SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675")
 RECEIPT = (
     b"id:0a1b sub:001 dlvrd:001 submit date:2601010101 done date:2601010101 stat:DELIVRD err:000"
 )
@@ -25,7 +25,7 @@ RECEIPT = (
         (
             codec.encode_submit(
                 SubmitSm(
-                    Address(5, 0, "ACME"), DESTINATION, b"\5\0\3\7\2\1" + b"\0h", 8, 0x40,
+                    SmeAddress(5, 0, "ACME"), DESTINATION, b"\5\0\3\7\2\1" + b"\0h", 8, 0x40,
                     tlvs=((0x1400, b""), (v.USER_MESSAGE_REFERENCE, b"\0\1")),
                 ), 8,
             ),

@@ -18,7 +18,7 @@ from smpp.esme import Bind, BindConfig, NotBound, RefusalClass, WindowFull
 from smpp.pdu import Pdu
 from smpp.receipt import parse_receipt
 from smpp.session import BindType, SessionConfig
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, Smsc
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
 from smpp.vocabulary import CANCEL_SM, QUERY_SM
 
 
@@ -128,7 +128,7 @@ async def test_a_wrong_password_is_a_matter_of_credentials():
 async def test_a_lost_connection_reports_what_was_unanswered_and_comes_back():
     recorder = Recorder()
     async with (
-        running_smsc(Rule(answer=False)) as smsc,
+        running_smsc(ScenarioRule(answer=False)) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         for token in range(5):
@@ -144,7 +144,7 @@ async def test_an_unanswered_message_times_out_and_its_late_answer_is_still_told
     recorder = Recorder()
     late: list[tuple[object, int, str]] = []
     async with (
-        running_smsc(Rule(answer_after_s=0.3, stat="none")) as smsc,
+        running_smsc(ScenarioRule(answer_after_s=0.3, stat="none")) as smsc,
         running_bind(bind_config(smsc.port, response_timeout_s=0.1), recorder) as bind,
     ):
         told = asyncio.Event()
@@ -212,7 +212,7 @@ async def test_an_unbind_by_the_smsc_is_answered_and_bound_again():
 
 async def test_closing_waits_for_the_answers_that_are_due_and_unbinds():
     recorder = Recorder()
-    async with running_smsc(Rule(answer_after_s=0.1, stat="none")) as smsc:
+    async with running_smsc(ScenarioRule(answer_after_s=0.1, stat="none")) as smsc:
         async with running_bind(bind_config(smsc.port), recorder) as bind:
             bind.submit(submit(), 1)
             await bind.close(5.0)
@@ -224,7 +224,7 @@ async def test_closing_waits_for_the_answers_that_are_due_and_unbinds():
 async def test_closing_does_not_wait_for_ever_and_names_what_is_unanswered():
     recorder = Recorder()
     async with (
-        running_smsc(Rule(answer=False, stat="none")) as smsc,
+        running_smsc(ScenarioRule(answer=False, stat="none")) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         bind.submit(submit(), "lost")
@@ -235,7 +235,7 @@ async def test_closing_does_not_wait_for_ever_and_names_what_is_unanswered():
 async def test_closing_does_not_wait_for_answers_from_a_connection_that_is_gone():
     recorder = Recorder()
     async with (
-        running_smsc(Rule(answer=False, stat="none")) as smsc,
+        running_smsc(ScenarioRule(answer=False, stat="none")) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         bind.submit(submit(), "lost")
@@ -295,7 +295,7 @@ async def test_a_delivery_is_answered_once_and_only_on_its_own_connection():
 async def test_other_requests_have_their_answers_too():
     recorder = Recorder()
     async with (
-        running_smsc(Rule(receipt_after_s=5)) as smsc,
+        running_smsc(ScenarioRule(receipt_after_s=5)) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         bind.submit(submit(), 1)

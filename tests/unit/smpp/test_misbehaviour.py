@@ -10,7 +10,7 @@ from smpp_builders import PATIENCE_S, Recorder, bind_config, running_bind, runni
 from smpp.esme import Bind
 from smpp.pdu import SubmitSm
 from smpp.receipt import normal_forms, parse_receipt
-from smpp.smsc import Faults, Rule, Smsc, parse
+from smpp.smsc import Faults, ScenarioRule, Smsc, parse
 from smpp.smsc.scenario import MALFORMED
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ async def test_a_peculiar_pdu_is_reported_and_survived(kind):
 async def test_receipts_come_on_another_bind_when_they_are_told_to():
     one, two = Recorder(), Recorder()
     async with (
-        running_smsc(Rule(receipt_on_other_bind=True)) as smsc,
+        running_smsc(ScenarioRule(receipt_on_other_bind=True)) as smsc,
         running_bind(bind_config(smsc.port), one) as bind,
         running_bind(bind_config(smsc.port), two),
     ):
@@ -139,7 +139,7 @@ async def test_receipts_come_on_another_bind_when_they_are_told_to():
 async def test_a_receipt_may_come_three_times_after_its_intermediate_state():
     recorder = Recorder()
     async with (
-        running_smsc(Rule(receipt_copies=3, intermediate=True)) as smsc,
+        running_smsc(ScenarioRule(receipt_copies=3, intermediate=True)) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         bind.submit(submit(), 1)

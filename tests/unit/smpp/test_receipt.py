@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import pytest
 
 from smpp import vocabulary as v
-from smpp.pdu import Address, DeliverSm
-from smpp.receipt import Form, forms_of, normal_forms, parse_date, parse_receipt, state_of
+from smpp.pdu import DeliverSm, SmeAddress
+from smpp.receipt import IdForm, forms_of, normal_forms, parse_date, parse_receipt, state_of
 from smpp.vocabulary import MessageState
 
 
 def delivery(text: bytes, *, esm_class: int = 4, coding: int = 0, tlvs=()) -> DeliverSm:
     return DeliverSm(
-        Address(1, 1, "441632960675"),
-        Address(1, 1, "15550001111"),
+        SmeAddress(1, 1, "441632960675"),
+        SmeAddress(1, 1, "15550001111"),
         text,
         coding,
         esm_class,
@@ -272,17 +272,17 @@ def test_a_date_has_the_carriers_zone():
 @pytest.mark.parametrize(
     ("receipted", "answered", "form"),
     [
-        ("7a1b", "7a1b", Form.RAW),
-        ("7A1B", "7a1b", Form.FOLDED),
-        ("00007a1b", "7a1b", Form.STRIPPED),
-        ("31259", "7a1b", Form.DECIMAL_TO_HEX),
-        ("31259", "7A1B", Form.DECIMAL_TO_HEX),
-        ("7a1b", "31259", Form.HEX_TO_DECIMAL),
-        ("00007a1b", "31259", Form.HEX_TO_DECIMAL),
-        ("31259", "0000031259", Form.PADDED),
-        ("31259", "00007a1b", Form.PADDED),
-        ("7a1b", "0000031259", Form.PADDED),
-        ("7a1b", "00007A1B", Form.PADDED),
+        ("7a1b", "7a1b", IdForm.RAW),
+        ("7A1B", "7a1b", IdForm.FOLDED),
+        ("00007a1b", "7a1b", IdForm.STRIPPED),
+        ("31259", "7a1b", IdForm.DECIMAL_TO_HEX),
+        ("31259", "7A1B", IdForm.DECIMAL_TO_HEX),
+        ("7a1b", "31259", IdForm.HEX_TO_DECIMAL),
+        ("00007a1b", "31259", IdForm.HEX_TO_DECIMAL),
+        ("31259", "0000031259", IdForm.PADDED),
+        ("31259", "00007a1b", IdForm.PADDED),
+        ("7a1b", "0000031259", IdForm.PADDED),
+        ("7a1b", "00007A1B", IdForm.PADDED),
     ],
 )
 def test_the_id_of_a_response_is_found_among_the_forms_of_a_receipts(receipted, answered, form):

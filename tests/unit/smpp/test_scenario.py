@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smpp.smsc import CarrierScenario, Faults, Rule, Scenario, ScenarioError, parse
+from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioError, ScenarioRule, parse
 from smpp.smsc.scenario import MALFORMED, changed
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "scenarios"
@@ -42,7 +42,10 @@ def test_a_file_says_what_it_says():
     a, b = scenario.carriers
     assert scenario.seed == 3
     assert a.throttle_per_s == 10.0
-    assert a.rules == (Rule(prefix="44", status=0x58), Rule(prefix="49", stat="none"))
+    assert a.rules == (
+        ScenarioRule(prefix="44", status=0x58),
+        ScenarioRule(prefix="49", stat="none"),
+    )
     assert a.faults == Faults(stall_every=5)
     assert a.faults.any
     assert b.network_stop == ("1800",)
@@ -108,6 +111,6 @@ def test_nasty_turns_on_every_misbehaviour():
             assert getattr(carrier.faults, name) != getattr(quiet, name), name
     assert set(MALFORMED) - set(carrier.faults.malformed) == {"huge_frame"}
     rules = carrier.rules
-    for name in Rule.__dataclass_fields__:
+    for name in ScenarioRule.__dataclass_fields__:
         if name != "answer":  # that outcome nobody could reconcile
-            assert any(getattr(rule, name) != getattr(Rule(), name) for rule in rules), name
+            assert any(getattr(rule, name) != getattr(ScenarioRule(), name) for rule in rules), name

@@ -9,22 +9,22 @@ from smpp import vocabulary as v
 from smpp.codec import HEADER
 from smpp.events import (
     Answered,
+    BindRefused,
     Bound,
     Delivered,
     Ended,
     LateAnswer,
     Malformed,
     Notified,
-    Refused,
     Responded,
     Settled,
     TimedOut,
 )
-from smpp.pdu import Address, Pdu, SubmitSm
-from smpp.session import BindType, NotBound, Session, SessionConfig, State, WindowFull
+from smpp.pdu import Pdu, SmeAddress, SubmitSm
+from smpp.session import BindType, NotBound, Session, SessionConfig, SessionState, WindowFull
 from smpp.states import MOVES, RECEIVABLE, Move
 
-MESSAGE = SubmitSm(Address(1, 1, "15550001111"), Address(1, 1, "441632960675"), b"hello")
+MESSAGE = SubmitSm(SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675"), b"hello")
 
 
 def response(command: int, sequence: int, status: int = 0, body: bytes = b"\0") -> bytes:
@@ -60,15 +60,15 @@ def test_the_first_octets_are_the_bind_and_nothing_before_it():
     assert pdu.text("system_type") == "VMA"
     assert pdu.text("address_range") == "^1555"
     assert pdu.number("interface_version") == 0x34
-    assert one.state is State.BINDING
+    assert one.state is SessionState.BINDING
 
 
 @pytest.mark.parametrize(
     ("bind_type", "state", "may_submit"),
     [
-        (BindType.TRANSMITTER, State.BOUND_TX, True),
-        (BindType.RECEIVER, State.BOUND_RX, False),
-        (BindType.TRANSCEIVER, State.BOUND_TRX, True),
+        (BindType.TRANSMITTER, SessionState.BOUND_TX, True),
+        (BindType.RECEIVER, SessionState.BOUND_RX, False),
+        (BindType.TRANSCEIVER, SessionState.BOUND_TRX, True),
     ],
 )
 def test_each_kind_of_bind_has_its_state(bind_type, state, may_submit):
@@ -87,14 +87,14 @@ def test_each_kind_of_bind_has_its_state(bind_type, state, may_submit):
 def test_a_refusal_ends_the_session_with_or_without_a_body(body):
     one = session(bound=False)
     events = one.receive(response(v.BIND_TRANSCEIVER, 1, 0x0E, body), 0.0)
-    assert events == [Refused(0x0E), Ended("bind refused: ESME_RINVPASWD")]
+    assert events == [BindRefused(0x0E), Ended("bind refused: ESME_RINVPASWD")]
     assert one.receive(response(v.BIND_TRANSCEIVER, 1), 0.0) == []
 
 
 def test_a_generic_nack_refuses_a_bind_even_with_status_zero():
     one = session(bound=False)
     events = one.receive(HEADER.pack(16, v.GENERIC_NACK, 0, 1), 0.0)
-    assert events[0] == Refused(v.ESME_RUNKNOWNERR)
+    assert events[0] == BindRefused(v.ESME_RUNKNOWNERR)
 
 
 def test_a_bind_without_an_answer_ends_in_time():
@@ -138,7 +138,7 @@ def test_answers_find_their_tokens_in_any_order():
 def test_a_message_that_has_no_octets_takes_no_place_in_the_window():
     one = session(window=1)
     with pytest.raises(codec.CodecError):
-        one.submit(SubmitSm(MESSAGE.source, Address(1, 1, "1" * 30), b""), 1, 0.0)
+        one.submit(SubmitSm(MESSAGE.source, SmeAddress(1, 1, "1" * 30), b""), 1, 0.0)
     one.submit(MESSAGE, 2, 0.0)
     with pytest.raises(WindowFull):
         one.submit(MESSAGE, 3, 0.0)
@@ -255,7 +255,7 @@ def test_a_session_without_messages_unbinds_when_it_is_told_to():
     assert one.deadline() == 60.0
     one.tick(60.0)
     assert [command for command, _, _ in sent(one)] == [v.UNBIND]
-    assert one.state is State.UNBINDING
+    assert one.state is SessionState.UNBINDING
 
 
 def test_unbind_waits_for_its_answer_but_not_for_ever():
@@ -387,14 +387,14 @@ def test_credentials_that_do_not_fit_a_bind_are_refused_when_configured():
 
 
 def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():
-    assert set(RECEIVABLE) == set(State)
-    assert {state for state, _ in MOVES} <= set(State)
-    for state in State:
-        assert MOVES[state, Move.ENDED] is State.CLOSED
+    assert set(RECEIVABLE) == set(SessionState)
+    assert {state for state, _ in MOVES} <= set(SessionState)
+    for state in SessionState:
+        assert MOVES[state, Move.ENDED] is SessionState.CLOSED
 
 
 def delivery(sequence: int, text: bytes = b"YES", esm_class: int = 0) -> bytes:
-    one = SubmitSm(Address(1, 1, "447700900123"), Address(1, 1, "15550001111"), text)
+    one = SubmitSm(SmeAddress(1, 1, "447700900123"), SmeAddress(1, 1, "15550001111"), text)
     one.esm_class = esm_class
     return codec.encode_deliver(one, sequence)
 

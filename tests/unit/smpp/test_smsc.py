@@ -13,7 +13,7 @@ from testing import WAIT_S
 
 from smpp.concat import Reassembler
 from smpp.receipt import parse_receipt
-from smpp.smsc import Rule
+from smpp.smsc import ScenarioRule
 from smpp.smsc.scenario import RECEIPT_FORMS
 
 
@@ -131,10 +131,10 @@ async def test_a_scenario_is_changed_at_run_time_and_a_wrong_one_is_not_taken():
 async def test_rules_are_chosen_by_the_longest_prefix():
     recorder = Recorder()
     rules = (
-        Rule(prefix="44", stat="UNDELIV", err="001"),
-        Rule(prefix="4477", stat="EXPIRED"),
-        Rule(prefix="49", status=0x0B),
-        Rule(prefix="33", stat="none"),
+        ScenarioRule(prefix="44", stat="UNDELIV", err="001"),
+        ScenarioRule(prefix="4477", stat="EXPIRED"),
+        ScenarioRule(prefix="49", status=0x0B),
+        ScenarioRule(prefix="33", stat="none"),
     )
     async with (
         running_smsc(*rules) as smsc,
@@ -166,7 +166,7 @@ async def test_a_receipt_can_be_faster_than_its_response():
 
     recorder = Watching()
     async with (
-        running_smsc(Rule(receipt_before_response=True)) as smsc,
+        running_smsc(ScenarioRule(receipt_before_response=True)) as smsc,
         running_bind(bind_config(smsc.port), recorder) as bind,
     ):
         bind.submit(submit(), 1)
@@ -273,7 +273,7 @@ async def test_the_same_seed_gives_the_same_run():
     async def run() -> list[tuple[int, str]]:
         recorder = Recorder()
         async with (
-            running_smsc(Rule(share=0.5, status=0x45)) as smsc,
+            running_smsc(ScenarioRule(share=0.5, status=0x45)) as smsc,
             running_bind(bind_config(smsc.port), recorder) as bind,
         ):
             for token in range(40):

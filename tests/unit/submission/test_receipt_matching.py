@@ -9,13 +9,13 @@ import pytest
 from gateway.submission.receipt_matching import (
     LEARN_AFTER,
     Candidate,
-    Change,
     Spelling,
+    SpellingChange,
     addresses_agree,
     choose,
 )
-from smpp.pdu import Address, DeliverSm
-from smpp.receipt import Form
+from smpp.pdu import DeliverSm, SmeAddress
+from smpp.receipt import IdForm
 
 
 class Sent(NamedTuple):
@@ -24,7 +24,7 @@ class Sent(NamedTuple):
 
 
 def receipt(source: str, destination: str) -> DeliverSm:
-    return DeliverSm(Address(1, 1, source), Address(1, 1, destination), b"")
+    return DeliverSm(SmeAddress(1, 1, source), SmeAddress(1, 1, destination), b"")
 
 
 @pytest.mark.parametrize(
@@ -52,51 +52,51 @@ def test_an_alphanumeric_sender_is_compared_without_case() -> None:
 
 def test_raw_is_tried_first_and_then_the_forms_in_their_order() -> None:
     forms = [form for form, _ in Spelling().spellings("00ff")]
-    assert forms[0] is Form.RAW
-    assert forms == sorted(forms, key=list(Form).index)
+    assert forms[0] is IdForm.RAW
+    assert forms == sorted(forms, key=list(IdForm).index)
 
 
 def test_a_form_is_learnt_after_so_many_in_a_row_and_its_change_is_told() -> None:
     spelling = Spelling()
     for _ in range(LEARN_AFTER - 1):
-        assert spelling.won(Form.HEX_TO_DECIMAL) is None
+        assert spelling.won(IdForm.HEX_TO_DECIMAL) is None
     assert spelling.learnt is None
-    spelling.won(Form.HEX_TO_DECIMAL)
-    assert spelling.learnt is Form.HEX_TO_DECIMAL
-    assert [form for form, _ in spelling.spellings("1f")][1] is Form.HEX_TO_DECIMAL
+    spelling.won(IdForm.HEX_TO_DECIMAL)
+    assert spelling.learnt is IdForm.HEX_TO_DECIMAL
+    assert [form for form, _ in spelling.spellings("1f")][1] is IdForm.HEX_TO_DECIMAL
 
     for _ in range(LEARN_AFTER - 1):
-        assert spelling.won(Form.RAW) is None
-    assert spelling.won(Form.RAW) == Change(Form.HEX_TO_DECIMAL, Form.RAW)
-    assert spelling.learnt is Form.RAW
+        assert spelling.won(IdForm.RAW) is None
+    assert spelling.won(IdForm.RAW) == SpellingChange(IdForm.HEX_TO_DECIMAL, IdForm.RAW)
+    assert spelling.learnt is IdForm.RAW
 
 
 def test_now_and_then_another_form_changes_nothing() -> None:
     spelling = Spelling()
     for _ in range(LEARN_AFTER):
-        spelling.won(Form.RAW)
+        spelling.won(IdForm.RAW)
     for _ in range(100):
-        spelling.won(Form.FOLDED)
-        spelling.won(Form.RAW)
-    assert spelling.learnt is Form.RAW
+        spelling.won(IdForm.FOLDED)
+        spelling.won(IdForm.RAW)
+    assert spelling.learnt is IdForm.RAW
 
 
 def test_a_normal_form_counts_only_when_the_addresses_agree() -> None:
     spelling = Spelling()
-    assert not spelling.counts(Form.HEX_TO_DECIMAL, agrees=False)
-    assert spelling.counts(Form.HEX_TO_DECIMAL, agrees=True)
-    assert spelling.counts(Form.RAW, agrees=False)
+    assert not spelling.counts(IdForm.HEX_TO_DECIMAL, agrees=False)
+    assert spelling.counts(IdForm.HEX_TO_DECIMAL, agrees=True)
+    assert spelling.counts(IdForm.RAW, agrees=False)
 
 
 def test_a_raw_id_is_not_believed_against_what_is_known() -> None:
-    spelling = Spelling(learnt=Form.HEX_TO_DECIMAL)
-    assert not spelling.counts(Form.RAW, agrees=False)
-    assert spelling.counts(Form.RAW, agrees=True)
+    spelling = Spelling(learnt=IdForm.HEX_TO_DECIMAL)
+    assert not spelling.counts(IdForm.RAW, agrees=False)
+    assert spelling.counts(IdForm.RAW, agrees=True)
 
 
 def test_a_pinned_form_is_the_only_one_beside_raw() -> None:
-    spelling = Spelling(pinned=Form.DECIMAL_TO_HEX)
-    assert {form for form, _ in spelling.spellings("31")} == {Form.RAW, Form.DECIMAL_TO_HEX}
+    spelling = Spelling(pinned=IdForm.DECIMAL_TO_HEX)
+    assert {form for form, _ in spelling.spellings("31")} == {IdForm.RAW, IdForm.DECIMAL_TO_HEX}
 
 
 class Submitted(NamedTuple):
@@ -107,7 +107,7 @@ class Submitted(NamedTuple):
 
 
 def chosen(delivery: DeliverSm, *messages: Submitted, all_known: bool = True) -> object:
-    candidates = [Candidate(message, 0, Form.RAW) for message in messages]
+    candidates = [Candidate(message, 0, IdForm.RAW) for message in messages]
     found = choose(candidates, delivery, Spelling(), all_known=all_known)
     return found.message if found is not None else None
 

@@ -13,9 +13,9 @@ from gateway.content.encoding import encode
 from gateway.messages.message import IdSource, Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
-from gateway.submission.receipts import Held, Receipts
-from gateway.submission.write_behind import Writer
-from smpp.pdu import Address, DeliverSm
+from gateway.submission.receipts import HeldReceipt, Receipts
+from gateway.submission.write_behind import WriteBehind
+from smpp.pdu import DeliverSm, SmeAddress
 from smpp.receipt import parse_receipt
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC).timestamp()
@@ -34,7 +34,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
     """The stage with nothing running: what is to be written is only noted."""
     # No spelling changes here, and nothing breaks, so no alert is raised.
     wall = Wall("write-behind", cast(Alerts, None))
-    writer = Writer(
+    writer = WriteBehind(
         "postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0, wall
     )
     return Receipts(
@@ -56,16 +56,16 @@ def sent(recipient: str) -> Message:
     return one
 
 
-def held(raw_id: str, recipient: str, done: str = "2611241200") -> Held:
+def held(raw_id: str, recipient: str, done: str = "2611241200") -> HeldReceipt:
     delivery = DeliverSm(
-        Address(1, 1, recipient.lstrip("+")),
-        Address(1, 1, "447700900101"),
+        SmeAddress(1, 1, recipient.lstrip("+")),
+        SmeAddress(1, 1, "447700900101"),
         f"id:{raw_id} submit date:{done} done date:{done} stat:DELIVRD err:000 text:".encode(),
         esm_class=0x04,
     )
     receipt = parse_receipt(delivery)
     assert receipt is not None
-    return Held(1, receipt, delivery, 160.0)
+    return HeldReceipt(1, receipt, delivery, 160.0)
 
 
 def test_a_held_receipt_is_found_by_any_spelling_and_leaves_nothing_behind() -> None:
@@ -127,7 +127,7 @@ def test_memory_keeps_the_segments_that_were_answered_last(
     assert [name for _, name in stage._recent] == ["7", "8", "9"]
 
 
-async def come(stage: Receipts, *several: Held) -> None:
+async def come(stage: Receipts, *several: HeldReceipt) -> None:
     """These receipts come, and memory is all that there is: nothing is in a table."""
     for one in several:
         stage.received(1, one.delivery, lambda *_: None)

@@ -15,7 +15,7 @@ from testing import until
 from gateway.runtime.clock import SystemClock
 from gateway.webhooks import host_queues
 from gateway.webhooks.clicks import TRIES, Click, Clicks, is_preview
-from gateway.webhooks.client import NOT_OK, Answer, Hook
+from gateway.webhooks.client import NOT_OK, WebhookRequest, WebhookResponse
 from gateway.webhooks.connections import Connections
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148 Safari/604.1"
@@ -51,12 +51,14 @@ class App:
     """Answers the first requests with these statuses, and 204 afterwards."""
 
     statuses: list[int]
-    hooks: list[Hook] = field(default_factory=list)
+    hooks: list[WebhookRequest] = field(default_factory=list)
 
-    async def call(self, hook: Hook) -> Answer:
+    async def call(self, hook: WebhookRequest) -> WebhookResponse:
         self.hooks.append(hook)
         status = self.statuses.pop(0) if self.statuses else 204
-        return Answer(status, error_code=0 if status == 204 else NOT_OK, reason=f"HTTP {status}")
+        return WebhookResponse(
+            status, error_code=0 if status == 204 else NOT_OK, reason=f"HTTP {status}"
+        )
 
 
 @dataclass
@@ -125,4 +127,4 @@ def test_the_event_says_whose_link_was_opened() -> None:
 )
 def test_json_is_signed_by_its_digest_in_the_url(url: str, joint: str) -> None:
     digest = sha256(b"{}").hexdigest()
-    assert Hook(url, (), "token", json=b"{}").target == f"{url}{joint}bodySHA256={digest}"
+    assert WebhookRequest(url, (), "token", json=b"{}").target == f"{url}{joint}bodySHA256={digest}"

@@ -20,7 +20,7 @@ from testing import AUTH_TOKEN
 from twilio.request_validator import RequestValidator
 
 from gateway.webhooks import cookies as cookies_module
-from gateway.webhooks.client import BODY_LIMIT, Hook, WebhookClient
+from gateway.webhooks.client import BODY_LIMIT, WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import IDLE_S, Cookies
 from gateway.webhooks.guard import ForbiddenTarget, Guard
@@ -146,14 +146,16 @@ def client(*, networks: tuple[str, ...] = ("127.0.0.0/8",), timeout_s: float = 5
 
 async def test_a_form_is_posted(server: str) -> None:
     async with client() as one:
-        answer = await one.call(Hook(f"{server}/ok", [("a", "1+1"), ("b", "ü")], AUTH_TOKEN))
+        answer = await one.call(
+            WebhookRequest(f"{server}/ok", [("a", "1+1"), ("b", "ü")], AUTH_TOKEN)
+        )
     assert answer.ok
     assert answer.body == b"POST a=1%2B1&b=%C3%BC"
 
 
 async def test_a_redirect_is_followed_with_its_body(server: str) -> None:
     async with client() as one:
-        answer = await one.call(Hook(f"{server}/once", [("a", "1")], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(f"{server}/once", [("a", "1")], AUTH_TOKEN))
     assert answer.body == b"POST a=1"
 
 
@@ -171,7 +173,7 @@ async def test_a_redirect_is_followed_with_its_body(server: str) -> None:
 )
 async def test_failures_say_which(server: str, path: str, code: int) -> None:
     async with client(timeout_s=0.5) as one:
-        answer = await one.call(Hook(server + path, [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(server + path, [], AUTH_TOKEN))
     assert not answer.ok
     assert answer.error_code == code
     assert answer.reason
@@ -196,7 +198,7 @@ async def test_what_no_text_can_hold_is_said_in_a_text_that_can_be_stored(answer
 
     async with await asyncio.start_server(app, "127.0.0.1", 0) as listening, client() as one:
         port = listening.sockets[0].getsockname()[1]
-        told = await one.call(Hook(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
+        told = await one.call(WebhookRequest(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
     assert not told.ok
     assert told.reason
     assert told.reason.encode()
@@ -210,7 +212,7 @@ async def test_the_sdk_accepts_the_signature_also_behind_a_redirect(
     form = [("Body", "hé & 1+1=2"), ("To", "+15005550101"), ("Empty", "")]
     async with client() as one:
         answer = await one.call(
-            Hook(server + path, form, AUTH_TOKEN, method=method, idempotency_token="t1")
+            WebhookRequest(server + path, form, AUTH_TOKEN, method=method, idempotency_token="t1")
         )
     assert answer.body.decode() == f"{method} True t1"
 
@@ -218,10 +220,12 @@ async def test_the_sdk_accepts_the_signature_also_behind_a_redirect(
 async def test_credentials_are_told_when_they_are_asked_for(server: str) -> None:
     url = server.replace("://", "://me:secret@")
     async with client() as one:
-        first = await one.call(Hook(f"{url}/locked", [], AUTH_TOKEN))
-        second = await one.call(Hook(f"{url}/locked", [], AUTH_TOKEN))
-        wrong = await one.call(Hook(f"{url.replace('secret', 'no')}/locked", [], AUTH_TOKEN))
-        digest = await one.call(Hook(f"{url}/digest", [], AUTH_TOKEN))
+        first = await one.call(WebhookRequest(f"{url}/locked", [], AUTH_TOKEN))
+        second = await one.call(WebhookRequest(f"{url}/locked", [], AUTH_TOKEN))
+        wrong = await one.call(
+            WebhookRequest(f"{url.replace('secret', 'no')}/locked", [], AUTH_TOKEN)
+        )
+        digest = await one.call(WebhookRequest(f"{url}/digest", [], AUTH_TOKEN))
     assert (first.body, second.body) == (b"2", b"3")  # it remembers who asks
     assert wrong.status == 401
     assert digest.body == b"in"
@@ -231,7 +235,7 @@ async def test_credentials_are_told_when_they_are_asked_for(server: str) -> None
 async def test_cookies_belong_to_a_pair_of_numbers_and_expire(server: str) -> None:
     clock = Moved()
     cookies = Cookies(clock)
-    hook = Hook(f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=("a", "b"))
+    hook = WebhookRequest(f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=("a", "b"))
     async with client() as one:
         assert [(await one.call(hook)).body for _ in range(3)] == [b"1", b"2", b"3"]
         assert (await one.call(replace(hook, pair=("b", "a")))).body == b"1"
@@ -249,34 +253,36 @@ async def test_cookies_of_the_most_silent_pair_are_forgotten(
     counts = []
     async with client() as one:
         for sender in ("a", "b", "c", "c", "a"):
-            hook = Hook(f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=(sender, "x"))
+            hook = WebhookRequest(
+                f"{server}/counting", [], AUTH_TOKEN, cookies=cookies, pair=(sender, "x")
+            )
             counts.append((await one.call(hook)).body)
     assert counts == [b"1", b"1", b"1", b"2", b"1"]
 
 
 async def test_the_url_says_what_is_tried_again(server: str) -> None:
     async with client() as one:
-        assert (await one.call(Hook(f"{server}/third", [], AUTH_TOKEN))).status == 503
-        answer = await one.call(Hook(f"{server}/third#rc=2&rp=5xx", [], AUTH_TOKEN))
+        assert (await one.call(WebhookRequest(f"{server}/third", [], AUTH_TOKEN))).status == 503
+        answer = await one.call(WebhookRequest(f"{server}/third#rc=2&rp=5xx", [], AUTH_TOKEN))
     assert answer.status == 200
 
 
 async def test_a_wrong_retry_policy_is_told_beside_the_answer(server: str) -> None:
     async with client() as one:
-        answer = await one.call(Hook(f"{server}/ok#rp=never", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(f"{server}/ok#rp=never", [], AUTH_TOKEN))
     assert answer.ok
     assert answer.problem == 11243
 
 
 async def test_an_unknown_host_is_11210() -> None:
     async with client() as one:
-        answer = await one.call(Hook("http://nobody.invalid/", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest("http://nobody.invalid/", [], AUTH_TOKEN))
     assert answer.error_code == 11210
 
 
 async def test_a_server_without_tls_is_11220(server: str) -> None:
     async with client() as one:
-        answer = await one.call(Hook(server.replace("http:", "https:"), [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(server.replace("http:", "https:"), [], AUTH_TOKEN))
     assert answer.error_code == 11220
 
 
@@ -310,7 +316,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_11237(tmp_path: Path) ->
     )
     async with listening, client() as one:
         port = listening.sockets[0].getsockname()[1]
-        answer = await one.call(Hook(f"https://localhost:{port}/", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(f"https://localhost:{port}/", [], AUTH_TOKEN))
     assert answer.error_code == 11237
 
 
@@ -324,13 +330,13 @@ async def test_a_server_that_speaks_no_http_is_11206() -> None:
     mail = await asyncio.start_server(speak, "127.0.0.1", 0)
     async with mail, client() as one:
         port = mail.sockets[0].getsockname()[1]
-        answer = await one.call(Hook(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(f"http://127.0.0.1:{port}/", [], AUTH_TOKEN))
     assert answer.error_code == 11206
 
 
 async def test_of_a_large_answer_only_the_beginning_is_read(server: str) -> None:
     async with client() as one:
-        answer = await one.call(Hook(f"{server}/large", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(f"{server}/large", [], AUTH_TOKEN))
     assert answer.ok
     assert len(answer.body) == BODY_LIMIT
     assert answer.truncated
@@ -346,13 +352,13 @@ async def test_of_a_large_answer_only_the_beginning_is_read(server: str) -> None
 )
 async def test_private_targets_are_refused_by_address_and_by_name(url: str) -> None:
     async with client(networks=()) as one:
-        answer = await one.call(Hook(url, [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest(url, [], AUTH_TOKEN))
     assert answer.error_code == 11205
 
 
 async def test_a_refused_connection_is_11202() -> None:
     async with client() as one:
-        answer = await one.call(Hook("http://127.0.0.1:1/", [], AUTH_TOKEN))
+        answer = await one.call(WebhookRequest("http://127.0.0.1:1/", [], AUTH_TOKEN))
     assert answer.error_code == 11202
 
 

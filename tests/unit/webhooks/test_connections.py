@@ -13,8 +13,8 @@ from testing import WAIT_S
 
 from gateway.runtime.clock import SystemClock
 from gateway.webhooks import connections as module
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import ACCOUNT_BOUND, Lanes
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import ACCOUNT_BOUND, HostQueues
 
 
 def taken(order: list[int], account: int, needed: bool = True) -> bool:
@@ -121,10 +121,10 @@ def test_the_silent_receivers_that_are_known_are_bounded(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "MOST_SILENT", 2)
     connections = Connections()
     for account in range(4):
-        connections.heard(Receiver(account, "host"), answered=False)
+        connections.heard(AppServer(account, "host"), answered=False)
     assert connections.silent == 2
-    assert connections.is_silent(Receiver(3, "host"))
-    connections.heard(Receiver(3, "host"), answered=True)
+    assert connections.is_silent(AppServer(3, "host"))
+    connections.heard(AppServer(3, "host"), answered=True)
     assert connections.silent == 1
 
 
@@ -132,11 +132,11 @@ class Work:
     """Jobs (receiver, number) that end when the test says so."""
 
     def __init__(self, connections: Connections, per_host: int = 64) -> None:
-        self.begun: list[Receiver] = []
-        self.open: dict[Receiver, list[asyncio.Future[None]]] = {}
+        self.begun: list[AppServer] = []
+        self.open: dict[AppServer, list[asyncio.Future[None]]] = {}
         self.changed = asyncio.Event()
         self.spilled = 0
-        self.lanes: Lanes[tuple[Receiver, int]] = Lanes(
+        self.lanes: HostQueues[tuple[AppServer, int]] = HostQueues(
             "test",
             SystemClock(),
             Random(1),
@@ -148,23 +148,23 @@ class Work:
             broke=lambda job, why: None,
         )
 
-    async def _work(self, job: tuple[Receiver, int]) -> None:
+    async def _work(self, job: tuple[AppServer, int]) -> None:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.open.setdefault(job[0], []).append(end)
         self.begun.append(job[0])
         self.changed.set()
         await end
 
-    def _spilled(self, job: tuple[Receiver, int]) -> None:
+    def _spilled(self, job: tuple[AppServer, int]) -> None:
         self.spilled += 1
 
     async def _sweep(self) -> bool:
         return False
 
-    def end(self, receiver: Receiver) -> None:
+    def end(self, receiver: AppServer) -> None:
         self.open[receiver].pop(0).set_result(None)
 
-    async def until(self, receiver: Receiver, number: int) -> None:
+    async def until(self, receiver: AppServer, number: int) -> None:
         async with asyncio.timeout(WAIT_S):
             while self.begun.count(receiver) < number:
                 self.changed.clear()
@@ -181,10 +181,10 @@ async def test_an_account_whose_servers_all_hang_leaves_the_others_theirs() -> N
     work = Work(connections)
     running = asyncio.create_task(work.lanes.run())
     for number in range(1500):
-        work.lanes.line_up(Receiver(1, f"hangs-{number}"), (Receiver(1, f"hangs-{number}"), 0))
+        work.lanes.line_up(AppServer(1, f"hangs-{number}"), (AppServer(1, f"hangs-{number}"), 0))
     await settled()
     assert connections.of(1) == len(work.begun) == 4
-    well = Receiver(2, "well")
+    well = AppServer(2, "well")
     for number in range(20):
         work.lanes.line_up(well, (well, number))
     for number in range(1, 21):
@@ -201,7 +201,7 @@ async def test_a_lane_with_much_to_do_makes_room_after_each_job() -> None:
     connections = Connections(most=1, most_of_account=1)
     work = Work(connections)
     running = asyncio.create_task(work.lanes.run())
-    long, other, short = Receiver(1, "long"), Receiver(1, "other"), Receiver(2, "short")
+    long, other, short = AppServer(1, "long"), AppServer(1, "other"), AppServer(2, "short")
     for number in range(10):
         work.lanes.line_up(long, (long, number))
     await work.until(long, 1)
@@ -218,7 +218,7 @@ async def test_a_lane_with_much_to_do_makes_room_after_each_job() -> None:
 async def test_a_silent_receiver_gets_one_probe_at_a_time_until_it_answers() -> None:
     connections = Connections()
     work = Work(connections, per_host=8)
-    receiver, elsewhere = Receiver(1, "silent"), Receiver(2, "silent")
+    receiver, elsewhere = AppServer(1, "silent"), AppServer(2, "silent")
     running = asyncio.create_task(work.lanes.run())
     for number in range(40):
         work.lanes.line_up(receiver, (receiver, number))
@@ -243,9 +243,9 @@ async def test_a_silent_receiver_gets_one_probe_at_a_time_until_it_answers() -> 
 async def test_what_one_account_has_in_memory_is_bounded_over_all_its_servers() -> None:
     work = Work(Connections())
     for number in range(ACCOUNT_BOUND):
-        receiver = Receiver(1, f"host-{number % 1000}")
+        receiver = AppServer(1, f"host-{number % 1000}")
         assert work.lanes.line_up(receiver, (receiver, number))
-    late = Receiver(1, "late")
+    late = AppServer(1, "late")
     assert not work.lanes.line_up(late, (late, 0))
     assert work.spilled == 1
-    assert work.lanes.line_up(Receiver(2, "late"), (Receiver(2, "late"), 0))
+    assert work.lanes.line_up(AppServer(2, "late"), (AppServer(2, "late"), 0))

@@ -8,10 +8,10 @@ from random import Random
 from testing import WAIT_S
 
 from gateway.runtime.clock import SystemClock
-from gateway.webhooks.connections import Connections, Receiver
-from gateway.webhooks.host_queues import Lanes
+from gateway.webhooks.connections import AppServer, Connections
+from gateway.webhooks.host_queues import HostQueues
 
-HOST = Receiver(1, "host")
+HOST = AppServer(1, "host")
 
 
 async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() -> None:
@@ -31,7 +31,7 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
     async def sweep() -> bool:
         return False
 
-    lanes: Lanes[str] = Lanes(
+    lanes: HostQueues[str] = HostQueues(
         "test",
         SystemClock(),
         Random(1),

@@ -16,7 +16,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.webhooks import client as ordinary
 from gateway.webhooks import keepalive
-from gateway.webhooks.client import NOT_OK, TOO_SLOW, Answer, Hook, WebhookClient
+from gateway.webhooks.client import NOT_OK, TOO_SLOW, WebhookClient, WebhookRequest, WebhookResponse
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import Guard
@@ -90,20 +90,20 @@ async def client() -> AsyncIterator[WebhookClient]:
 
 
 @pytest.fixture
-async def plain(client: WebhookClient, raw: Raw) -> Callable[..., Awaitable[Answer]]:
+async def plain(client: WebhookClient, raw: Raw) -> Callable[..., Awaitable[WebhookResponse]]:
     """Call it, which it has answered plainly before."""
 
-    async def call(**changes: Any) -> Answer:
+    async def call(**changes: Any) -> WebhookResponse:
         parameters = [("MessageSid", "SM1"), ("To", "+447700900123"), ("Text", "ä b&c")]
         given = {"idempotency_token": "t", "status_only": True, **changes}
-        return await client.call(Hook(raw.url, parameters, AUTH_TOKEN, **given))
+        return await client.call(WebhookRequest(raw.url, parameters, AUTH_TOKEN, **given))
 
     assert (await call()).ok
     raw.requests.clear()
     return call
 
 
-Plain = Callable[..., Awaitable[Answer]]
+Plain = Callable[..., Awaitable[WebhookResponse]]
 
 
 async def test_it_says_the_same_as_the_ordinary_way(raw: Raw, plain: Plain) -> None:
@@ -230,7 +230,7 @@ async def test_a_head_has_its_limit(raw: Raw, plain: Plain, more: int, requests:
 
 async def test_what_does_not_answer_in_time_is_11203(raw: Raw) -> None:
     async with WebhookClient(Guard(allow_private=True), Connections(), timeout_s=0.4) as client:
-        hook = Hook(raw.url, [("a", "b")], AUTH_TOKEN, status_only=True)
+        hook = WebhookRequest(raw.url, [("a", "b")], AUTH_TOKEN, status_only=True)
         assert (await client.call(hook)).ok
         raw.answer = lambda: b""
         answer = await client.call(hook)
@@ -300,9 +300,11 @@ async def test_connections_that_wait_for_their_next_post_are_bounded_over_all_se
     for server in servers:
         await server.start()
         for _ in range(2):  # by the ordinary way, and by the short one
-            assert (await client.call(Hook(server.url, (), AUTH_TOKEN, status_only=True))).ok
+            assert (
+                await client.call(WebhookRequest(server.url, (), AUTH_TOKEN, status_only=True))
+            ).ok
     before = servers[0].connections
-    assert (await client.call(Hook(servers[0].url, (), AUTH_TOKEN, status_only=True))).ok
+    assert (await client.call(WebhookRequest(servers[0].url, (), AUTH_TOKEN, status_only=True))).ok
     assert servers[0].connections == before + more
     for server in servers:
         await server.stop()
@@ -318,5 +320,5 @@ async def test_connections_of_so_many_servers_are_kept_by_the_ordinary_way(
 ) -> None:
     monkeypatch.setattr(ordinary, "MOST_KEPT", most)
     for _ in range(3):
-        assert (await client.call(Hook(raw.url, (), AUTH_TOKEN))).ok
+        assert (await client.call(WebhookRequest(raw.url, (), AUTH_TOKEN))).ok
     assert raw.connections == connections

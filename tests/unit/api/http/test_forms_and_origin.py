@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.api.http.errors import ApiError, meaning
 from gateway.api.http.forms import check_form_type, check_url, parse_form
-from gateway.api.http.origin import Place, resolve
+from gateway.api.http.origin import RequestTarget, resolve
 from gateway.api.http.paging import page_request
 from gateway.api.http.render import rfc2822
 
@@ -66,28 +66,40 @@ def test_booleans(value: str, expected: bool) -> None:
         (
             "a.org",
             "/api/2010-04-01/Accounts.json",
-            Place("api", "/2010-04-01/Accounts.json", "/api"),
+            RequestTarget("api", "/2010-04-01/Accounts.json", "/api"),
         ),
-        ("a.org", "/2010-04-01/Accounts.json", Place("api", "/2010-04-01/Accounts.json", "")),
-        ("api.twilio.com", "/2010-04-01/x", Place("api", "/2010-04-01/x", "")),
-        ("messaging.twilio.com", "/v1/Services", Place("messaging", "/v1/Services", "")),
-        ("messaging.sydney.au1.twilio.com", "/v1/Services", Place("messaging", "/v1/Services", "")),
+        (
+            "a.org",
+            "/2010-04-01/Accounts.json",
+            RequestTarget("api", "/2010-04-01/Accounts.json", ""),
+        ),
+        ("api.twilio.com", "/2010-04-01/x", RequestTarget("api", "/2010-04-01/x", "")),
+        ("messaging.twilio.com", "/v1/Services", RequestTarget("messaging", "/v1/Services", "")),
+        (
+            "messaging.sydney.au1.twilio.com",
+            "/v1/Services",
+            RequestTarget("messaging", "/v1/Services", ""),
+        ),
         (
             "conversations.twilio.com:443",
             "/v1/Services",
-            Place("conversations", "/v1/Services", ""),
+            RequestTarget("conversations", "/v1/Services", ""),
         ),
-        ("messaging.gw.example", "/v1/Services", Place("messaging", "/v1/Services", "")),
-        ("a.org", "/messaging/v1/Services", Place("messaging", "/v1/Services", "/messaging")),
-        ("a.org", "/v1/Services/IS1", Place("conversations", "/v1/Services/IS1", "")),
-        ("a.org", "/v1/Services/MG1", Place("messaging", "/v1/Services/MG1", "")),
-        ("a.org", "/v1/Alerts", Place("monitor", "/v1/Alerts", "")),
-        ("a.org", "/v1/Conversations", Place("conversations", "/v1/Conversations", "")),
-        ("a.org", "/v1/Deactivations", Place("messaging", "/v1/Deactivations", "")),
+        ("messaging.gw.example", "/v1/Services", RequestTarget("messaging", "/v1/Services", "")),
+        (
+            "a.org",
+            "/messaging/v1/Services",
+            RequestTarget("messaging", "/v1/Services", "/messaging"),
+        ),
+        ("a.org", "/v1/Services/IS1", RequestTarget("conversations", "/v1/Services/IS1", "")),
+        ("a.org", "/v1/Services/MG1", RequestTarget("messaging", "/v1/Services/MG1", "")),
+        ("a.org", "/v1/Alerts", RequestTarget("monitor", "/v1/Alerts", "")),
+        ("a.org", "/v1/Conversations", RequestTarget("conversations", "/v1/Conversations", "")),
+        ("a.org", "/v1/Deactivations", RequestTarget("messaging", "/v1/Deactivations", "")),
         ("a.org", "/favicon.ico", None),
     ],
 )
-def test_products(host: str, path: str, expected: Place | None) -> None:
+def test_products(host: str, path: str, expected: RequestTarget | None) -> None:
     assert resolve(host, path, "gw.example") == expected
 
 

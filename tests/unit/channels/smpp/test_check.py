@@ -16,8 +16,8 @@ from gateway.channels.smpp.check_report import CANARY
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.commands.main import main
 from smpp import vocabulary as v
-from smpp.receipt import Form
-from smpp.smsc import CarrierScenario, Rule, Scenario, Smsc
+from smpp.receipt import IdForm
+from smpp.smsc import CarrierScenario, Scenario, ScenarioRule, Smsc
 
 NUMBER = "+447700900101"
 TO = "+441632960675"
@@ -69,12 +69,12 @@ async def test_it_tries_the_four_usual_pairs_and_waits_for_their_receipts() -> N
 @pytest.mark.parametrize(
     ("scenario", "form"),
     [
-        ({"ids": "hex", "receipt_ids": "decimal"}, Form.DECIMAL_TO_HEX),
-        ({"ids": "uuid", "receipt_ids": "folded"}, Form.FOLDED),
-        ({"ids": "decimal", "receipt_ids": "stripped"}, Form.PADDED),
+        ({"ids": "hex", "receipt_ids": "decimal"}, IdForm.DECIMAL_TO_HEX),
+        ({"ids": "uuid", "receipt_ids": "folded"}, IdForm.FOLDED),
+        ({"ids": "decimal", "receipt_ids": "stripped"}, IdForm.PADDED),
     ],
 )
-async def test_it_finds_out_how_receipts_spell_ids(scenario: dict[str, str], form: Form) -> None:
+async def test_it_finds_out_how_receipts_spell_ids(scenario: dict[str, str], form: IdForm) -> None:
     async with simulator(**scenario) as smsc:
         report = await check(settings(smsc.port), sender=NUMBER, to=TO)
     # Named by what turns the id of the receipt into that of the answer.
@@ -98,13 +98,13 @@ async def test_it_names_the_dialect_of_the_receipts(receipts: str, words: str) -
 
 
 async def test_a_receipt_before_its_answer_is_matched_too() -> None:
-    async with simulator(rules=(Rule(receipt_before_response=True),)) as smsc:
+    async with simulator(rules=(ScenarioRule(receipt_before_response=True),)) as smsc:
         report = await check(settings(smsc.port), sender=NUMBER, to=TO)
     assert all(probe.receipt is not None for probe in report.probes)
 
 
 async def test_a_carrier_without_receipts_is_reported_as_such_after_the_wait() -> None:
-    async with simulator(rules=(Rule(stat="none"),)) as smsc:
+    async with simulator(rules=(ScenarioRule(stat="none"),)) as smsc:
         report = await check(settings(smsc.port), sender=NUMBER, to=TO, receipt_wait_s=0.1)
     assert report.good
     assert any("none came" in line for line in report.lines())
@@ -112,7 +112,7 @@ async def test_a_carrier_without_receipts_is_reported_as_such_after_the_wait() -
 
 
 async def test_refused_messages_make_a_bad_report_with_the_status() -> None:
-    async with simulator(rules=(Rule(status=v.ESME_RINVMSGLEN),)) as smsc:
+    async with simulator(rules=(ScenarioRule(status=v.ESME_RINVMSGLEN),)) as smsc:
         report = await check(settings(smsc.port), sender=NUMBER, to=TO)
     assert not report.good
     assert report.settings() == {}
@@ -158,7 +158,7 @@ async def test_a_carrier_with_receivers_only_cannot_be_sent_to() -> None:
 
 
 async def test_a_message_that_is_for_the_gateway_is_left_with_the_carrier() -> None:
-    async with simulator(rules=(Rule(receipt_id="foreign"),)) as smsc:
+    async with simulator(rules=(ScenarioRule(receipt_id="foreign"),)) as smsc:
         report = await check(settings(smsc.port), sender=NUMBER, to=TO, receipt_wait_s=0.3)
         assert report.foreign == 4
         assert smsc.counters.deliveries_refused == 4

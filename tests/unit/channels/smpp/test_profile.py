@@ -15,7 +15,7 @@ from gateway.content import national
 from gateway.content.encoding import Content, Encoding, encode, whole
 from smpp.alphabet import decode_text, unpack
 from smpp.concat import split_header
-from smpp.pdu import Address, SubmitSm, Tlvs, tlv
+from smpp.pdu import SmeAddress, SubmitSm, Tlvs, tlv
 from smpp.vocabulary import (
     ESM_UDHI,
     MESSAGE_PAYLOAD,
@@ -63,16 +63,16 @@ def submits(text: str, ways: Profile, **changes: Any) -> list[SubmitSm]:
 @pytest.mark.parametrize(
     ("sender", "address"),
     [
-        ("+447700900101", Address(1, 1, "447700900101")),
-        ("78901", Address(3, 0, "78901")),
-        ("Tandem", Address(5, 0, "Tandem")),
-        ("4ever", Address(5, 0, "4ever")),
+        ("+447700900101", SmeAddress(1, 1, "447700900101")),
+        ("78901", SmeAddress(3, 0, "78901")),
+        ("Tandem", SmeAddress(5, 0, "Tandem")),
+        ("4ever", SmeAddress(5, 0, "4ever")),
     ],
 )
-def test_the_kind_of_sender_decides_ton_and_npi(sender: str, address: Address) -> None:
+def test_the_kind_of_sender_decides_ton_and_npi(sender: str, address: SmeAddress) -> None:
     [submit] = submits("hi", profile(), sender=sender)
     assert submit.source == address
-    assert submit.destination == Address(1, 1, "441632960675")
+    assert submit.destination == SmeAddress(1, 1, "441632960675")
 
 
 def test_ton_and_npi_follow_the_settings() -> None:
@@ -84,7 +84,7 @@ def test_ton_and_npi_follow_the_settings() -> None:
     )
     found = [submits("hi", ways, sender=sender)[0].source[:2] for sender in ("+4477", "789", "Abc")]
     assert found == [(2, 8), (6, 1), (0, 1)]
-    assert submits("hi", ways)[0].destination == Address(0, 0, "441632960675")
+    assert submits("hi", ways)[0].destination == SmeAddress(0, 0, "441632960675")
 
 
 def test_a_leading_plus_is_kept_where_the_carrier_wants_it() -> None:
