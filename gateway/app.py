@@ -154,10 +154,10 @@ class Gateway:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
             run = new_run()
-            tenure = await self._tenure(url, run, stack)
+            gateway_lock = await self._gateway_lock(url, run, stack)
             if self.stop.is_set():
                 return
-            database = Database(url, run, ours=tenure.confirmed)
+            database = Database(url, run, ours=gateway_lock.confirmed)
             listener = _listen(
                 self.settings.host, self.settings.port, shared=self._place is not None
             )
@@ -223,7 +223,7 @@ class Gateway:
                 pipeline.alerts,
                 self._clock,
                 handle=handlers.handle,
-                judge=self._judge(pipeline),
+                effects=self._effects(pipeline),
                 run_id=run_id,
                 wall=pipeline.walls.of("inbound"),
             )
@@ -231,9 +231,9 @@ class Gateway:
             pipeline.connection_over = inbound.lost
             pipeline.answers_arrived = inbound.settled
             pipeline.inbound_drained = inbound.drained
-            tenure.changed = lambda held: pipeline.suspend(not held)
-            pipeline.allow_while(tenure.confirmed)
-            pipeline.start_stage("tenure", tenure.run())
+            gateway_lock.changed = lambda held: pipeline.suspend(not held)
+            pipeline.allow_while(gateway_lock.confirmed)
+            pipeline.start_stage("tenure", gateway_lock.run())
             if embedded is not None:
                 pipeline.start_stage("postgres", embedded.keep(self.stop))
             pipeline.start_stage("inbound", inbound.run())
@@ -320,7 +320,7 @@ class Gateway:
             random=self._random,
             refresh=relay.refresh if relay is not None else pipeline.refresh,
             default_carrier_id=self._default_carrier_id,
-            fleet=pipeline.fleet,
+            connectors=pipeline.connectors,
             receipts=pipeline.receipts,
             journal=pipeline.journal,
             replay=relay.replay if relay is not None else self._replay,
@@ -423,7 +423,7 @@ class Gateway:
         """How the carriers are in this worker, by SID."""
         assert self.pipeline is not None
         known = self.pipeline.directory.carriers.values()
-        return statuses(known, self.pipeline.fleet, self.pipeline.receipts)
+        return statuses(known, self.pipeline.connectors, self.pipeline.receipts)
 
     async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
         """Open the listener of the operator's machines; what closes it."""
@@ -489,7 +489,7 @@ class Gateway:
         message.callbacks_done = 0
         self.callbacks.owe(message)
 
-    def _judge(self, pipeline: Pipeline) -> InboundEffects:
+    def _effects(self, pipeline: Pipeline) -> InboundEffects:
         """What inbound messages change of their writers' standing."""
         opt_outs = OptOuts(
             pipeline.directory,
@@ -499,7 +499,7 @@ class Gateway:
             lambda record: network_could(record) and pipeline.network_opt_out(record),
         )
         return InboundEffects(
-            pipeline.directory, opt_outs, pipeline.router.standing, pipeline.send_stored
+            pipeline.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
         )
 
     def _conversations(self, pipeline: Pipeline, client: WebhookClient) -> Conversations:
@@ -650,7 +650,9 @@ class Gateway:
                 return known[name].id
         raise ApiError(20001, "there is no carrier: add one to tandem.toml")
 
-    async def _tenure(self, url: str, run: int, stack: contextlib.AsyncExitStack) -> GatewayLock:
+    async def _gateway_lock(
+        self, url: str, run: int, stack: contextlib.AsyncExitStack
+    ) -> GatewayLock:
         """The right to work with the database, once it is ours, or `stop` is set.
 
         Raises ConfigurationError where the database can't be asked.
@@ -658,15 +660,15 @@ class Gateway:
         shared = "two_gateways" in self.settings.allow_unsafe
         if shared:
             log.warning("several gateways may work with this database: %s", LOSES["two_gateways"])
-        tenure = GatewayLock(url, run, keys_of(self._place), shared=shared)
-        stack.callback(tenure.close)
+        gateway_lock = GatewayLock(url, run, keys_of(self._place), shared=shared)
+        stack.callback(gateway_lock.close)
         try:
-            await tenure.wait_unless(self.stop)
+            await gateway_lock.wait_unless(self.stop)
         except TooFewRights as error:
             raise ConfigurationError(f"the database can't be prepared: {_reason(error)}") from error
         except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
             raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
-        return tenure
+        return gateway_lock
 
     async def _ensure_account(self, pool: ConnectionPool) -> None:
         """The first account of a new database; its credentials go to the data folder."""

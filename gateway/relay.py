@@ -343,7 +343,7 @@ class Relay:
             return
         # While we take over, all that waits is read in its order once everything is there.
         if not self._pipeline.acceptor.paused:
-            self._pipeline.adoption.named(list(_ids(payload[VERSION.size :])))
+            self._pipeline.takeover.named(list(_ids(payload[VERSION.size :])))
         reply(b"")
 
     async def cancel(self, account_id: int, message_id: Id) -> Row | None:

@@ -119,7 +119,7 @@ class GatewayUnderTest:
 
     async def bound(self) -> None:
         """Return when every carrier's bind is up."""
-        await until(lambda: all(c.up for c in self.pipeline.connectors.values()))
+        await until(lambda: all(c.up for c in self.pipeline.connectors.by_id.values()))
 
     async def sdk(self) -> Sdk:
         await self.bound()

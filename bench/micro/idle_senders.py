@@ -54,14 +54,14 @@ def measure() -> float:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     pacer: Pacer[Item] = Pacer(Limits())
-    standing = SenderLoads(_rate)
+    loads = SenderLoads(_rate)
     for sender_id in range(SENDERS):
-        standing.assigned(sender_id, 1, 1.0)
+        loads.assigned(sender_id, 1, 1.0)
         pacer.enqueue(sender_id, Item(sender_id), 1.0)
     while released := pacer.release(2.0, lambda carrier: SENDERS * 2, 500):
         for item in released:
             pacer.done(item)
-            standing.settled(item.sender_id, 1)
+            loads.settled(item.sender_id, 1)
     released.clear()
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()

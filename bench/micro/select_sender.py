@@ -69,16 +69,16 @@ def _measure(run: Callable[[], int]) -> float:
 def _first_contacts(size: int, settings: ServiceSettings) -> float:
     """Every recipient is new: a choice, a mapping, a message assigned and one settled."""
     pool = _pool(size, settings)
-    standing = SenderLoads(lambda sender_id, destination: 1.0)
+    loads = SenderLoads(lambda sender_id, destination: 1.0)
     recipients = _recipients(1)
 
     def run() -> int:
         for at, destination in enumerate(recipients):
-            sender = select(destination, _NEEDS, pool, standing, None).sender
+            sender = select(destination, _NEEDS, pool, loads, None).sender
             assert sender is not None
-            standing.assigned(sender.id, 1, float(at))
-            standing.mapped(sender.id)
-            standing.settled(sender.id, 1)
+            loads.assigned(sender.id, 1, float(at))
+            loads.mapped(sender.id)
+            loads.settled(sender.id, 1)
         return len(recipients)
 
     return _measure(run)
@@ -87,14 +87,14 @@ def _first_contacts(size: int, settings: ServiceSettings) -> float:
 def _known_contacts(size: int) -> float:
     """Every recipient has a mapping."""
     pool = _pool(size, ServiceSettings())
-    standing = SenderLoads(lambda sender_id, destination: 1.0)
+    loads = SenderLoads(lambda sender_id, destination: 1.0)
     recipients = [
         (number, Mapping(at % size, 0.0, 0.0)) for at, number in enumerate(_recipients(1))
     ]
 
     def run() -> int:
         for destination, mapping in recipients:
-            select(destination, _NEEDS, pool, standing, mapping, now=1.0)
+            select(destination, _NEEDS, pool, loads, mapping, now=1.0)
         return len(recipients)
 
     return _measure(run)

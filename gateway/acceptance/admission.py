@@ -90,15 +90,15 @@ class Admission:
                     self._lose(known, key, wanted[key].sender_id, row["sender_id"])
             if not lost:
                 return
-            again = [draft for draft in drafts if draft.key in lost and not draft.explicit]
+            again = [draft for draft in drafts if draft.key in lost and not draft.from_address]
             self.take_back(again)
             self.choose(again, known)
 
     def _lose(self, known: RecipientFacts, key: MappingKey, ours: int, theirs: int) -> None:
         """Another process was first: its mapping counts."""
         if known.fresh.pop(key, None) is not None:
-            self._router.standing.mapped(ours, -1)
-            self._router.standing.mapped(theirs)
+            self._router.loads.mapped(ours, -1)
+            self._router.loads.mapped(theirs)
         known.mappings[key] = Mapping(theirs, known.wall, known.wall)
 
     def take_back(self, drafts: Sequence[Draft]) -> None:
@@ -115,4 +115,4 @@ class Admission:
     def forget(self, known: RecipientFacts) -> None:
         """The batch was not committed: its mappings are none."""
         for key in known.fresh:
-            self._router.standing.mapped(known.mappings[key].sender_id, -1)
+            self._router.loads.mapped(known.mappings[key].sender_id, -1)

@@ -58,7 +58,7 @@ class Assigner:
         self._database = database
         self._admission = admission
         self._router = router
-        self._lobby = router.lobby
+        self._unassigned = router.unassigned
         self._submitter = submitter
         self._writer = writer
         self._clock = clock
@@ -81,7 +81,7 @@ class Assigner:
             if self._router.awaits(draft):
                 self.gather(draft)
                 continue
-            self._lobby.hold(draft)
+            self._unassigned.hold(draft)
             self._wake.set()
 
     def admit(self, drafts: Iterable[Draft]) -> None:
@@ -92,12 +92,12 @@ class Assigner:
 
     def stir(self) -> None:
         """A sender has less to do than before."""
-        if self._lobby:
+        if self._unassigned:
             self._wake.set()
 
     def withdraw(self, message: Message) -> bool:
         """Take out a message that is to be canceled; False if it does not wait here."""
-        return self._lobby.remove(message)
+        return self._unassigned.remove(message)
 
     @property
     def anew(self) -> Sequence[Draft]:
@@ -139,7 +139,7 @@ class Assigner:
         self._wall.tell(why, message)
         with self._wall.around(message):
             self._router.awaited.end(draft)
-            self._lobby.placed(draft)
+            self._unassigned.placed(draft)
             self._doubtful.discard(message.id)
             if advance(message, Refused(BROKEN), self._clock.wall()):
                 message.content = None
@@ -154,7 +154,7 @@ class Assigner:
             own.drop()  # its locks go with it
 
     async def _sleep(self) -> None:
-        due = HEAL_S if self._lobby else None
+        due = HEAL_S if self._unassigned else None
         try:
             async with asyncio.timeout(due):
                 await self._wake.wait()
@@ -164,7 +164,7 @@ class Assigner:
 
     def _expire(self) -> None:
         wall = self._clock.wall()
-        for message in self._lobby.expire(self._clock.monotonic() + self._deadlines.ahead()):
+        for message in self._unassigned.expire(self._clock.monotonic() + self._deadlines.ahead()):
             if advance(message, Refused(EXPIRED), wall):
                 message.content = None
                 self._writer.mark(message)
@@ -175,12 +175,12 @@ class Assigner:
         for draft in drafts:
             if draft.message.status.final:
                 self._router.awaited.end(draft)
-                self._lobby.placed(draft)
+                self._unassigned.placed(draft)
                 self._doubtful.discard(draft.message.id)
         drafts = [draft for draft in drafts if not draft.message.status.final]
-        if self._lobby and len(drafts) < BATCH:
+        if self._unassigned and len(drafts) < BATCH:
             now = self._clock.wall()
-            taken = self._lobby.take(self._router.preview, now, BATCH - len(drafts))
+            taken = self._unassigned.take(self._router.preview, now, BATCH - len(drafts))
             self._settle(taken)
             drafts.extend(one.draft for one in taken)
         return drafts
@@ -188,7 +188,7 @@ class Assigner:
     def _settle(self, taken: list[Taken]) -> None:
         for draft, sender_id in taken:
             if sender_id:
-                self._router.standing.settled(sender_id, draft.message.segments)
+                self._router.loads.settled(sender_id, draft.message.segments)
 
     async def _assign(self, own: OwnConnection, drafts: Sequence[Draft]) -> None:
         connection = await own.get()
@@ -244,7 +244,7 @@ class Assigner:
         )
         for draft in drafts:
             self._router.awaited.end(draft)
-            self._lobby.placed(draft)
+            self._unassigned.placed(draft)
         self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)
         for message, why in self._wall.each(messages, self._committed):

@@ -36,14 +36,14 @@ class Forecast:
         if message.status is Status.SENDING:
             return Outlook(0, now)
         if message.status is Status.QUEUED:
-            backlog = self._router.standing.backlog(message.sender_id)
+            backlog = self._router.loads.backlog(message.sender_id)
             ahead = max(0, int(backlog) - message.segments)
             rate = self._router.rate_towards(message.sender_id, message.destination_class)
             return Outlook(ahead, now + ahead / rate)
         if message.status is Status.SCHEDULED:
             return Outlook(0, message.send_at)
         if message.status is Status.ACCEPTED:
-            ahead = self._router.lobby.ahead(draft)
+            ahead = self._router.unassigned.ahead(draft)
             return Outlook(ahead, now + AHEAD_S + ahead / self._pool_rate(draft))
         return None
 

@@ -84,9 +84,9 @@ class Router:
         """The operator's, where one is configured."""
         self.awaited = PendingEnrichment()
         self.quotas = Quotas(directory, workers)
-        self.standing = SenderLoads(self._rate)
+        self.loads = SenderLoads(self._rate)
         self._alone: dict[int, SenderPool] = {}  # by sender
-        self.lobby = UnassignedQueue(self.standing, self._rate)
+        self.unassigned = UnassignedQueue(self.loads, self._rate)
 
     def begin_references(self, at: float) -> None:
         """Begin with those of a moment, which is no earlier than any of a former run's."""
@@ -142,8 +142,8 @@ class Router:
             or (self.asks_carrier(draft) and not self.awaited.full)
         ):
             return False
-        if draft.explicit is not None:  # a crash must not forget it
-            message.extras = {**(message.extras or {}), "from": draft.explicit}
+        if draft.from_address is not None:  # a crash must not forget it
+            message.extras = {**(message.extras or {}), "from": draft.from_address}
         self.awaited.begin(draft)
         return True
 
@@ -194,8 +194,8 @@ class Router:
         if not service.pool.settings.mms_converter:
             return there
         able = service.pool.senders
-        if draft.explicit is not None:
-            able = tuple(service.pool.by_address.get(draft.explicit, ()))
+        if draft.from_address is not None:
+            able = tuple(service.pool.by_address.get(draft.from_address, ()))
         if not any(sender.mms for sender in able):
             return NO_SENDER
         message.flags |= Flag.CONVERTED
@@ -221,14 +221,14 @@ class Router:
     ) -> Sender | None:
         """The sender out of a pool, with what that means for the recipient's mapping."""
         message, key = draft.message, draft.key
-        if draft.explicit is not None:
-            message.sender = draft.explicit  # shown even where it fails
+        if draft.from_address is not None:
+            message.sender = draft.from_address  # shown even where it fails
         if self._blocked(message, known, (service.id,)):
             return self._refuse(message, OPTED_OUT, now)
         mapping = known.mappings.get(key)
         choice = self.select(draft, service, mapping, now)
         if choice.drop_mapping and mapping is not None:
-            self.standing.mapped(known.void(key), -1)
+            self.loads.mapped(known.void(key), -1)
             mapping = None
         sender = choice.sender
         message.rule = choice.rule
@@ -241,14 +241,14 @@ class Router:
         if fresh and self.crowded(sender.id, draft.destination.country):
             return self._refuse(message, QUEUES_FULL, now)
         mapped = mapping is not None and mapping.sender_id == sender.id
-        if not mapped and draft.explicit is None and self.lobby.wants(draft, sender):
+        if not mapped and draft.from_address is None and self.unassigned.wants(draft, sender):
             alike = len(service.pool.of(sender.kind, sender.country, False))
-            if self.lobby.full(draft, sender, alike):
+            if self.unassigned.full(draft, sender, alike):
                 return self._refuse(message, QUEUES_FULL, now)
             return None  # it stays `accepted`
         if choice.new_mapping:
             known.made(key, sender.id, message.id)
-            self.standing.mapped(sender.id)
+            self.loads.mapped(sender.id)
         elif mapped:
             known.used(key, sender.id, service.pool.settings.sticky_ttl_s)
         return sender
@@ -266,9 +266,9 @@ class Router:
             draft.destination,
             Needs(draft.message.as_mms, draft.message.segments, carrier=draft.carrier),
             service.pool,
-            self.standing,
+            self.loads,
             mapping,
-            draft.explicit,
+            draft.from_address,
             self._directory.facts,
             now,
         )
@@ -277,8 +277,8 @@ class Router:
         """Whether its account, or its campaign there, has as much waiting as it may
         (docs/spec/messaging-services.md#queue-limits)."""
         return any(
-            one.backlog + self.lobby.waiting(one.accounts, one.place) >= one.limit
-            for one in self.standing.together(sender_id)
+            one.backlog + self.unassigned.waiting(one.accounts, one.place) >= one.limit
+            for one in self.loads.together(sender_id)
             if one.place is None or one.place[1] == country
         )
 
@@ -290,7 +290,7 @@ class Router:
             destination,
             needs,
             self.alone(sender),
-            self.standing,
+            self.loads,
             None,
             sender.address,
             self._directory.facts,
@@ -327,7 +327,7 @@ class Router:
         )
         if not message.reference:
             message.reference = self._reference(message)
-        self.standing.assigned(sender.id, message.segments, self._clock.wall())
+        self.loads.assigned(sender.id, message.segments, self._clock.wall())
 
     def _fit(self, message: Message) -> None:
         """Encode in the way of the carrier where that differs: parts may be fewer or more."""
@@ -354,19 +354,19 @@ class Router:
     def release(self, message: Message) -> None:
         """The message left its sender's queue for good."""
         if message.sender_id:
-            self.standing.settled(message.sender_id, message.segments)
+            self.loads.settled(message.sender_id, message.segments)
 
     def configuration_changed(self) -> None:
         """Queue limits follow the rates (docs/spec/messaging-services.md#queue-limits); what is
         gone is let go of."""
         self._alone.clear()
         services = self._directory.services.values()
-        self.standing.keep_only({group for service in services for group in service.pool.groups()})
+        self.loads.keep_only({group for service in services for group in service.pool.groups()})
         for record in self._directory.senders.values():
             rate = self.rate_towards(record.sender.id, destination_class(record.sender.country))
-            self.standing.set_limit(record.sender.id, queue_limit(rate))
-        self.standing.set_together(self.quotas.together())
-        self.standing.rates_changed()
+            self.loads.set_limit(record.sender.id, queue_limit(rate))
+        self.loads.set_together(self.quotas.together())
+        self.loads.rates_changed()
 
     def rate_of(self, sender: Sender, destination_country: str, *, media: bool = False) -> float:
         """Segments per second of a sender towards a country

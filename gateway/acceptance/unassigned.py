@@ -48,8 +48,8 @@ def _place(draft: Draft) -> Quarter:
 class UnassignedQueue:
     """The queues of messages without a sender, of all services."""
 
-    def __init__(self, standing: SenderLoads, rate: Callable[[int, Destination], float]) -> None:
-        self._standing = standing
+    def __init__(self, loads: SenderLoads, rate: Callable[[int, Destination], float]) -> None:
+        self._loads = loads
         self._rate = rate
         self._queues: dict[Quarter, deque[Draft]] = {}
         self._segments: Counter[Quarter] = Counter()
@@ -99,9 +99,7 @@ class UnassignedQueue:
         """Whether `alike` senders such as this one could not hold what waits here
         (docs/spec/messaging-services.md#queue-limits)."""
         waiting = self._segments[_place(draft)]
-        return waiting + self._standing.backlog(sender.id) >= alike * self._standing.limit(
-            sender.id
-        )
+        return waiting + self._loads.backlog(sender.id) >= alike * self._loads.limit(sender.id)
 
     def hold(self, draft: Draft) -> None:
         """`draft` is committed without a sender; its message's `expires_at` is set."""
@@ -144,7 +142,7 @@ class UnassignedQueue:
                     if place not in self._deep and self._wait(choice.sender, draft) > AHEAD_S:
                         break
                     sender_id = choice.sender.id
-                    self._standing.assigned(sender_id, message.segments, now)
+                    self._loads.assigned(sender_id, message.segments, now)
                 elif choice.code == QUEUES_FULL:
                     break
                 queue.popleft()
@@ -203,5 +201,5 @@ class UnassignedQueue:
             del self._segments[place]
 
     def _wait(self, sender: Sender, draft: Draft) -> float:
-        backlog = self._standing.backlog(sender.id)
+        backlog = self._loads.backlog(sender.id)
         return expected_wait(backlog, self._rate(sender.id, draft.destination)) if backlog else 0.0

@@ -30,7 +30,7 @@ class Canceler:
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
-        spill: Overflow,
+        overflow: Overflow,
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
         unscheduled: Callable[[int, Id], None],
@@ -41,7 +41,7 @@ class Canceler:
         self._live = live
         self._pacer = pacer
         self._assigner = assigner
-        self._spill = spill
+        self._overflow = overflow
         self._released = released
         self._never_submitted = never_submitted
         self._unscheduled = unscheduled
@@ -98,7 +98,7 @@ class Canceler:
     def _follow(self, row: Row) -> None:
         message = self._live.get(row["id"])
         if message is None or message.spilled:
-            self._spill.canceled(row)
+            self._overflow.canceled(row)
         if message is None:
             message = self._live[row["id"]] = from_row(row)
         else:

@@ -52,10 +52,10 @@ class Handover:
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
-        spill: Overflow,
+        overflow: Overflow,
         writer: WriteBehind,
         acceptor: Acceptor,
-        adoption: Takeover,
+        takeover: Takeover,
         clock: Clock,
     ) -> None:
         self._pool = pool
@@ -64,10 +64,10 @@ class Handover:
         self._live = live
         self._pacer = pacer
         self._assigner = assigner
-        self._spill = spill
+        self._overflow = overflow
         self._writer = writer
         self._acceptor = acceptor
-        self._adoption = adoption
+        self._takeover = takeover
         self._clock = clock
         self.others: Others = NoOthers()
         """The other workers, where there are any."""
@@ -129,13 +129,13 @@ class Handover:
                 message.committed is message.status and message.waiting and self._take_out(message)
             ):
                 if message.spilled:
-                    self._spill.let_go(message)
+                    self._overflow.let_go(message)
                 waiting.append(message)
         for message in (*waiting, *claimed):
             self._forget(message)
-        for sender_id in self._spill.senders():
+        for sender_id in self._overflow.senders():
             if not self._ownership.mine(None, sender_id):
-                self._spill.forget(sender_id)
+                self._overflow.forget(sender_id)
         if claimed:
             task = self._start(self._unclaim(claimed), "unclaiming")
             self._unclaiming.add(task)
@@ -182,12 +182,12 @@ class Handover:
         """
         try:
             await self.others.have_read(version)
-            await self._adoption.take_up_all()
+            await self._takeover.take_up_all()
         except DatabaseUnavailable as error:
             log.error("database: %s; rows that became ours are taken up later", error, extra=AWAY)
         finally:
             self._acceptor.resume()
-        self._adoption.look()  # for what was on its way just then
+        self._takeover.look()  # for what was on its way just then
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

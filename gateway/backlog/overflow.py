@@ -148,7 +148,7 @@ class Overflow:
         rest.count += 1
         rest.added += 1
         rest.segments += row["segments"]
-        self._router.standing.assigned(row["sender_id"], row["segments"], self._clock.wall())
+        self._router.loads.assigned(row["sender_id"], row["segments"], self._clock.wall())
         return True
 
     def found(self, row: Row) -> bool:
@@ -177,7 +177,7 @@ class Overflow:
         rest = self._rests.get(row["sender_id"] or 0)
         if rest is not None and rest.count:
             self._less(rest, row["sender_id"], row["segments"])
-            self._router.standing.settled(row["sender_id"], row["segments"])
+            self._router.loads.settled(row["sender_id"], row["segments"])
 
     def left_pool(self, service_of: Mapping[int, int]) -> None:
         """These senders left these services: what waits for them there is chosen anew."""
@@ -197,7 +197,7 @@ class Overflow:
         """The sender is another worker's now, with all its rows; or none of them waits any more."""
         rest = self._rests.pop(sender_id, None)
         if rest is not None and rest.segments:
-            self._router.standing.settled(sender_id, rest.segments)
+            self._router.loads.settled(sender_id, rest.segments)
 
     def _less(self, rest: _Rest, sender_id: int, segments: int) -> None:
         """One message fewer waits in rows only; the caller settles its segments."""
@@ -205,7 +205,7 @@ class Overflow:
         rest.read += 1
         uncounted = segments - rest.segments
         if uncounted > 0:  # found while we ran, and not yet counted: settling it must take nothing
-            self._router.standing.assigned(sender_id, uncounted, NEVER)
+            self._router.loads.assigned(sender_id, uncounted, NEVER)
         rest.segments = max(0, -uncounted)
 
     async def run(self) -> None:
@@ -266,9 +266,9 @@ class Overflow:
             rest.count = max(0, messages - held_messages[sender_id])
             segments = max(0, segments - held_segments[sender_id])
             if segments > rest.segments:
-                self._router.standing.assigned(sender_id, segments - rest.segments, NEVER)
+                self._router.loads.assigned(sender_id, segments - rest.segments, NEVER)
             else:
-                self._router.standing.settled(sender_id, rest.segments - segments)
+                self._router.loads.settled(sender_id, rest.segments - segments)
             rest.segments = segments
 
     def _held(self, sender_ids: Sequence[int]) -> tuple[Counter[int], Counter[int]]:
@@ -341,7 +341,7 @@ class Overflow:
             message.spilled = False
             message.content = (whole if message.as_mms else encode)(row["body"])
         # It was counted when its sender was chosen, and is counted anew now.
-        self._router.standing.settled(message.sender_id, message.segments)
+        self._router.loads.settled(message.sender_id, message.segments)
         if message.service_id in rest.left:
             destination = self._requeue.destination(message)
             if destination is not None:

@@ -57,7 +57,7 @@ class Recovery:
         self,
         router: Router,
         submitter: Submitter,
-        spill: Overflow,
+        overflow: Overflow,
         requeue: Requeue,
         writer: WriteBehind,
         receipts: Receipts,
@@ -74,7 +74,7 @@ class Recovery:
         self._ids = ids
         self._router = router
         self._submitter = submitter
-        self._spill = spill
+        self._overflow = overflow
         self._requeue = requeue
         self._writer = writer
         self._receipts = receipts
@@ -123,13 +123,13 @@ class Recovery:
         There is none, unless something went wrong: whoever stored it died, or lost its right to
         the database, after somebody else had read what waits.
         """
-        live, spill = self._receipts.live, self._spill
+        live, overflow = self._receipts.live, self._overflow
         found: list[Id] = []
         async for rows in message_rows.old_waiting(
             connection,
             before=id_at(self._ids.now() - STRANDED_S),
             scheduled_status=Status.SCHEDULED,
-            without_senders=spill.senders(),  # all of theirs are read in their turn
+            without_senders=overflow.senders(),  # all of theirs are read in their turn
             page=PAGE,
         ):
             found += [row["id"] for row in rows if row["id"] not in live and self._is_ours(row)]
@@ -150,7 +150,7 @@ class Recovery:
             message.committed in waiting and not message.spilled and message.id.bytes < first
             for message in list(self._receipts.live.values())
         )
-        return held + len(self._spill)
+        return held + len(self._overflow)
 
     async def _adopt(self, connection: Connection, rows: list[Row]) -> int:
         new = [
@@ -161,7 +161,7 @@ class Recovery:
             # What ended may owe its callbacks: an operator closed it.
             and (row["waiting"] is not None or Status(row["status"]).final)
         ]
-        behind = [row for row in new if self._spill.found(row)]
+        behind = [row for row in new if self._overflow.found(row)]
         for row in behind:
             if row["callback_url"] is not None:
                 message = self._receipts.live[row["id"]] = from_row(row)
@@ -196,7 +196,7 @@ class Recovery:
         return self._ownership.mine(row["service_id"], row["sender_id"])
 
     async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
-        kept = [row for row in rows if not self._spill.leaves(row)]
+        kept = [row for row in rows if not self._overflow.leaves(row)]
         recovered.waiting += len(rows) - len(kept)
         messages: list[Message] = []
         rows = []

@@ -128,10 +128,10 @@ class Supervisor:
                     raise ConfigurationError(str(error)) from error
                 stack.push_async_callback(embedded.stop)
             shared = "two_gateways" in self._settings.allow_unsafe
-            tenure = GatewayLock(url, new_run(), keys_of(None)[:1], shared=shared)
-            stack.callback(tenure.close)
+            gateway_lock = GatewayLock(url, new_run(), keys_of(None)[:1], shared=shared)
+            stack.callback(gateway_lock.close)
             try:
-                if not await tenure.wait_unless(self.stop):
+                if not await gateway_lock.wait_unless(self.stop):
                     return 0
             except TooFewRights as error:
                 raise ConfigurationError(f"the database can't be prepared: {error}") from error
@@ -144,7 +144,7 @@ class Supervisor:
                 "TANDEM_DATABASE_URL": url,
                 "TANDEM_PORT": str(port),
             }
-            return await self._keep(folder, environment, tenure, embedded)
+            return await self._keep(folder, environment, gateway_lock, embedded)
 
     def _port(self) -> tuple[socket.socket, int]:
         """The port that the workers share, kept without listening. Raises ConfigurationError."""
@@ -169,12 +169,12 @@ class Supervisor:
         self,
         folder: Path,
         environment: dict[str, str],
-        tenure: GatewayLock,
+        gateway_lock: GatewayLock,
         embedded: EmbeddedPostgres | None,
     ) -> int:
         """Until `stop`: every place filled. The first makes the database ready for the others."""
         tasks: list[asyncio.Task[int]] = []
-        keeping = asyncio.create_task(self._hold(tenure, embedded))
+        keeping = asyncio.create_task(self._hold(gateway_lock, embedded))
         for worker in self._workers:
             work = self._fill(worker, folder, environment)
             tasks.append(asyncio.create_task(work, name=f"worker {worker.slot}"))
@@ -214,9 +214,9 @@ class Supervisor:
             return 1
         return max((abs(task.result()) for task in tasks), default=0)
 
-    async def _hold(self, tenure: GatewayLock, embedded: EmbeddedPostgres | None) -> None:
+    async def _hold(self, gateway_lock: GatewayLock, embedded: EmbeddedPostgres | None) -> None:
         """Keep the right to the database, and one of our own up, until `stop`. Raises TakenOver."""
-        tasks = [asyncio.create_task(tenure.run(), name="tenure")]
+        tasks = [asyncio.create_task(gateway_lock.run(), name="tenure")]
         if embedded is not None:
             tasks.append(asyncio.create_task(embedded.keep(self.stop), name="postgres"))
         try:

@@ -1,6 +1,6 @@
 """What apps are told of conversations: who listens to an event, and its parameters.
 
-An event is written by the transaction that makes it true; `telling` posts it.
+An event is written by the transaction that makes it true; `event_poster` posts it.
 """
 
 from __future__ import annotations

@@ -37,14 +37,14 @@ class InboundMessages:
         directory: Directory,
         pool: ConnectionPool,
         events: EventWriter,
-        posting: ConversationSender,
-        asking: PreEventWebhooks,
+        outbound: ConversationSender,
+        pre_events: PreEventWebhooks,
     ) -> None:
         self._directory = directory
         self._pool = pool
         self._events = events
-        self._posting = posting
-        self._asking = asking
+        self._outbound = outbound
+        self._pre_events = pre_events
 
     async def take(self, message: Message, create: bool) -> bool:
         """Whether the message belongs in a conversation, and so to no other handler.
@@ -79,7 +79,7 @@ class InboundMessages:
             if said is None:
                 return True
             try:
-                await self._posting.post(conversation, said, Source.SMS)
+                await self._outbound.post(conversation, said, Source.SMS)
             except NotPosted:  # closed just now, or another process was first
                 continue
             return True
@@ -97,17 +97,17 @@ class InboundMessages:
             ("Attributes", words.attributes),
             ("Media", ""),
         ]
-        verdict = await self._asking.ask(settings, names.MESSAGE_ADD, asked, Source.SMS)
+        verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS)
         return words.changed(verdict.changes) if verdict.allowed else None
 
     async def _make(self, message: Message, author: str, address: Row | None) -> bool:
         """A conversation of the pair, if the app does not refuse it: False when it does."""
         account_id = message.account_id
-        settings = await setting_rows.settings(self._pool, account_id, self._posting.new_sid("IS"))
+        settings = await setting_rows.settings(self._pool, account_id, self._outbound.new_sid("IS"))
         service = self._directory.services_by_id.get(message.service_id or 0)
         messaging_service = service.sid if service is not None else None
         binding = (author, message.recipient)
-        verdict = await self._asking.ask(
+        verdict = await self._pre_events.ask(
             settings,
             names.CONVERSATION_ADD,
             [
@@ -130,7 +130,7 @@ class InboundMessages:
                     verdict.changes.get("friendly_name"),
                 )
                 values: dict[str, Any] = {
-                    "sid": self._posting.new_sid("MB"),
+                    "sid": self._outbound.new_sid("MB"),
                     "conversation_id": conversation["id"],
                     "account_id": account_id,
                     "address": author,
@@ -163,7 +163,7 @@ class InboundMessages:
         conversation = await rows.insert(
             connection,
             {
-                "sid": self._posting.new_sid("CH"),
+                "sid": self._outbound.new_sid("CH"),
                 "account_id": settings["account_id"],
                 "chat_service_id": chat_service_id,
                 "messaging_service": messaging_service or settings["messaging_service"],
@@ -176,7 +176,7 @@ class InboundMessages:
             await rows.insert_webhook(
                 connection,
                 {
-                    "sid": self._posting.new_sid("WH"),
+                    "sid": self._outbound.new_sid("WH"),
                     "conversation_id": conversation["id"],
                     "target": "webhook",
                     "url": address["webhook_url"],

@@ -31,11 +31,11 @@ class Conversations:
 
     pool: ConnectionPool
     events: EventWriter
-    asking: PreEventWebhooks
-    posting: ConversationSender
+    pre_events: PreEventWebhooks
+    outbound: ConversationSender
     arriving: InboundMessages
     deliveries: Deliveries
-    telling: EventPoster
+    event_poster: EventPoster
     wall: Wall
 
     @classmethod
@@ -52,20 +52,20 @@ class Conversations:
         wall: Wall,
     ) -> Self:
         events = EventWriter(directory)
-        asking = PreEventWebhooks(client, directory, events, alerts)
-        posting = ConversationSender(
+        pre_events = PreEventWebhooks(client, directory, events, alerts)
+        outbound = ConversationSender(
             directory, acceptor, pool, events, next_id, clock, random, alerts
         )
-        telling = EventPoster(client, directory, pool, alerts, wall)
-        events.written = telling.wake
+        event_poster = EventPoster(client, directory, pool, alerts, wall)
+        events.written = event_poster.wake
         return cls(
             pool,
             events,
-            asking,
-            posting,
-            InboundMessages(directory, pool, events, posting, asking),
+            pre_events,
+            outbound,
+            InboundMessages(directory, pool, events, outbound, pre_events),
             Deliveries(pool, events, wall),
-            telling,
+            event_poster,
             wall,
         )
 
@@ -74,6 +74,6 @@ class Conversations:
         return await self.arriving.take(message, create)
 
     def stages(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        yield "conversation events", self.telling.run()
+        yield "conversation events", self.event_poster.run()
         yield "conversation receipts", self.deliveries.run()
         yield "conversation timers", keep_time(self.pool, self.events, self.wall)

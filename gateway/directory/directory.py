@@ -298,19 +298,19 @@ class Directory:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
-    def show(self, picture: ConfigurationSnapshot) -> None:
-        """Replace what `picture` has by what it says; older pictures are ignored."""
-        if picture.version <= self.version:
+    def show(self, snapshot: ConfigurationSnapshot) -> None:
+        """Replace what `snapshot` has by what it says; older pictures are ignored."""
+        if snapshot.version <= self.version:
             return
         self.unreadable = {}
-        keys = self._changed(picture, "api_keys", ApiKey, self.keys)
-        applications = self._changed(picture, "applications", Application, self.applications)
-        templates = self._changed(picture, "content_templates", ContentTemplate, self.templates)
-        domains = self._changed(picture, "link_domains", LinkDomain, self.link_domains)
+        keys = self._changed(snapshot, "api_keys", ApiKey, self.keys)
+        applications = self._changed(snapshot, "applications", Application, self.applications)
+        templates = self._changed(snapshot, "content_templates", ContentTemplate, self.templates)
+        domains = self._changed(snapshot, "link_domains", LinkDomain, self.link_domains)
         configs = self._changed(
-            picture, "opt_out_configs", OptOutConfig, self.opt_out_configs_by_sid
+            snapshot, "opt_out_configs", OptOutConfig, self.opt_out_configs_by_sid
         )
-        safe = self._changed(picture, "safe_list", SafeNumber, self.safe_list)
+        safe = self._changed(snapshot, "safe_list", SafeNumber, self.safe_list)
         self.keys, self.templates = keys, templates
         if safe is not self.safe_list:
             self.safe_list, self.safe_numbers = safe, {}
@@ -329,24 +329,24 @@ class Directory:
                 for config in configs.values()
                 if config.service_id is not None
             }
-        if picture.rest is not None:
-            self._show_rest(picture.rest)
+        if snapshot.rest is not None:
+            self._show_rest(snapshot.rest)
         else:
-            self._tie_anew(picture)
-        self.version = picture.version
+            self._tie_anew(snapshot)
+        self.version = snapshot.version
 
     def _changed(
         self,
-        picture: ConfigurationSnapshot,
+        snapshot: ConfigurationSnapshot,
         table: str,
         shape: Callable[..., KeptT],
         before: dict[str, KeptT],
     ) -> dict[str, KeptT]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
-        rows = self._read(picture.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
-        if picture.whole:
+        rows = self._read(snapshot.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
+        if snapshot.whole:
             return {row.sid: row for row in rows}
-        gone = picture.gone.get(table)
+        gone = snapshot.gone.get(table)
         if not rows and not gone:
             return before
         now = dict(before)  # whoever holds the former one keeps it as it was
@@ -355,9 +355,9 @@ class Directory:
         now.update((row.sid, row) for row in rows)
         return now
 
-    def _tie_anew(self, picture: ConfigurationSnapshot) -> None:
+    def _tie_anew(self, snapshot: ConfigurationSnapshot) -> None:
         """Senders name applications, and services domains, that changed while they did not."""
-        if picture.rows.get("applications") or picture.gone.get("applications"):
+        if snapshot.rows.get("applications") or snapshot.gone.get("applications"):
             self._place_senders(
                 [
                     replace(record, application=self._settings_of(record.settings))
@@ -366,7 +366,7 @@ class Directory:
                     for record in self.senders.values()
                 ]
             )
-        if picture.rows.get("link_domains") or picture.gone.get("link_domains"):
+        if snapshot.rows.get("link_domains") or snapshot.gone.get("link_domains"):
             domains = {domain.id: domain for domain in self.link_domains.values()}
             self._place_services(
                 [

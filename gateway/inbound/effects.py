@@ -34,15 +34,15 @@ class InboundEffects:
         self,
         directory: Directory,
         opt_outs: OptOuts,
-        standing: SenderLoads,
+        loads: SenderLoads,
         send: Callable[[Sequence[Draft]], None],
     ) -> None:
         self._directory = directory
         self._opt_outs = opt_outs
-        self._standing = standing
+        self._loads = loads
         self._send = send
 
-    async def judge(
+    async def effects(
         self, connection: Connection, arrivals: Sequence[Arrival], judged: Judged
     ) -> None:
         """Store what `arrivals` change, in the caller's transaction."""
@@ -53,7 +53,7 @@ class InboundEffects:
 
     def committed(self, judged: Judged) -> None:
         for sender_id in judged.mapped:
-            self._standing.mapped(sender_id)
+            self._loads.mapped(sender_id)
         self._send(judged.replies)
 
     def give_back(self, judged: Judged) -> None:

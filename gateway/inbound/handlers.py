@@ -83,7 +83,7 @@ class Handlers:
         self._wall = wall
         self._retry_for_s = retry_for_s
         self._conversation = conversation
-        self._lanes: HostQueues[Message] = HostQueues(
+        self._host_queues: HostQueues[Message] = HostQueues(
             "inbound",
             clock,
             random,
@@ -109,14 +109,14 @@ class Handlers:
         """Until cancelled. Takes up first what a former run left."""
         await asyncio.to_thread(cities)  # read once, off the loop
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lanes.run(), name="inbound lanes")
+            tasks.create_task(self._host_queues.run(), name="inbound lanes")
             tasks.create_task(self._clear(), name="inbound clearing")
 
     def handle(self, message: Message) -> None:
         """`message` is committed: do what it owes, unless that is being done."""
         if message.handling and message.id not in self._held:
             self._held.add(message.id)
-            self._lanes.line_up(self._lane_of(message), message)
+            self._host_queues.line_up(self._lane_of(message), message)
 
     def again(self, message: Message) -> None:
         """The row of `message` owes its webhook once more, even if that is just being called."""
@@ -127,7 +127,7 @@ class Handlers:
 
     @property
     def waiting(self) -> int:
-        return self._lanes.waiting
+        return self._host_queues.waiting
 
     # Work -----------------------------------------------------------------------------------
 
@@ -151,10 +151,10 @@ class Handlers:
 
     async def _tell(self, message: Message, target: WebhookTarget) -> None:
         self._called.setdefault(message.id, self._clock.wall())
-        run = await self._runner.run(message, target, again=self._lanes.tried(message) > 0)
+        run = await self._runner.run(message, target, again=self._host_queues.tried(message) > 0)
         if run.failure is not None and not run.taken and not run.hopeless:
             if not self._too_old(message):
-                self._lanes.retry(AppServer(message.account_id, _host(target.url)), message)
+                self._host_queues.retry(AppServer(message.account_id, _host(target.url)), message)
                 return
             self.given_up += 1
             self._alerts.alert(
@@ -187,7 +187,7 @@ class Handlers:
             self.given_up += 1
             self._finish(message)
         else:
-            self._lanes.retry(HERE, message)
+            self._host_queues.retry(HERE, message)
 
     def _is_machine(self, message: Message) -> bool:
         """Written by one of the account's own numbers: its webhook could go on for ever
@@ -237,7 +237,7 @@ class Handlers:
         self._held.discard(message.id)
         if self._ended is not None:
             self._ended.add(message.id)
-        self._lanes.over(message)
+        self._host_queues.over(message)
         if (again := self._again.pop(message.id, None)) is not None:
             self.handle(again)
 

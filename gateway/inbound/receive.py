@@ -157,7 +157,7 @@ class InboundStage:
         alerts: Alerts,
         clock: Clock,
         handle: Callable[[Message], None],
-        judge: InboundEffects,
+        effects: InboundEffects,
         run_id: str,
         wall: Wall,
     ) -> None:
@@ -171,7 +171,7 @@ class InboundStage:
         self._alerts = alerts
         self._clock = clock
         self._handle = handle
-        self._judge = judge
+        self._effects = effects
         self._run_id = run_id  # tells this process's connections from a former one's
         self._waiting: deque[Incoming] = deque()
         self.join_for_s = JOIN_FOR_S
@@ -507,10 +507,10 @@ class InboundStage:
                     await self._keep(connection, batch)
             await wait_for_standby(connection)
         except BaseException:
-            self._judge.give_back(judged)
+            self._effects.give_back(judged)
             raise
         with self._wall.around():  # it is committed: what follows must not undo it
-            self._judge.committed(judged)
+            self._effects.committed(judged)
         with self._wall.around():
             self._tell(batch)
 
@@ -552,7 +552,7 @@ class InboundStage:
 
     async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:
         arrivals = [Arrival(one.message, one.record) for one in stored]
-        await self._judge.judge(connection, arrivals, judged)
+        await self._effects.effects(connection, arrivals, judged)
         for one in stored:
             outcome = judged.outcomes.get(one.message, NO_KEYWORD)
             one.message.handling = handling(

@@ -145,9 +145,9 @@ class _MetricsReader(Collector):
             "tandem_waiting_messages", "Accepted, by where they wait.", labels=["stage"]
         )
         family.add_metric(["gathering"], len(self._stages.gathering.waiting))
-        family.add_metric(["lobby"], len(pipeline.router.lobby))
+        family.add_metric(["lobby"], len(pipeline.router.unassigned))
         family.add_metric(["choosing"], len(pipeline.assigner.anew))
-        family.add_metric(["rows"], len(pipeline.spill))
+        family.add_metric(["rows"], len(pipeline.overflow))
         family.add_metric(["resting"], sum(1 for _ in pipeline.submitter.resting))
         family.add_metric(["scheduled"], pipeline.scheduler.held.total())
         yield family
@@ -177,7 +177,7 @@ class _MetricsReader(Collector):
 
     def _carriers(self) -> Iterator[Metric]:
         pipeline = self._stages.pipeline
-        connectors = list(pipeline.connectors.values())
+        connectors = list(pipeline.connectors.by_id.values())
 
         def of(name: str, text: str, value: Callable[[Connector[Message]], float | None]) -> Metric:
             family = GaugeMetricFamily(name, text, labels=["carrier"])
@@ -278,7 +278,7 @@ class _MetricsReader(Collector):
             record = pipeline.directory.senders_by_id.get(id)
             if record is None:  # removed
                 continue
-            carrier = pipeline.connectors.get(record.sender.carrier_id)
+            carrier = pipeline.connectors.by_id.get(record.sender.carrier_id)
             names = [record.sid, record.sender.address, carrier.name if carrier else ""]
             w, f = queues.get(id, (0, 0))
             waiting.add_metric(names, w)

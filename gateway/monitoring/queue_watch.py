@@ -105,7 +105,7 @@ class Watch:
         text = f"{group.where}: {WHAT[group.reason]}"
         if group.reason not in (Reason.NO_BIND, Reason.THROTTLED):
             return text
-        for connector in self._pipeline.connectors.values():
+        for connector in self._pipeline.connectors.by_id.values():
             if f"carrier {connector.name}" != group.where:
                 continue
             if group.reason is Reason.THROTTLED:
@@ -130,7 +130,7 @@ class Watch:
         pipeline = self._pipeline
         away = pipeline.submitter.paused or not pipeline.acceptor.available
         resting = {message.sender_id for message in pipeline.submitter.resting}
-        in_rows = {sender_id: count for sender_id, count, _ in pipeline.spill.queues()}
+        in_rows = {sender_id: count for sender_id, count, _ in pipeline.overflow.queues()}
         lines = [(waits, False) for waits in pipeline.pacer.waits(now)]
         seen = {(waits.sender_id, waits.destination_class) for waits, _ in lines}
         for waits in pipeline.pacer.under_way():
@@ -145,7 +145,7 @@ class Watch:
             if record is not None:
                 carrier_id = carrier_id or record.sender.carrier_id
                 account_id = account_id or record.account_id
-            connector = pipeline.connectors.get(carrier_id)
+            connector = pipeline.connectors.by_id.get(carrier_id)
             where = f"carrier {connector.name}" if connector is not None else "no carrier"
             yield Sight(
                 (waits.sender_id, waits.destination_class),
@@ -162,7 +162,7 @@ class Watch:
         head = waits.head
         if head is None:
             return Reason.RESTING if waits.sender_id in resting else Reason.IN_FLIGHT
-        connector = self._pipeline.connectors.get(head.carrier_id)
+        connector = self._pipeline.connectors.by_id.get(head.carrier_id)
         if connector is None or not connector.up:
             return Reason.NO_BIND
         if waits.held is HeldBy.RATE:
@@ -177,7 +177,7 @@ class Watch:
         """Queues of which memory holds nothing more: their next is to be read."""
         pipeline = self._pipeline
         reason = Reason.READING if pipeline.acceptor.available else Reason.DATABASE
-        for sender_id, count, read in pipeline.spill.queues():
+        for sender_id, count, read in pipeline.overflow.queues():
             if count and not pipeline.pacer.backlog(sender_id):
                 record = pipeline.directory.senders_by_id.get(sender_id)
                 group = WaitingGroup(record.account_id if record else 0, "queues in rows", reason)
@@ -186,7 +186,7 @@ class Watch:
     def _stages(self) -> Iterator[Sight]:
         pipeline = self._pipeline
         assigning = Reason.ASSIGNING if pipeline.acceptor.available else Reason.DATABASE
-        for place, message, left, segments in pipeline.router.lobby.heads():
+        for place, message, left, segments in pipeline.router.unassigned.heads():
             group = WaitingGroup(message.account_id, "senders of a service", assigning)
             yield Sight(("lobby", place), group, left, segments, message.sid)
         if anew := pipeline.assigner.anew:

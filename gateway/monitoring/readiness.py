@@ -22,7 +22,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     confirmed = pipeline.confirmed()
     database = pipeline.acceptor.available and confirmed
     carriers = {}
-    for connector in pipeline.connectors.values():
+    for connector in pipeline.connectors.by_id.values():
         binds = connector.binds()
         if not binds and not pipeline.ownership.alone:
             continue  # another worker has them
@@ -33,9 +33,9 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
             "troubles": {one.name: one.trouble for one in binds if one.trouble},
         }
     unusable = {
-        carrier.name: pipeline.fleet.unusable[carrier.id]
+        carrier.name: pipeline.connectors.unusable[carrier.id]
         for carrier in pipeline.directory.carriers.values()
-        if carrier.id in pipeline.fleet.unusable
+        if carrier.id in pipeline.connectors.unusable
     }
     reasons = []
     if stopping:

@@ -161,7 +161,7 @@ class Watchdog:
             place = self._seen(sight, now)
             places[sight.place] = place
             _count(still, sight.group, sight, now - self._since(place))
-            self._judge(place, now)
+            self._effects(place, now)
             if place.stuck_for is not None:
                 group = sight.group._replace(reason=place.stuck_for)
                 _count(stuck, group, sight, now - place.since)
@@ -202,7 +202,7 @@ class Watchdog:
             return max(place.since, place.reason_since)
         return place.since
 
-    def _judge(self, place: _Place, now: float) -> None:
+    def _effects(self, place: _Place, now: float) -> None:
         """Once stuck it stays so, whatever more patience its next reason has."""
         if now - self._since(place) >= self._patience.of(place.reason) or (
             place.stuck_for is not None and place.reason is not Reason.LOST_WAKEUP

@@ -158,8 +158,7 @@ class Pipeline:
             most_octets=settings.journal.most_mb * 1024 * 1024,
             writer=share.slot,
         )
-        self.fleet = Connectors(settings, self, clock, random, self.journal, share)
-        self.connectors = self.fleet.connectors
+        self.connectors = Connectors(settings, self, clock, random, self.journal, share)
         self.router = Router(
             self.directory,
             clock,
@@ -168,7 +167,7 @@ class Pipeline:
             generic_ids=settings.generic_sender_ids,
             workers=share.workers,
         )
-        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(self.router, self.connectors))
+        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(self.router, self.connectors.by_id))
         self.alerts = Alerts(pool, clock, random)
         self.walls = Walls(self.alerts)
         self._preregistration = PreregistrationAlerts(self.directory, self.alerts, clock)
@@ -184,7 +183,7 @@ class Pipeline:
             self.carrier_name,
             self.walls.of("receipts"),
         )
-        self.mappings = StickyUpkeep(pool, self.router.standing)
+        self.mappings = StickyUpkeep(pool, self.router.loads)
         self.submitter = Submitter(
             database,
             self.pacer,
@@ -221,7 +220,7 @@ class Pipeline:
             self.walls.of("accept"),
         )
         self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
-        self.spill = Overflow(
+        self.overflow = Overflow(
             database,
             self.pacer,
             self.receipts.live,
@@ -235,7 +234,7 @@ class Pipeline:
             self.next_id,
             self.walls.of("spill"),
         )
-        self.submitter.leave_to(self.spill)
+        self.submitter.leave_to(self.overflow)
         self.scheduler = Scheduler(
             database,
             clock,
@@ -251,13 +250,13 @@ class Pipeline:
             self.receipts.live,
             self.pacer,
             self.assigner,
-            self.spill,
+            self.overflow,
             self._released,
             self.mappings.unused,
             self.scheduler.canceled,
             self._accepted,
         )
-        self._health = Health(self.router.standing.set_healthy)
+        self._health = Health(self.router.loads.set_healthy)
         self._leaving: WeakSet[Message] = WeakSet()
         """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
@@ -274,7 +273,7 @@ class Pipeline:
         self.recovery = Recovery(
             self.router,
             self.submitter,
-            self.spill,
+            self.overflow,
             self._requeue,
             self.writer,
             self.receipts,
@@ -285,7 +284,7 @@ class Pipeline:
             self.next_id,
             self.walls.of("recovery"),
         )
-        self.adoption = Takeover(
+        self.takeover = Takeover(
             database,
             self.recovery,
             self.alerts,
@@ -298,10 +297,10 @@ class Pipeline:
             self.receipts.live,
             self.pacer,
             self.assigner,
-            self.spill,
+            self.overflow,
             self.writer,
             self.acceptor,
-            self.adoption,
+            self.takeover,
             clock,
         )
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
@@ -323,12 +322,12 @@ class Pipeline:
         if newest is not None:  # a clock that was set back meanwhile must not change the order
             self.next_id.follow(newest)
             self.router.begin_references(self.next_id.now())
-        await self.fleet.adopt_file(self.pool)
+        await self.connectors.adopt_file(self.pool)
         await self.refresh()
         former = await config_rows.former_services(self.pool, None, MOST_FORMER)
         self.directory.remember_services({row["id"]: row["sid"] for row in reversed(former)})
         await self.mappings.count()
-        self.submitter.connect(self.connectors)
+        self.submitter.connect(self.connectors.by_id)
         reading = await self._database.open("recovery")
         try:
             recovered = await self.recovery.run(reading)
@@ -339,7 +338,7 @@ class Pipeline:
         self._start_task("journal", self.journal.run())
         self._start_task("receipts", self.receipts.run())
         self._start_task("submitter", self.submitter.run())
-        self._start_task("spill", self.spill.run())
+        self._start_task("spill", self.overflow.run())
         self._start_task("acceptor", self.acceptor.run())
         self._start_task("assigner", self.assigner.run())
         self._start_task("scheduler", self.scheduler.run())
@@ -352,8 +351,8 @@ class Pipeline:
         self._start_task("mappings", self.mappings.run())
         self._start_task("configuration", self._stay_fresh())
         self._start_task("partitions", self._make_partitions())
-        self._start_task("adoption", self.adoption.run())
-        self._start_task("carriers", self.fleet.run())
+        self._start_task("adoption", self.takeover.run())
+        self._start_task("carriers", self.connectors.run())
         return recovered
 
     async def failed(self) -> None:
@@ -380,7 +379,7 @@ class Pipeline:
             log.error("stopping with %d sends not answered", self.acceptor.backlog)
         try:
             async with asyncio.timeout_at(until + GOODBYE_S):  # a deaf carrier answers no unbind
-                await self.fleet.close(max(0.0, until - now()))
+                await self.connectors.close(max(0.0, until - now()))
         except TimeoutError:
             log.warning("stopping with a carrier that does not answer to unbind")
         try:
@@ -402,12 +401,12 @@ class Pipeline:
 
     async def _refresh(self) -> None:
         known = 0 if self._followed_in_part else self.directory.version
-        picture = await config_rows.load(self.pool, known)
+        snapshot = await config_rows.load(self.pool, known)
         before = self.directory.senders_by_id
-        self.directory.show(picture)
+        self.directory.show(snapshot)
         for sid, why in self.directory.unreadable.items():
             self.walls.of("configuration").tell(why, resource=sid)
-        rest = picture.rest
+        rest = snapshot.rest
         if rest is None:  # nothing of what routing is made of
             return
         self._followed_in_part = True
@@ -419,8 +418,8 @@ class Pipeline:
         await self._count_today()
         self._follow_moved_numbers(before)
         self._follow_left_pools(before)
-        self.fleet.follow(self.directory.carriers.values())
-        gained = self.ownership.follow(self.fleet.submitting)
+        self.connectors.follow(self.directory.carriers.values())
+        gained = self.ownership.follow(self.connectors.submitting)
         if self._tasks:  # else everything is still to be taken up
             self.moving.follow(self.directory.version, gained)
         self.router.configuration_changed()
@@ -463,7 +462,7 @@ class Pipeline:
         gone = before.keys() - now.keys()
         if left:
             self.mappings.sweep_soon()
-            self.spill.left_pool(left)
+            self.overflow.left_pool(left)
         if not left and not gone:
             return
         for message in list(self.receipts.live.values()):
@@ -479,7 +478,7 @@ class Pipeline:
             else:
                 self._lost_sender(message)
         for sender_id in gone:  # the rest of its queue, in rows
-            self.spill.released(sender_id)
+            self.overflow.released(sender_id)
 
     def _lost_sender(self, message: Message) -> None:
         """Its sender is gone: unless it goes just now, it gets another, or fails."""
@@ -490,7 +489,7 @@ class Pipeline:
 
     def _choose_anew(self, message: Message) -> None:
         if message.spilled and message.service_id is not None:
-            self.spill.left_pool({message.sender_id: message.service_id})
+            self.overflow.left_pool({message.sender_id: message.service_id})
         if not self.pacer.remove(message):
             return
         self.router.release(message)
@@ -509,7 +508,7 @@ class Pipeline:
         self.confirmed = confirmed
         self.acceptor.confirmed = confirmed
         self.submitter.confirmed = confirmed
-        self.fleet.may_write = confirmed
+        self.connectors.may_write = confirmed
 
     def suspend(self, suspended: bool) -> None:
         """The right to the database is lost: answer what waits for a commit. Or it is back."""
@@ -517,11 +516,11 @@ class Pipeline:
             self.acceptor.suspend()
         else:
             self.submitter.room_changed()
-            for connector in self.connectors.values():
+            for connector in self.connectors.by_id.values():
                 connector.go_on()
 
     def _ambiguous_policy(self, carrier_id: int) -> str:
-        connector = self.connectors.get(carrier_id)
+        connector = self.connectors.by_id.get(carrier_id)
         return connector.settings.ambiguous if connector is not None else "resubmit"
 
     # Events of the connectors, passed on to the stage that they concern -------------------
@@ -555,8 +554,8 @@ class Pipeline:
             self.submitter.broke_off(message, error)
 
     def room_changed(self) -> None:
-        for connector in self.connectors.values():
-            self.router.standing.set_carrier(connector.carrier_id, connector.up)
+        for connector in self.connectors.by_id.values():
+            self.router.loads.set_carrier(connector.carrier_id, connector.up)
         self.submitter.room_changed()
 
     def rate_changed(self, carrier: int, lowered: bool) -> None:
@@ -571,7 +570,7 @@ class Pipeline:
         self.answers_arrived(connection, deliveries)
 
     def refused(self, carrier: int, reason: str) -> None:
-        name = self.connectors[carrier].name
+        name = self.connectors.by_id[carrier].name
         self.alerts.alert(BIND_REFUSED, reason, level="error", resource=name)
 
     def delivered(
@@ -677,12 +676,12 @@ class Pipeline:
         self.receipts.live[message.id] = message
 
     def _profile(self, carrier_id: int) -> Profile | None:
-        connector = self.connectors.get(carrier_id)
+        connector = self.connectors.by_id.get(carrier_id)
         return connector.profile if connector is not None else None
 
     def carrier_name(self, carrier_id: int) -> str:
         """Its name; its id where it is gone."""
-        connector = self.connectors.get(carrier_id)
+        connector = self.connectors.by_id.get(carrier_id)
         return connector.name if connector is not None else str(carrier_id)
 
     def profile_of(self, carrier_id: int) -> Profile:
@@ -692,7 +691,7 @@ class Pipeline:
     def network_opt_out(self, record: SenderRecord) -> bool:
         """Whether the carrier's network takes STOP for its toll-free numbers
         (docs/spec/messaging-services.md#effects-of-keywords)."""
-        connector = self.connectors.get(record.sender.carrier_id)
+        connector = self.connectors.by_id.get(record.sender.carrier_id)
         return connector is not None and connector.settings.network_opt_out
 
     def start_stage(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -732,7 +731,7 @@ class Pipeline:
 
     async def _listen(self, connection: Connection) -> None:
         await config_rows.listen(connection, self._config_rang.set)
-        await restore_rows.listen(connection, self.adoption.look)
+        await restore_rows.listen(connection, self.takeover.look)
 
     async def sweep_callbacks(self) -> bool:
         """Owe again what rows owe and memory let go of; whether there may be more."""

@@ -29,9 +29,9 @@ UNUSED_BOUND = 10_000  # beyond it a mapping whose message never went stays, whi
 class StickyUpkeep:
     """One stage: counts once, then sweeps."""
 
-    def __init__(self, pool: ConnectionPool, standing: SenderLoads) -> None:
+    def __init__(self, pool: ConnectionPool, loads: SenderLoads) -> None:
         self._pool = pool
-        self._standing = standing
+        self._loads = loads
         self._unused: list[tuple[int, str, Id]] = []
         self._wake = asyncio.Event()
 
@@ -39,7 +39,7 @@ class StickyUpkeep:
         """Tell every sender's standing how many mappings are stored."""
         async with self._pool.acquire() as connection:
             for row in await recipient_rows.counts(connection):
-                self._standing.set_mappings(row["sender_id"], row["mappings"])
+                self._loads.set_mappings(row["sender_id"], row["mappings"])
 
     def unused(self, message: Message) -> None:
         """A message failed before it was submitted: a mapping made for it alone is dropped."""
@@ -83,4 +83,4 @@ class StickyUpkeep:
 
     def _lost(self, senders: list[int]) -> None:
         for sender_id, count in Counter(senders).items():
-            self._standing.mapped(sender_id, -count)
+            self._loads.mapped(sender_id, -count)

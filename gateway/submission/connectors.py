@@ -49,7 +49,7 @@ class Connectors:
         journal: Journal,
         share: WorkerSlot,
     ) -> None:
-        self.connectors: dict[int, Connector[Message]] = {}
+        self.by_id: dict[int, Connector[Message]] = {}
         self.submitting: dict[int, int] = {}
         """How many binds of each carrier submit, in all processes together."""
         self._share = share
@@ -111,19 +111,19 @@ class Connectors:
             except (CarrierUnusable, ValueError) as error:  # one must not stop the others
                 self.unusable[carrier.id] = str(error)
                 log.error("carrier %s is not changed: %s", carrier.name, error)
-        for carrier_id, connector in self.connectors.items():
+        for carrier_id, connector in self.by_id.items():
             if carrier_id not in known:
                 connector.retire()
         self._changed.set()
 
     def _follow(self, carrier_id: int, settings: CarrierSettings) -> None:
-        connector = self.connectors.get(carrier_id)
+        connector = self.by_id.get(carrier_id)
         if connector is None:
             if self._drains(settings):
                 # The carrier counts sessions, not our ids: the new one begins when the old ended.
                 log.info("carrier %s waits for its former sessions to end", settings.name)
                 return
-            self.connectors[carrier_id] = Connector(
+            self.by_id[carrier_id] = Connector(
                 carrier_id,
                 settings,
                 self._outcomes,
@@ -144,7 +144,7 @@ class Connectors:
         return any(
             one.settings.system_id == settings.system_id
             and (one.name == settings.name or set(one.settings.hosts) & set(settings.hosts))
-            for carrier_id, one in self.connectors.items()
+            for carrier_id, one in self.by_id.items()
             if carrier_id not in self._known
         )
 
@@ -152,7 +152,7 @@ class Connectors:
         """Keep every connector running, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                for carrier_id, connector in self.connectors.items():
+                for carrier_id, connector in self.by_id.items():
                     if carrier_id not in self._running:
                         self._running.add(carrier_id)
                         tasks.create_task(self._live(connector), name=f"carrier {connector.name}")
@@ -163,13 +163,13 @@ class Connectors:
         """One connector, from its start to its retirement."""
         await connector.run()
         log.info("carrier %s is gone", connector.name)
-        del self.connectors[connector.carrier_id]
+        del self.by_id[connector.carrier_id]
         self._running.discard(connector.carrier_id)
         self.follow(self._known.values())
 
     async def close(self, drain_s: float) -> None:
         """Wait for the answers under way, then unbind everything."""
-        await asyncio.gather(*(one.close(drain_s) for one in self.connectors.values()))
+        await asyncio.gather(*(one.close(drain_s) for one in self.by_id.values()))
 
 
 def stored_settings(settings: CarrierSettings) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Submitter:
         self._clock = clock
         self._deadlines = Deadlines(clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
-        self._spill: LongQueues = _NoOverflow()
+        self._overflow: LongQueues = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
         self.confirmed: Callable[[], bool] = lambda: True
@@ -127,9 +127,9 @@ class Submitter:
         self.segments_sent: Tally[int] = Tally(MOST_TALLIED)
         """By sender, of those that sent last."""
 
-    def leave_to(self, spill: LongQueues) -> None:
+    def leave_to(self, overflow: LongQueues) -> None:
         """Who takes the messages that memory has no room for."""
-        self._spill = spill
+        self._overflow = overflow
 
     def connect(self, connectors: Mapping[int, Connector[Message]]) -> None:
         """The carriers that messages may go to."""
@@ -157,7 +157,7 @@ class Submitter:
                 message.expires_at = self._deadlines.of(message.valid_until)
                 if (
                     sender_id in passed_over
-                    or self._spill.holds(sender_id)
+                    or self._overflow.holds(sender_id)
                     or not self._pacer.admit(message, now, self._room)
                 ):
                     passed_over.add(sender_id)
@@ -178,7 +178,7 @@ class Submitter:
 
     def wait(self, messages: Iterable[Message]) -> None:
         """These are committed and wait for their turn, in memory or in their rows."""
-        self.resume(message for message in messages if not self._spill.takes(message))
+        self.resume(message for message in messages if not self._overflow.takes(message))
 
     def resume(self, messages: Iterable[Message]) -> None:
         """These wait for their turn in memory."""
@@ -332,7 +332,7 @@ class Submitter:
                 continue
             self._reserve(message)
             released.append(message)
-            self._spill.released(message.sender_id)
+            self._overflow.released(message.sender_id)
         return released
 
     async def _claim_and_go(self, own: OwnConnection, released: Sequence[Message]) -> None:

@@ -115,7 +115,7 @@ class Callbacks:
         self._retry_for_s = retry_for_s
         self._event_parameters = event_parameters
         self._acknowledged = acknowledged
-        self._lanes: HostQueues[Message] = HostQueues(
+        self._host_queues: HostQueues[Message] = HostQueues(
             "callback",
             clock,
             random,
@@ -132,7 +132,7 @@ class Callbacks:
 
     async def run(self) -> None:
         """Own the workers, until cancelled."""
-        await self._lanes.run()
+        await self._host_queues.run()
 
     def owe(self, message: Message) -> None:
         """`message` was committed in a new state: post what it owes, if it is not being done."""
@@ -140,35 +140,35 @@ class Callbacks:
             return
         if message.callbacks_done < len(callback_events(message)):
             message.calling = True
-            self._lanes.line_up(_receiver(message), message)
+            self._host_queues.line_up(_receiver(message), message)
 
     @property
     def waiting(self) -> int:
         """Messages in memory whose callbacks are not under way."""
-        return self._lanes.waiting
+        return self._host_queues.waiting
 
     @property
     def retrying(self) -> int:
         """Those of them that wait for another try."""
-        return self._lanes.retrying
+        return self._host_queues.retrying
 
     @property
     def under_way(self) -> int:
         """Messages whose callbacks are posted now."""
-        return self._lanes.under_way
+        return self._host_queues.under_way
 
     @property
     def overflowed(self) -> int:
         """Messages that were left to their rows."""
-        return self._lanes.overflowed
+        return self._host_queues.overflowed
 
     def _spilled(self, message: Message) -> None:
         message.calling = False
 
     async def _post_all(self, message: Message) -> None:
         """Post what the message owes by now, one after the other."""
-        if self._lanes.tried(message) and not await self._exists(message.id):
-            self._lanes.over(message)  # it was deleted while it waited for another try
+        if self._host_queues.tried(message) and not await self._exists(message.id):
+            self._host_queues.over(message)  # it was deleted while it waited for another try
             message.callback_url = None
             message.calling = False
             return
@@ -179,7 +179,7 @@ class Callbacks:
             if not answer.ok:
                 self._plan_retry(message, at, hopeless=answer.error_code == MALFORMED_URL)
                 return
-            self._lanes.over(message)
+            self._host_queues.over(message)
             if message.callbacks_done == done:  # else a replay began meanwhile, from the first
                 message.callbacks_done = done + 1
             self._acknowledged(message)
@@ -193,7 +193,7 @@ class Callbacks:
             if message.callbacks_done < len(events):
                 self._plan_retry(message, events[message.callbacks_done][1], hopeless=False)
                 return
-        self._lanes.over(message)
+        self._host_queues.over(message)
         message.calling = False
 
     async def _post(self, message: Message, status: Status, at: float) -> WebhookResponse:
@@ -245,11 +245,11 @@ class Callbacks:
     def _plan_retry(self, message: Message, at: float, *, hopeless: bool) -> None:
         """Another try, unless the callback (of the time `at`) is too old to matter."""
         if not hopeless and self._clock.wall() - at <= self._retry_for_s:
-            self._lanes.retry(_receiver(message), message)
+            self._host_queues.retry(_receiver(message), message)
             return
         self.given_up += 1
         log.error("callback of %s given up", message.sid, extra={"sid": message.sid})
-        self._lanes.over(message)
+        self._host_queues.over(message)
         message.callbacks_done += 1
         message.calling = False
         self._acknowledged(message)

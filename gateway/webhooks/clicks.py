@@ -112,7 +112,7 @@ class Clicks:
         self._client = client
         self._directory = directory
         self._alerts = alerts
-        self._lanes: HostQueues[Click] = HostQueues(
+        self._host_queues: HostQueues[Click] = HostQueues(
             "clicks",
             clock,
             random,
@@ -127,10 +127,10 @@ class Clicks:
         self.given_up = 0
 
     async def run(self) -> None:
-        await self._lanes.run()
+        await self._host_queues.run()
 
     def tell(self, click: Click) -> None:
-        self._lanes.line_up(click.receiver, click)
+        self._host_queues.line_up(click.receiver, click)
 
     async def _post(self, click: Click) -> None:
         account = self._directory.accounts_by_id.get(click.account_id)
@@ -147,12 +147,12 @@ class Clicks:
         answer = await self._client.call(hook)
         if answer.ok:
             self.posted += 1
-            self._lanes.over(click)
+            self._host_queues.over(click)
             return
-        if self._lanes.tried(click) + 1 < TRIES:
-            self._lanes.retry(click.receiver, click)
+        if self._host_queues.tried(click) + 1 < TRIES:
+            self._host_queues.retry(click.receiver, click)
             return
-        self._lanes.over(click)
+        self._host_queues.over(click)
         self.given_up += 1
         self._alerts.alert(
             answer.error_code,
@@ -167,7 +167,7 @@ class Clicks:
 
     def _broke(self, click: Click, why: str) -> None:
         """It can't be told: given up at once, since it would fail again."""
-        self._lanes.over(click)
+        self._host_queues.over(click)
         self.given_up += 1
         self._alerts.alert(
             SET_ASIDE,

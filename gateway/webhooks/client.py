@@ -147,7 +147,7 @@ class WebhookClient(WithSession):
         self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
         self.called: Callable[[WebhookRequest, WebhookResponse, float], object] | None = None
         """Hears of every call: what was asked, what came back, seconds that it took."""
-        self._express = KeepAliveClient(guard, USER_AGENT)
+        self._keepalive = KeepAliveClient(guard, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     def _make(self) -> aiohttp.ClientSession:
@@ -172,7 +172,7 @@ class WebhookClient(WithSession):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._express.close()
+        await self._keepalive.close()
         if self._brief is not None:
             await self._brief.close()
         await super().__aexit__(kind, error, trace)
@@ -221,7 +221,7 @@ class WebhookClient(WithSession):
 
     async def _call(self, hook: WebhookRequest) -> WebhookResponse:
         place = place_of(hook.url) if hook.status_only else None
-        if place is not None and self._express.knows(place):
+        if place is not None and self._keepalive.knows(place):
             quick = await self._post(hook, place)
             if quick is not None:
                 return quick
@@ -237,7 +237,7 @@ class WebhookClient(WithSession):
         if self.called is not None:
             self.called(hook, answer, clock() - began)
         if place is not None and answer.ok and answer.url == hook.url:
-            self._express.plain(place)
+            self._keepalive.plain(place)
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
 
     async def _post(self, hook: WebhookRequest, place: SplitUrl) -> WebhookResponse | None:
@@ -248,7 +248,7 @@ class WebhookClient(WithSession):
         if hook.idempotency_token:
             headers += f"I-Twilio-Idempotency-Token: {hook.idempotency_token}\r\n"
         body = form_of(hook.parameters)
-        reply = await self._express.post(place, headers.encode(), body.encode(), self._timeout_s)
+        reply = await self._keepalive.post(place, headers.encode(), body.encode(), self._timeout_s)
         if reply is None:
             return None
         answer = _answer_of(hook, reply, headers)

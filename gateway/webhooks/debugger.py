@@ -85,7 +85,7 @@ class Debugger:
     ) -> None:
         self._client = client
         self._directory = directory
-        self._lanes: HostQueues[Alert] = HostQueues(
+        self._host_queues: HostQueues[Alert] = HostQueues(
             "debugger",
             clock,
             random,
@@ -100,7 +100,7 @@ class Debugger:
         self.failed = 0
 
     async def run(self) -> None:
-        await self._lanes.run()
+        await self._host_queues.run()
 
     def tell(self, alerts: Sequence[Alert]) -> None:
         """These are in the table."""
@@ -108,7 +108,7 @@ class Debugger:
             account = self._directory.accounts_by_id.get(alert.account_id or 0)
             if account is not None and account.debugger_url:
                 host = urlsplit(account.debugger_url).netloc
-                self._lanes.line_up(AppServer(account.id, host), alert)
+                self._host_queues.line_up(AppServer(account.id, host), alert)
 
     async def _post(self, alert: Alert) -> None:
         account = self._directory.accounts_by_id.get(alert.account_id or 0)
@@ -136,7 +136,7 @@ class Debugger:
 
     def _broke(self, alert: Alert, why: str) -> None:
         self.failed += 1
-        self._lanes.over(alert)
+        self._host_queues.over(alert)
         log.error("debugger webhook of %s not posted: %s", alert.sid, why)
 
     def _parameters(self, alert: Alert, account: Account) -> list[tuple[str, str]]:

@@ -82,7 +82,7 @@ class HostQueues(Generic[Job]):
         self._spilled = spilled
         self._sweep = sweep
         self._broke = broke
-        self._lanes: dict[AppServer, HostQueue[Job]] = {}
+        self._host_queues: dict[AppServer, HostQueue[Job]] = {}
         self._ready_of: dict[int, int] = {}  # jobs that wait for their turn, by account
         self._retries: list[tuple[float, int, AppServer, Job]] = []
         self._tries: dict[Job, int] = {}
@@ -101,7 +101,7 @@ class HostQueues(Generic[Job]):
     @property
     def under_way(self) -> int:
         """Jobs that a worker does now."""
-        return sum(lane.workers for lane in self._lanes.values())
+        return sum(lane.workers for lane in self._host_queues.values())
 
     @property
     def retrying(self) -> int:
@@ -118,7 +118,7 @@ class HostQueues(Generic[Job]):
         silent = self._connections.is_silent
         return sum(
             len(lane.ready)
-            for lane in self._lanes.values()
+            for lane in self._host_queues.values()
             if not lane.waits and not silent(lane.receiver)
         )
 
@@ -127,7 +127,7 @@ class HostQueues(Generic[Job]):
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                for lane in list(self._lanes.values()):
+                for lane in list(self._host_queues.values()):
                     self._staff(lane)
                 while True:
                     await self._sweep_if_there_is_room()
@@ -138,14 +138,14 @@ class HostQueues(Generic[Job]):
 
     def line_up(self, receiver: AppServer, job: Job) -> bool:
         """Have it done. False: there is no room, it was spilled."""
-        lane = self._lanes.get(receiver)
+        lane = self._host_queues.get(receiver)
         waiting = len(lane.ready) + lane.retrying if lane is not None else 0
         ready = self._ready_of.get(receiver.account_id, 0)
         if waiting >= LANE_BOUND or (ready >= ACCOUNT_BOUND and receiver.host):
             self.let_go(job)
             return False
         if lane is None:
-            lane = self._lanes[receiver] = HostQueue(receiver)
+            lane = self._host_queues[receiver] = HostQueue(receiver)
         lane.ready.append(job)
         self._ready_of[receiver.account_id] = ready + 1
         self._staff(lane)
@@ -160,9 +160,9 @@ class HostQueues(Generic[Job]):
         wait = min(FIRST_RETRY_S * 2 ** min(tries - 1, 20), LONGEST_RETRY_S)
         wait *= 0.5 + self._random.random() / 2
         self._serial += 1
-        lane = self._lanes.get(receiver)
+        lane = self._host_queues.get(receiver)
         if lane is None:
-            lane = self._lanes[receiver] = HostQueue(receiver)
+            lane = self._host_queues[receiver] = HostQueue(receiver)
         lane.retrying += 1
         due = self._clock.monotonic() + wait
         heapq.heappush(self._retries, (due, self._serial, receiver, job))
@@ -249,14 +249,14 @@ class HostQueues(Generic[Job]):
 
     def _forget_if_empty(self, lane: HostQueue[Job]) -> None:
         busy = lane.workers or lane.retrying or lane.ready
-        if not busy and self._lanes.get(lane.receiver) is lane:
-            del self._lanes[lane.receiver]
+        if not busy and self._host_queues.get(lane.receiver) is lane:
+            del self._host_queues[lane.receiver]
 
     def _retry_what_is_due(self) -> None:
         now = self._clock.monotonic()
         while self._retries and self._retries[0][0] <= now:
             _, _, receiver, job = heapq.heappop(self._retries)
-            lane = self._lanes[receiver]
+            lane = self._host_queues[receiver]
             lane.retrying -= 1
             if not self.line_up(receiver, job):
                 self._forget_if_empty(lane)

@@ -103,7 +103,7 @@ async def test_a_wrong_change_is_refused_with_field_and_reason(
     status, answer = await call(sdk, "POST", "/simulator", body)
     assert (status, answer["code"]) == (400, 20001)
     assert reason in answer["message"]
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     assert connector.up
 
 
@@ -129,7 +129,7 @@ async def test_a_carrier_is_added_used_and_deleted_while_the_others_run(
     await sdk.call(sdk.client.incoming_phone_numbers(number).delete)
     assert (await call(sdk, "DELETE", "/second"))[0] == 204
     await until(lambda: not second.connections)
-    await until(lambda: len(gateway.pipeline.connectors) == 1)
+    await until(lambda: len(gateway.pipeline.connectors.by_id) == 1)
     status, _ = await call(sdk, "POST", "", {**body, "hosts": list(body["hosts"])})
     assert status == 201
     status, answer = await call(sdk, "POST", "", {**body, "hosts": list(body["hosts"])})
@@ -158,7 +158,7 @@ async def test_a_change_replaces_only_the_binds_that_it_concerns(
 
     # More binds: the first stays.
     await call(sdk, "POST", "/changing", {"binds": 3})
-    connectors = {one.name: one for one in gateway.pipeline.connectors.values()}
+    connectors = {one.name: one for one in gateway.pipeline.connectors.by_id.values()}
     await until(lambda: sum(bind.bound for bind in connectors["changing"].binds()) == 3)
     assert changing.counters.binds == 3
     assert changing.counters.disconnects == 0
@@ -213,7 +213,7 @@ async def test_what_was_changed_stays_changed_until_the_file_says_something_new(
         gateway = await start_gateway(
             smsc.port, carriers=(carrier(smsc.port, window=in_file),), secret_key=SECRET
         )
-        [connector] = gateway.pipeline.connectors.values()
+        [connector] = gateway.pipeline.connectors.by_id.values()
         assert connector.settings.window == expected
         await gateway.bound()
         if restart == 0:
@@ -242,20 +242,20 @@ async def test_a_password_is_stored_encrypted_and_needs_its_key(
 
     # A new key first, the old one after it: everything can still be read.
     gateway = await start_gateway(smsc.port, secret_key=f"a newer and longer key,{SECRET}")
-    assert len(gateway.pipeline.connectors) == 2
+    assert len(gateway.pipeline.connectors.by_id) == 2
     await gateway.bound()
     await gateway.stop()
 
     gateway = await start_gateway(smsc.port)  # without a key
-    await until(lambda: any(one.up for one in gateway.pipeline.connectors.values()))
-    assert [one.name for one in gateway.pipeline.connectors.values()] == ["simulator"]
+    await until(lambda: any(one.up for one in gateway.pipeline.connectors.by_id.values()))
+    assert [one.name for one in gateway.pipeline.connectors.by_id.values()] == ["simulator"]
     _, shown = await call(sdk_of(gateway), "GET", "/added")
     assert "TANDEM_SECRET_KEY is needed" in shown["status"]["trouble"]
     await gateway.stop()
 
     gateway = await start_gateway(smsc.port, secret_key="quite another secret key")
-    await until(lambda: any(one.up for one in gateway.pipeline.connectors.values()))
-    [connector] = gateway.pipeline.connectors.values()
+    await until(lambda: any(one.up for one in gateway.pipeline.connectors.by_id.values()))
+    [connector] = gateway.pipeline.connectors.by_id.values()
     assert connector.name == "simulator", "the file has its password"
     _, shown = await call(sdk_of(gateway), "GET", "/added")
     assert "another TANDEM_SECRET_KEY" in shown["status"]["trouble"]
@@ -313,7 +313,7 @@ async def test_messages_go_over_tls_and_not_to_a_certificate_nobody_vouches_for(
                 carrier(smsc.port, name="careless", tls={"server_name": "smsc.example"}),
             ),
         )
-        by_name = {one.name: one for one in gateway.pipeline.connectors.values()}
+        by_name = {one.name: one for one in gateway.pipeline.connectors.by_id.values()}
         await until(lambda: by_name["simulator"].up)
         await until(lambda: "certificate" in by_name["careless"].binds()[0].trouble)
         assert not by_name["careless"].up

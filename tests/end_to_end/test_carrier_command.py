@@ -69,7 +69,7 @@ async def test_set_changes_a_carrier_or_makes_one(
     command: Command, gateway: GatewayUnderTest, smsc: Smsc
 ) -> None:
     await command("set", "simulator", "rate_per_second=40", "concatenation=sar", "tls=null")
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     assert connector.rate_now == 40.0
     assert connector.profile.concatenation == "sar"
     assert "rate 40.0/s" in await command("list")
@@ -77,8 +77,8 @@ async def test_set_changes_a_carrier_or_makes_one(
     hosts = json.dumps([f"127.0.0.1:{smsc.port}"])
     made = await command("set", "two", f"hosts={hosts}", "system_id=tandem", "password=secret")
     assert made.startswith("carrier two")
-    await until(lambda: all(one.up for one in gateway.pipeline.connectors.values()))
-    assert len(gateway.pipeline.connectors) == 2
+    await until(lambda: all(one.up for one in gateway.pipeline.connectors.by_id.values()))
+    assert len(gateway.pipeline.connectors.by_id) == 2
 
     assert "concatenation: Input should be" in await command(
         "set", "simulator", "concatenation=glue", status=2

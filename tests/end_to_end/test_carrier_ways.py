@@ -65,7 +65,7 @@ async def test_the_present_rate_and_its_reason_can_be_read_and_it_climbs_back(
     smsc = await start_smsc(CarrierScenario(throttle_per_s=1.0, throttle_status=status))
     gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, rate_per_second=60.0),))
     sdk = await gateway.sdk()
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     assert (connector.rate_now, connector.rate_reason) == (60.0, "")
 
     sids = [
@@ -93,7 +93,7 @@ async def test_slow_answers_lower_the_rate_and_lose_nothing(
         carriers=(carrier(smsc.port, rate_per_second=100.0, slow_answer_s=0.1),),
     )
     sdk = await gateway.sdk()
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     sids = [(await sdk.send(f"{n}", f"+4479{n:08d}")).sid for n in range(12)]
     await until(lambda: connector.rate_reason == "slow answers")
     assert connector.rate_now < 100.0
@@ -113,7 +113,7 @@ async def test_one_congested_carrier_does_not_slow_another(
     sdk = await gateway.sdk()
     await add_number(sdk, "+447700900777", "fast")
     stuck = [(await sdk.send(f"{n}", f"+4479{n:08d}", from_=NUMBERS[0])).sid for n in range(10)]
-    connectors = {one.name: one for one in gateway.pipeline.connectors.values()}
+    connectors = {one.name: one for one in gateway.pipeline.connectors.by_id.values()}
     await until(lambda: bool(connectors["slow"].rate_reason))
 
     sids = [(await sdk.send(f"{n}", f"+4478{n:08d}", from_="+447700900777")).sid for n in range(50)]
@@ -251,7 +251,7 @@ async def test_transmitters_carry_messages_and_the_receiver_their_receipts(
         ),
     )
     sdk = await gateway.sdk()
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     await until(lambda: all(bind.bound for bind in connector.binds()))
     message = await sdk.send()
     await sdk.reaches(message.sid, "delivered")
@@ -268,7 +268,7 @@ async def test_a_bind_moves_to_the_next_host_when_the_first_is_down(
         smsc.port, carriers=(carrier(smsc.port, hosts=(dead, f"127.0.0.1:{smsc.port}")),)
     )
     await gateway.bound()
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     [status] = connector.binds()
     assert status.host == f"127.0.0.1:{smsc.port}"
     assert status.trouble == ""
@@ -279,7 +279,7 @@ async def test_a_refused_bind_says_why_and_when_it_tries_again(
 ) -> None:
     smsc = await start_smsc()
     gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, password="wrong"),))
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     await until(lambda: connector.binds()[0].refusals == 1)
     [status] = connector.binds()
     assert not status.bound

@@ -151,7 +151,7 @@ async def test_with_the_carrier_down_messages_stay_queued_and_leave_when_it_is_b
 ) -> None:
     port = smsc.port
     await smsc.stop()
-    await until(lambda: not any(c.up for c in gateway.pipeline.connectors.values()))
+    await until(lambda: not any(c.up for c in gateway.pipeline.connectors.by_id.values()))
     sids = [(await sdk.send(f"number {n}", f"+44163296000{n}")).sid for n in range(5)]
     assert {(await sdk.fetch(sid)).status for sid in sids} == {"queued"}
 

@@ -164,7 +164,7 @@ async def test_what_comes_again_by_another_bind_is_one_message_if_the_first_has_
     gateway = await start_gateway(smsc.port, carriers=(carrier(smsc.port, binds=2),))
     sdk = await gateway.sdk()
     inbound, answers = gateway.inner.inbound, []
-    [carrier_id] = gateway.pipeline.connectors
+    [carrier_id] = gateway.pipeline.connectors.by_id
     delivery = DeliverSm(
         SmeAddress(1, 1, HANDSET[1:]), SmeAddress(1, 1, NUMBERS[0][1:]), b"the same word"
     )

@@ -288,13 +288,13 @@ async def test_what_has_a_plain_from_fails_when_its_number_is_deleted(
     named = {"from_": GB_NUMBER, "status_callback": receiver.url}
     sids = [(await pool.sdk.send(f"{n}", f"+44740090000{n}", **named)).sid for n in range(6)]
     await pool.sdk.reaches(sids[0], "delivered")
-    assert len(gateway.pipeline.spill)
+    assert len(gateway.pipeline.overflow)
     await pool.sdk.call(pool.sdk.client.incoming_phone_numbers(alone).delete)
     for sid in sids[1:]:
         assert (await pool.sdk.reaches(sid, "failed")).error_code == 21711
     await receiver.has(sids[1:], "failed")
     assert len(list(smsc.ledger.lines())) == 1
-    assert not len(gateway.pipeline.spill)
+    assert not len(gateway.pipeline.overflow)
     assert not len(gateway.pipeline.pacer)
 
 
@@ -377,15 +377,15 @@ async def test_a_change_elsewhere_leaves_a_pool_and_its_standings_alone(
     for n in range(6):
         await pool.number(f"+44770090031{n}")
     await pool.sender_of(GB_US)
-    directory, standing = gateway.pipeline.directory, gateway.pipeline.router.standing
-    before, orders = directory.services[pool.sid].pool, dict(standing._orders)
+    directory, loads = gateway.pipeline.directory, gateway.pipeline.router.loads
+    before, orders = directory.services[pool.sid].pool, dict(loads._orders)
     assert orders
     for n in range(5):
         await pool.sdk.call(pool.sdk.client.messaging.v1.services.create, f"Other {n}")
     assert directory.services[pool.sid].pool is before
-    assert standing._orders == orders
+    assert loads._orders == orders
 
     await update(pool, sticky_sender=False)
     assert directory.services[pool.sid].pool is not before
-    assert standing._orders == {}, "what was kept about the replaced pool is gone"
+    assert loads._orders == {}, "what was kept about the replaced pool is gone"
     assert await pool.sender_of(GB_US)

@@ -264,7 +264,7 @@ async def test_a_bind_that_is_down_again_is_told_again_within_the_minute(
         await alerts(sdk, "99002")
     finally:
         await smsc.stop()
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     await until(lambda: not connector.up)
     again = await sdk.send(from_=NUMBERS[0])
     async with asyncio.timeout(WAIT_S):
@@ -301,7 +301,7 @@ async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
     for n in range(30):
         await sdk.send("x", f"+4416329600{n:02d}", from_=NUMBERS[0])
     await alerts(sdk, "99001")
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     seen: set[Reason] = set()
 
     def timed_out_again() -> bool:

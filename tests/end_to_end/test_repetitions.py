@@ -228,7 +228,7 @@ async def test_what_another_worker_stored_is_settled_by_the_one_whose_connection
     gateway = await start(start_gateway, odd)
     sdk = await gateway.sdk()
     inbound, answers = gateway.inner.inbound, []
-    [carrier_id] = gateway.pipeline.connectors
+    [carrier_id] = gateway.pipeline.connectors.by_id
     run = inbound._run_id
     delivery = DeliverSm(SmeAddress(1, 1, HANDSET[1:]), SmeAddress(1, 1, NUMBERS[0][1:]), b"YES")
     delivery.number = 3

@@ -194,7 +194,7 @@ async def test_what_is_held_leaves_only_when_it_is_released(
         await sdk.reaches((await sdk.send(text, **sender)).sid, "delivered")
     assert texts(smsc) == ["fresh", "fresh too"]
     pipeline = second.pipeline
-    assert len(pipeline.pacer) == len(pipeline.spill) == len(pipeline.router.lobby) == 0
+    assert len(pipeline.pacer) == len(pipeline.overflow) == len(pipeline.router.unassigned) == 0
     assert len(receiver.forms) == heard
     assert (await sdk.fetch(later)).status == "scheduled"
     assert (await sdk.fetch(claimed)).status == "queued"

@@ -73,13 +73,13 @@ async def test_a_long_queue_leaves_in_order_and_memory_holds_its_head_only(
     sdk = await Sdk.provisioned(gateway.base_url)
     sids = await send(sdk, 200, From=sdk.numbers[0], StatusCallback=receiver.url)
     pipeline = gateway.pipeline
-    assert (len(pipeline.pacer), len(pipeline.spill)) == (20, 180)
-    assert pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 200
+    assert (len(pipeline.pacer), len(pipeline.overflow)) == (20, 180)
+    assert pipeline.router.loads.backlog(await _id_of(gateway, sdk.numbers[0])) == 200
     smsc = await away.come()
     await receiver.has(sids)
     assert texts(smsc) == [f"message {n}" for n in range(200)]
-    assert len(pipeline.spill) == len(pipeline.pacer) == 0
-    assert pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
+    assert len(pipeline.overflow) == len(pipeline.pacer) == 0
+    assert pipeline.router.loads.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
 
 
 async def _id_of(gateway: GatewayUnderTest, address: str) -> int:
@@ -107,7 +107,7 @@ async def test_it_survives_a_restart(start_gateway: Any, start_smsc: StartSmsc) 
     sids = await send(sdk, 100, From=sdk.numbers[0])
     await first.stop()
     second = await away.start()
-    assert (len(second.pipeline.pacer), len(second.pipeline.spill)) == (20, 80)
+    assert (len(second.pipeline.pacer), len(second.pipeline.overflow)) == (20, 80)
     sdk.client.api.base_url = f"{second.base_url}/api"
     smsc = await away.come()
     for sid in sids:
@@ -121,22 +121,22 @@ async def test_what_is_looked_for_while_we_run_is_not_counted_twice(
 ) -> None:
     callback = {"StatusCallback": receiver.url} if told else {}
     away, sdk, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 100, **callback)
-    read = pipeline.router.standing.backlog
+    read = pipeline.router.loads.backlog
     for _ in range(3):
-        await pipeline.adoption.take_up_all()
-        assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
+        await pipeline.takeover.take_up_all()
+        assert (len(pipeline.pacer), len(pipeline.overflow), read(sender_id)) == (20, 80, 100)
         await _counted(pipeline)
-        assert (len(pipeline.pacer), len(pipeline.spill), read(sender_id)) == (20, 80, 100)
-    assert list(pipeline.spill.queues()) == [(sender_id, 80, 0)], "nothing of it moved"
+        assert (len(pipeline.pacer), len(pipeline.overflow), read(sender_id)) == (20, 80, 100)
+    assert list(pipeline.overflow.queues()) == [(sender_id, 80, 0)], "nothing of it moved"
     await sdk.call(sdk.client.messages(sids[50]).update, status="canceled")
-    await pipeline.adoption.take_up_all()
+    await pipeline.takeover.take_up_all()
     await _counted(pipeline)
-    assert (len(pipeline.spill), read(sender_id)) == (79, 99)
+    assert (len(pipeline.overflow), read(sender_id)) == (79, 99)
     smsc = await away.come()
     for sid in sids[:50] + sids[51:]:
         await sdk.reaches(sid, "delivered")
     assert texts(smsc) == [f"message {n}" for n in range(100) if n != 50]
-    assert (len(pipeline.spill), read(sender_id)) == (0, 0)
+    assert (len(pipeline.overflow), read(sender_id)) == (0, 0)
 
 
 async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
@@ -148,14 +148,14 @@ async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
         for row in rows[:30]:
             await _stored_behind(connection, row["id"], Direction.OUTBOUND_API)
     for _ in range(2):
-        await pipeline.adoption.take_up_all()
+        await pipeline.takeover.take_up_all()
         await _counted(pipeline)
-        assert (len(pipeline.spill), pipeline.router.standing.backlog(sender_id)) == (70, 90)
+        assert (len(pipeline.overflow), pipeline.router.loads.backlog(sender_id)) == (70, 90)
     smsc = await away.come()
     await until(lambda: len(texts(smsc)) == 90)
     await sdk.reaches(sids[-1], "delivered")
-    await until(lambda: not pipeline.router.standing.backlog(sender_id))
-    assert len(pipeline.spill) == 0
+    await until(lambda: not pipeline.router.loads.backlog(sender_id))
+    assert len(pipeline.overflow) == 0
 
 
 async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
@@ -165,8 +165,8 @@ async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
     _, _, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
     async with pipeline.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[29][2:]), Direction.OUTBOUND_REPLY)
-        await pipeline.spill._page_in(connection, sender_id)
-        assert (len(pipeline.pacer), len(pipeline.spill)) == (30, 30)
+        await pipeline.overflow._page_in(connection, sender_id)
+        assert (len(pipeline.pacer), len(pipeline.overflow)) == (30, 30)
 
 
 async def test_what_is_forgotten_while_its_rows_are_read_is_not_taken_up(
@@ -177,14 +177,14 @@ async def test_what_is_forgotten_while_its_rows_are_read_is_not_taken_up(
 
     async def read_and_lose(*arguments: Any) -> list[Any]:
         rows = await read(*arguments)
-        pipeline.spill.forget(sender_id)
+        pipeline.overflow.forget(sender_id)
         return rows
 
     monkeypatch.setattr(overflow.message_rows, "waiting", read_and_lose)
     async with pipeline.pool.acquire() as connection:
-        await pipeline.spill._page_in(connection, sender_id)
-    assert (len(pipeline.pacer), len(pipeline.spill)) == (20, 0)
-    assert pipeline.router.standing.backlog(sender_id) == 20, "its rows are settled, and once"
+        await pipeline.overflow._page_in(connection, sender_id)
+    assert (len(pipeline.pacer), len(pipeline.overflow)) == (20, 0)
+    assert pipeline.router.loads.backlog(sender_id) == 20, "its rows are settled, and once"
 
 
 async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
@@ -203,10 +203,10 @@ async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
     monkeypatch.setattr(overflow.message_rows, "waiting_sizes", refuse_once)
     async with pipeline.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[40][2:]), Direction.OUTBOUND_API)
-    await pipeline.adoption.take_up_all()
+    await pipeline.takeover.take_up_all()
     await refused.wait()
-    await until(lambda: pipeline.router.standing.backlog(sender_id) == 61)
-    assert len(pipeline.spill) == 41
+    await until(lambda: pipeline.router.loads.backlog(sender_id) == 61)
+    assert len(pipeline.overflow) == 41
 
 
 async def _deep(
@@ -233,11 +233,11 @@ async def _stored_behind(connection: Any, id: UUID, direction: Direction) -> Non
 
 async def _counted(pipeline: Any) -> None:
     """What was found is counted: by the stage, or by us."""
-    await until(lambda: not any(rest.unsure for rest in pipeline.spill._rests.values()))
-    for rest in pipeline.spill._rests.values():
+    await until(lambda: not any(rest.unsure for rest in pipeline.overflow._rests.values()))
+    for rest in pipeline.overflow._rests.values():
         rest.unsure = True
     async with pipeline.pool.acquire() as connection:
-        await pipeline.spill._count(connection)
+        await pipeline.overflow._count(connection)
 
 
 async def test_one_of_it_can_be_canceled(start_gateway: Any, start_smsc: StartSmsc) -> None:
@@ -247,12 +247,12 @@ async def test_one_of_it_can_be_canceled(start_gateway: Any, start_smsc: StartSm
     sids = await send(sdk, 50, From=sdk.numbers[0])
     for sid in (sids[0], sids[30], sids[49]):
         await sdk.call(sdk.client.messages(sid).update, status="canceled")
-    assert gateway.pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 47
+    assert gateway.pipeline.router.loads.backlog(await _id_of(gateway, sdk.numbers[0])) == 47
     smsc = await away.come()
     await sdk.reaches(sids[48], "delivered")
     assert [(await sdk.fetch(sids[n])).status for n in (0, 30, 49)] == ["canceled"] * 3
     assert texts(smsc) == [f"message {n}" for n in range(50) if n not in (0, 30, 49)]
-    assert len(gateway.pipeline.spill) == 0
+    assert len(gateway.pipeline.overflow) == 0
 
 
 async def test_an_operation_is_canceled_in_few_statements(
@@ -270,7 +270,7 @@ async def test_an_operation_is_canceled_in_few_statements(
     status, accepted = await sdk.operate("POST", "/comms/v1/Messages", json=request)
     assert status == 202
     sender_id = await _id_of(gateway, sdk.numbers[0])
-    await until(lambda: (len(gateway.pipeline.pacer), len(gateway.pipeline.spill)) == (20, 30))
+    await until(lambda: (len(gateway.pipeline.pacer), len(gateway.pipeline.overflow)) == (20, 30))
     other = await send(sdk, 1, From=sdk.numbers[0], Body="another's")
     pages = _count(monkeypatch)
     monkeypatch.setattr(comms, "CANCEL_PAGE", 20)
@@ -278,11 +278,11 @@ async def test_an_operation_is_canceled_in_few_statements(
     status, said = await sdk.operate("POST", f"{operation}/Cancel")
     assert (status, said["status"], said["stats"]["canceled"]) == (200, "CANCELED", 50)
     assert pages == [20, 20, 10]
-    assert gateway.pipeline.router.standing.backlog(sender_id) == 1
+    assert gateway.pipeline.router.loads.backlog(sender_id) == 1
     smsc = await away.come()
     await sdk.reaches(other[0], "delivered")
     assert texts(smsc) == ["another's"]
-    assert len(gateway.pipeline.spill) == len(gateway.pipeline.pacer) == 0
+    assert len(gateway.pipeline.overflow) == len(gateway.pipeline.pacer) == 0
     status, said = await sdk.operate("POST", f"{operation}/Cancel")
     assert (status, said["stats"]["canceled"], len(pages)) == (200, 50, 3)
 
@@ -315,7 +315,7 @@ async def test_it_expires_in_its_rows(
     sids = await send(sdk, 60, **form)
     await until(lambda: all(receiver.statuses[sid][-1:] == ["failed"] for sid in sids))
     assert {form["ErrorCode"] for form in receiver.forms if "ErrorCode" in form} == {"30036"}
-    assert gateway.pipeline.router.standing.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
+    assert gateway.pipeline.router.loads.backlog(await _id_of(gateway, sdk.numbers[0])) == 0
     smsc = await away.come()
     after = await sdk.send("after it", from_=sdk.numbers[0])
     await sdk.reaches(after.sid, "delivered")
@@ -331,7 +331,7 @@ async def test_it_is_chosen_anew_when_its_number_leaves_the_pool(
     pool = await pool_of(gateway, smsc)
     sid = await pool.number(NUMBER)
     sids = await send(pool.sdk, 60, MessagingServiceSid=pool.sid)
-    assert len(gateway.pipeline.spill) == 40
+    assert len(gateway.pipeline.overflow) == 40
     await pool.number(OTHER)
     await pool.sdk.call(pool.service.phone_numbers(sid).delete)
     there = await away.come()
@@ -354,8 +354,8 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     await pool.number(OTHER)
     recipient = "+447400900300"
     await send(pool.sdk, 120, MessagingServiceSid=pool.sid, To=recipient)
-    await until(lambda: len(gateway.pipeline.router.lobby) == 0)
-    assert len(gateway.pipeline.spill) + len(gateway.pipeline.pacer) == 120
+    await until(lambda: len(gateway.pipeline.router.unassigned) == 0)
+    assert len(gateway.pipeline.overflow) + len(gateway.pipeline.pacer) == 120
     monkeypatch.setattr(gateway.pipeline.router, "_rate_for_all", 10_000.0)
     gateway.pipeline.router.configuration_changed()
     there = await away.come()
@@ -381,21 +381,21 @@ async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
 
     monkeypatch.setattr(gateway.pipeline.assigner, "_take", take_nothing)
     await send(pool.sdk, 120, MessagingServiceSid=pool.sid)
-    held = len(gateway.pipeline.router.lobby)
+    held = len(gateway.pipeline.router.unassigned)
     assert 10 <= held <= 20
     first = f"+4479{119 - held:08d}"  # a recipient that has none in it, and one that has
     again = {
         draft.message.recipient
-        for q in gateway.pipeline.router.lobby._queues.values()
+        for q in gateway.pipeline.router.unassigned._queues.values()
         for draft in q
     }
     assert first not in again
     for recipient in (first, min(again)):
         await send(pool.sdk, 1, MessagingServiceSid=pool.sid, To=recipient, Body="again")
-    assert len(gateway.pipeline.router.lobby) == held + 1
+    assert len(gateway.pipeline.router.unassigned) == held + 1
     closed.set()
     gateway.pipeline.assigner.stir()
-    await until(lambda: not gateway.pipeline.router.lobby._recipients)
+    await until(lambda: not gateway.pipeline.router.unassigned._recipients)
 
 
 async def test_the_watchdog_counts_what_waits_in_rows_behind_a_bind_that_is_down(
@@ -424,17 +424,17 @@ async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     sdk = await Sdk.provisioned(gateway.base_url)
     await send(sdk, 100, From=sdk.numbers[0])
     read = asyncio.Event()
-    page_in = gateway.pipeline.spill._page_in
+    page_in = gateway.pipeline.overflow._page_in
 
     async def reads_later(*arguments: Any) -> None:
         await read.wait()
         await page_in(*arguments)
 
-    monkeypatch.setattr(gateway.pipeline.spill, "_page_in", reads_later)
+    monkeypatch.setattr(gateway.pipeline.overflow, "_page_in", reads_later)
     watchdog = gateway.inner.watch.watchdog
     await away.come()
     await until(lambda: Reason.READING in {one.group.reason for one in watchdog.episodes.values()})
     [one] = [one for one in watchdog.episodes.values() if one.group.reason is Reason.READING]
     assert (one.waiting, one.in_rows) == (0, 80)
     read.set()
-    await until(lambda: len(gateway.pipeline.spill) == 0 and not watchdog.episodes)
+    await until(lambda: len(gateway.pipeline.overflow) == 0 and not watchdog.episodes)

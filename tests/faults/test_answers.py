@@ -303,5 +303,5 @@ async def test_what_waits_follows_its_number_to_another_carrier(
 
 
 async def _one_up(gateway: GatewayUnderTest) -> None:
-    while not any(one.up for one in gateway.pipeline.connectors.values()):
+    while not any(one.up for one in gateway.pipeline.connectors.by_id.values()):
         await asyncio.sleep(0.01)

@@ -142,7 +142,7 @@ async def test_what_is_beyond_the_window_is_not_written_either(
     sdk = await gateway.sdk()
     right = Right(gateway)
     sid = (await sdk.send("x" * 800)).sid  # six parts
-    [connector] = gateway.pipeline.connectors.values()
+    [connector] = gateway.pipeline.connectors.by_id.values()
     [wire] = connector._wires.values()
     await until(lambda: len(wire.overflow) == 4, seconds=PATIENCE_S)
     right.take()

@@ -58,9 +58,9 @@ async def strand(connection: Any, sid: str, age_s: float, **changes: Any) -> Id:
 
 async def swept(gateway: GatewayUnderTest) -> None:
     """Return once a sweep is over."""
-    adoption = gateway.pipeline.adoption
-    adoption.sweep_soon()
-    await until(lambda: adoption._sweep_at > 0.0, seconds=PATIENCE_S)
+    takeover = gateway.pipeline.takeover
+    takeover.sweep_soon()
+    await until(lambda: takeover._sweep_at > 0.0, seconds=PATIENCE_S)
 
 
 async def alerts(gateway: GatewayUnderTest, connection: Any) -> int:

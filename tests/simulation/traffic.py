@@ -114,7 +114,7 @@ class World:
         self.services = services
         self.carriers = carriers
         self.senders = {s.id: s for service in services for s in service.pool.senders}
-        self.standing = SenderLoads(self._towards)
+        self.loads = SenderLoads(self._towards)
         self.pacer: Pacer[Message] = Pacer(self)
         self.mappings: dict[tuple[int, str], Mapping] = {}
         self.events: list[tuple[float, int, str, object]] = []
@@ -201,14 +201,14 @@ class World:
         content = encode(text, smart=service.pool.settings.smart_encoding)
         key = (service.id, destination.e164)
         mapping = self.mappings.get(key)
-        choice = select(destination, Needs(), service.pool, self.standing, mapping)
+        choice = select(destination, Needs(), service.pool, self.loads, mapping)
         sender = choice.sender
         assert sender is not None, choice.code
         if mapping is not None and service.pool.settings.sticky:
             self.figures.changed_sender += sender.id != mapping.sender_id
         if choice.new_mapping:
             self.mappings[key] = Mapping(sender.id, now, now)
-            self.standing.mapped(sender.id)
+            self.loads.mapped(sender.id)
             self.figures.mappings[sender.id] += 1
         self._count += 1
         message = Message(
@@ -224,7 +224,7 @@ class World:
             destination_class(destination.country),
         )
         self.figures.accepted += 1
-        self.standing.assigned(sender.id, message.segments, now)
+        self.loads.assigned(sender.id, message.segments, now)
         self.pacer.enqueue(sender.id, message, now)
 
     def _room(self, carrier_id: int) -> int:
@@ -250,7 +250,7 @@ class World:
             self.figures.expired_of[message.service_id] += 1
             late = now - message.expires_at
             self.figures.latest_expiry_s = max(self.figures.latest_expiry_s, late)
-            self.standing.settled(message.sender_id, message.segments)
+            self.loads.settled(message.sender_id, message.segments)
 
     def _answer(self, now: float, message: Message, throttled: bool) -> None:
         self.carriers[message.carrier_id].in_window -= message.segments
@@ -260,7 +260,7 @@ class World:
             self.pacer.put_back(message, not_before=now + 1.0)
             return
         self.pacer.done(message)
-        self.standing.settled(message.sender_id, message.segments)
+        self.loads.settled(message.sender_id, message.segments)
         self.figures.sent += 1
         self.figures.per_sender[message.sender_id] += 1
         self.figures.waits[message.service_id].append(now - message.accepted_at)

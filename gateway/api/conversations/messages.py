@@ -106,7 +106,7 @@ async def create(call: Call) -> Response:
         words = words.changed(changes)
         _body(words.body)
     try:
-        row = await call.deps.conversations.posting.post(conversation, words, Source.API)
+        row = await call.deps.conversations.outbound.post(conversation, words, Source.API)
     except NotPosted:
         await conversation_of(call)  # 50350 when it is gone
         raise ApiError(50377) from None

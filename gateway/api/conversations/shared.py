@@ -69,7 +69,7 @@ async def allowed(call: Call, name: str, parameters: Pairs) -> dict[str, str]:
     if not is_told(call):
         return {}
     settings = await settings_of(call)
-    verdict = await call.deps.conversations.asking.ask(settings, name, parameters, Source.API)
+    verdict = await call.deps.conversations.pre_events.ask(settings, name, parameters, Source.API)
     if not verdict.allowed:
         raise ApiError(20403, f"the webhook of {name} refused this")
     return verdict.changes

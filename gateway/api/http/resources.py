@@ -50,7 +50,7 @@ class Deps:
     random: Random
     refresh: Callable[[], Awaitable[None]]
     default_carrier_id: Callable[[], int]
-    fleet: Connectors
+    connectors: Connectors
     receipts: Receipts
     journal: Journal
     replay: Callable[[Row], None]

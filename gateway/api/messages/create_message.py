@@ -102,7 +102,7 @@ class CheckedRequest:
 
     account: Account
     sender: str | None  # `From` as it came
-    explicit: str | None  # … and as senders are filed
+    from_address: str | None  # … and as senders are filed
     service: Service | None
     options: Options
     smart: bool | None
@@ -216,7 +216,7 @@ class Creation:
     ) -> Draft:
         """A message to one recipient. Raises ApiError for what is wrong with just that."""
         account, service, options = shared.account, shared.service, shared.options
-        explicit = shared.explicit
+        from_address = shared.from_address
         channel = check_channels(recipient_text, shared.sender)
         long_body: str | None = None
         links: list[ShortLink] = []
@@ -225,11 +225,11 @@ class Creation:
             body, links = self._shortened(body, service)
         if channel:  # nothing carries another channel yet
             raise ApiError(21703 if service is not None else 63007)
-        if explicit == destination.e164:
+        if from_address == destination.e164:
             raise ApiError(21266)
         record: SenderRecord | None = None
-        if explicit is not None:
-            record = self._sender(account, explicit, destination, service)
+        if from_address is not None:
+            record = self._sender(account, from_address, destination, service)
         if service is None:
             assert record is not None
             self._check_route(destination, record, mms=bool(options.flags & Flag.MEDIA))
@@ -246,14 +246,14 @@ class Creation:
             valid_until=shared.valid_until,
             flags=options.flags,
             send_at=shared.send_at,
-            extras=_extras(options, explicit),
+            extras=_extras(options, from_address),
             tlvs=self._tlvs(shared.tlvs, service, record) if shared.tlvs else (),
         )
         return Draft(
             message,
             destination,
             sender=record,
-            explicit=explicit,
+            from_address=from_address,
             smart=shared.smart,
             links=links,
             link_domain=service.link_domain.domain_name if service and service.link_domain else "",
@@ -469,10 +469,10 @@ def read_media(form: Form) -> list[str]:
     return [check_url(url, "MediaUrl", 21620) for url in media]
 
 
-def _extras(options: Options, explicit: str | None) -> dict[str, Any] | None:
+def _extras(options: Options, from_address: str | None) -> dict[str, Any] | None:
     """What is kept beside the message; the From of one whose sender is chosen later."""
-    if explicit is not None and (options.scheduled or options.flags & Flag.AWAITS_MEDIA):
-        return {**(options.kept or {}), "from": explicit}
+    if from_address is not None and (options.scheduled or options.flags & Flag.AWAITS_MEDIA):
+        return {**(options.kept or {}), "from": from_address}
     return options.kept
 
 

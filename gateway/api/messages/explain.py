@@ -50,7 +50,7 @@ async def fetch(call: Call) -> Response:
     destination = parse_destination(row["recipient"])
     sid, now = sid_of_row(row), call.deps.creation.clock.wall()
     submitted = row["submitted_body"] if row["submitted_body"] is not None else row["body"]
-    explicit = row["sender"] if row["rule"] == EXPLICIT_FROM.id else None
+    from_address = row["sender"] if row["rule"] == EXPLICIT_FROM.id else None
     return json_response(
         {
             "message_sid": sid,
@@ -60,7 +60,7 @@ async def fetch(call: Call) -> Response:
             "error_message": meaning(row["error_code"]) if row["error_code"] else None,
             "possible_duplicate": bool(row["flags"] & Flag.POSSIBLE_DUPLICATE),
             "destination": _destination(destination),
-            "sender": await _sender(call, row, service, destination, explicit),
+            "sender": await _sender(call, row, service, destination, from_address),
             "encoding": _encoding(submitted, _content(call, row), row["segments"]),
             "media": _media(row),
             "route": _route(call, row["carrier_id"]),
@@ -84,7 +84,7 @@ async def dry_run(call: Call) -> Response:
     against = router.settle_media(draft)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
-    mapping, blocked = await _standing(call, draft, service)
+    mapping, blocked = await _recipient_state(call, draft, service)
     explanation = _explained(call, draft.destination, message, service, mapping, draft)
     chosen = explanation.choice.sender
     content = message.content
@@ -94,8 +94,8 @@ async def dry_run(call: Call) -> Response:
         if profile is not None and not message.as_mms:
             content = profile.fit(content)
     code = against or (21610 if blocked else explanation.choice.code)
-    backlog = router.standing.backlog(chosen.id) if chosen is not None else 0
-    rate = router.standing.rate(chosen.id, draft.destination) if chosen is not None else 0.0
+    backlog = router.loads.backlog(chosen.id) if chosen is not None else 0
+    rate = router.loads.rate(chosen.id, draft.destination) if chosen is not None else 0.0
     return json_response(
         {
             "account_sid": call.account.sid,
@@ -131,7 +131,7 @@ def _media_of(message: Message) -> dict[str, Any] | None:
     return {"files": files, "carried_as": "MMS" if message.as_mms else "links in an SMS"}
 
 
-async def _standing(
+async def _recipient_state(
     call: Call, draft: Draft, service: Service | None
 ) -> tuple[Mapping | None, bool]:
     """The recipient's mapping, and whether it has opted out."""
@@ -160,7 +160,7 @@ async def _sender(
     row: Row,
     service: Service | None,
     destination: Destination | None,
-    explicit: str | None,
+    from_address: str | None,
 ) -> dict[str, Any]:
     record = call.deps.directory.senders_by_id.get(row["sender_id"] or 0)
     found: dict[str, Any] = {
@@ -180,7 +180,7 @@ async def _sender(
         flags=row["flags"],
     )
     message.segments = max(1, row["segments"])
-    draft = Draft(message, destination, explicit=explicit)
+    draft = Draft(message, destination, from_address=from_address)
     call.deps.creation.router.asks_carrier(draft)  # what a lookup said, while it is remembered
     again = _explained(call, destination, message, service, mapping, draft)
     return found | {"now": _explanation(again, mapping, call)}
@@ -208,18 +208,18 @@ def _explained(
 ) -> Explanation:
     creation = call.deps.creation
     if service is not None:
-        pool, explicit = service.pool, draft.explicit
+        pool, from_address = service.pool, draft.from_address
     else:
         assert draft.sender is not None, "without a service there is a From"
         sender = draft.sender.sender
-        pool, explicit = creation.router.alone(sender), sender.address
+        pool, from_address = creation.router.alone(sender), sender.address
     return explain(
         destination,
         Needs(message.as_mms, message.segments, carrier=draft.carrier),
         pool,
-        creation.router.standing,
+        creation.router.loads,
         mapping,
-        explicit,
+        from_address,
         call.deps.directory.facts,
         creation.clock.wall(),
     )
@@ -248,11 +248,11 @@ def _explanation(found: Explanation, mapping: Mapping | None, call: Call) -> dic
 
 
 def _load(sender: Sender, call: Call) -> dict[str, Any]:
-    standing = call.deps.creation.router.standing
+    loads = call.deps.creation.router.loads
     return {
-        "queued_segments": int(standing.backlog(sender.id)),
-        "mappings": standing.mappings(sender.id),
-        "up": standing.carrier_up(sender.carrier_id),
+        "queued_segments": int(loads.backlog(sender.id)),
+        "mappings": loads.mappings(sender.id),
+        "up": loads.carrier_up(sender.carrier_id),
     }
 
 
@@ -325,7 +325,7 @@ def _media(row: Row) -> dict[str, Any] | None:
 
 
 def _route(call: Call, carrier_id: int | None) -> dict[str, Any] | None:
-    connector = call.deps.fleet.connectors.get(carrier_id or 0)
+    connector = call.deps.connectors.by_id.get(carrier_id or 0)
     if connector is None:
         return None
     return {

@@ -34,7 +34,7 @@ from storage.database import BadRow, Connection, UniqueViolation
 
 async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str, Any]]:
     """Carriers as they are configured and as they are, in all workers together."""
-    here = statuses(carriers, call.deps.fleet, call.deps.receipts)
+    here = statuses(carriers, call.deps.connectors, call.deps.receipts)
     others = await call.deps.elsewhere.carriers()
     rows = []
     for carrier in carriers:
@@ -45,9 +45,9 @@ async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str
 
 
 def _settings_of(carrier: CarrierRecord, deps: Deps, origin: str) -> dict[str, Any]:
-    fleet = deps.fleet
+    connectors = deps.connectors
     try:
-        settings = fleet.settings_of(carrier)
+        settings = connectors.settings_of(carrier)
         fields = settings.model_dump(mode="json", exclude={"name", "password"})
         has_password = bool(settings.password)
     except CarrierUnusable:
@@ -65,10 +65,10 @@ def _settings_of(carrier: CarrierRecord, deps: Deps, origin: str) -> dict[str, A
 
 
 def statuses(
-    carriers: Iterable[CarrierRecord], fleet: Connectors, receipts: Receipts
+    carriers: Iterable[CarrierRecord], connectors: Connectors, receipts: Receipts
 ) -> dict[str, dict[str, Any]]:
     """How the carriers are in this process, by SID."""
-    return {carrier.sid: _status(carrier, fleet, receipts) for carrier in carriers}
+    return {carrier.sid: _status(carrier, connectors, receipts) for carrier in carriers}
 
 
 def _sum(everywhere: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -95,13 +95,13 @@ def _number(bind: dict[str, Any]) -> int:
     return int(bind["name"].rpartition("/")[2])
 
 
-def _status(carrier: CarrierRecord, fleet: Connectors, receipts: Receipts) -> dict[str, Any]:
-    connector = fleet.connectors.get(carrier.id)
+def _status(carrier: CarrierRecord, connectors: Connectors, receipts: Receipts) -> dict[str, Any]:
+    connector = connectors.by_id.get(carrier.id)
     spelling = receipts.spelling[carrier.id]
     form = spelling.pinned or spelling.learnt
     return {
         "up": connector is not None and connector.up,
-        "trouble": fleet.unusable.get(carrier.id),
+        "trouble": connectors.unusable.get(carrier.id),
         "rate_now": connector.rate_now if connector else None,
         "rate_reason": (connector.rate_reason or None) if connector else None,
         "receipt_ids": form.value if form is not None else None,
@@ -123,7 +123,7 @@ async def list_(call: Call) -> Response:
 async def create(call: Call) -> Response:
     _operator(call)
     settings = _settings(call.json)
-    sealed = _sealed(call.deps.fleet, settings.password)
+    sealed = _sealed(call.deps.connectors, settings.password)
 
     async def insert(connection: Connection) -> None:
         await carrier_rows.insert(connection, settings.name, stored_settings(settings), sealed)
@@ -143,7 +143,7 @@ async def fetch(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     """Replace the fields that are given; null goes back to a field's default."""
-    carrier, fleet = _carrier(call), call.deps.fleet
+    carrier, connectors = _carrier(call), call.deps.connectors
     given = dict(call.json)
     if given.pop("name", carrier.name) != carrier.name:
         raise ApiError(20001, "name: a carrier keeps its name")
@@ -154,7 +154,7 @@ async def update(call: Call) -> Response:
         given["password"] = password
     settings = _settings({**changed_settings(carrier.settings, given), "name": carrier.name})
     if password is not None:
-        sealed = _sealed(fleet, settings.password)
+        sealed = _sealed(connectors, settings.password)
     try:
         await change(
             call.deps,
@@ -240,16 +240,16 @@ def _settings(given: Mapping[str, Any]) -> CarrierSettings:
         raise ApiError(20001, "; ".join(problems)) from None
 
 
-def _sealed(fleet: Connectors, password: str) -> bytes | None:
+def _sealed(connectors: Connectors, password: str) -> bytes | None:
     if not password:
         return None
-    if fleet.seal is None:
+    if connectors.seal is None:
         raise ApiError(
             20001,
             "password: it is stored encrypted only; set TANDEM_SECRET_KEY and start the gateway"
             " again",
         )
-    return fleet.seal.close(password)
+    return connectors.seal.close(password)
 
 
 async def _answer(call: Call, carrier: CarrierRecord, status: int = 200) -> Response:

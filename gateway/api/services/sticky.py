@@ -73,10 +73,10 @@ async def move(call: Call) -> Response:
     sender = _given(call, service, "SenderSid").sender
     async with call.deps.pool.acquire() as connection, connection.transaction():
         before = await sticky_rows.move(connection, service.id, Channel.SMS, recipient, sender.id)
-    standing = call.deps.creation.router.standing
-    standing.mapped(sender.id)
+    loads = call.deps.creation.router.loads
+    loads.mapped(sender.id)
     if before is not None:
-        standing.mapped(before, -1)
+        loads.mapped(before, -1)
     return json_response(render(call, service, await _row(call, service)))
 
 
@@ -86,7 +86,7 @@ async def reset(call: Call) -> Response:
     before = await sticky_rows.reset(call.deps.pool, service.id, Channel.SMS, _recipient(call))
     if before is None:
         raise call.missing()
-    call.deps.creation.router.standing.mapped(before, -1)
+    call.deps.creation.router.loads.mapped(before, -1)
     return gone()
 
 
@@ -100,7 +100,7 @@ async def move_all(call: Call) -> Response:
     target = _given(call, service, "ToSenderSid").sender if call.form.get("ToSenderSid") else None
     if target is source:
         raise ApiError(20001, "ToSenderSid is FromSenderSid")
-    standing, moved = call.deps.creation.router.standing, 0
+    loads, moved = call.deps.creation.router.loads, 0
     while True:
         count = await sticky_rows.move_many(
             call.deps.pool,
@@ -111,9 +111,9 @@ async def move_all(call: Call) -> Response:
             PORTION,
         )
         moved += count
-        standing.mapped(source.id, -count)
+        loads.mapped(source.id, -count)
         if target is not None:
-            standing.mapped(target.id, count)
+            loads.mapped(target.id, count)
         if count < PORTION:
             return json_response({"moved": moved})
 

@@ -208,15 +208,15 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 def standing_like(load: FixedLoad, pool: SenderPool) -> SenderLoads:
     """A standing with the same facts."""
-    standing = SenderLoads(load.rate)
+    loads = SenderLoads(load.rate)
     for sender in pool.senders:
-        standing.assigned(sender.id, int(load.backlog(sender.id)), load.last_used(sender.id))
-        standing.mapped(sender.id, load.mappings(sender.id))
+        loads.assigned(sender.id, int(load.backlog(sender.id)), load.last_used(sender.id))
+        loads.mapped(sender.id, load.mappings(sender.id))
         if load.full(sender.id):
-            standing.set_limit(sender.id, 0)
+            loads.set_limit(sender.id, 0)
     for carrier_id in load.down:
-        standing.set_carrier(carrier_id, up=False)
-    return standing
+        loads.set_carrier(carrier_id, up=False)
+    return loads
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -251,31 +251,31 @@ def test_standing_agrees_with_a_scan_after_any_history(
     ]
     pool = SenderPool(senders, ServiceSettings(sticky=sticky, skip_unhealthy=by_health))
     rates = dict.fromkeys(range(12), 1.0)
-    standing = SenderLoads(lambda sender_id, _: rates[sender_id])
+    loads = SenderLoads(lambda sender_id, _: rates[sender_id])
     scanned = type("Scanned", (), {})()  # the same facts behind another type: no heap
     for name in ("backlog", "rate", "last_used", "mappings", "full", "carrier_up", "healthy"):
-        setattr(scanned, name, getattr(standing, name))
+        setattr(scanned, name, getattr(loads, name))
     destination, needs = destination_of("+33612345678"), Needs()
     for at, (event, number, amount) in enumerate(events):
         match event:
             case "a":
-                standing.assigned(number, amount, float(at))
+                loads.assigned(number, amount, float(at))
             case "s":
-                standing.settled(number, amount)
+                loads.settled(number, amount)
             case "m":
-                standing.mapped(number, amount)
+                loads.mapped(number, amount)
             case "u":
-                standing.mapped(number, -amount)
+                loads.mapped(number, -amount)
             case "t":
-                standing.set_last_used(number, float(amount))
+                loads.set_last_used(number, float(amount))
             case "l":
-                standing.set_limit(number, float(amount))
+                loads.set_limit(number, float(amount))
             case "h":
-                standing.set_healthy(number, amount % 2 == 0)
+                loads.set_healthy(number, amount % 2 == 0)
             case "d":
-                standing.set_carrier(number % 3, amount % 2 == 0)
+                loads.set_carrier(number % 3, amount % 2 == 0)
             case "r":
                 rates[number] = float(amount)
-                standing.rates_changed()
-        fast = select(destination, needs, pool, standing, None)
+                loads.rates_changed()
+        fast = select(destination, needs, pool, loads, None)
         assert fast == select(destination, needs, pool, scanned, None)

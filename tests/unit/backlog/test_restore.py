@@ -409,22 +409,22 @@ async def test_some_are_released_by_sid_by_account_or_by_when_they_were_accepted
     first = await store(Status.QUEUED, at=at - MILLISECOND)
     second = await store(Status.QUEUED, at=at)
     third = await store(Status.QUEUED, at=at + MILLISECOND, account_id=2)
-    picture = await store(Status.QUEUED, at=at + SECOND, flags=Flag.MEDIA)
+    snapshot = await store(Status.QUEUED, at=at + SECOND, flags=Flag.MEDIA)
     await hold(connection)
 
     async def left() -> list[Id]:
         return [row["id"] for row in await restore.held(connection)]
 
     assert await restore.release(connection, Selection(before=at)) == 1
-    assert await left() == [second.id, third.id, picture.id]
+    assert await left() == [second.id, third.id, snapshot.id]
     assert await restore.release(connection, Selection(account=ACCOUNT, before=at + SECOND)) == 1
-    assert await left() == [third.id, picture.id]
+    assert await left() == [third.id, snapshot.id]
     assert await restore.release(connection, Selection(since=at + SECOND)) == 1
     assert await left() == [third.id]
     assert await restore.release(connection, Selection(account=ACCOUNT)) == 0
     assert await restore.release(connection, Selection((third.sid, third.sid))) == 1
     assert await left() == []
-    assert picture.sid.startswith("MM")
+    assert snapshot.sid.startswith("MM")
     assert (await row_of(connection, first))["waiting"] == 0
 
 

@@ -207,16 +207,18 @@ async def test_a_change_of_one_row_is_read_as_one_row(pool: Any) -> None:
         known = await config.version(pool)
         async with config.change(pool) as connection:
             await make(connection)
-        picture = await config.load(pool, known)
-        assert (picture.whole, picture.rest) == (False, None)
-        counts = {name: len(rows) + len(picture.gone[name]) for name, rows in picture.rows.items()}
+        snapshot = await config.load(pool, known)
+        assert (snapshot.whole, snapshot.rest) == (False, None)
+        counts = {
+            name: len(rows) + len(snapshot.gone[name]) for name, rows in snapshot.rows.items()
+        }
         assert counts == {table: 1}
     known = await config.version(pool)
     async with config.change(pool) as connection:
         await changes.service(connection)
-    picture = await config.load(pool, known)
-    assert picture.rest is not None
-    assert "content_templates" not in picture.rows
+    snapshot = await config.load(pool, known)
+    assert snapshot.rest is not None
+    assert "content_templates" not in snapshot.rows
 
 
 async def _nothing_is_told(pool: Any) -> None:
@@ -249,9 +251,9 @@ async def test_everything_is_read_where_it_is_not_known_what_changed(
 ) -> None:
     known = await config.version(pool)
     await change(pool)
-    picture = await config.load(pool, known)
-    assert picture.whole
-    assert picture.rest is not None
+    snapshot = await config.load(pool, known)
+    assert snapshot.whole
+    assert snapshot.rest is not None
 
 
 async def test_what_nobody_needs_of_the_log_is_forgotten(pool: Any) -> None:

@@ -15,67 +15,67 @@ GROUP = POOL.long_codes("FR", False)
 
 
 @pytest.fixture
-def standing() -> SenderLoads:
+def loads() -> SenderLoads:
     return SenderLoads(lambda sender_id, destination: 1.0)
 
 
-def first(standing: SenderLoads, group: CandidateGroup = GROUP) -> Sender:
-    return standing.first(group, FRANCE, True, False)[1]
+def first(loads: SenderLoads, group: CandidateGroup = GROUP) -> Sender:
+    return loads.first(group, FRANCE, True, False)[1]
 
 
-def test_a_large_group_is_served_in_turns(standing: SenderLoads) -> None:
+def test_a_large_group_is_served_in_turns(loads: SenderLoads) -> None:
     served = []
     for at in range(60):
-        sender = first(standing)
+        sender = first(loads)
         served.append(sender.id)
-        standing.assigned(sender.id, 1, float(at + 1))
-        standing.mapped(sender.id)
-        standing.settled(sender.id, 1)
+        loads.assigned(sender.id, 1, float(at + 1))
+        loads.mapped(sender.id)
+        loads.settled(sender.id, 1)
     assert served == list(range(20)) * 3
 
 
-def test_what_moves_a_sender_forward_is_noticed(standing: SenderLoads) -> None:
+def test_what_moves_a_sender_forward_is_noticed(loads: SenderLoads) -> None:
     for sender in SENDERS:
-        standing.mapped(sender.id, 5)
-    assert first(standing).id == 0
-    standing.mapped(13, -2)
-    assert first(standing).id == 13
-    standing.set_mappings(7, 1)
-    assert first(standing).id == 7
+        loads.mapped(sender.id, 5)
+    assert first(loads).id == 0
+    loads.mapped(13, -2)
+    assert first(loads).id == 13
+    loads.set_mappings(7, 1)
+    assert first(loads).id == 7
 
 
-def test_a_carrier_that_comes_up_brings_its_senders_back(standing: SenderLoads) -> None:
-    standing.set_carrier(0, up=False)
-    assert first(standing).id == 1
-    standing.set_carrier(0, up=True)
-    assert first(standing).id == 0
+def test_a_carrier_that_comes_up_brings_its_senders_back(loads: SenderLoads) -> None:
+    loads.set_carrier(0, up=False)
+    assert first(loads).id == 1
+    loads.set_carrier(0, up=True)
+    assert first(loads).id == 0
 
 
-def test_full_senders_come_last(standing: SenderLoads) -> None:
+def test_full_senders_come_last(loads: SenderLoads) -> None:
     for sender in SENDERS:
-        standing.set_limit(sender.id, 1)
-        standing.assigned(sender.id, 1, 1.0)
-    assert standing.first(GROUP, FRANCE, True, False)[0][0] == Level.FULL
-    standing.settled(11, 1)
-    assert first(standing).id == 11
+        loads.set_limit(sender.id, 1)
+        loads.assigned(sender.id, 1, 1.0)
+    assert loads.first(GROUP, FRANCE, True, False)[0][0] == Level.FULL
+    loads.settled(11, 1)
+    assert first(loads).id == 11
 
 
-def test_groups_of_replaced_pools_are_let_go(standing: SenderLoads) -> None:
-    first(standing)
-    assert standing._orders
-    standing.keep_only(set())
-    assert not standing._orders
-    assert all(not stand.orders for stand in standing._stands.values())
-    standing.forget(0)
-    assert 0 not in standing._stands
+def test_groups_of_replaced_pools_are_let_go(loads: SenderLoads) -> None:
+    first(loads)
+    assert loads._orders
+    loads.keep_only(set())
+    assert not loads._orders
+    assert all(not stand.orders for stand in loads._stands.values())
+    loads.forget(0)
+    assert 0 not in loads._stands
 
 
-def test_stale_entries_do_not_pile_up(standing: SenderLoads) -> None:
+def test_stale_entries_do_not_pile_up(loads: SenderLoads) -> None:
     for at in range(10_000):
-        sender = first(standing)
-        standing.assigned(sender.id, 1, float(at))
-        standing.settled(sender.id, 1)
-    [order] = standing._orders.values()
+        sender = first(loads)
+        loads.assigned(sender.id, 1, float(at))
+        loads.settled(sender.id, 1)
+    [order] = loads._orders.values()
     assert len(order.heap) <= 2 * len(SENDERS) + 17
 
 

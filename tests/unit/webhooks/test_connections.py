@@ -136,7 +136,7 @@ class Work:
         self.open: dict[AppServer, list[asyncio.Future[None]]] = {}
         self.changed = asyncio.Event()
         self.spilled = 0
-        self.lanes: HostQueues[tuple[AppServer, int]] = HostQueues(
+        self.host_queues: HostQueues[tuple[AppServer, int]] = HostQueues(
             "test",
             SystemClock(),
             Random(1),
@@ -179,14 +179,16 @@ async def settled() -> None:
 async def test_an_account_whose_servers_all_hang_leaves_the_others_theirs() -> None:
     connections = Connections(most=10, most_of_account=4)
     work = Work(connections)
-    running = asyncio.create_task(work.lanes.run())
+    running = asyncio.create_task(work.host_queues.run())
     for number in range(1500):
-        work.lanes.line_up(AppServer(1, f"hangs-{number}"), (AppServer(1, f"hangs-{number}"), 0))
+        work.host_queues.line_up(
+            AppServer(1, f"hangs-{number}"), (AppServer(1, f"hangs-{number}"), 0)
+        )
     await settled()
     assert connections.of(1) == len(work.begun) == 4
     well = AppServer(2, "well")
     for number in range(20):
-        work.lanes.line_up(well, (well, number))
+        work.host_queues.line_up(well, (well, number))
     for number in range(1, 21):
         await work.until(well, number)
         work.end(well)
@@ -200,13 +202,13 @@ async def test_a_lane_with_much_to_do_makes_room_after_each_job() -> None:
     """Of the same account, and of another that has less."""
     connections = Connections(most=1, most_of_account=1)
     work = Work(connections)
-    running = asyncio.create_task(work.lanes.run())
+    running = asyncio.create_task(work.host_queues.run())
     long, other, short = AppServer(1, "long"), AppServer(1, "other"), AppServer(2, "short")
     for number in range(10):
-        work.lanes.line_up(long, (long, number))
+        work.host_queues.line_up(long, (long, number))
     await work.until(long, 1)
-    work.lanes.line_up(other, (other, 0))
-    work.lanes.line_up(short, (short, 0))
+    work.host_queues.line_up(other, (other, 0))
+    work.host_queues.line_up(short, (short, 0))
     for receiver, number in ((long, 1), (long, 2), (short, 1), (other, 1)):
         await work.until(receiver, number)
         work.end(receiver)
@@ -219,10 +221,10 @@ async def test_a_silent_receiver_gets_one_probe_at_a_time_until_it_answers() -> 
     connections = Connections()
     work = Work(connections, per_host=8)
     receiver, elsewhere = AppServer(1, "silent"), AppServer(2, "silent")
-    running = asyncio.create_task(work.lanes.run())
+    running = asyncio.create_task(work.host_queues.run())
     for number in range(40):
-        work.lanes.line_up(receiver, (receiver, number))
-        work.lanes.line_up(elsewhere, (elsewhere, number))
+        work.host_queues.line_up(receiver, (receiver, number))
+        work.host_queues.line_up(elsewhere, (elsewhere, number))
     await work.until(receiver, 8)
     connections.heard(receiver, answered=False)
     for _ in range(8):
@@ -244,8 +246,8 @@ async def test_what_one_account_has_in_memory_is_bounded_over_all_its_servers() 
     work = Work(Connections())
     for number in range(ACCOUNT_BOUND):
         receiver = AppServer(1, f"host-{number % 1000}")
-        assert work.lanes.line_up(receiver, (receiver, number))
+        assert work.host_queues.line_up(receiver, (receiver, number))
     late = AppServer(1, "late")
-    assert not work.lanes.line_up(late, (late, 0))
+    assert not work.host_queues.line_up(late, (late, 0))
     assert work.spilled == 1
-    assert work.lanes.line_up(AppServer(2, "late"), (AppServer(2, "late"), 0))
+    assert work.host_queues.line_up(AppServer(2, "late"), (AppServer(2, "late"), 0))

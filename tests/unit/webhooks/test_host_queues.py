@@ -25,13 +25,13 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
             await asyncio.Event().wait()
         finally:
             ending.set()
-            assert lanes.line_up(HOST, "while they end")
+            assert host_queues.line_up(HOST, "while they end")
             done.append(job)
 
     async def sweep() -> bool:
         return False
 
-    lanes: HostQueues[str] = HostQueues(
+    host_queues: HostQueues[str] = HostQueues(
         "test",
         SystemClock(),
         Random(1),
@@ -42,15 +42,15 @@ async def test_what_comes_while_and_after_they_end_waits_and_raises_nothing() ->
         sweep=sweep,
         broke=lambda job, why: None,
     )
-    running = asyncio.create_task(lanes.run())
-    lanes.line_up(HOST, "first")
+    running = asyncio.create_task(host_queues.run())
+    host_queues.line_up(HOST, "first")
     await begun.wait()
     running.cancel()
     _, pending = await asyncio.wait((running,), timeout=WAIT_S)
     assert not pending
     assert running.cancelled()
     assert ending.is_set()
-    assert lanes.line_up(HOST, "after")
-    assert lanes.line_up(HOST._replace(host="another"), "after")
+    assert host_queues.line_up(HOST, "after")
+    assert host_queues.line_up(HOST._replace(host="another"), "after")
     assert done == ["first"]
-    assert lanes.waiting == 3
+    assert host_queues.waiting == 3

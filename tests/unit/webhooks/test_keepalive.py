@@ -212,7 +212,7 @@ async def test_who_is_plain_no_more_is_told_by_the_ordinary_way(
     assert (await plain()).ok
     place = place_of(raw.url)
     assert place is not None
-    assert not client._express.knows(place)
+    assert not client._keepalive.knows(place)
     before = len(raw.requests)
     for _ in range(3):
         assert (await plain()).ok
@@ -243,10 +243,10 @@ async def test_idle_connections_are_closed(
     raw: Raw, plain: Plain, client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await plain()).ok
-    assert client._express._open
+    assert client._keepalive._open
     monkeypatch.setattr(keepalive, "IDLE_S", 0.0)
-    await until(lambda: not client._express._open)
-    assert not client._express._idle
+    await until(lambda: not client._keepalive._open)
+    assert not client._keepalive._idle
     assert (await plain()).ok
 
 
