@@ -407,7 +407,9 @@ class Gateway:
         own = readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set())
         if self._relay is None:
             return own
-        names = {one.sid: one.name for one in stages.pipeline.directory.carriers.values()}
+        names = {
+            carrier.sid: carrier.name for carrier in stages.pipeline.directory.carriers.values()
+        }
         carriers, elsewhere = await asyncio.gather(self._relay.carriers(), self._relay.stuck())
         return together(own, carriers, names, elsewhere)
 

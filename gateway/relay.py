@@ -438,12 +438,12 @@ class Relay:
     async def carriers(self) -> list[dict[str, dict[str, Any]]]:
         """See `Elsewhere`."""
         replies = await self._all(FrameKind.CARRIERS, b"", ASKED_S)
-        return [orjson.loads(one) for one in replies.values()]
+        return [orjson.loads(reply) for reply in replies.values()]
 
     async def stuck(self) -> list[str]:
         """What could go and does not, at the other workers that answer; in words."""
         replies = await self._all(FrameKind.STUCK, b"", ASKED_S)
-        return [reason for one in replies.values() for reason in orjson.loads(one)]
+        return [reason for reply in replies.values() for reason in orjson.loads(reply)]
 
     async def metrics(self, accept: str) -> list[tuple[int, bytes]]:
         """The text of each other worker that answers, with its slot."""

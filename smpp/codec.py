@@ -413,13 +413,13 @@ def _encode_destinations(field: Field, value: FieldValue | None) -> bytes:
     if len(destinations) > field.size:
         raise ValueError(f"{len(destinations)} destinations")
     parts = [bytes((len(destinations),))]
-    for one in destinations:
-        if not isinstance(one, MultiDestination):
-            raise TypeError(f"not a destination: {one!r}")
-        if one.address is not None:
-            parts.append(b"\x01" + _encode_address(one.address))
+    for destination in destinations:
+        if not isinstance(destination, MultiDestination):
+            raise TypeError(f"not a destination: {destination!r}")
+        if destination.address is not None:
+            parts.append(b"\x01" + _encode_address(destination.address))
         else:
-            name = one.list_name.encode("latin-1")
+            name = destination.list_name.encode("latin-1")
             if len(name) > 20 or b"\0" in name:
                 raise ValueError("list name over 20 characters, or a NUL in it")
             parts.append(b"\x02" + name + b"\0")
@@ -431,10 +431,10 @@ def _encode_failures(field: Field, value: FieldValue | None) -> bytes:
     if len(failures) > field.size:
         raise ValueError(f"{len(failures)} failures")
     parts = [bytes((len(failures),))]
-    for one in failures:
-        if not isinstance(one, FailedDestination):
-            raise TypeError(f"not a failure: {one!r}")
-        parts.append(_encode_address(one.address) + one.status.to_bytes(4, "big"))
+    for failure in failures:
+        if not isinstance(failure, FailedDestination):
+            raise TypeError(f"not a failure: {failure!r}")
+        parts.append(_encode_address(failure.address) + failure.status.to_bytes(4, "big"))
     return b"".join(parts)
 
 

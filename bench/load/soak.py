@@ -119,8 +119,8 @@ async def _soak(parsed: argparse.Namespace, stage: Stage) -> int:
             f"{len(found.missing)} missing, {len(found.doubled)} doubled",
         ),
         ("every callback told", missing == 0, f"{missing:,} missing"),
-        ("memory flat", *_flat([one.resident_mb for one in samples])),
-        ("CPU per message flat", *_flat([one.cpu_us for one in samples])),
+        ("memory flat", *_flat([sample.resident_mb for sample in samples])),
+        ("CPU per message flat", *_flat([sample.cpu_us for sample in samples])),
         (
             "queue does not grow",
             waited <= rate * MOST_BEHIND_S,
@@ -201,7 +201,7 @@ def _keep(
         "minutes": parsed.minutes,
         "best_per_second": best,
         "rate_per_second": rate,
-        "samples": [asdict(one) for one in samples],
+        "samples": [asdict(sample) for sample in samples],
         "verdicts": [
             {"what": name, "good": good, "figure": figure} for name, good, figure in verdicts
         ],

@@ -408,7 +408,7 @@ class Acceptor:
         if self._ownership.alone:
             return messages
         mine = self._ownership.mine
-        return [one for one in messages if mine(one.service_id, one.sender_id)]
+        return [message for message in messages if mine(message.service_id, message.sender_id)]
 
     def _links(self, drafts: list[Draft]) -> list[tuple[object, ...]]:
         """The rows of the short links in these messages."""

@@ -75,7 +75,7 @@ class Router:
         self.profile = profile
         """The ways of a carrier, by its id; None where it is not known."""
         self._rate_for_all = rate_per_second
-        self._generic_ids = frozenset(one.upper() for one in generic_ids)
+        self._generic_ids = frozenset(id_.upper() for id_ in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = 0
         self.begin_references(clock.wall())

@@ -72,7 +72,7 @@ class UnassignedQueue:
     def waiting(self, accounts: Sequence[int], place: tuple[int, str] | None) -> int:
         """Segments that wait here of some accounts, or of one service for one country."""
         if place is not None:
-            return sum(n for one, n in self._segments.items() if one[:2] == place)
+            return sum(n for segment, n in self._segments.items() if segment[:2] == place)
         return sum(self._of_account[account_id] for account_id in accounts)
 
     def ahead(self, draft: Draft) -> int:

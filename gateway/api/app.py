@@ -82,7 +82,10 @@ def build_app(deps: Deps, front: FrontSettings, own: probes.Probes) -> Front:
         Route(deactivations.FILES, deactivated),
         Route(media.LINKS, linked),
         Route(short_links.PATH, shortened),
-        *(Route(one.path, _endpoint(deps, one), methods=METHODS) for one in RESOURCES),
+        *(
+            Route(resource.path, _endpoint(deps, resource), methods=METHODS)
+            for resource in RESOURCES
+        ),
     ]
     return Front(
         Starlette(

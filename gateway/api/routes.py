@@ -240,8 +240,13 @@ RESOURCES: Final = (
         f"{OPT_OUTS}/{{sid}}", get=opt_outs.fetch, post=opt_outs.update, delete=opt_outs.delete
     ),
     *(
-        Resource(f"{OPT_OUTS}/{{sid}}/{one.path}", get=one.list_, post=one.post, put=one.put)
-        for one in opt_out_entries.COLLECTIONS
+        Resource(
+            f"{OPT_OUTS}/{{sid}}/{collection.path}",
+            get=collection.list_,
+            post=collection.post,
+            put=collection.put,
+        )
+        for collection in opt_out_entries.COLLECTIONS
     ),
     Resource("/tandem/v1/OptOuts/Recipients", get=block_list.list_, post=block_list.add),
     Resource(

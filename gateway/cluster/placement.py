@@ -47,7 +47,9 @@ class Ownership:
         directory = self._directory
         self._binds = dict(binds)
         self._services = {
-            service.id: self._slot(service.id, {one.carrier_id for one in service.pool.senders})
+            service.id: self._slot(
+                service.id, {sender.carrier_id for sender in service.pool.senders}
+            )
             for service in directory.services_by_id.values()
         }
         self._senders = {

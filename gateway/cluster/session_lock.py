@@ -204,7 +204,11 @@ class GatewayLock:
         """Return when the last worker of the gateway before us has ended: it may yet send."""
         said = False
         while True:
-            others = [one for one in await session_lock.holders(connection) if one.run != self._run]
+            others = [
+                holder
+                for holder in await session_lock.holders(connection)
+                if holder.run != self._run
+            ]
             if not others:
                 return
             silent = await self._silent(connection, others)
@@ -263,17 +267,17 @@ class GatewayLock:
             connection = self._connection
             while not await session_lock.take(connection, self._keys, shared=self._shared):
                 others = await session_lock.holders(connection)
-                ours = [one for one in others if one.run == self._run]
+                ours = [other for other in others if other.run == self._run]
                 for former in ours:  # broken, and the server does not know
                     await session_lock.end_session(connection, former.pid)
-                others = [one for one in others if one not in ours]
-                if not any(one.key in self._keys for one in others):
+                others = [other for other in others if other not in ours]
+                if not any(other.key in self._keys for other in others):
                     await asyncio.sleep(0)  # it was let go of just now
                     continue
                 silent = await self._silent(connection, others) if self._keeping is None else []
                 # A gateway whose supervisor or whose worker lives looks after the others itself.
-                if {one.run for one in others} != set(silent):
-                    return [one for one in others if one.key in self._keys]
+                if {other.run for other in others} != set(silent):
+                    return [other for other in others if other.key in self._keys]
                 log.error(
                     "%s gives no sign of life: its sessions are ended",
                     ", ".join(dict.fromkeys(map(str, others))),
@@ -290,7 +294,7 @@ class GatewayLock:
         self, connection: Connection, others: Iterable[session_lock.LockHolder]
     ) -> list[int]:
         """The runs of these that give no sign of life."""
-        runs = {one.run for one in others if one.run is not None}
+        runs = {other.run for other in others if other.run is not None}
         asked_at = self._now()
         signs = await session_lock.signs(connection, sorted(runs))
         self._lookout.saw(signs, self._now())

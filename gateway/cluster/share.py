@@ -32,9 +32,9 @@ def own_part(configs: Sequence[BindConfig], share: WorkerSlot) -> tuple[list[Bin
     """
     if share.workers == 1:
         return list(configs), 1.0
-    senders = [one for one in configs if submits(one)]
+    senders = [config for config in configs if submits(config)]
     players = max(1, min(share.workers, len(senders)))
-    receivers = [one for one in configs if not submits(one)]
+    receivers = [config for config in configs if not submits(config)]
     ours = [
         one
         for kind in (senders, receivers)

@@ -220,7 +220,7 @@ async def _close(
 def _selected(options: argparse.Namespace) -> restore.Selection:
     """What is meant. Raises Refused where that is not clear."""
     conditions = (options.account, options.since, options.before)
-    some = any(one is not None for one in conditions)
+    some = any(condition is not None for condition in conditions)
     if (bool(options.sids), options.all, some).count(True) != 1:
         raise restore.RestoreRefused(
             "say which: SIDs, or --all, or one or more of --account, --since, --before"

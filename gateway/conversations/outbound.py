@@ -90,11 +90,12 @@ class ConversationSender:
         if conversation["state"] == "inactive":
             conversation = await self._awake(conversation, words, source)
         others = await rows.participants(self._pool, conversation["id"], None, MOST_PARTICIPANTS)
-        author = next((one for one in others if _is(one, words)), None)
+        author = next((other for other in others if _is(other, words)), None)
         sends = [
-            (one, draft)
-            for one in others
-            if one is not author and (draft := self._draft(conversation, one, words)) is not None
+            (other, draft)
+            for other in others
+            if other is not author
+            and (draft := self._draft(conversation, other, words)) is not None
         ]
         event = await self._events.event(
             self._pool, conversation, MESSAGE_ADDED, [], source, words.body

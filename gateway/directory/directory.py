@@ -412,7 +412,9 @@ class Directory:
         )
 
         self.accounts = {account.sid: account for account in accounts}
-        self.testers = {one.test_sid: one for one in accounts if one.test_sid is not None}
+        self.testers = {
+            account.test_sid: account for account in accounts if account.test_sid is not None
+        }
         self.accounts_by_id = {account.id: account for account in accounts}
         self.carriers = {
             row["name"]: CarrierRecord(**_only(row, CarrierRecord)) for row in rest.carriers

@@ -77,7 +77,9 @@ class Quotas:
     def together(self) -> Iterator[tuple[SharedLimit, list[int]]]:
         """Every queue limit that senders have together, with the ids of these."""
         accounts = self._directory.accounts_by_id
-        limited = {one.id for one in accounts.values() if one.messages_per_second is not None}
+        limited = {
+            account.id for account in accounts.values() if account.messages_per_second is not None
+        }
         if limited:
             yield from self._of_accounts(limited)
         if self._directory.campaign_rates:
@@ -86,7 +88,9 @@ class Quotas:
     def _of_accounts(self, limited: set[int]) -> Iterator[tuple[SharedLimit, list[int]]]:
         accounts = self._directory.accounts_by_id
         families = {
-            id: [one.id for one in accounts.values() if id in (one.id, one.owner_id)]
+            id: [
+                account.id for account in accounts.values() if id in (account.id, account.owner_id)
+            ]
             for id in limited
         }
         senders: defaultdict[int, list[int]] = defaultdict(list)

@@ -86,15 +86,17 @@ class OptOuts:
         Returns what each keyword was. The confirmations are added to `replies`: stored, with a
         sender; they may be enqueued after the commit, and must be given back if there is none.
         """
-        matches = [(one, match) for one in arrivals if (match := self._match(one)) is not None]
+        matches = [
+            (arrival, match) for arrival in arrivals if (match := self._match(arrival)) is not None
+        ]
         if not matches:
             return {}
         keys = {
-            one.message: [
-                (one.message.sender or "", int(Channel.SMS), scope)
-                for scope in scopes_at(one.record)
+            match.message: [
+                (match.message.sender or "", int(Channel.SMS), scope)
+                for scope in scopes_at(match.record)
             ]
-            for one, _ in matches
+            for match, _ in matches
         }
         all_keys = [key for some in keys.values() for key in some]
         await recipient_rows.exclude(connection, {scope for _, _, scope in all_keys}, LOCK_TIMEOUT)

@@ -650,7 +650,9 @@ class InboundStage:
 
     def _name_of(self, carrier_id: int) -> str:
         carriers = self._directory.carriers.values()
-        return next((one.name for one in carriers if one.id == carrier_id), str(carrier_id))
+        return next(
+            (carrier.name for carrier in carriers if carrier.id == carrier_id), str(carrier_id)
+        )
 
     def _stored(self, carrier_id: int, whole: Whole) -> Stored | None:
         """The message of a whole; None when its number went away while its parts came."""

@@ -20,10 +20,10 @@ async def map_sticky_sender(
     (docs/spec/messaging-services.md#sticky-sender).
     """
     mappings: set[tuple[int, int, str, int]] = set()
-    for one in arrivals:
-        service = directory.services_by_id.get(one.record.service_id or 0)
-        if service is not None and service.pool.settings.sticky and one.message.sender:
-            key = (service.id, int(Channel.SMS), one.message.sender, one.record.sender.id)
+    for arrival in arrivals:
+        service = directory.services_by_id.get(arrival.record.service_id or 0)
+        if service is not None and service.pool.settings.sticky and arrival.message.sender:
+            key = (service.id, int(Channel.SMS), arrival.message.sender, arrival.record.sender.id)
             mappings.add(key)
     if not mappings:
         return []

@@ -343,9 +343,9 @@ class _Deleted:
         """
         names = {submit.carrier_id for submit in group if submit.carrier_id}
         candidates = self._by_reference.get(group[0].reference, [])
-        for one in candidates:
-            if one & names or not one:
-                candidates.remove(one)
+        for candidate in candidates:
+            if candidate & names or not candidate:
+                candidates.remove(candidate)
                 return True
         return False
 

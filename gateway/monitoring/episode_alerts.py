@@ -50,15 +50,15 @@ class EpisodeAlerts:
     def look(self, now: float, episodes: Mapping[Spot, Standstill]) -> list[Word]:
         """What is to be told now that these are open."""
         words: list[Word] = []
-        for spot, one in episodes.items():
+        for spot, episode in episodes.items():
             told = self._told.get(spot)
             if told is None:
-                told = self._told[spot] = _Told(one, one, over=True)
-            told.one = one
-            another = one.group.reason is not told.said.group.reason
+                told = self._told[spot] = _Told(episode, episode, over=True)
+            told.one = episode
+            another = episode.group.reason is not told.said.group.reason
             if told.over or (another and now - told.stuck_at >= self._quiet_s):
-                told.over, told.stuck_at, told.said = False, now, replace(one)
-                words.append(Word(False, one))
+                told.over, told.stuck_at, told.said = False, now, replace(episode)
+                words.append(Word(False, episode))
         for spot in [spot for spot in self._told if spot not in episodes]:
             told = self._told[spot]
             quiet = now - told.over_at < self._quiet_s

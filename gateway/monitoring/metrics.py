@@ -181,24 +181,26 @@ class _MetricsReader(Collector):
 
         def of(name: str, text: str, value: Callable[[Connector[Message]], float | None]) -> Metric:
             family = GaugeMetricFamily(name, text, labels=["carrier"])
-            for one in connectors:
-                if (number := value(one)) is not None:
-                    family.add_metric([one.name], number)
+            for connector in connectors:
+                if (number := value(connector)) is not None:
+                    family.add_metric([connector.name], number)
             return family
 
-        yield of("tandem_carrier_up", "Whether a bind takes messages.", lambda one: one.up)
+        yield of("tandem_carrier_up", "Whether a bind takes messages.", lambda one: connector.up)
         yield of(
-            "tandem_carrier_room_segments", "Free places in its windows.", lambda one: one.room
+            "tandem_carrier_room_segments",
+            "Free places in its windows.",
+            lambda one: connector.room,
         )
         yield of(
             "tandem_carrier_rate",
             "Segments per second at present; none: no limit.",
-            lambda one: one.rate_now,
+            lambda one: connector.rate_now,
         )
         yield of(
             "tandem_carrier_slowed",
             "Whether that is less than configured.",
-            lambda one: bool(one.rate_reason),
+            lambda one: bool(connector.rate_reason),
         )
         yield from self._binds(connectors)
         answers = CounterMetricFamily(
@@ -213,13 +215,17 @@ class _MetricsReader(Collector):
         receipts = CounterMetricFamily(
             "tandem_receipts", "Delivery receipts.", labels=["carrier", "outcome"]
         )
-        for one in connectors:
-            for status, number in one.answers.items():
-                answers.add_metric([one.name, STATUS_NAMES.get(status, f"0x{status:08X}")], number)
-            lost.add_metric([one.name], one.unanswered)
-            times.add_metric([one.name], _buckets(one.answer_times), one.answer_times.total)
-            for outcome, number in pipeline.receipts.counts_of(one.carrier_id).items():
-                receipts.add_metric([one.name, outcome], number)
+        for connector in connectors:
+            for status, number in connector.answers.items():
+                answers.add_metric(
+                    [connector.name, STATUS_NAMES.get(status, f"0x{status:08X}")], number
+                )
+            lost.add_metric([connector.name], connector.unanswered)
+            times.add_metric(
+                [connector.name], _buckets(connector.answer_times), connector.answer_times.total
+            )
+            for outcome, number in pipeline.receipts.counts_of(connector.carrier_id).items():
+                receipts.add_metric([connector.name, outcome], number)
         yield from (answers, lost, times, receipts)
 
     def _binds(self, connectors: list[Connector[Message]]) -> Iterator[Metric]:
@@ -230,13 +236,13 @@ class _MetricsReader(Collector):
         opened = CounterMetricFamily("tandem_bind_connections", "Made so far.", labels=labels)
         refused = CounterMetricFamily("tandem_bind_refusals", "By the carrier.", labels=labels)
         for connector in connectors:
-            for one in connector.binds():
-                names = [connector.name, one.name]
-                up.add_metric(names, one.bound)
-                window.add_metric(names, one.window)
-                used.add_metric(names, one.in_flight)
-                opened.add_metric(names, one.connections)
-                refused.add_metric(names, one.refusals)
+            for bind in connector.binds():
+                names = [connector.name, bind.name]
+                up.add_metric(names, bind.bound)
+                window.add_metric(names, bind.window)
+                used.add_metric(names, bind.in_flight)
+                opened.add_metric(names, bind.connections)
+                refused.add_metric(names, bind.refusals)
         yield from (up, window, used, opened, refused)
 
     # What there are many of -------------------------------------------------------------------

@@ -110,7 +110,7 @@ class Watch:
                 continue
             if group.reason is Reason.THROTTLED:
                 return f"{text} to {connector.rate_now or 0:.1f}/s ({connector.rate_reason})"
-            troubles = {one.trouble for one in connector.binds() if one.trouble}
+            troubles = {bind.trouble for bind in connector.binds() if bind.trouble}
             return f"{text} ({'; '.join(sorted(troubles))})" if troubles else text
         return text
 

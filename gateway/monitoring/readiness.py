@@ -28,9 +28,9 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
             continue  # another worker has them
         carriers[connector.name] = {
             "up": connector.up,
-            "binds_up": sum(one.bound for one in binds),
+            "binds_up": sum(bind.bound for bind in binds),
             "binds": len(binds),
-            "troubles": {one.name: one.trouble for one in binds if one.trouble},
+            "troubles": {bind.name: bind.trouble for bind in binds if bind.trouble},
         }
     unusable = {
         carrier.name: pipeline.connectors.unusable[carrier.id]
@@ -62,8 +62,8 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
 def stuck(watch: Watch) -> list[str]:
     """What could go and does not, in words."""
     return [
-        f"{one.group.where}: {WHAT[one.group.reason]}, for {one.seconds:.0f} s"
-        for one in watch.watchdog.episodes.values()
+        f"{episode.group.where}: {WHAT[episode.group.reason]}, for {episode.seconds:.0f} s"
+        for episode in watch.watchdog.episodes.values()
     ]
 
 

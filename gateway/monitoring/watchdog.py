@@ -167,7 +167,7 @@ class Watchdog:
                 _count(stuck, group, sight, now - place.since)
         self._places, self._still = places, still
         before, self._episodes = self._episodes, self._by_spot(stuck)
-        opened = [one for spot, one in self._episodes.items() if spot not in before]
+        opened = [episode for spot, episode in self._episodes.items() if spot not in before]
         closed = [one for spot, one in before.items() if spot not in self._episodes]
         return Changes(opened, closed)
 

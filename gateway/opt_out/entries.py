@@ -46,7 +46,7 @@ def read_name(keyword_type: object, message_type: object) -> Name:
     """A checked name of an entry. Raises BadEntry."""
     kind, _, language = str(keyword_type).upper().partition(".")
     country = str(message_type).upper()
-    if kind not in {one.name for one in KINDS}:
+    if kind not in {kind.name for kind in KINDS}:
         raise BadEntry("keyword_type must be STOP, START or HELP, a dot and a language")
     if language not in languages():
         raise BadEntry(f"there is no language {language[:40] or 'without a name'}")

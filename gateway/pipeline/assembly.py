@@ -617,7 +617,7 @@ class Pipeline:
             message.committed = message.status
             self._remember(message)
             self.accepted_by.add(message.service_id or 0)
-        self.submitter.wait(one for one in messages if one.status is Status.QUEUED)
+        self.submitter.wait(message for message in messages if message.status is Status.QUEUED)
         for message in messages:
             self._accepted(message)
 

@@ -264,11 +264,11 @@ class SenderLoads:
         for sender_id in self._with_others:
             self._stand(sender_id).together = ()
         self._with_others.clear()
-        for one, sender_ids in limits:
+        for limit, sender_ids in limits:
             for sender_id in sender_ids:
                 stand = self._stand(sender_id)
-                stand.together += (one,)
-                one.backlog += stand.backlog
+                stand.together += (limit,)
+                limit.backlog += stand.backlog
                 self._with_others.add(sender_id)
 
     def set_healthy(self, sender_id: int, healthy: bool) -> None:

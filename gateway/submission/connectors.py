@@ -70,7 +70,11 @@ class Connectors:
         """Write down the carriers of the configuration file that are new or changed there."""
         async with pool.acquire() as connection:
             rows = {row["name"]: row for row in await carrier_rows.all_(connection)}
-        news = [one for one in self._settings.carriers if self._is_news(one, rows.get(one.name))]
+        news = [
+            carrier
+            for carrier in self._settings.carriers
+            if self._is_news(carrier, rows.get(carrier.name))
+        ]
         if not news:
             return
         async with config_rows.change(pool) as connection:
@@ -193,7 +197,7 @@ def settings_of(
 
     The password is the file's where none is stored, or no key opens it.
     """
-    password = {one.name: one.password for one in settings.carriers}.get(name)
+    password = {carrier.name: carrier.password for carrier in settings.carriers}.get(name)
     if sealed is not None:
         try:
             if seal is None:

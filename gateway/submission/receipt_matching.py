@@ -138,7 +138,10 @@ def _one_message(candidates: Sequence[Candidate[S]]) -> bool:
 def _segment_of(candidates: Sequence[Candidate[S]]) -> Candidate[S]:
     """Of the latest message the first segment without a receipt: all may have one id."""
     latest = max(candidates, key=lambda candidate: candidate.message.sent_at).message
-    own = sorted((one for one in candidates if one.message is latest), key=lambda one: one.segment)
+    own = sorted(
+        (candidate for candidate in candidates if candidate.message is latest),
+        key=lambda one: one.segment,
+    )
     return next((one for one in own if not latest.receipts >> one.segment & 1), own[0])
 
 

@@ -280,7 +280,7 @@ class Receipts:
         self._learn(message.carrier_id, form)
         if delivery.tlvs:
             message.heard(
-                encode_tlvs(tuple(one for one in delivery.tlvs if one[0] != MESSAGE_PAYLOAD))
+                encode_tlvs(tuple(tlv for tlv in delivery.tlvs if tlv[0] != MESSAGE_PAYLOAD))
             )
         profile = self._profile_of(message.carrier_id)
         result = receipt_result(receipt, profile.error_codes if profile is not None else None)

@@ -160,7 +160,11 @@ class WriteBehind:
         out = {message for message, _ in broken}
         return WriteBatch(
             [message for message in marked if message not in out],
-            [one for one in submissions if one not in [lost for lost, _ in unnamed]],
+            [
+                submission
+                for submission in submissions
+                if submission not in [lost for lost, _ in unnamed]
+            ],
             receipts,
             after,
         )

@@ -167,9 +167,9 @@ class SimulatedCarrier:
         destinations = pdu.fields.get("dest_address", ())
         assert isinstance(destinations, tuple)
         message = codec.message_from(pdu)
-        for one in destinations:
-            if isinstance(one, MultiDestination) and one.address is not None:
-                message.destination = one.address
+        for destination in destinations:
+            if isinstance(destination, MultiDestination) and destination.address is not None:
+                message.destination = destination.address
                 self.submit(connection, codec.encode_submit(message, pdu.sequence), 0, 0)
         fields: dict[str, FieldValue] = {"message_id": self._id().decode("latin-1")}
         connection.send(codec.encode(Pdu(v.SUBMIT_MULTI | v.RESPONSE, pdu.sequence, 0, fields)))
@@ -445,7 +445,9 @@ class SimulatedCarrier:
         """Send what waits, as far as binds take it."""
         queue = self._queue
         while queue:
-            connection = next((one for one in self.connections if one.can_deliver), None)
+            connection = next(
+                (connection for connection in self.connections if connection.can_deliver), None
+            )
             if connection is None:
                 return
             while queue and connection.can_deliver:

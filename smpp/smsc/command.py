@@ -75,10 +75,10 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
     except OSError as error:
         print(f"tandem smsc: {error}{_another_port(args, error)}", file=sys.stderr)
         return 2
-    for one in smsc.carriers:
-        name = one.scenario.name
+    for carrier in smsc.carriers:
+        name = carrier.scenario.name
         print(
-            f"{name}: smpp://{args.host}:{smsc.ports[name]} system_id {one.scenario.system_id}",
+            f"{name}: smpp://{args.host}:{smsc.ports[name]} system_id {carrier.scenario.system_id}",
             flush=True,
         )
     print(f"control: http://{args.host}:{smsc.control_port}", flush=True)

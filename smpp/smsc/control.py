@@ -122,12 +122,12 @@ class Control:
             {
                 **asdict(smsc.counters),
                 "carriers": {
-                    one.scenario.name: {
-                        "binds": [bind.name for bind in one.connections],
-                        "waiting": one.waiting,
-                        "port": smsc.ports[one.scenario.name],
+                    carrier.scenario.name: {
+                        "binds": [bind.name for bind in carrier.connections],
+                        "waiting": carrier.waiting,
+                        "port": smsc.ports[carrier.scenario.name],
                     }
-                    for one in smsc.carriers
+                    for carrier in smsc.carriers
                 },
             }
         )
@@ -151,12 +151,12 @@ class Control:
         carriers = [self._carrier(body)] if body.get("carrier") else self._smsc.carriers
         change = {key: value for key, value in body.items() if key != "carrier"}
         try:
-            after = [changed(one.scenario, change) for one in carriers]
+            after = [changed(carrier.scenario, change) for carrier in carriers]
         except (TypeError, OverflowError) as error:
             raise _Bad(str(error)) from error
-        for one, scenario in zip(carriers, after, strict=True):
-            one.configure(scenario)
-        return JSONResponse({"carriers": [one.scenario.name for one in carriers]})
+        for carrier, scenario in zip(carriers, after, strict=True):
+            carrier.configure(scenario)
+        return JSONResponse({"carriers": [carrier.scenario.name for carrier in carriers]})
 
     async def _disconnect(self, request: Request) -> Response:
         body = await _json(request)
@@ -170,8 +170,8 @@ class Control:
         wanted = body.get("bind")
         hit = [
             bind
-            for one in carriers
-            for bind in list(one.connections)
+            for carrier in carriers
+            for bind in list(carrier.connections)
             if wanted is None or bind.name == wanted
         ]
         for bind in hit:

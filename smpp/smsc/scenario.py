@@ -233,7 +233,7 @@ def changed(carrier: CarrierScenario, change: Mapping[str, Any]) -> CarrierScena
 def _scenario(document: Mapping[str, Any]) -> Scenario:
     rest = dict(document)
     tables = rest.pop("carrier", [{}])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise _Wrong("carrier", "is a list of tables: [[carrier]]")
     carriers = tuple(
         _carrier(table, (f"carrier#{number}",), CarrierScenario())
@@ -249,7 +249,7 @@ def _carrier(
     more: dict[str, Any] = {}
     rules = rest.pop("rule", None)
     if rules is not None:
-        if not isinstance(rules, list) or not all(isinstance(one, dict) for one in rules):
+        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise _Wrong("rule", "is a list of tables: [[carrier.rule]]")
         more["rules"] = tuple(
             _fill(ScenarioRule(), rule, (*path, f"carrier.rule#{number}"))
@@ -266,7 +266,7 @@ def _carrier(
 def _fill(before: _T, table: Mapping[str, Any], path: tuple[str, ...], **more: Any) -> _T:
     """`before` with the keys of `table`, each of which must exist and have the right type."""
     kinds = get_type_hints(type(before))
-    known = {one.name for one in fields(before)} - {"carriers", "rules", "faults"}
+    known = {field.name for field in fields(before)} - {"carriers", "rules", "faults"}
     try:
         values: dict[str, Any] = {}
         for key, value in table.items():

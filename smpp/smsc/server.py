@@ -60,9 +60,9 @@ class Smsc:
         agenda = self._agenda = Agenda()
         self.carriers = [
             SimulatedCarrier(
-                one, self.ledger, agenda, self._clock, Random(self._random.getrandbits(64))
+                carrier, self.ledger, agenda, self._clock, Random(self._random.getrandbits(64))
             )
-            for one in self.scenario.carriers
+            for carrier in self.scenario.carriers
         ]
         for scenario in self.scenario.carriers:
             for what in beyond_standard(scenario.system_id, scenario.password):
@@ -72,15 +72,15 @@ class Smsc:
             tls = server_context(
                 self.scenario.tls_certificate, self.scenario.tls_key, self.scenario.tls_client_ca
             )
-        shared = [one for one in self.carriers if not one.scenario.port]
+        shared = [carrier for carrier in self.carriers if not carrier.scenario.port]
         try:
             if shared:
                 self.port = await self._listen(host, port, shared, tls)
                 self.ports = {one.scenario.name: self.port for one in shared}
-            for one in self.carriers:
-                if one.scenario.port:
-                    own = await self._listen(host, one.scenario.port, [one], tls)
-                    self.ports[one.scenario.name] = own
+            for carrier in self.carriers:
+                if carrier.scenario.port:
+                    own = await self._listen(host, carrier.scenario.port, [carrier], tls)
+                    self.ports[carrier.scenario.name] = own
                     self.port = self.port or own
             self._control = Control(self)
             self.control_port = await self._control.start(host, control_port)
@@ -145,7 +145,9 @@ class Smsc:
         self, carriers: list[SimulatedCarrier], system_id: str, password: str
     ) -> SimulatedCarrier | int:
         """The carrier that takes this bind, or the command_status of its refusal."""
-        found = next((one for one in carriers if one.scenario.system_id == system_id), None)
+        found = next(
+            (carrier for carrier in carriers if carrier.scenario.system_id == system_id), None
+        )
         status = 0
         if found is None:
             status = v.ESME_RINVSYSID

@@ -37,7 +37,7 @@ async def main(rounds: int, seed: int, only: str) -> int:
             for note in outcome.notes + outcome.remarks:
                 print(f"        {note}", flush=True)
     print("\n" + table(outcomes))
-    wrong = [one for one in outcomes if not one.clean]
+    wrong = [outcome for outcome in outcomes if not outcome.clean]
     print(f"\n{len(outcomes)} rounds, {len(wrong)} not clean; seed {seed}")
     return 1 if wrong else 0
 

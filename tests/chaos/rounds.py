@@ -88,7 +88,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for fault in FAULTS:
-        of = [one for one in outcomes if one.fault == fault]
+        of = [outcome for outcome in outcomes if outcome.fault == fault]
         if not of:
             continue
         lines.append(

@@ -212,9 +212,9 @@ class World:
             self._keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
-        for one in self.gateways:
+        for gateway in self.gateways:
             with contextlib.suppress(ProcessLookupError):
-                await one.kill()
+                await gateway.kill()
         await self._stack.aclose()
 
     def another(self) -> Victim:

@@ -69,12 +69,12 @@ async def test_a_recipient_is_blocked_looked_up_and_let_go(sdk: Sdk) -> None:
     sent = await sdk.send("hello", TO[0])
     await sdk.reaches(sent.sid, "delivered")
     changes = await log(sdk, f"?To=%2B{TO[0][1:]}")
-    assert [(one["blocked"], one["note"]) for one in changes] == [
+    assert [(change["blocked"], change["note"]) for change in changes] == [
         (False, None),
         (True, None),
         (True, "by letter"),
     ]
-    assert {one["actor"] for one in changes} == {sdk.account_sid}
+    assert {change["actor"] for change in changes} == {sdk.account_sid}
 
 
 async def test_a_pair_with_a_lone_number_is_a_scope_of_its_own(sdk: Sdk) -> None:

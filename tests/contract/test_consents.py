@@ -121,7 +121,7 @@ async def test_contacts_are_kept_and_the_last_word_counts(
             contact(2, zip_code="!"),
         ],
     )
-    assert [one["error_code"] for one in made.items] == [0, 0, 30647, 30647]
+    assert [item["error_code"] for item in made.items] == [0, 0, 30647, 30647]
     assert made.items[2]["error_messages"] == ["INVALID_COUNTRY_ISO_CODE"]
     await sdk.call(create, items=[contact(0, country_iso_code="ie")])
     connection = await asyncpg.connect(gateway.database_url)

@@ -194,7 +194,7 @@ async def test_participants_have_addresses_or_identities(sdk: Sdk, v1: Any) -> N
     assert await sdk.call(chat.participants(agent.sid).delete)
     await sdk.refused(50432, 404, chat.participants(agent.sid).fetch)
     places = await sdk.call(v1.participant_conversations.list, address=HANDSET)
-    assert [(one.participant_sid, one.conversation_state) for one in places] == [
+    assert [(place.participant_sid, place.conversation_state) for place in places] == [
         (phone.sid, "active")
     ]
     await sdk.refused(20001, 400, v1.participant_conversations.list)

@@ -45,12 +45,12 @@ def test_the_page_is_the_table() -> None:
 
 def test_the_table_has_every_route_and_no_other() -> None:
     routes = {
-        (method, one.path)
-        for one in RESOURCES
-        for method in one.handlers
-        if not one.path.startswith("/tandem/")
+        (method, resource.path)
+        for resource in RESOURCES
+        for method in resource.handlers
+        if not resource.path.startswith("/tandem/")
     }
-    table = [(one.method, one.path) for one in OPERATIONS]
+    table = [(operation.method, operation.path) for operation in OPERATIONS]
     assert len(table) == len(set(table))
     assert set(table) == routes
 
@@ -76,7 +76,7 @@ def snake(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "operation", [one for one in OPERATIONS if one.sdk], ids=lambda one: one.sdk
+    "operation", [operation for operation in OPERATIONS if operation.sdk], ids=lambda one: one.sdk
 )
 def test_every_parameter_of_the_sdk_is_in_the_table(operation: Operation) -> None:
     parameters = set(inspect.signature(sdk_call(operation.sdk)).parameters) - BOOKKEEPING

@@ -27,8 +27,10 @@ Value = str | list[str]
 def test_the_document_names_every_operation_once() -> None:
     paths = document()["paths"]
     found = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert found == {(method, one.path) for one in RESOURCES for method in one.handlers}
-    names = [one["operationId"] for methods in paths.values() for one in methods.values()]
+    assert found == {
+        (method, resource.path) for resource in RESOURCES for method in resource.handlers
+    }
+    names = [method["operationId"] for methods in paths.values() for method in methods.values()]
     assert len(names) == len(set(names))
 
 

@@ -145,10 +145,12 @@ async def test_what_there_is_to_choose_from(sdk: Sdk) -> None:
     types = await says(sdk, "GET", "/Configurations/MessageTypes")
     assert {"ALL", "MX", "CA", "US"} <= set(types["message_types"])
     defaults = await says(sdk, "GET", "/DefaultKeywordsMessages")
-    assert {one["keyword_type"] for one in defaults["keywords"]} == {
-        one["keyword_type"] for one in defaults["messages"]
+    assert {default["keyword_type"] for default in defaults["keywords"]} == {
+        default["keyword_type"] for default in defaults["messages"]
     }
-    stop = next(one for one in defaults["keywords"] if one["keyword_type"] == "STOP.ALL")
+    stop = next(
+        default for default in defaults["keywords"] if default["keyword_type"] == "STOP.ALL"
+    )
     assert stop["reserved"] == ["STOP"]
     assert "REVOKE" in stop["keywords"]
 
@@ -161,8 +163,8 @@ async def test_bad_requests_and_strangers(sdk: Sdk) -> None:
     stranger = {"FriendlyName": "x", "MessagingServiceSid": "MG" + "0" * 32}
     await refuses(sdk, 404, 21701, "POST", "", data=stranger)
     account = await sdk.call(sdk.client.api.accounts.create)
-    [one] = (await says(sdk, "GET", ""))["opt_outs"]
+    [say] = (await says(sdk, "GET", ""))["opt_outs"]
     status, body = await sdk.operate(
-        "GET", f"{OPT_OUTS}/{one['opt_out_sid']}", account.sid, account.auth_token
+        "GET", f"{OPT_OUTS}/{say['opt_out_sid']}", account.sid, account.auth_token
     )
     assert (status, body["code"]) == (404, 20404)

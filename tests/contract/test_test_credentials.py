@@ -104,4 +104,4 @@ async def test_new_credentials_take_the_place_of_the_old(sdk: Sdk, tester: Clien
 async def test_use_cases_are_listed(sdk: Sdk) -> None:
     services = sdk.client.messaging.v1
     listed = await sdk.call(services.usecases.fetch)
-    assert {one["usecase"] for one in listed.usecases} >= {"marketing", "undeclared"}
+    assert {usecase["usecase"] for usecase in listed.usecases} >= {"marketing", "undeclared"}

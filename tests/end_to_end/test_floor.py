@@ -52,7 +52,7 @@ async def test_the_floor_carries_single_and_bulk_sends_to_their_last_callback(
             submits = await ledger.fetch(control, COUNT, number * COUNT)
             assert ledger.check(result.taken, numbers, submits).clean
         await until(lambda: sum(map(len, receiver.statuses.values())) == 4 * COUNT)
-        assert all(one == ["sent", "delivered"] for one in receiver.statuses.values())
+        assert all(status == ["sent", "delivered"] for status in receiver.statuses.values())
         assert receiver.bad_signatures == 0
         connection = await asyncpg.connect(empty_database_url)
         delivered = "SELECT count(*) FROM messages WHERE status = $1 AND callbacks_done = 2"

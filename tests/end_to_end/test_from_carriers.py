@@ -85,7 +85,7 @@ async def test_a_national_number_without_a_country_stays_as_it_came_and_is_told_
     for source in ("3125550123", "2025550123", "6465550123"):
         await odd.delivered(b"STOP", source=source, ton=2)
     messages = await inbound(sdk, 3)
-    assert [one.from_ for one in messages] == ["3125550123", "2025550123", "6465550123"]
+    assert [message.from_ for message in messages] == ["3125550123", "2025550123", "6465550123"]
     [alert] = await alerts(gateway, 99011)
     assert alert["resource"] == "odd"
     assert await is_open(sdk, "+13125550123")

@@ -173,5 +173,5 @@ async def test_of_a_receiver_that_stays_down_further_tries_are_one_alert_a_minut
     await hooks.has("/sms", 9)  # three times each
     listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
     of_messages = [one for one in listed if one.error_code == "11200"]
-    assert len({one.resource_sid for one in of_messages}) == 3
+    assert len({message.resource_sid for message in of_messages}) == 3
     assert len(of_messages) == 4  # the first try of each, and one for the host

@@ -56,7 +56,7 @@ async def test_a_message_through_the_world_reaches_it_and_its_reply_the_handset(
     own = (await asyncio.to_thread(client.incoming_phone_numbers.list))[0]
     await asyncio.to_thread(own.update, sms_url="http://127.0.0.1:9/mine")
     numbers = await asyncio.to_thread(client.incoming_phone_numbers.list)
-    before = {one.phone_number: one.sms_url for one in numbers}
+    before = {number.phone_number: number.sms_url for number in numbers}
     inbox.environment |= {"TANDEM_DATA_DIR": command.environment["TANDEM_DATA_DIR"]}
     await inbox.start("inbox", "--reply", "You said it & <so> did I", "--connect")
     await inbox.says("ready")
@@ -80,13 +80,15 @@ async def test_a_message_through_the_world_reaches_it_and_its_reply_the_handset(
     assert [row["text"] for row in rows] == ["You said it & <so> did I"]
     assert "+" + rows[0]["source"].lstrip("+") == number
     numbers = await asyncio.to_thread(client.incoming_phone_numbers.list)
-    assert {one.sms_url for one in numbers} == {f"http://127.0.0.1:{inbox.port('INBOX_PORT')}/"}
+    assert {number.sms_url for number in numbers} == {
+        f"http://127.0.0.1:{inbox.port('INBOX_PORT')}/"
+    }
     inbox.signal(signal.SIGINT)
     assert await inbox.ends() == 0
     assert "Traceback" not in inbox.said
     numbers = await asyncio.to_thread(client.incoming_phone_numbers.list)
     # Nobody is told at a closed door, and what the app had set before is there again.
-    assert {one.phone_number: one.sms_url for one in numbers} == before
+    assert {number.phone_number: number.sms_url for number in numbers} == before
 
 
 async def test_what_is_signed_is_shown_on_one_line_and_what_is_not_is_refused(

@@ -69,7 +69,7 @@ async def test_a_message_that_is_sent_again_is_found_by_its_sid(
     sid = (await sdk.send()).sid
 
     def told() -> list[logging.LogRecord]:
-        return [one for one in caplog.records if "no answer for" in one.getMessage()]
+        return [record for record in caplog.records if "no answer for" in record.getMessage()]
 
     await until(lambda: bool(told()))
     assert json.loads(JsonFormatter().format(told()[0]))["sid"] == sid

@@ -166,7 +166,7 @@ async def test_a_password_in_a_media_url_is_in_no_alert_and_no_log(
     told: list[str] = []
     while not told:
         alerts = await pool.sdk.call(pool.sdk.client.monitor.v1.alerts.list)
-        texts = [unquote_plus(one.alert_text) for one in alerts]
+        texts = [unquote_plus(alert.alert_text) for alert in alerts]
         told = [text for text in texts if "/b" in text]
     for text in (*texts, caplog.text):
         assert "s3cr3t" not in text
@@ -261,7 +261,7 @@ async def test_a_text_does_not_overtake_earlier_media_to_its_recipient(
     for sid in sids:
         await pool.sdk.reaches(sid, "delivered")
     for recipient, texts in ((US, ["1", "2"]), (other, ["1", "2", "3"])):
-        assert [one["text"] for one in submits(pool, recipient)] == texts
+        assert [submit["text"] for submit in submits(pool, recipient)] == texts
 
 
 async def test_what_would_wait_beyond_the_bound_is_refused(

@@ -307,7 +307,7 @@ async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
     def timed_out_again() -> bool:
         episodes = gateway.inner.watch.watchdog.episodes
         assert len(episodes) == 1, "it is over, and nothing has left"
-        seen.update(one.group.reason for one in episodes.values())
+        seen.update(episode.group.reason for episode in episodes.values())
         return connector.unanswered >= 3 and len(seen) > 1
 
     await until(timed_out_again)

@@ -84,8 +84,13 @@ async def test_stop_blocks_the_whole_service_and_start_lifts_it(
     inbound = {one.sid for one in listed if one.direction == "inbound"}
     assert {block[4], lift[4]} == inbound
     confirmations = [one for one in listed if one.direction == "outbound-reply"]
-    assert {one.body for one in confirmations} == {REPLIES["STOP"], REPLIES["START"]}
-    assert all(one.messaging_service_sid == sdk.service_sid for one in confirmations)
+    assert {confirmation.body for confirmation in confirmations} == {
+        REPLIES["STOP"],
+        REPLIES["START"],
+    }
+    assert all(
+        confirmation.messaging_service_sid == sdk.service_sid for confirmation in confirmations
+    )
 
 
 async def test_a_plain_from_is_refused_at_once_and_nothing_is_stored(sdk: Sdk, smsc: Smsc) -> None:

@@ -115,7 +115,7 @@ async def turn(sdk: Sdk, gateway: GatewayUnderTest) -> None:
 async def held_by_alerts(sdk: Sdk) -> list[int]:
     """The number in each alert about what is held, the latest first."""
     alerts = await sdk.call(sdk.client.monitor.v1.alerts.list)
-    texts = [unquote_plus(one.alert_text) for one in alerts if one.error_code == "99004"]
+    texts = [unquote_plus(alert.alert_text) for alert in alerts if alert.error_code == "99004"]
     return [
         int(number) for text in texts for number in re.findall(r"(\d+) messages are held", text)
     ]

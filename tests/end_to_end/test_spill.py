@@ -408,8 +408,8 @@ async def test_the_watchdog_counts_what_waits_in_rows_behind_a_bind_that_is_down
     watch = gateway.inner.watch
     watch.look(1e9)  # long after
     watch.look(1e9 + 600.0)
-    [one] = watch.watchdog.episodes.values()
-    assert (one.places, one.waiting, one.in_rows) == (1, 20, 80)
+    [episode] = watch.watchdog.episodes.values()
+    assert (episode.places, episode.waiting, episode.in_rows) == (1, 20, 80)
     async with asyncio.timeout(WAIT_S):
         while not (listed := await sdk.call(sdk.client.monitor.v1.alerts.list)):
             await asyncio.sleep(0.02)
@@ -433,8 +433,12 @@ async def test_the_watchdog_tells_of_rows_that_nobody_reads(
     monkeypatch.setattr(gateway.pipeline.overflow, "_page_in", reads_later)
     watchdog = gateway.inner.watch.watchdog
     await away.come()
-    await until(lambda: Reason.READING in {one.group.reason for one in watchdog.episodes.values()})
-    [one] = [one for one in watchdog.episodes.values() if one.group.reason is Reason.READING]
-    assert (one.waiting, one.in_rows) == (0, 80)
+    await until(
+        lambda: Reason.READING in {episode.group.reason for episode in watchdog.episodes.values()}
+    )
+    [episode] = [
+        episode for episode in watchdog.episodes.values() if episode.group.reason is Reason.READING
+    ]
+    assert (episode.waiting, episode.in_rows) == (0, 80)
     read.set()
     await until(lambda: len(gateway.pipeline.overflow) == 0 and not watchdog.episodes)

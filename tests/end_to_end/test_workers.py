@@ -51,7 +51,7 @@ async def test_each_pool_is_served_by_one_bind_and_all_is_delivered(
     pair: list[Sdk], smsc: Smsc, receiver: Receiver
 ) -> None:
     clients = [Client50(sdk, connections=8) for sdk in pair]
-    await asyncio.gather(*(one.send(300, StatusCallback=receiver.url) for one in clients))
+    await asyncio.gather(*(client.send(300, StatusCallback=receiver.url) for client in clients))
     sids = [sid for client in clients for sid in client.sids]
     assert len(set(sids)) == 600
     await receiver.has(sids)
@@ -190,8 +190,8 @@ async def _asked(sdk: Sdk, receiver: Receiver) -> None:
     status, why = await sdk.operate("GET", f"{path}/Explain.json")
     assert status == 200
     candidates = why["sender"]["now"]["candidates"]
-    assert {one["address"] for one in candidates} == set(sdk.numbers)
-    assert all(one["up"] for one in candidates), "only its own worker knows that"
+    assert {candidate["address"] for candidate in candidates} == set(sdk.numbers)
+    assert all(candidate["up"] for candidate in candidates), "only its own worker knows that"
     status, _ = await sdk.operate("POST", f"{account}/Messages/DryRun.json", data=form)
     assert status == 200
     status, canceled = await sdk.operate("POST", f"{path}.json", data={"Status": "canceled"})
@@ -234,7 +234,7 @@ async def test_rates_hold_whichever_worker_is_asked(
     await process.start()
     pair = [await Sdk.provisioned(process.base_url, numbers) for numbers in (LEFT, RIGHT)]
     clients = [Client50(sdk, connections=8) for sdk in pair]
-    await asyncio.gather(*(one.send(130) for one in clients))
+    await asyncio.gather(*(client.send(130) for client in clients))
     await until(lambda: len(smsc.ledger.entries) >= 260)
     await process.stop()
     times: dict[str, list[float]] = defaultdict(list)

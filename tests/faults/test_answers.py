@@ -222,14 +222,14 @@ async def test_a_database_that_is_gone_is_told_though_nothing_waits(
         )
 
         def said() -> list[logging.LogRecord]:
-            ours = [one for one in caplog.records if one.name.startswith("gateway")]
-            return [one for one in ours if refusal in one.getMessage()]
+            ours = [record for record in caplog.records if record.name.startswith("gateway")]
+            return [our for our in ours if refusal in our.getMessage()]
 
         await until(lambda: len(said()) >= 10)
         await until(lambda: bool(watchdog.episodes))
-        [one] = watchdog.episodes.values()
-        assert (one.group.where, one.group.reason) == ("database", Reason.DATABASE)
-        assert (one.group.account_id, one.waiting) == (0, 0)
+        [episode] = watchdog.episodes.values()
+        assert (episode.group.where, episode.group.reason) == ("database", Reason.DATABASE)
+        assert (episode.group.account_id, episode.waiting) == (0, 0)
         assert {getattr(line, "event", None) for line in said()} == {EVENT}
         assert shown.getvalue().count(refusal) <= 1
         assert gateway.pipeline.alerts.raised > 0

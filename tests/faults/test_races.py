@@ -96,7 +96,9 @@ async def test_two_first_messages_to_a_recipient_get_one_sender(
         senders = [Sender(session, sdk) for sdk in pair]
         for number in range(ROUNDS):
             recipients = [f"+4479{number * EACH_ROUND + n:08d}" for n in range(EACH_ROUND)]
-            await asyncio.gather(*(one.send(to, "first") for to in recipients for one in senders))
+            await asyncio.gather(
+                *(sender.send(to, "first") for to in recipients for sender in senders)
+            )
     expected = 2 * ROUNDS * EACH_ROUND
     await until(lambda: len(carrier.ledger.entries) >= expected)
     sources = defaultdict(set)
@@ -106,7 +108,7 @@ async def test_two_first_messages_to_a_recipient_get_one_sender(
         sources[row["destination"]].add(row["source"])
         used[row["source"]] += 1
     assert len(sources) == ROUNDS * EACH_ROUND
-    assert all(len(one) == 1 for one in sources.values())
+    assert all(len(source) == 1 for source in sources.values())
     assert len(used) == 4, "every sender of the pool had its share"
 
 

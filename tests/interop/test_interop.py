@@ -149,10 +149,10 @@ async def test_our_bind_sends_through_their_server(peer):
     assert taker.problems == []
     assert taker.answers.pop(7) == (0x58, "")
     assert {status for status, _ in taker.answers.values()} == {0}
-    receipts = [parse_receipt(one) for one in taker.deliveries if one.is_receipt]
-    assert {one.message_id for one in receipts if one} == {
+    receipts = [parse_receipt(delivery) for delivery in taker.deliveries if delivery.is_receipt]
+    assert {receipt.message_id for receipt in receipts if receipt} == {
         message_id for _, message_id in taker.answers.values()
     }
-    [message] = [one for one in taker.deliveries if not one.is_receipt]
+    [message] = [delivery for delivery in taker.deliveries if not delivery.is_receipt]
     assert message.payload.decode("utf-16-be") == "hello €"
     assert bind.smsc_system_id in ("smpp34", "node-smpp")

@@ -166,7 +166,7 @@ async def test_kannel_sends_gets_receipts_and_gets_messages(tmp_path):
                 assert r.status == 202, await r.text()
         await application.until(
             lambda: (
-                {one["smsc"] for one in application.reports if one["kind"] == "1"}
+                {report["smsc"] for report in application.reports if report["kind"] == "1"}
                 == {"5", str(len(long_text))}
             )
         )

@@ -123,7 +123,7 @@ class World:
 
     def fault(self) -> None:
         """Now it happens."""
-        self._binds_before = {one.number for one in self.smsc.carrier().connections}
+        self._binds_before = {connection.number for connection in self.smsc.carrier().connections}
         self._fault_at = time.monotonic()
 
     async def taken_over(self) -> None:
@@ -135,19 +135,25 @@ class World:
         smsc = self.smsc.carrier()
 
         def theirs() -> list[Any]:
-            return [one for one in smsc.connections if one.number not in self._binds_before]
+            return [
+                connection
+                for connection in smsc.connections
+                if connection.number not in self._binds_before
+            ]
 
-        await until(lambda: any(one.can_deliver for one in theirs()), seconds=PATIENCE_S)
+        await until(lambda: any(their.can_deliver for their in theirs()), seconds=PATIENCE_S)
         entries = []
         for recipient in recipients:
-            [bind, *_] = [one for one in theirs() if one.can_deliver]
+            [bind, *_] = [their for their in theirs() if their.can_deliver]
             bodies = mobile.bodies(recipient, NUMBERS[0], "STOP", "udh8", next(self._numbers) % 255)
             smsc._note_inbound(recipient, NUMBERS[0], "STOP", bodies)
             entries.append(self.smsc.ledger.inbound[-1])
             for body in bodies:
                 smsc.deliver(body, bind)
         self.outcome.stops += len(entries)
-        await until(lambda: all(one.answered is not None for one in entries), seconds=PATIENCE_S)
+        await until(
+            lambda: all(entry.answered is not None for entry in entries), seconds=PATIENCE_S
+        )
         self.outcome.stops_answered += len(entries)
         self._note("STOP answered at B")
         for recipient in recipients:

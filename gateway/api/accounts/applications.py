@@ -70,9 +70,9 @@ async def create(call: Call) -> Response:
 async def list_(call: Call) -> Response:
     name = call.filter("FriendlyName")
     applications = [
-        one
-        for one in call.deps.directory.applications.values()
-        if one.account_id == call.account.id and name in (None, one.friendly_name)
+        application
+        for application in call.deps.directory.applications.values()
+        if application.account_id == call.account.id and name in (None, application.friendly_name)
     ]
     request = call.page
     rest = in_memory(applications, request, lambda one: one.sid)

@@ -38,7 +38,7 @@ def weights(parameter: str, text: str) -> dict[str, dict[str, int]]:
         if (
             not isinstance(shares, dict)
             or not _known(list(shares))
-            or not all(type(one) is int and 0 <= one <= HEAVIEST for one in shares.values())
+            or not all(type(share) is int and 0 <= share <= HEAVIEST for share in shares.values())
         ):
             raise ApiError(
                 20001, f"{parameter}: 0 to {HEAVIEST} by kind ({', '.join(KINDS)}), by country"

@@ -117,4 +117,4 @@ def text_list(value: Any, name: str) -> list[str]:
     for one in values:
         if not isinstance(one, str | int | float | bool):
             raise ApiError(20001, f"{name} must be a text")
-    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in values]

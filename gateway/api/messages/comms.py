@@ -196,7 +196,7 @@ def _render(template: LiquidTemplate, variables: dict[str, Any]) -> str:
 
 def _texts(value: Any, name: str) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in values):
+    if not all(isinstance(value, str) for value in values):
         raise ApiError(20001, f"{name} must be a text")
     return values
 

@@ -71,7 +71,9 @@ async def create(call: Call) -> Response:
 
 async def list_(call: Call) -> Response:
     found = [
-        one for one in call.deps.directory.templates.values() if one.account_id == call.account.id
+        template
+        for template in call.deps.directory.templates.values()
+        if template.account_id == call.account.id
     ]
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)

@@ -70,7 +70,7 @@ async def create(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
-    records = [one for one in call.deps.directory.senders.values() if _seen_by(call, one)]
+    records = [sender for sender in call.deps.directory.senders.values() if _seen_by(call, sender)]
     request = call.page
     rest = in_memory(records, request, lambda record: record.sid)
     page, token = cut(rest, request, lambda record: record.sid)

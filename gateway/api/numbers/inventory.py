@@ -148,7 +148,7 @@ async def add(call: Call) -> Response:
         raise ApiError(20001, "the body must have `numbers`, a list")
     if len(numbers) > MOST_AT_ONCE:
         raise ApiError(20001, f"at most {MOST_AT_ONCE} numbers at once")
-    rows = [_row(call, one, given.get("carrier_name")) for one in numbers]
+    rows = [_row(call, number, given.get("carrier_name")) for number in numbers]
     await change(call.deps, lambda connection: inventory.add(connection, rows))
     return json_response({"added": len(rows)}, 201)
 

@@ -102,9 +102,9 @@ def _render(one: Registration, call: Call) -> dict[str, Any]:
 
 async def list_registrations(call: Call) -> Response:
     found = [
-        one
-        for one in call.deps.directory.registrations.values()
-        if one.account_id == call.account.id
+        registration
+        for registration in call.deps.directory.registrations.values()
+        if registration.account_id == call.account.id
     ]
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
@@ -191,7 +191,7 @@ async def update_permissions(call: Call) -> Response:
     """`IsoCountryCode` (repeatable) and `Enabled`. Raises ApiError 20001."""
     call.managers_only()
     countries, enabled = call.form.all("IsoCountryCode"), call.form.flag("Enabled")
-    unknown = [one for one in countries if one not in alpha.packaged()]
+    unknown = [country for country in countries if country not in alpha.packaged()]
     if not countries or unknown:
         raise ApiError(20001, "IsoCountryCode must be ISO codes of countries")
     if enabled is None:

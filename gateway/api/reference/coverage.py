@@ -505,14 +505,14 @@ Everything also takes `PageSize`, `Page`, `PageToken` where it lists.
 def render() -> str:
     """The page."""
     lines = [HEAD, "| operation | yes | stored | ignored | refused | note |", "|---" * 6 + "|"]
-    for one in OPERATIONS:
-        product, _, path = one.path[1:].partition("/")
+    for operation in OPERATIONS:
+        product, _, path = operation.path[1:].partition("/")
         cells = [
-            ", ".join(f"`{name}`" for name, is_in in one.parameters.items() if is_in is state)
+            ", ".join(f"`{name}`" for name, is_in in operation.parameters.items() if is_in is state)
             for state in Support
         ]
         where = "" if product == "api" else f" ({product})"
-        cells = [f"{one.method} `/{path}`{where}", *cells, one.note]
+        cells = [f"{operation.method} `/{path}`{where}", *cells, operation.note]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "## Not here", "", *(f"- {what}" for what in ABSENT), ""]
     return "\n".join(lines)

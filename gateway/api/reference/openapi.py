@@ -97,8 +97,8 @@ ERROR: Final[Schema] = {
 def document(origin: str = "") -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     paths: dict[str, dict[str, Any]] = {}
-    for one in _operations():
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    for operation in _operations():
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -176,12 +176,12 @@ async def docs(request: Request) -> Response:
     """The same to read: no script, nothing from elsewhere."""
     rows: list[str] = []
     tag = ""
-    for one in _operations():
-        product = one.path[1:].partition("/")[0]
+    for operation in _operations():
+        product = operation.path[1:].partition("/")[0]
         if product != tag:
             tag = product
             rows.append(f"<h2>{html.escape(tag)}</h2>")
-        rows.append(_as_html(one))
+        rows.append(_as_html(operation))
     return HTMLResponse(PAGE.replace("<!--operations-->", "\n".join(rows)))
 
 

@@ -55,7 +55,11 @@ async def create(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
-    found = [one for one in call.deps.directory.link_domains.values() if call.sees(one.account_id)]
+    found = [
+        domain
+        for domain in call.deps.directory.link_domains.values()
+        if call.sees(domain.account_id)
+    ]
     request = call.page
     page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
     rows = [_render(call, one) for one in page]
@@ -173,7 +177,9 @@ def _render(call: Call, domain: LinkDomain) -> dict[str, Any]:
         "callback_url": domain.callback_url,
         "continue_on_failure": domain.continue_on_failure,
         "disable_https": domain.disable_https,
-        "messaging_service_sids": [one.sid for one in services if one.link_domain == domain],
+        "messaging_service_sids": [
+            service.sid for service in services if service.link_domain == domain
+        ],
         "date_created": iso8601(domain.created_at),
         "date_updated": iso8601(domain.updated_at),
         "url": f"{call.origin}/v1/LinkDomains/{domain.sid}",

@@ -76,7 +76,7 @@ class Members(ABC):
 
     async def list_(self, call: Call) -> Response:
         service = service_of(call)
-        records = [call.deps.directory.senders_by_id[one.id] for one in self._members(call)]
+        records = [call.deps.directory.senders_by_id[member.id] for member in self._members(call)]
         request = call.page
         rest = in_memory(records, request, lambda record: record.sid)
         page, token = cut(rest, request, lambda record: record.sid)
@@ -110,7 +110,7 @@ class Members(ABC):
         return record
 
     def _members(self, call: Call) -> Iterable[Sender]:
-        return (one for one in service_of(call).pool.senders if self.holds(one))
+        return (sender for sender in service_of(call).pool.senders if self.holds(sender))
 
     def _member(self, call: Call) -> SenderRecord:
         """The sender of the path, in this collection. Raises ApiError 21711 (404)."""
@@ -142,7 +142,7 @@ def _warn_of_toll_free(call: Call, service: Service) -> None:
     """Several toll-free numbers in a pool are allowed; carriers may block them for it
     (docs/spec/messaging-services.md#pool-resources)."""
     pool = call.deps.directory.services_by_id[service.id].pool
-    count = sum(one.kind is SenderKind.TOLL_FREE for one in pool.senders)
+    count = sum(sender.kind is SenderKind.TOLL_FREE for sender in pool.senders)
     if count > 1:
         call.deps.alerts.alert(
             SEVERAL_TOLL_FREE,
@@ -213,9 +213,9 @@ class DestinationAlphaSenders(Members):
         if not alpha.is_alpha_sender(text):
             raise ApiError(21709)
         country = self._country(call)
-        for one in service.pool.senders:
-            if one.kind is SenderKind.ALPHA and one.destination_country == country:
-                raise ApiError(21710 if one.address == text else 21714, _ONE_EACH)
+        for sender in service.pool.senders:
+            if sender.kind is SenderKind.ALPHA and sender.destination_country == country:
+                raise ApiError(21710 if sender.address == text else 21714, _ONE_EACH)
         sid = call.new_sid("AI")
         columns = sender_fields.changed_columns(call)
         values = {
@@ -250,9 +250,9 @@ class DestinationAlphaSenders(Members):
     def _members(self, call: Call) -> Iterable[Sender]:
         wanted = call.filter("IsoCountryCode")
         return (
-            one
-            for one in super()._members(call)
-            if wanted is None or one.destination_country == wanted.upper()
+            member
+            for member in super()._members(call)
+            if wanted is None or member.destination_country == wanted.upper()
         )
 
     def _country(self, call: Call) -> str:

@@ -196,7 +196,7 @@ class Connector(Generic[M]):
     async def _replace_binds(self) -> None:
         """Close what is not wanted as it is; only then may what takes its place connect."""
         configs, _ = self._own(self.settings)
-        wanted = {} if self._retired else {one.name: one for one in configs}
+        wanted = {} if self._retired else {config.name: config for config in configs}
         old = [name for name, wire in self._wires.items() if wanted.get(name) != wire.bind.config]
         await asyncio.gather(*(self._wires[name].bind.close(REPLACE_DRAIN_S) for name in old))
         await asyncio.gather(*(self._runs.pop(name) for name in old if name in self._runs))

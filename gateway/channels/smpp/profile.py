@@ -346,9 +346,9 @@ class Profile:
     def _tlvs_of(self, message: Outgoing) -> Tlvs:
         tlvs = self.tlvs
         if message.tlvs:
-            own = tuple(one for one in message.tlvs if one[0] in self.message_tlvs)
+            own = tuple(tlv for tlv in message.tlvs if tlv[0] in self.message_tlvs)
             given = {tag for tag, _ in own}
-            tlvs = (*(one for one in tlvs if one[0] not in given), *own)
+            tlvs = (*(tlv for tlv in tlvs if tlv[0] not in given), *own)
         if not self.user_message_reference:
             return tlvs
         reference = (

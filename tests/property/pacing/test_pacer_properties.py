@@ -198,7 +198,7 @@ class PacerMachine(RuleBasedStateMachine):
             self.now = max(self.now, due)
         assert all(self.pacer.backlog(sender) == 0 for sender in range(4))
         assert not any(
-            line.placed for one in self.pacer._senders.values() for line in one.lines.values()
+            line.placed for sender in self.pacer._senders.values() for line in sender.lines.values()
         )
 
 

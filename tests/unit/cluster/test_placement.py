@@ -133,8 +133,8 @@ def test_binds_are_dealt_out_once_each_and_rates_add_up(
     configs = [bind(f"c/{n}") for n in range(transceivers)]
     configs += [bind(f"c/r{n}", BindType.RECEIVER) for n in range(receivers)]
     shares = [own_part(configs, WorkerSlot(slot, workers)) for slot in range(workers)]
-    dealt = [one.name for binds, _ in shares for one in binds]
-    assert sorted(dealt) == sorted(one.name for one in configs)
+    dealt = [bind.name for binds, _ in shares for bind in binds]
+    assert sorted(dealt) == sorted(config.name for config in configs)
     if transceivers:
         assert sum(part for _, part in shares) == pytest.approx(1.0)
         assert sum(part > 0 for _, part in shares) == min(workers, transceivers)

@@ -47,8 +47,10 @@ def echo(payload: bytes, reply: SendReply) -> None:
 async def test_many_questions_get_their_own_replies(made: Made) -> None:
     async with running(made(0, {})) as zero, running(made(1, {FrameKind.SEND: echo})):
         payloads = [b"%d" % n + b"x" * (n * 997 % 70_000) for n in range(200)]
-        asked = await asyncio.gather(*(zero.question(1, FrameKind.SEND, one) for one in payloads))
-        assert asked == [one[::-1] for one in payloads]
+        asked = await asyncio.gather(
+            *(zero.question(1, FrameKind.SEND, payload) for payload in payloads)
+        )
+        assert asked == [payload[::-1] for payload in payloads]
 
 
 async def test_both_ask_each_other(made: Made) -> None:

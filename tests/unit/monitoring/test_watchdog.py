@@ -93,9 +93,9 @@ def test_a_wake_up_that_is_seen_lost_once_does_not_change_the_reason() -> None:
     dog.look(60.0, [sight(Reason.NO_WINDOW)])
     for now, reason in ((65.0, Reason.NO_WINDOW), (94.0, Reason.NO_WINDOW)):
         assert dog.look(now, [sight(Reason.LOST_WAKEUP)]) == Changes([], [])
-        assert [one.group.reason for one in dog.episodes.values()] == [reason]
+        assert [episode.group.reason for episode in dog.episodes.values()] == [reason]
     dog.look(95.0, [sight(Reason.LOST_WAKEUP)])
-    assert [one.group.reason for one in dog.episodes.values()] == [Reason.LOST_WAKEUP]
+    assert [episode.group.reason for episode in dog.episodes.values()] == [Reason.LOST_WAKEUP]
 
 
 def test_what_is_broken_in_a_spot_is_its_reason_before_what_is_slow() -> None:
@@ -107,12 +107,17 @@ def test_what_is_broken_in_a_spot_is_its_reason_before_what_is_slow() -> None:
     both = [slow, sight(Reason.NO_BIND, place="other")]
     dog.look(610.0, both)
     assert dog.look(670.0, both) == Changes([], [])
-    [one] = dog.episodes.values()
-    assert (one.group.reason, one.seconds, one.sid, one.places) == (Reason.NO_BIND, 60.0, "SM1", 2)
-    assert one.waiting == 10
+    [episode] = dog.episodes.values()
+    assert (episode.group.reason, episode.seconds, episode.sid, episode.places) == (
+        Reason.NO_BIND,
+        60.0,
+        "SM1",
+        2,
+    )
+    assert episode.waiting == 10
     assert dog.look(680.0, [slow]) == Changes([], [])
-    [one] = dog.episodes.values()
-    assert (one.group.reason, one.seconds, one.places) == (Reason.RATE, 680.0, 1)
+    [episode] = dog.episodes.values()
+    assert (episode.group.reason, episode.seconds, episode.places) == (Reason.RATE, 680.0, 1)
 
 
 def test_progress_begins_the_time_anew() -> None:
@@ -160,8 +165,8 @@ def test_what_a_sender_has_in_two_places_is_counted_once_with_what_is_in_rows() 
     ]
     dog.look(0.0, lines)
     dog.look(60.0, lines)
-    [one] = dog.episodes.values()
-    assert (one.places, one.waiting, one.in_rows) == (2, 1814, 17_800)
+    [episode] = dog.episodes.values()
+    assert (episode.places, episode.waiting, episode.in_rows) == (2, 1814, 17_800)
 
 
 def test_a_cause_that_changes_does_not_begin_the_time_anew() -> None:

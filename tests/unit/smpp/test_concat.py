@@ -140,7 +140,9 @@ def test_nothing_open_has_no_deadline():
 
 def texts(wholes):
     """Each message's parts as one text, and whether something is missing."""
-    return [(b"".join(piece.text for piece in one.pieces), bool(one.missing)) for one in wholes]
+    return [
+        (b"".join(piece.text for piece in whole.pieces), bool(whole.missing)) for whole in wholes
+    ]
 
 
 def under_one_key(*parts: tuple[int, bytes], total: int = 2, build=udh8):

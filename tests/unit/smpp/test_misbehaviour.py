@@ -110,7 +110,9 @@ async def test_a_peculiar_pdu_is_reported_and_survived(kind):
     ):
         await sender.until(lambda: sender.done)
         if kind in ("udhi_empty", "vendor_tlv"):  # good messages after all
-            await sender.until(lambda: any(not one.is_receipt for one in sender.deliveries))
+            await sender.until(
+                lambda: any(not delivery.is_receipt for delivery in sender.deliveries)
+            )
             assert not sender.malformations
         else:
             await sender.until(lambda: bool(sender.malformations))
@@ -144,9 +146,9 @@ async def test_a_receipt_may_come_three_times_after_its_intermediate_state():
     ):
         bind.submit(submit(), 1)
         await recorder.until(lambda: len(recorder.deliveries) == 4)
-    receipts = [parse_receipt(one) for one in recorder.deliveries]
-    assert [one.stat for one in receipts] == ["ENROUTE", *["DELIVRD"] * 3]
-    assert len({one.message_id for one in receipts}) == 1
+    receipts = [parse_receipt(delivery) for delivery in recorder.deliveries]
+    assert [receipt.stat for receipt in receipts] == ["ENROUTE", *["DELIVRD"] * 3]
+    assert len({receipt.message_id for receipt in receipts}) == 1
 
 
 async def test_ids_change_their_spelling_in_the_middle_of_a_run():
@@ -160,7 +162,7 @@ async def test_ids_change_their_spelling_in_the_middle_of_a_run():
         await recorder.until(lambda: len(recorder.deliveries) == 4)
     answered = [message_id for _, _, message_id, _ in recorder.answers]
     assert any(message_id.isdigit() is False for message_id in answered)
-    receipted = [parse_receipt(one).message_id for one in recorder.deliveries]
+    receipted = [parse_receipt(delivery).message_id for delivery in recorder.deliveries]
     assert receipted == [str(int(message_id, 16)) for message_id in answered]
 
 
@@ -230,8 +232,8 @@ async def test_nasty_ends_with_both_sides_agreeing():
     def ours() -> dict[str, str]:
         """Final stat by the id of the response, as we understood the receipts."""
         found = {}
-        for one in sender.deliveries:
-            receipt = parse_receipt(one) if one.is_receipt else None
+        for delivery in sender.deliveries:
+            receipt = parse_receipt(delivery) if delivery.is_receipt else None
             if receipt is not None and receipt.state.final:
                 for spelling in normal_forms(receipt.message_id):
                     if spelling in sender.ids:

@@ -89,11 +89,11 @@ async def test_a_long_inbound_text_arrives_whole_in_every_mode(mode, text):
         assert sent["binds"] == 1
         await recorder.until(lambda: len(recorder.deliveries) == sent["parts"])
     reassembler = Reassembler()
-    wholes = [whole for one in recorder.deliveries for whole in reassembler.add(one, 0.0)]
+    wholes = [whole for delivery in recorder.deliveries for whole in reassembler.add(delivery, 0.0)]
     assert len(wholes) == 1
-    parts = [decode_text(one.delivery.data_coding, one.text) for one in wholes[0].pieces]
+    parts = [decode_text(piece.delivery.data_coding, piece.text) for piece in wholes[0].pieces]
     assert "".join(parts) == text
-    assert not any(one.is_receipt for one in recorder.deliveries)
+    assert not any(delivery.is_receipt for delivery in recorder.deliveries)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ async def test_rules_are_chosen_by_the_longest_prefix():
             bind.submit(submit(destination=destination), destination)
         await recorder.until(lambda: len(recorder.deliveries) == 3 and len(recorder.answers) == 5)
     stats = {
-        one.source.value: receipt.stat
-        for one in recorder.deliveries
-        if (receipt := parse_receipt(one))
+        delivery.source.value: receipt.stat
+        for delivery in recorder.deliveries
+        if (receipt := parse_receipt(delivery))
     }
     assert stats == {"441": "UNDELIV", "44771": "EXPIRED", "1555": "DELIVRD"}
     assert [status for _, status, _, _ in recorder.answers] == [0, 0, 0x0B, 0, 0]

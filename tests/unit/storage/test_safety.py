@@ -63,10 +63,10 @@ async def test_a_data_folder_in_memory_is_found(database_url: str, tmp_path: Pat
         pytest.skip("the server's folder is not on this machine")
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {folder} rw - tmpfs tmpfs rw\n")
-    found = {one.danger: one.text for one in await dangers(connection, mounts=mounts)}
+    found = {danger.danger: danger.text for danger in await dangers(connection, mounts=mounts)}
     assert folder in found["tmpfs"]
     mounts.write_text(f"1 0 0:1 / / rw - tmpfs x rw\n2 1 0:2 / {folder} rw - ext4 /dev/x rw\n")
-    assert "tmpfs" not in {one.danger for one in await dangers(connection, mounts=mounts)}
+    assert "tmpfs" not in {danger.danger for danger in await dangers(connection, mounts=mounts)}
     await connection.close()
 
 
@@ -76,7 +76,7 @@ async def test_commits_that_do_not_wait_are_found(database_url: str) -> None:
     for value, unsafe in (("off", True), ("local", False), ("on", False)):
         await server.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = {value}')
         connection = await open_connection(database_url)
-        found = {one.danger for one in await dangers(connection)}
+        found = {danger.danger for danger in await dangers(connection)}
         assert ("synchronous_commit" in found) is unsafe
         assert found <= {"synchronous_commit", *ALLOWED}
         await connection.close()
@@ -132,7 +132,7 @@ async def test_a_standby_that_no_commit_waits_for_is_found(
     async with asyncio.timeout(WAIT_S):
         while await connection.fetchval("SHOW synchronous_standby_names") != names:
             await asyncio.sleep(0.02)
-    found = {one.danger: one.text for one in await dangers(connection)}
+    found = {danger.danger: danger.text for danger in await dangers(connection)}
     assert ("asynchronous_replica" in found) is unsafe
     await connection.close()
     await server.close()
@@ -142,6 +142,6 @@ async def test_a_server_that_nobody_follows_is_its_own_and_needs_no_standby(
     database_url: str,
 ) -> None:
     connection = await open_connection(database_url)
-    found = {one.danger for one in await dangers(connection)}
+    found = {danger.danger for danger in await dangers(connection)}
     assert "asynchronous_replica" not in found
     await connection.close()

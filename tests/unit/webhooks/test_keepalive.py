@@ -115,7 +115,7 @@ async def test_it_says_the_same_as_the_ordinary_way(raw: Raw, plain: Plain) -> N
         assert first == "POST /status?tenant=7 HTTP/1.1"
         headers = {(n.lower(), v) for n, v in (line.split(": ", 1) for line in lines)}
         heard.append(
-            {one for one in headers if one[0] != "accept-encoding"} | {("", body.decode())}
+            {header for header in headers if header[0] != "accept-encoding"} | {("", body.decode())}
         )
         form = dict(parse_qsl(body.decode()))
         [signature] = [value for name, value in headers if name == "x-twilio-signature"]
