@@ -473,8 +473,8 @@ class Gateway:
 
     def _warn_of(self, unsafe: Sequence[Unsafe], alerts: Alerts) -> None:
         """The operator accepted these by name: nobody else may come to believe in a 201."""
-        for one in unsafe:
-            alerts.alert(UNSAFE_DATABASE, one.text, subject=one.danger)
+        for risk in unsafe:
+            alerts.alert(UNSAFE_DATABASE, risk.text, subject=risk.danger)
 
     def _replay(self, row: Row) -> None:
         """A row owes its webhooks once more: call them."""
@@ -505,7 +505,7 @@ class Gateway:
         )
 
     def _conversations(self, pipeline: Pipeline, client: WebhookClient) -> Conversations:
-        one = Conversations.of(
+        conversations = Conversations.of(
             client,
             pipeline.directory,
             pipeline.acceptor,
@@ -516,8 +516,8 @@ class Gateway:
             pipeline.alerts,
             pipeline.walls.of("conversations"),
         )
-        pipeline.in_conversation = one.deliveries.heard
-        return one
+        pipeline.in_conversation = conversations.deliveries.heard
+        return conversations
 
     def _handlers(
         self,
@@ -723,7 +723,7 @@ async def _prepare_database(database: Database, allowed: Collection[Danger]) -> 
         raise ConfigurationError(f"the database can't be reached: {_reason(error)}") from error
     try:
         unsafe = await dangers(connection)
-        refused = [one for one in unsafe if one.danger not in allowed]
+        refused = [risk for risk in unsafe if risk.danger not in allowed]
         if refused:
             raise ConfigurationError(_unsafe(refused))
         await migrate(connection)
@@ -735,11 +735,11 @@ async def _prepare_database(database: Database, allowed: Collection[Danger]) -> 
 
 
 def _unsafe(refused: Sequence[Unsafe]) -> str:
-    names = ", ".join(f'"{one.danger}"' for one in refused)
+    names = ", ".join(f'"{risk.danger}"' for risk in refused)
     return "\n".join(
         (
             "the database does not keep what it confirms, so no 201 could be trusted:",
-            *(f"  {one.text}" for one in refused),
+            *(f"  {risk.text}" for risk in refused),
             f"set it right, or accept the loss by name: allow_unsafe = [{names}]",
         )
     )

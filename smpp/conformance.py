@@ -123,7 +123,7 @@ def _lines() -> Iterator[str]:
     yield "| state | taken |"
     yield "|---|---|"
     for state in SessionState:
-        names = ", ".join(f"`{v.command_name(one)}`" for one in sorted(RECEIVABLE[state]))
+        names = ", ".join(f"`{v.command_name(command)}`" for command in sorted(RECEIVABLE[state]))
         yield f"| {state.name} | {names or 'nothing'} |"
     yield "\n## Optional parameters\n"
     yield "Every tag is carried through, known or not; these have a name here.\n"
@@ -148,7 +148,9 @@ def _lines() -> Iterator[str]:
 
 
 def _sorted_layouts() -> list[Layout]:
-    return sorted(LAYOUTS.values(), key=lambda one: (one.command & ~v.RESPONSE, one.command))
+    return sorted(
+        LAYOUTS.values(), key=lambda layout: (layout.command & ~v.RESPONSE, layout.command)
+    )
 
 
 def _in_bind(layout: Layout) -> str:

@@ -330,8 +330,8 @@ class Bind:
             await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
             return await task if task.done() else None
         finally:
-            for one in (task, closing):
-                one.cancel()
+            for task_ in (task, closing):
+                task_.cancel()
             await asyncio.gather(task, closing, return_exceptions=True)
 
     # Events ---------------------------------------------------------------------

@@ -31,7 +31,7 @@ def draw(results: dict[str, Rounds], file: Path) -> Path:
         values = sorted(counts)
         seen = list(accumulate(counts[value] for value in values))
         # As HDR plots have it: each nine of the percentile is as wide as the one before.
-        x = [seen[-1] / max(seen[-1] - one, 1) for one in seen]
+        x = [seen[-1] / max(seen[-1] - second, 1) for second in seen]
         latency.plot(x, [value / 1000 for value in values], label=side, color=COLOURS[side])
     latency.set_xscale("log")
     latency.set_xticks([100 / (100 - percent) for percent in NINES])

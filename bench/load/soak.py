@@ -147,7 +147,7 @@ async def _sample(samples: list[Sample], tandem: Tandem, generator: Generator, p
     while True:
         await asyncio.sleep(SAMPLE_S)
         now_cpu, now_sent = tandem.cpu_s(), generator.result.accepted
-        one = Sample(
+        sample = Sample(
             time.monotonic() - began,
             resident_mb(tandem.pid),
             await _waiting(port),
@@ -155,9 +155,9 @@ async def _sample(samples: list[Sample], tandem: Tandem, generator: Generator, p
             now_sent - sent,
         )
         cpu, sent = now_cpu, now_sent
-        samples.append(one)
+        samples.append(sample)
         print(
-            f"{one.at_s:>6.0f}{one.resident_mb:>8.1f}{one.waiting:>9,.0f}{one.cpu_us:>8.0f}",
+            f"{sample.at_s:>6.0f}{sample.resident_mb:>8.1f}{sample.waiting:>9,.0f}{sample.cpu_us:>8.0f}",
             flush=True,
         )
 

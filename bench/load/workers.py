@@ -84,11 +84,11 @@ async def measure(stage: Stage, rounds: int, count: int, random: Random) -> Roun
     return results
 
 
-def gain(one: Sequence[Run], two: Sequence[Run]) -> float | None:
+def gain(first: Sequence[Run], two: Sequence[Run]) -> float | None:
     """How much more two workers carry than one, by CPU; the median of the rounds."""
-    if not one or not two:
+    if not first or not two:
         return None
-    return median(WORKERS * a.cpu_us / b.cpu_us for a, b in zip(one, two, strict=True))
+    return median(WORKERS * a.cpu_us / b.cpu_us for a, b in zip(first, two, strict=True))
 
 
 def _numbers(first: int) -> list[str]:

@@ -182,7 +182,7 @@ class Assigner:
             now = self._clock.wall()
             taken = self._unassigned.take(self._router.preview, now, BATCH - len(drafts))
             self._settle(taken)
-            drafts.extend(one.draft for one in taken)
+            drafts.extend(turn.draft for turn in taken)
         return drafts
 
     def _settle(self, taken: list[Taken]) -> None:

@@ -277,9 +277,9 @@ class Router:
         """Whether its account, or its campaign there, has as much waiting as it may
         (docs/spec/messaging-services.md#queue-limits)."""
         return any(
-            one.backlog + self.unassigned.waiting(one.accounts, one.place) >= one.limit
-            for one in self.loads.together(sender_id)
-            if one.place is None or one.place[1] == country
+            limit.backlog + self.unassigned.waiting(limit.accounts, limit.place) >= limit.limit
+            for limit in self.loads.together(sender_id)
+            if limit.place is None or limit.place[1] == country
         )
 
     def reach(self, destination: Destination, sender: Sender, needs: Needs) -> Choice:

@@ -105,7 +105,7 @@ class Scheduler:
             self.held = Counter(counts)
             self._counted_at = self._clock.monotonic()
         # A message's row says `scheduled` until its sender is committed.
-        for message in [one for one in self._under_way.values() if _left(one)]:
+        for message in [message for message in self._under_way.values() if _left(message)]:
             del self._under_way[message.id]
         now = self._clock.wall()
         self._next = now + HEAL_S

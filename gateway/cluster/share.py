@@ -36,9 +36,9 @@ def own_part(configs: Sequence[BindConfig], share: WorkerSlot) -> tuple[list[Bin
     players = max(1, min(share.workers, len(senders)))
     receivers = [config for config in configs if not submits(config)]
     ours = [
-        one
+        bind
         for kind in (senders, receivers)
-        for number, one in enumerate(kind)
+        for number, bind in enumerate(kind)
         if number % players == share.slot
     ]
     part = sum(map(submits, ours)) / len(senders) if senders else 0.0

@@ -265,9 +265,9 @@ class Links:
         finally:
             server.close()
             self._let_go()
-            for one in list(self._serving):
-                if one.transport is not None:
-                    one.transport.close()
+            for serving in list(self._serving):
+                if serving.transport is not None:
+                    serving.transport.close()
 
     async def _keep(self, slot: int) -> None:
         """A link to one worker, made again whenever it is lost."""

@@ -142,7 +142,9 @@ def _set(options: argparse.Namespace, settings: Settings) -> int:
         if not separator or not field:
             raise CommandFailed(f"{change!r} is not FIELD=VALUE")
         body[field] = _value(text)
-    known = {one["name"] for one in _ask(options, settings, "GET", "?PageSize=1000")["carriers"]}
+    known = {
+        carrier["name"] for carrier in _ask(options, settings, "GET", "?PageSize=1000")["carriers"]
+    }
     if options.name in known:
         carrier = _ask(options, settings, "POST", f"/{quote(options.name)}", body)
     else:

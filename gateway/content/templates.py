@@ -89,4 +89,4 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def _is_list_of_texts(media: object) -> bool:
-    return isinstance(media, list) and all(isinstance(one, str) for one in media)
+    return isinstance(media, list) and all(isinstance(url, str) for url in media)

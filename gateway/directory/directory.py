@@ -482,7 +482,7 @@ class Directory:
         def distance(record: SenderRecord) -> int:
             return (country, "").index(record.sender.destination_country)
 
-        able = [one for one in found if one.sender.destination_country in (country, "")]
+        able = [record for record in found if record.sender.destination_country in (country, "")]
         return min(able, key=distance) if able else found[0]
 
     def acts_for(self, credential: Account, account_sid: str) -> Account | None:

@@ -59,9 +59,9 @@ class Quotas:
             return ()
         both = (account, accounts.get(account.owner_id or 0))
         return tuple(
-            SharedBucket(("account", one.id), one.messages_per_second / self._workers)
-            for one in both
-            if one is not None and one.messages_per_second is not None
+            SharedBucket(("account", account.id), account.messages_per_second / self._workers)
+            for account in both
+            if account is not None and account.messages_per_second is not None
         )
 
     def campaign_rate(self, record: SenderRecord) -> float | None:
@@ -99,7 +99,7 @@ class Quotas:
         for id, family in families.items():
             rate = (accounts[id].messages_per_second or 0.0) / self._workers
             limit = SharedLimit(queue_limit(rate), accounts=tuple(family))
-            yield limit, [sender for one in family for sender in senders[one]]
+            yield limit, [sender for account in family for sender in senders[account]]
 
     def _of_campaigns(self) -> Iterator[tuple[SharedLimit, list[int]]]:
         members: defaultdict[int, list[int]] = defaultdict(list)

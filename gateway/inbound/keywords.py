@@ -103,21 +103,23 @@ class OptOuts:
         blocked = await recipient_rows.blocked_now(connection, all_keys)
         outcomes: dict[Message, KeywordOutcome] = {}
         changes: list[BlockChange] = []
-        for one, match in matches:
-            home, *_ = some = keys[one.message]
+        for arrival, match in matches:
+            home, *_ = some = keys[arrival.message]
             on_list = [key for key in some if key in blocked]
             # A STOP is about the whole service, even of who had stopped the number alone before.
             stops = match.entry.keyword is Keyword.STOP
-            decided = self._effect(one.record, match, home in on_list if stops else bool(on_list))
+            decided = self._effect(
+                arrival.record, match, home in on_list if stops else bool(on_list)
+            )
             if decided is NO_EFFECT:
                 continue
             if decided.blocks is not None:
                 for key in [home] if decided.blocks else on_list:
-                    changes.append(self._change(one, match, key, decided))
+                    changes.append(self._change(arrival, match, key, decided))
                     (blocked.add if decided.blocks else blocked.discard)(key)
-            told = self._config(one.record) is not None
-            outcomes[one.message] = KeywordOutcome(decided.keyword, told)
-            if decided.replies and (reply := self._reply(one, match)) is not None:
+            told = self._config(arrival.record) is not None
+            outcomes[arrival.message] = KeywordOutcome(decided.keyword, told)
+            if decided.replies and (reply := self._reply(arrival, match)) is not None:
                 replies.append(reply)
         await recipient_rows.change_blocks(connection, changes)
         if replies:
@@ -131,16 +133,16 @@ class OptOuts:
 
     # Rules ----------------------------------------------------------------------------------
 
-    def _match(self, one: Arrival) -> Match | None:
-        record = one.record
+    def _match(self, arrival: Arrival) -> Match | None:
+        record = arrival.record
         config = self._config(record)
         if config is None and record.sender.kind not in BY_DEFAULT:
             # short codes and the like: the app's own duty
             # (docs/spec/messaging-services.md#modes-of-opt-out)
             return None
         book = default_book() if config is None else self._book(config)
-        source = parse_destination(one.message.sender or "")
-        return book.match(one.message.submitted_body, source.country if source else "")
+        source = parse_destination(arrival.message.sender or "")
+        return book.match(arrival.message.submitted_body, source.country if source else "")
 
     def _config(self, record: SenderRecord) -> OptOutConfig | None:
         """The Advanced Opt-Out of the number's service, where it is on."""
@@ -162,21 +164,21 @@ class OptOuts:
         )
 
     def _change(
-        self, one: Arrival, match: Match, key: tuple[str, int, int], decided: KeywordEffect
+        self, arrival: Arrival, match: Match, key: tuple[str, int, int], decided: KeywordEffect
     ) -> BlockChange:
         return BlockChange(
             *key,
-            account_id=one.record.account_id,
-            source="network" if self._network_handles(one.record) else "keyword",
+            account_id=arrival.record.account_id,
+            source="network" if self._network_handles(arrival.record) else "keyword",
             blocked=bool(decided.blocks),
-            actor=one.message.sid,
+            actor=arrival.message.sid,
             note=match.word,
         )
 
-    def _reply(self, one: Arrival, match: Match) -> Draft | None:
+    def _reply(self, arrival: Arrival, match: Match) -> Draft | None:
         """The confirmation, from the number that was texted; None where it can't be sent."""
-        destination = parse_destination(one.message.sender or "")
-        text, record = match.entry.reply, one.record
+        destination = parse_destination(arrival.message.sender or "")
+        text, record = match.entry.reply, arrival.record
         if destination is None or not text:
             return None
         service = self._directory.services_by_id.get(record.service_id or 0)

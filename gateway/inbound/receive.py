@@ -275,7 +275,7 @@ class InboundStage:
 
     async def _sleep(self) -> None:
         now = self._clock.monotonic()
-        due = min((one.deadline() for one in self._open.values()), default=float("inf"))
+        due = min((partial.deadline() for partial in self._open.values()), default=float("inf"))
         due = min(due, max(self._forget_at, now + 0.01))
         try:
             async with asyncio.timeout(max(0.0, due - now)):
@@ -551,14 +551,14 @@ class InboundStage:
             )
 
     async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:
-        arrivals = [Arrival(one.message, one.record) for one in stored]
+        arrivals = [Arrival(entry.message, entry.record) for entry in stored]
         await self._effects.effects(connection, arrivals, judged)
-        for one in stored:
-            outcome = judged.outcomes.get(one.message, NO_KEYWORD)
-            one.message.handling = handling(
-                webhook=not one.dropped, keyword=outcome.keyword, told=outcome.told
+        for entry in stored:
+            outcome = judged.outcomes.get(entry.message, NO_KEYWORD)
+            entry.message.handling = handling(
+                webhook=not entry.dropped, keyword=outcome.keyword, told=outcome.told
             )
-        rows = [insert_row(one.message) for one in stored if not one.dropped]
+        rows = [insert_row(entry.message) for entry in stored if not entry.dropped]
         if rows:
             await message_rows.insert(connection, rows)
 

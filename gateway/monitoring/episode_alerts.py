@@ -28,12 +28,12 @@ class Word(NamedTuple):
     """An alert to raise."""
 
     over: bool
-    one: Standstill  # as it is, or as it was when it was last seen stuck
+    standstill: Standstill  # as it is, or as it was when it was last seen stuck
 
 
 @dataclass(slots=True)
 class _Told:
-    one: Standstill  # as it was last seen stuck
+    standstill: Standstill  # as it was last seen stuck
     said: Standstill  # as it was told
     over: bool = False  # the last word
     stuck_at: float = NEVER  # when a standstill was told last
@@ -54,7 +54,7 @@ class EpisodeAlerts:
             told = self._told.get(spot)
             if told is None:
                 told = self._told[spot] = _Told(episode, episode, over=True)
-            told.one = episode
+            told.standstill = episode
             another = episode.group.reason is not told.said.group.reason
             if told.over or (another and now - told.stuck_at >= self._quiet_s):
                 told.over, told.stuck_at, told.said = False, now, replace(episode)
@@ -64,7 +64,7 @@ class EpisodeAlerts:
             quiet = now - told.over_at < self._quiet_s
             if not told.over and not quiet:
                 told.over, told.over_at = True, now
-                words.append(Word(True, told.one))
+                words.append(Word(True, told.standstill))
             elif told.over and not quiet:
                 del self._told[spot]
         return words

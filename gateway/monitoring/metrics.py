@@ -186,21 +186,21 @@ class _MetricsReader(Collector):
                     family.add_metric([connector.name], number)
             return family
 
-        yield of("tandem_carrier_up", "Whether a bind takes messages.", lambda one: connector.up)
+        yield of("tandem_carrier_up", "Whether a bind takes messages.", lambda _: connector.up)
         yield of(
             "tandem_carrier_room_segments",
             "Free places in its windows.",
-            lambda one: connector.room,
+            lambda _: connector.room,
         )
         yield of(
             "tandem_carrier_rate",
             "Segments per second at present; none: no limit.",
-            lambda one: connector.rate_now,
+            lambda _: connector.rate_now,
         )
         yield of(
             "tandem_carrier_slowed",
             "Whether that is less than configured.",
-            lambda one: bool(connector.rate_reason),
+            lambda _: bool(connector.rate_reason),
         )
         yield from self._binds(connectors)
         answers = CounterMetricFamily(
@@ -300,7 +300,7 @@ class _MetricsReader(Collector):
         ended = CounterMetricFamily(
             "tandem_service_ended_messages", "By final status.", labels=["service", "status"]
         )
-        names = {id: one.sid for id, one in pipeline.directory.services_by_id.items()} | {
+        names = {id: service.sid for id, service in pipeline.directory.services_by_id.items()} | {
             0: NO_SERVICE
         }
         for id in pipeline.accepted_by.latest(self._most):
@@ -372,9 +372,9 @@ class _MetricsReader(Collector):
     def _watchdog(self) -> Iterator[Metric]:
         watchdog = self._stages.watch.watchdog
         seconds: dict[tuple[str, str], float] = {}
-        for group, one in watchdog.still.items():
+        for group, standstill in watchdog.still.items():
             key = (group.where, group.reason.value)
-            seconds[key] = max(one.seconds, seconds.get(key, 0.0))
+            seconds[key] = max(standstill.seconds, seconds.get(key, 0.0))
         family = GaugeMetricFamily(
             "tandem_oldest_stuck_seconds",
             "Since anything last left the queue that stands still longest.",

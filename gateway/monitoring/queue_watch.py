@@ -80,21 +80,26 @@ class Watch:
     def look(self, now: float) -> None:
         """Look once, and raise the alerts that are due."""
         self.watchdog.look(now, self._sights(now))
-        for over, one in self._telling.look(now, self.watchdog.episodes):
+        for over, standstill in self._telling.look(now, self.watchdog.episodes):
             if over:
-                what = f"over ({WHAT[one.group.reason]})"
-                text = f"{one.group.where}: {what}, after {one.seconds:.0f} s"
-                self._tell(MOVING, "notice", text, one)
+                what = f"over ({WHAT[standstill.group.reason]})"
+                text = f"{standstill.group.where}: {what}, after {standstill.seconds:.0f} s"
+                self._tell(MOVING, "notice", text, standstill)
             else:
-                self._tell(STUCK, "error", f"{self._why(one.group)}; {_how_much(one)}", one)
+                self._tell(
+                    STUCK,
+                    "error",
+                    f"{self._why(standstill.group)}; {_how_much(standstill)}",
+                    standstill,
+                )
 
-    def _tell(self, code: int, level: str, text: str, one: Standstill) -> None:
+    def _tell(self, code: int, level: str, text: str, standstill: Standstill) -> None:
         self._pipeline.alerts.alert(
             code,
             text,
             level=level,
-            resource=one.sid or None,
-            account_id=one.group.account_id or None,
+            resource=standstill.sid or None,
+            account_id=standstill.group.account_id or None,
             bounded=True,  # `EpisodeAlerts` keeps them few, and must know what was said
         )
 
@@ -199,10 +204,14 @@ class Watch:
             yield Sight("gathering", group, self._gathering.gathered, len(waiting), message.sid)
 
 
-def _how_much(one: Standstill) -> str:
-    if one.group.where == DATABASE:
-        return f"for {one.seconds:.0f} s so far"
-    places = "one sender waits" if one.places == 1 else f"{one.places} senders wait"
-    queued = [f"{one.waiting} segments"] if one.waiting or not one.in_rows else []
-    queued += [f"{one.in_rows} messages in rows"] if one.in_rows else []
-    return f"{places} with {' and '.join(queued)}, nothing got through for {one.seconds:.0f} s"
+def _how_much(standstill: Standstill) -> str:
+    if standstill.group.where == DATABASE:
+        return f"for {standstill.seconds:.0f} s so far"
+    places = "one sender waits" if standstill.places == 1 else f"{standstill.places} senders wait"
+    queued = (
+        [f"{standstill.waiting} segments"] if standstill.waiting or not standstill.in_rows else []
+    )
+    queued += [f"{standstill.in_rows} messages in rows"] if standstill.in_rows else []
+    return (
+        f"{places} with {' and '.join(queued)}, nothing got through for {standstill.seconds:.0f} s"
+    )

@@ -168,7 +168,7 @@ class Watchdog:
         self._places, self._still = places, still
         before, self._episodes = self._episodes, self._by_spot(stuck)
         opened = [episode for spot, episode in self._episodes.items() if spot not in before]
-        closed = [one for spot, one in before.items() if spot not in self._episodes]
+        closed = [standstill for spot, standstill in before.items() if spot not in self._episodes]
         return Changes(opened, closed)
 
     def _keep(
@@ -212,26 +212,28 @@ class Watchdog:
     def _by_spot(self, stuck: Mapping[WaitingGroup, Standstill]) -> dict[Spot, Standstill]:
         """One episode for each spot. Its reason is what is broken there, before what is slow."""
         episodes: dict[Spot, Standstill] = {}
-        for one in sorted(stuck.values(), key=_weight, reverse=True):
-            known = episodes.get(one.group.spot)
+        for standstill in sorted(stuck.values(), key=_weight, reverse=True):
+            known = episodes.get(standstill.group.spot)
             if known is None:
-                episodes[one.group.spot] = replace(one, queues=dict(one.queues))
+                episodes[standstill.group.spot] = replace(
+                    standstill, queues=dict(standstill.queues)
+                )
             else:
-                known.queues.update(one.queues)
+                known.queues.update(standstill.queues)
         return episodes
 
 
-def _weight(one: Standstill) -> tuple[bool, float]:
-    return one.group.reason not in SLOW, one.seconds
+def _weight(standstill: Standstill) -> tuple[bool, float]:
+    return standstill.group.reason not in SLOW, standstill.seconds
 
 
 def _count(
     groups: dict[WaitingGroup, Standstill], group: WaitingGroup, sight: Sight, seconds: float
 ) -> None:
     queue = sight.place if sight.queue is None else sight.queue
-    one = groups.get(group)
-    if one is None:
-        one = groups[group] = Standstill(group, seconds, sight.sid, {})
-    one.queues[queue] = (sight.waiting, sight.in_rows)
-    if seconds > one.seconds:
-        one.seconds, one.sid = seconds, sight.sid
+    standstill = groups.get(group)
+    if standstill is None:
+        standstill = groups[group] = Standstill(group, seconds, sight.sid, {})
+    standstill.queues[queue] = (sight.waiting, sight.in_rows)
+    if seconds > standstill.seconds:
+        standstill.seconds, standstill.sid = seconds, sight.sid

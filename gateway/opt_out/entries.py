@@ -107,7 +107,7 @@ def without_doubles(rows: Iterable[EntryRow]) -> list[EntryRow]:
 def with_entry(rows: Sequence[EntryRow], row: EntryRow) -> list[EntryRow]:
     """`rows` with one entry put in place of its former self, or at the end."""
     name = name_of(row)
-    changed = [row if name_of(one) == name else one for one in rows]
+    changed = [row if name_of(entry) == name else entry for entry in rows]
     return without_doubles(changed if row in changed else [*rows, row])
 
 
@@ -174,14 +174,14 @@ def with_countries(rows: Sequence[EntryRow], wanted: object) -> list[EntryRow]:
         raise BadEntry("message_types must be a list")
     standard = {(f"{kind.name}.{ANY}", ANY) for kind in KINDS}
     names: dict[Name, None] = dict.fromkeys(sorted(standard))
-    for one in wanted:
-        if not isinstance(one, dict) or set(one) != {"message_type", "languages"}:
+    for entry in wanted:
+        if not isinstance(entry, dict) or set(entry) != {"message_type", "languages"}:
             raise BadEntry("a message type has the fields message_type and languages")
-        if not isinstance(one["languages"], list) or not one["languages"]:
-            raise BadEntry(f"{str(one['message_type'])[:40]} needs at least one language")
-        for language in one["languages"]:
+        if not isinstance(entry["languages"], list) or not entry["languages"]:
+            raise BadEntry(f"{str(entry['message_type'])[:40]} needs at least one language")
+        for language in entry["languages"]:
             for kind in KINDS:
-                names[read_name(f"{kind.name}.{language}", one["message_type"])] = None
+                names[read_name(f"{kind.name}.{language}", entry["message_type"])] = None
     kept = {name_of(row): row for row in rows if name_of(row) in names}
     new = [
         {"keyword_type": name[0], "message_type": name[1], "keywords": []}

@@ -338,14 +338,16 @@ class Pacer(Generic[Q]):
             if headless:  # all of it is for recipients whose message before is under way
                 headless_senders.add(sender.id)
         if headless_senders:
-            yield from (one for one in self.under_way() if one.sender_id in headless_senders)
+            yield from (waits for waits in self.under_way() if waits.sender_id in headless_senders)
 
     def under_way(self) -> Iterator[Waits[Q]]:
         """Every line of which something is in flight, or rests, and which has no head."""
         for line in {flight.line for flight in self._flights.values()}:
             if line.head() is None:
                 sender = line.sender
-                destination_class = next(key for key, one in sender.lines.items() if one is line)
+                destination_class = next(
+                    key for key, other in sender.lines.items() if other is line
+                )
                 yield Waits(
                     sender.id, destination_class, line.left, sender.waiting, None, HeldBy.FLIGHT
                 )

@@ -136,7 +136,7 @@ class Flow:
                 return fifo
         fifo = Fifo(priority)
         self.fifos.append(fifo)
-        self.fifos.sort(key=lambda one: one.priority)
+        self.fifos.sort(key=lambda fifo: fifo.priority)
         return fifo
 
     def head(self) -> tuple[Fifo, QueuedMessage] | None:
@@ -188,8 +188,8 @@ class Line:
             flow = self._flows[key] = Flow(key)
             if len(self._flows) == 2:
                 self._crowd = FairQueue(_next_segments)
-                for one in self._flows.values():
-                    self._crowd.add(one.key, one)
+                for other in self._flows.values():
+                    self._crowd.add(other.key, other)
             elif self._crowd is not None:
                 self._crowd.add(key, flow)
         return flow.fifo(item.priority)

@@ -442,7 +442,9 @@ class Pipeline:
             if id in before and before[id].sender.carrier_id != record.sender.carrier_id
         }
         if moved:
-            waiting = [one for one in self.receipts.live.values() if one.status < Status.SENT]
+            waiting = [
+                message for message in self.receipts.live.values() if message.status < Status.SENT
+            ]
             self.submitter.moved(waiting, moved)
 
     def _follow_left_pools(self, before: Mapping[int, SenderRecord]) -> None:

@@ -125,7 +125,7 @@ async def ask_blocks(
     }
     rows = await recipient_rows.blocks_and_mappings(
         connection,
-        {one[0] for one in held.values()},
+        {scopes_held[0] for scopes_held in held.values()},
         list({message.recipient for message in messages}),
     )
     if not rows:
@@ -133,7 +133,7 @@ async def ask_blocks(
     known = RecipientFacts(blocks=blocks_of(rows))
     return {
         message
-        for message, one in held.items()
+        for message, scopes_held in held.items()
         if not message.flags & Flag.DESPITE_OPT_OUT
-        and known.blocks_any(message.recipient, Channel.SMS, one)
+        and known.blocks_any(message.recipient, Channel.SMS, scopes_held)
     }

@@ -77,7 +77,7 @@ _SHARED: Final[dict[str, str]] = {
 SHARING_CODES: Final = frozenset({"7", "39", "44", "47", "61", "212", "262", "290", "358", "599"})
 # Of each shared code: how long the beginnings are that tell, the longest first.
 _LENGTHS: Final = {
-    code: sorted({len(one) for one in _SHARED if one.startswith(code)}, reverse=True)
+    code: sorted({len(prefix) for prefix in _SHARED if prefix.startswith(code)}, reverse=True)
     for code in SHARING_CODES
 }
 

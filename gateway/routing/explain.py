@@ -109,7 +109,7 @@ def _verdicts(
     rule: Rule,
     looked_at: list[tuple[CandidateGroup, Sender, Rank]],
 ) -> tuple[MemberVerdict, ...]:
-    decided_in = next((one for one in reversed(looked_at) if one[1] is choice.sender), None)
+    decided_in = next((look for look in reversed(looked_at) if look[1] is choice.sender), None)
     full = {
         sender.id for group, _, place in looked_at if place[0] == Level.FULL for sender in group
     }

@@ -115,7 +115,9 @@ def _explicit_from(question: Question) -> Choice | None:
         return question.fail(NOT_IN_POOL)
     sender = named[0]
     if len(named) > 1:
-        sender = next((one for one in named if not why_not_reach(question, one)), sender)
+        sender = next(
+            (candidate for candidate in named if not why_not_reach(question, candidate)), sender
+        )
     if why_not_reach(question, sender) is not None:
         own_country_only = sender.kind is SenderKind.SHORT_CODE
         return question.fail(UNUSABLE_FROM if own_country_only else UNREACHABLE)
@@ -287,7 +289,7 @@ def _alpha_group(question: Question) -> CandidateGroup:
     if not group.senders or not question.facts.alpha(question.country).supported:
         return NOBODY
     if question.settings.strict_preregistration:
-        able = [one for one in group if why_not_alpha(question, one) is None]
+        able = [candidate for candidate in group if why_not_alpha(question, candidate) is None]
         return group if len(able) == len(group) else CandidateGroup(able)
     return group
 

@@ -220,8 +220,8 @@ class SenderLoads:
         """A message was given to the sender: queued, or straight into flight."""
         stand = self._stand(sender_id)
         stand.backlog += segments
-        for one in stand.together:
-            one.backlog += segments
+        for limit in stand.together:
+            limit.backlog += segments
         stand.last_used = max(stand.last_used, now)
 
     def settled(self, sender_id: int, segments: int) -> None:
@@ -229,8 +229,8 @@ class SenderLoads:
         stand = self._stand(sender_id)
         segments = min(segments, stand.backlog)
         stand.backlog -= segments
-        for one in stand.together:
-            one.backlog -= segments
+        for limit in stand.together:
+            limit.backlog -= segments
         stand.moved_forward(sender_id)
 
     def mapped(self, sender_id: int, change: int = 1) -> None:

@@ -78,11 +78,11 @@ class Connectors:
         if not news:
             return
         async with config_rows.change(pool) as connection:
-            for one in news:
-                settings = stored_settings(one)
-                sealed = self.seal.close(one.password) if self.seal is not None else None
+            for carrier in news:
+                settings = stored_settings(carrier)
+                sealed = self.seal.close(carrier.password) if self.seal is not None else None
                 from_file = {"settings": settings, "password": sealed.decode() if sealed else None}
-                await carrier_rows.adopt(connection, one.name, settings, sealed, from_file)
+                await carrier_rows.adopt(connection, carrier.name, settings, sealed, from_file)
 
     def _is_news(self, carrier: CarrierSettings, row: Row | None) -> bool:
         """Whether the file says something else than when it was last read."""
@@ -146,9 +146,12 @@ class Connectors:
     def _drains(self, settings: CarrierSettings) -> bool:
         """Whether a carrier that was removed still has sessions that this one would repeat."""
         return any(
-            one.settings.system_id == settings.system_id
-            and (one.name == settings.name or set(one.settings.hosts) & set(settings.hosts))
-            for carrier_id, one in self.by_id.items()
+            connector.settings.system_id == settings.system_id
+            and (
+                connector.name == settings.name
+                or set(connector.settings.hosts) & set(settings.hosts)
+            )
+            for carrier_id, connector in self.by_id.items()
             if carrier_id not in self._known
         )
 
@@ -173,7 +176,7 @@ class Connectors:
 
     async def close(self, drain_s: float) -> None:
         """Wait for the answers under way, then unbind everything."""
-        await asyncio.gather(*(one.close(drain_s) for one in self.by_id.values()))
+        await asyncio.gather(*(connector.close(drain_s) for connector in self.by_id.values()))
 
 
 def stored_settings(settings: CarrierSettings) -> dict[str, Any]:

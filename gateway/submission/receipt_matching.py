@@ -127,7 +127,9 @@ def choose(
     if not all_known or not spelling.counts(IdForm.RAW, agrees=False):
         return None
     if len(doubtful) > 1 and not _one_message(doubtful):  # some networks replace the sender
-        doubtful = [one for one in doubtful if _recipient_agrees(delivery, one.message)]
+        doubtful = [
+            candidate for candidate in doubtful if _recipient_agrees(delivery, candidate.message)
+        ]
     return _segment_of(doubtful) if _one_message(doubtful) else None
 
 
@@ -140,9 +142,11 @@ def _segment_of(candidates: Sequence[Candidate[S]]) -> Candidate[S]:
     latest = max(candidates, key=lambda candidate: candidate.message.sent_at).message
     own = sorted(
         (candidate for candidate in candidates if candidate.message is latest),
-        key=lambda one: one.segment,
+        key=lambda candidate: candidate.segment,
     )
-    return next((one for one in own if not latest.receipts >> one.segment & 1), own[0])
+    return next(
+        (candidate for candidate in own if not latest.receipts >> candidate.segment & 1), own[0]
+    )
 
 
 def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
@@ -159,14 +163,14 @@ def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
 
 def _recipient_agrees(delivery: DeliverSm, message: Addressed) -> bool:
     given = (delivery.source.value, delivery.destination.value)
-    return any(_same(one, message.recipient) for one in given)
+    return any(_same(spelling, message.recipient) for spelling in given)
 
 
 def _same(given: str, ours: str) -> bool:
     if given.casefold() == ours.casefold():
         return True
-    one, other = given.lstrip("+0"), ours.lstrip("+0")
-    if not (one.isdigit() and other.isdigit()):
+    address, other = given.lstrip("+0"), ours.lstrip("+0")
+    if not (address.isdigit() and other.isdigit()):
         return False
-    shorter, longer = sorted((one, other), key=len)
+    shorter, longer = sorted((address, other), key=len)
     return longer == shorter or (len(shorter) >= SUFFIX and longer.endswith(shorter))

@@ -257,7 +257,7 @@ class Receipts:
             form = forms.get(carrier_message_id)
             if form is None:
                 continue
-            meant = [one for one in self._held[key] if addresses_agree(one.delivery, message)]
+            meant = [held for held in self._held[key] if addresses_agree(held.delivery, message)]
             if meant:
                 self._let_go(key, meant)
                 self._apply_late(meant, Candidate(message, segment, form))

@@ -152,7 +152,7 @@ class WriteBehind:
     ) -> WriteBatch:
         """The batch of what rows can be made of. The rest stays in its last committed state."""
         broken = self._wall.each(marked, lambda message: WriteBatch([message], [], [], []))
-        unnamed = self._wall.each(submissions, lambda one: WriteBatch([], [one], [], []))
+        unnamed = self._wall.each(submissions, lambda name: WriteBatch([], [name], [], []))
         for message, why in broken:
             self._wall.tell(why, message)
         for submission, why in unnamed:

@@ -60,7 +60,7 @@ class Guard:
         ip = ipaddress.ip_address(address.partition("%")[0])
         if self._allow_private or self._listed(ip):
             return True
-        return all(self._listed(one) or _public(one) for one in stands_for(ip))
+        return all(self._listed(address) or _public(address) for address in stands_for(ip))
 
     def _listed(self, ip: IpAddress) -> bool:
         return any(ip in network for network in self._networks)

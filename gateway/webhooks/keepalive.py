@@ -169,7 +169,7 @@ class KeepAliveClient:
             found = await self._resolver.resolve(server.host, server.port)
             context = self._context() if server.tls else None
             _, connection = await loop.create_connection(
-                lambda: _Connection(lambda one: self._lost(server, one)),
+                lambda: _Connection(lambda connection: self._lost(server, connection)),
                 found[0]["host"],
                 server.port,
                 ssl=context,

@@ -368,7 +368,7 @@ class SimulatedCarrier:
         self._obey_stop(source.lstrip("+"), destination.lstrip("+"), text)
         self._note_inbound(source, destination, text, parts)
         taken = [self.deliver(body, None) for body in parts]
-        return len(parts), len({one.name for one in taken if one is not None})
+        return len(parts), len({part.name for part in taken if part is not None})
 
     def _note_inbound(self, source: str, destination: str, text: str, parts: list[bytes]) -> None:
         entry = InjectedMessage(

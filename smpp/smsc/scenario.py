@@ -283,7 +283,7 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if kind == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise _Wrong(key, "is a list of strings")
     wanted = int if kind == int | None else kind

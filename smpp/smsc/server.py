@@ -76,7 +76,7 @@ class Smsc:
         try:
             if shared:
                 self.port = await self._listen(host, port, shared, tls)
-                self.ports = {one.scenario.name: self.port for one in shared}
+                self.ports = {carrier.scenario.name: self.port for carrier in shared}
             for carrier in self.carriers:
                 if carrier.scenario.port:
                     own = await self._listen(host, carrier.scenario.port, [carrier], tls)
@@ -112,13 +112,13 @@ class Smsc:
     @property
     def connections(self) -> list[SmscConnection]:
         """Every open connection, bound or not."""
-        return sorted(self._connections, key=lambda one: one.number)
+        return sorted(self._connections, key=lambda connection: connection.number)
 
     def carrier(self, name: str = "") -> SimulatedCarrier:
         """A carrier by name; the first without one. Raises KeyError."""
-        for one in self.carriers:
-            if name in ("", one.scenario.name):
-                return one
+        for carrier in self.carriers:
+            if name in ("", carrier.scenario.name):
+                return carrier
         raise KeyError(name)
 
     async def _listen(

@@ -75,9 +75,9 @@ async def list_(call: Call) -> Response:
         if application.account_id == call.account.id and name in (None, application.friendly_name)
     ]
     request = call.page
-    rest = in_memory(applications, request, lambda one: one.sid)
-    page, token = cut(rest, request, lambda one: one.sid)
-    rows = [render(one, call.account.sid) for one in page]
+    rest = in_memory(applications, request, lambda application: application.sid)
+    page, token = cut(rest, request, lambda application: application.sid)
+    rows = [render(application, call.account.sid) for application in page]
     return json_response(envelope_2010("applications", rows, call.path, request, token))
 
 

@@ -114,7 +114,7 @@ async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) 
 def text_list(value: Any, name: str) -> list[str]:
     """One text or several, as a parameter's values. Raises ApiError 20001."""
     values = value if isinstance(value, list) else [value]
-    for one in values:
-        if not isinstance(one, str | int | float | bool):
+    for item in values:
+        if not isinstance(item, str | int | float | bool):
             raise ApiError(20001, f"{name} must be a text")
     return [str(value).lower() if isinstance(value, bool) else str(value) for value in values]

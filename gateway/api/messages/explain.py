@@ -293,7 +293,11 @@ def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]
     sent = content.text
     gsm7 = is_gsm7(sent)
     table = replacements()
-    replaced = sorted({one for one in submitted if ord(one) in table}) if sent != submitted else []
+    replaced = (
+        sorted({character for character in submitted if ord(character) in table})
+        if sent != submitted
+        else []
+    )
     return {
         "encoding": ENCODINGS[content.encoding],
         # Of 3GPP TS 23.038, where the carrier passes them on.
@@ -302,10 +306,12 @@ def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]
         "octets_of_segments": [len(part) for part in content.parts],
         "smart_encoding": {
             "applied": bool(replaced),
-            "replaced": {one: table[ord(one)] for one in replaced},
+            "replaced": {character: table[ord(character)] for character in replaced},
         },
         # What alone kept the text out of GSM-7.
-        "not_in_gsm7": sorted({one for one in sent if not is_gsm7(one)})[:50] if not gsm7 else [],
+        "not_in_gsm7": sorted({character for character in sent if not is_gsm7(character)})[:50]
+        if not gsm7
+        else [],
     }
 
 

@@ -42,7 +42,7 @@ async def list_(call: Call) -> Response:
         since=since,
         before=before,
     )
-    page, token = cut([_render(call, row) for row in rows], request, lambda one: one["sid"])
+    page, token = cut([_render(call, row) for row in rows], request, lambda file: file["sid"])
     return json_response(envelope_2010("media_list", page, call.path, request, token))
 
 

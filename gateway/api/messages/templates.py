@@ -76,8 +76,12 @@ async def list_(call: Call) -> Response:
         if template.account_id == call.account.id
     ]
     request = call.page
-    page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
-    rows = [render(one, call.account.sid, call.origin) for one in page]
+    page, token = cut(
+        in_memory(found, request, lambda template: template.sid),
+        request,
+        lambda template: template.sid,
+    )
+    rows = [render(template, call.account.sid, call.origin) for template in page]
     return json_response(envelope_v1("contents", rows, call.origin + call.path, request, token))
 
 

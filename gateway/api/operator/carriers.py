@@ -75,19 +75,21 @@ def _sum(everywhere: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One status out of those of several workers, of which each has some of the binds."""
     if len(everywhere) == 1:
         return everywhere[0]
-    used = [one for one in everywhere if one["binds"]] or everywhere[:1]
-    rates = [one["rate_now"] for one in used]
+    used = [part for part in everywhere if part["binds"]] or everywhere[:1]
+    rates = [part["rate_now"] for part in used]
     receipts: Counter[str] = Counter()
-    for one in everywhere:
-        receipts.update(one["receipts"])
+    for part in everywhere:
+        receipts.update(part["receipts"])
     return {
-        "up": any(one["up"] for one in used),
-        "trouble": next((one["trouble"] for one in everywhere if one["trouble"]), None),
+        "up": any(part["up"] for part in used),
+        "trouble": next((part["trouble"] for part in everywhere if part["trouble"]), None),
         "rate_now": None if None in rates else sum(rates),
-        "rate_reason": next((one["rate_reason"] for one in used if one["rate_reason"]), None),
-        "receipt_ids": next((one["receipt_ids"] for one in everywhere if one["receipt_ids"]), None),
+        "rate_reason": next((part["rate_reason"] for part in used if part["rate_reason"]), None),
+        "receipt_ids": next(
+            (part["receipt_ids"] for part in everywhere if part["receipt_ids"]), None
+        ),
         "receipts": dict(receipts),
-        "binds": sorted((bind for one in used for bind in one["binds"]), key=_number),
+        "binds": sorted((bind for part in used for bind in part["binds"]), key=_number),
     }
 
 

@@ -88,15 +88,15 @@ def _table(call: Call) -> str:
 # Registrations of sender IDs ----------------------------------------------------------------
 
 
-def _render(one: Registration, call: Call) -> dict[str, Any]:
+def _render(registration: Registration, call: Call) -> dict[str, Any]:
     return {
-        "sid": one.sid,
+        "sid": registration.sid,
         "account_sid": call.account.sid,
-        "alpha_sender": one.alpha_sender,
-        "iso_country_code": one.country,
-        "status": one.status,
-        "date_created": iso8601(one.created_at),
-        "date_updated": iso8601(one.updated_at),
+        "alpha_sender": registration.alpha_sender,
+        "iso_country_code": registration.country,
+        "status": registration.status,
+        "date_created": iso8601(registration.created_at),
+        "date_updated": iso8601(registration.updated_at),
     }
 
 
@@ -107,8 +107,12 @@ async def list_registrations(call: Call) -> Response:
         if registration.account_id == call.account.id
     ]
     request = call.page
-    page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
-    rows = [_render(one, call) for one in page]
+    page, token = cut(
+        in_memory(found, request, lambda registration: registration.sid),
+        request,
+        lambda registration: registration.sid,
+    )
+    rows = [_render(registration, call) for registration in page]
     url = call.origin + call.path
     return json_response(envelope_v1("sender_registrations", rows, url, request, token))
 
@@ -146,25 +150,25 @@ async def fetch_registration(call: Call) -> Response:
 
 
 async def update_registration(call: Call) -> Response:
-    one, status = _registration(call), _status(call)
+    registration, status = _registration(call), _status(call)
     if status is None:
         raise ApiError(20001, "Status is missing")
-    await change(call.deps, lambda c: fact_rows.update_registration(c, one.id, status))
-    return json_response(_render(call.deps.directory.registrations[one.sid], call))
+    await change(call.deps, lambda c: fact_rows.update_registration(c, registration.id, status))
+    return json_response(_render(call.deps.directory.registrations[registration.sid], call))
 
 
 async def delete_registration(call: Call) -> Response:
-    one = _registration(call)
-    await change(call.deps, lambda c: fact_rows.delete_registration(c, one.id))
+    registration = _registration(call)
+    await change(call.deps, lambda c: fact_rows.delete_registration(c, registration.id))
     return gone()
 
 
 def _registration(call: Call) -> Registration:
     sid = call.request.path_params["sid"]
-    one = call.deps.directory.registrations.get(sid[:2].upper() + sid[2:].lower())
-    if one is None or one.account_id != call.account.id:
+    registration = call.deps.directory.registrations.get(sid[:2].upper() + sid[2:].lower())
+    if registration is None or registration.account_id != call.account.id:
         raise call.missing()
-    return one
+    return registration
 
 
 def _status(call: Call) -> str | None:

@@ -56,24 +56,32 @@ async def consents(call: Call) -> Response:
         if consent is not None and not wrong:
             wanted[index] = consent
     async with call.deps.pool.acquire() as connection, connection.transaction():
-        opt_ins = [one for one in wanted.values() if not one.blocked]
-        pairs = [pair for one in opt_ins for pair in one.pairs]
+        opt_ins = [consent for consent in wanted.values() if not consent.blocked]
+        pairs = [pair for consent in opt_ins for pair in consent.pairs]
         await recipients.exclude(
-            connection, {one.key[2] for one in wanted.values()} | {pair[2] for pair in pairs}
+            connection,
+            {consent.key[2] for consent in wanted.values()} | {pair[2] for pair in pairs},
         )
-        held = await block_list.held_by_network(connection, [one.key for one in opt_ins] + pairs)
+        held = await block_list.held_by_network(
+            connection, [consent.key for consent in opt_ins] + pairs
+        )
         lifted = await recipients.blocked_now(connection, pairs) - set(held)
-        for index in [at for at, one in wanted.items() if not one.blocked and one.key in held]:
+        for index in [
+            at for at, consent in wanted.items() if not consent.blocked and consent.key in held
+        ]:
             reasons[index].append("OPT_OUT_BY_NETWORK")
             del wanted[index]
         await recipients.change_blocks(
             connection,
             [
                 operator_change(
-                    call, key, call.account.id, one.blocked, one.note, source=one.source
+                    call, key, call.account.id, consent.blocked, consent.note, source=consent.source
                 )
-                for one in wanted.values()
-                for key in (one.key, *(() if one.blocked else lifted.intersection(one.pairs)))
+                for consent in wanted.values()
+                for key in (
+                    consent.key,
+                    *(() if consent.blocked else lifted.intersection(consent.pairs)),
+                )
             ],
         )
     return _answer(items, reasons, BAD_CONSENT)

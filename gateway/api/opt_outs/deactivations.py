@@ -88,7 +88,9 @@ async def add(call: Call) -> Response:
     if None in read:
         raise ApiError(21421, f"{str(numbers[read.index(None)])[:40]} is no phone number")
     async with call.deps.pool.acquire() as connection, connection.transaction():
-        await deactivations.add(connection, day, [one.e164 for one in read if one is not None])
+        await deactivations.add(
+            connection, day, [number.e164 for number in read if number is not None]
+        )
     return json_response({"date": day.isoformat(), "added": len(read)}, 201)
 
 

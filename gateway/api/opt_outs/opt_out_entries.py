@@ -101,9 +101,9 @@ def _show_keywords(rows: Rows) -> Rows:
 def _all_keywords(_: Rows, given: Any) -> Rows:
     return entries.without_doubles(
         entries.read_keywords(
-            entries.read_name(one["keyword_type"], one["message_type"]), one["keywords"]
+            entries.read_name(entry["keyword_type"], entry["message_type"]), entry["keywords"]
         )
-        for one in _objects(given, "keywords")
+        for entry in _objects(given, "keywords")
     )
 
 
@@ -121,9 +121,9 @@ def _one_keyword_entry(rows: Rows, form: Form) -> Rows:
 def _all_replies(_: Rows, given: Any) -> Rows:
     return entries.without_doubles(
         entries.read_reply(
-            entries.read_name(one["keyword_type"], one["message_type"]), one["message"]
+            entries.read_name(entry["keyword_type"], entry["message_type"]), entry["message"]
         )
-        for one in _objects(given, "message")
+        for entry in _objects(given, "message")
     )
 
 
@@ -140,7 +140,9 @@ def _one_reply(rows: Rows, form: Form) -> Rows:
 def _one_country(rows: Rows, form: Form) -> Rows:
     """The languages of one message type; without any it goes."""
     country = (form.get("MessageType") or "").upper()
-    others = [one for one in entries.languages_by_country(rows) if one["message_type"] != country]
+    others = [
+        entry for entry in entries.languages_by_country(rows) if entry["message_type"] != country
+    ]
     wanted = [word for word in form.all("Languages") if word]
     entries.read_name("STOP.ALL" if country == ANY else "STOP.ENGLISH", country)
     chosen = [{"message_type": country, "languages": wanted}] if wanted else []
@@ -151,9 +153,9 @@ def _objects(given: Any, last: str) -> Rows:
     fields = {"keyword_type", "message_type", last}
     if not isinstance(given, list):
         raise BadEntry("a list is needed")
-    for one in given:
+    for entry in given:
         # What a GET shows may be put back.
-        if not isinstance(one, dict) or set(one) - {"reserved"} != fields:
+        if not isinstance(entry, dict) or set(entry) - {"reserved"} != fields:
             raise BadEntry(f"an entry has the fields {', '.join(sorted(fields))}")
     return given
 

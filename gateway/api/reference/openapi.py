@@ -126,14 +126,14 @@ def _operations() -> Iterator[Operation]:
                 yield Operation(method, resource.path, note="the operator's")
 
 
-def _operation(one: Operation) -> dict[str, Any]:
-    product = one.path[1:].partition("/")[0]
+def _operation(operation: Operation) -> dict[str, Any]:
+    product = operation.path[1:].partition("/")[0]
     described: dict[str, Any] = {
         "tags": [product],
-        "operationId": f"{one.method.lower()}{one.path}",
+        "operationId": f"{operation.method.lower()}{operation.path}",
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": _TEXT}
-            for name in _PARAMETER.findall(one.path)
+            for name in _PARAMETER.findall(operation.path)
         ],
         "responses": {
             "2XX": {"description": "as it is", "content": {JSON: {"schema": {}}}},
@@ -143,21 +143,21 @@ def _operation(one: Operation) -> dict[str, Any]:
             },
         },
     }
-    if one.note:
-        described["summary"] = one.note
+    if operation.note:
+        described["summary"] = operation.note
     fields = {
         name: TYPES.get(name, _TEXT)
-        for name, state in one.parameters.items()
+        for name, state in operation.parameters.items()
         if state is not Support.IGNORED and "*" not in name
     }
-    if one.method == "GET":
-        lists = {} if one.path.endswith(("}", "}.json")) else _PAGING
+    if operation.method == "GET":
+        lists = {} if operation.path.endswith(("}", "}.json")) else _PAGING
         described["parameters"] += [
             {"name": name, "in": "query", "schema": schema}
             for name, schema in {**fields, **lists}.items()
         ]
-    elif one.method == "POST":
-        is_json = one.path.startswith(_JSON_BODIES)
+    elif operation.method == "POST":
+        is_json = operation.path.startswith(_JSON_BODIES)
         properties = {key: {} for key in fields} if is_json else fields
         described["requestBody"] = {
             "content": {
@@ -185,9 +185,9 @@ async def docs(request: Request) -> Response:
     return HTMLResponse(PAGE.replace("<!--operations-->", "\n".join(rows)))
 
 
-def _as_html(one: Operation) -> str:
+def _as_html(operation: Operation) -> str:
     cells = []
-    for name, state in one.parameters.items():
+    for name, state in operation.parameters.items():
         schema = TYPES.get(name, _TEXT)
         kind = "/".join(schema["enum"]) if "enum" in schema else str(schema["type"])
         limits = [
@@ -205,9 +205,9 @@ def _as_html(one: Operation) -> str:
             f" {html.escape(', '.join(limits))}</td><td>{state.value}</td></tr>"
         )
     table = f"<table>{''.join(cells)}</table>" if cells else ""
-    note = f" <small>{html.escape(one.note)}</small>" if one.note else ""
+    note = f" <small>{html.escape(operation.note)}</small>" if operation.note else ""
     return (
-        f"<details><summary><b>{one.method}</b> <code>{html.escape(one.path)}</code>{note}"
+        f"<details><summary><b>{operation.method}</b> <code>{html.escape(operation.path)}</code>{note}"
         f"</summary>{table}</details>"
     )
 

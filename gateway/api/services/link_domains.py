@@ -61,8 +61,10 @@ async def list_(call: Call) -> Response:
         if call.sees(domain.account_id)
     ]
     request = call.page
-    page, token = cut(in_memory(found, request, lambda one: one.sid), request, lambda one: one.sid)
-    rows = [_render(call, one) for one in page]
+    page, token = cut(
+        in_memory(found, request, lambda domain: domain.sid), request, lambda domain: domain.sid
+    )
+    rows = [_render(call, domain) for domain in page]
     return json_response(envelope_v1("domains", rows, call.origin + call.path, request, token))
 
 

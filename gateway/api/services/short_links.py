@@ -101,5 +101,7 @@ def _lost(deps: Deps, domain: LinkDomain) -> Response:
 
 def _to(url: str) -> Response:
     """A redirect. What no header can say of a URL is percent-encoded; the rest stays as it is."""
-    location = "".join(one if "!" <= one <= "~" else quote(one) for one in url)
+    location = "".join(
+        character if "!" <= character <= "~" else quote(character) for character in url
+    )
     return Response(status_code=302, headers={**_HEADERS, "Location": location})

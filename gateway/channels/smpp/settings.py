@@ -287,10 +287,12 @@ class CarrierSettings(Section):
     def _numbers_are_whole(cls, whose: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(whose, str):
             return whose
-        for one in whose:
-            if one.startswith("+") and parse_destination(one) is None:
-                raise ValueError(f"{one!r} is no number")
-        return tuple(found.e164 if (found := parse_destination(one)) else one for one in whose)
+        for number in whose:
+            if number.startswith("+") and parse_destination(number) is None:
+                raise ValueError(f"{number!r} is no number")
+        return tuple(
+            found.e164 if (found := parse_destination(number)) else number for number in whose
+        )
 
     @field_validator("error_codes")
     @classmethod
