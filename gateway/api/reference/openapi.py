@@ -207,8 +207,8 @@ def _as_html(operation: Operation) -> str:
     table = f"<table>{''.join(cells)}</table>" if cells else ""
     note = f" <small>{html.escape(operation.note)}</small>" if operation.note else ""
     return (
-        f"<details><summary><b>{operation.method}</b> <code>{html.escape(operation.path)}</code>{note}"
-        f"</summary>{table}</details>"
+        f"<details><summary><b>{operation.method}</b> <code>{html.escape(operation.path)}</code>"
+        f"{note}</summary>{table}</details>"
     )
 
 
