@@ -45,9 +45,6 @@ PART_COLUMNS = (
     "destination_ton",
     "destination_npi",
 )
-PartKey = tuple[str, str, Id]
-"""Source and destination as they came (they are what the index is by), and the part's id."""
-
 UNMATCHED = "SELECT * FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id"
 
 KEPT = falling("""
@@ -65,46 +62,65 @@ UPDATE kept_deliveries k SET reason = $5
    AND k.source = u.source AND k.destination = u.destination
 """
 
-UNSETTLED_PARTS = """
-SELECT p.id, p.carrier_id, p.source, p.destination, p.reference, p.total, p.part, p.digest,
-       p.connection, p.message_id, p.number
-  FROM inbound_parts p
-  JOIN unnest($1::int[], $2::text[], $3::text[]) AS wanted (carrier_id, source, destination)
-    ON p.carrier_id = wanted.carrier_id AND p.source = wanted.source
-   AND p.destination = wanted.destination
- WHERE p.at >= $4 AND NOT p.settled
- ORDER BY p.at, p.connection, p.number
+# As many of each as there are deliveries that may repeat them, oldest first.
+GONE_PARTS = """
+SELECT wanted.place, p.id, p.connection, p.message_id, p.number
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::bytea[], $5::int[], $6::int[], $7::int[],
+              $8::int[])
+       WITH ORDINALITY
+    AS wanted (carrier_id, source, destination, digest, reference, total, part, most, place)
+ CROSS JOIN LATERAL (
+       SELECT q.id, q.connection, q.message_id, q.number, q.at FROM inbound_parts q
+        WHERE q.source = wanted.source AND q.destination = wanted.destination
+          AND q.digest = wanted.digest AND q.carrier_id = wanted.carrier_id
+          AND q.reference = wanted.reference AND q.total = wanted.total AND q.part = wanted.part
+          AND q.at >= $10 AND NOT q.settled AND q.connection <> ALL ($9::text[])
+        ORDER BY q.at, q.connection, q.number
+        LIMIT wanted.most) p
+ ORDER BY wanted.place, p.at, p.connection, p.number
+"""
+
+SAME_PARTS = """
+SELECT wanted.place, p.id, p.connection, p.message_id, p.number
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::int[])
+       WITH ORDINALITY
+    AS wanted (carrier_id, source, destination, digest, connection, number, place)
+  JOIN inbound_parts p
+    ON p.source = wanted.source AND p.destination = wanted.destination
+   AND p.digest = wanted.digest AND p.number = wanted.number
+   AND p.connection = wanted.connection AND p.carrier_id = wanted.carrier_id
+ WHERE p.at >= $7 AND NOT p.settled
 """
 
 OPEN_PARTS = "SELECT * FROM inbound_parts WHERE message_id IS NULL ORDER BY at"
 
 CLOSE_PARTS = """
 UPDATE inbound_parts p SET message_id = u.message_id
-  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
-    AS u (source, destination, id, message_id)
- WHERE p.source = u.source AND p.destination = u.destination AND p.id = u.id
+  FROM unnest($1::uuid[], $2::uuid[]) AS u (id, message_id)
+ WHERE p.id = u.id
 """
 
 MOVE_PARTS = """
 UPDATE inbound_parts p SET connection = u.connection, number = u.number
-  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[])
-    AS u (source, destination, id, connection, number)
- WHERE p.source = u.source AND p.destination = u.destination AND p.id = u.id
+  FROM unnest($1::uuid[], $2::text[], $3::int[]) AS u (id, connection, number)
+ WHERE p.id = u.id
 """
 
 # A delivery that was handed on is stored under `owner:holder.connection`.
 SETTLE_PARTS = """
 WITH arrived AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[])
-        AS u (source, destination, own, handed, number)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bytea[])
+        AS u (source, destination, own, handed, number, digest)
 ), whole AS (
     DELETE FROM inbound_parts p USING arrived u
-     WHERE p.source = u.source AND p.destination = u.destination AND p.number = u.number
+     WHERE p.source = u.source AND p.destination = u.destination
+       AND p.digest = u.digest AND p.number = u.number
        AND (p.connection = u.own OR split_part(p.connection, ':', 2) = u.handed)
        AND p.message_id IS NOT NULL
 )
 UPDATE inbound_parts p SET settled = true FROM arrived u
- WHERE p.source = u.source AND p.destination = u.destination AND p.number = u.number
+ WHERE p.source = u.source AND p.destination = u.destination
+   AND p.digest = u.digest AND p.number = u.number
    AND (p.connection = u.own OR split_part(p.connection, ':', 2) = u.handed)
    AND p.message_id IS NULL
 """
@@ -144,12 +160,27 @@ async def kept(
     return await pool.fetch(KEPT.of(back), carrier_id, reason, before, most)
 
 
-async def unsettled_parts(
-    connection: Connection, wanted: Sequence[tuple[int, str, str]], since: datetime
+async def gone_parts(
+    connection: Connection,
+    wanted: Sequence[tuple[int, str, str, bytes, int, int, int, int]],
+    live: Sequence[str],
+    since: datetime,
 ) -> list[Row]:
-    """Parts between these (carrier, source, destination) that may be sent again, oldest first."""
-    carriers, sources, destinations = zip(*wanted, strict=True)
-    return await connection.fetch(UNSETTLED_PARTS, carriers, sources, destinations, since)
+    """Unsettled parts that came since by connections other than `live`.
+
+    Each of `wanted` is (carrier, source, destination, digest, reference, total, part, how many at
+    most); `place` of a row counts from 1 in it.
+    """
+    return await connection.fetch(GONE_PARTS, *zip(*wanted, strict=True), live, since)
+
+
+async def same_parts(
+    connection: Connection,
+    wanted: Sequence[tuple[int, str, str, bytes, str, int]],
+    since: datetime,
+) -> list[Row]:
+    """These very parts: (carrier, source, destination, digest, connection, number)."""
+    return await connection.fetch(SAME_PARTS, *zip(*wanted, strict=True), since)
 
 
 async def insert_parts(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -162,24 +193,22 @@ async def open_parts(connection: Connection) -> list[Row]:
     return await connection.fetch(OPEN_PARTS)
 
 
-async def close_parts(connection: Connection, closed: Mapping[PartKey, Id]) -> None:
-    """These are whole now: the message of each."""
-    sources, destinations, ids = zip(*closed, strict=True)
-    await connection.execute(CLOSE_PARTS, sources, destinations, ids, list(closed.values()))
+async def close_parts(connection: Connection, closed: Mapping[Id, Id]) -> None:
+    """These parts are whole now: the message of each."""
+    await connection.execute(CLOSE_PARTS, list(closed), list(closed.values()))
 
 
-async def move_parts(connection: Connection, moved: Mapping[PartKey, tuple[str, int]]) -> None:
-    """These came again, and are answered there: (connection, number)."""
-    sources, destinations, ids = zip(*moved, strict=True)
+async def move_parts(connection: Connection, moved: Mapping[Id, tuple[str, int]]) -> None:
+    """These parts came again, and are answered there: (connection, number)."""
     connections, numbers = zip(*moved.values(), strict=True)
-    await connection.execute(MOVE_PARTS, sources, destinations, ids, connections, numbers)
+    await connection.execute(MOVE_PARTS, list(moved), connections, numbers)
 
 
 async def settle_parts(
-    connection: Connection, arrived: Sequence[tuple[str, str, str, str, int]]
+    connection: Connection, arrived: Sequence[tuple[str, str, str, str, int, bytes]]
 ) -> None:
     """Our answers to these have arrived: (source, destination, connection, the same as another
-    worker names it, number).
+    worker names it, number, digest).
     """
     await connection.execute(SETTLE_PARTS, *zip(*arrived, strict=True))
 

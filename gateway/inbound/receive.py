@@ -30,6 +30,7 @@ from gateway.directory.directory import Directory, SenderRecord
 from gateway.inbound.effects import InboundEffects, Judged
 from gateway.inbound.keywords import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
+from gateway.inbound.repetitions import Earlier, Repetitions, Words
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, insert_row, moment
@@ -61,7 +62,6 @@ from storage.database import (
     Row,
     wait_for_standby,
 )
-from storage.deliveries import PartKey
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,6 @@ MOST_TIMES = 3  # that a delivery fails; then it is taken, so that it does not c
 MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
 
 Respond = Callable[[DeliverSm, int], object]
-PartSource = tuple[int, str, str]  # carrier, source, destination
 
 
 class Incoming(NamedTuple):
@@ -92,35 +91,14 @@ class Incoming(NamedTuple):
     connection: str  # bind and number of the connection it came on
     delivery: DeliverSm
     answer: Respond
-    part: Part
-    digest: bytes
-
-    @property
-    def pair(self) -> PartSource:
-        delivery = self.delivery
-        return (
-            self.carrier_id,
-            storable(delivery.source.value),
-            storable(delivery.destination.value),
-        )
-
-
-class Earlier(NamedTuple):
-    """A part that came before, whose answer may not have arrived."""
-
-    id: Id
-    part: Part
-    digest: bytes
-    connection: str
-    message_id: Id | None
-    number: int  # of the delivery on its connection
+    words: Words
 
 
 class Stored(NamedTuple):
     """A message that became whole: its row, which parts it took, and whom it was sent to."""
 
     message: Message
-    parts: tuple[PartKey, ...]
+    parts: tuple[Id, ...]
     record: SenderRecord
     dropped: bool  # nobody wants it: its text counts as a keyword, and nothing is kept of it
 
@@ -138,7 +116,7 @@ class InboundBatch:
     unknown: list[Incoming] = field(default_factory=list)
     foreign: list[Incoming] = field(default_factory=list)
     """To a number of another carrier."""
-    moved: dict[PartKey, tuple[str, int]] = field(default_factory=dict)
+    moved: dict[Id, tuple[str, int]] = field(default_factory=dict)
     """Parts that came again: where they are answered now."""
     repeated: list[tuple[Incoming, Earlier]] = field(default_factory=list)
     stored_before: list[Id] = field(default_factory=list)
@@ -162,7 +140,7 @@ class InboundStage:
         wall: Wall,
     ) -> None:
         self._wall = wall
-        self._failures: OrderedDict[tuple[PartSource, Part, bytes], int] = OrderedDict()
+        self._failures: OrderedDict[Words, int] = OrderedDict()
         """How often a delivery came that could not be handled."""
         self._database = database
         self._directory = directory
@@ -184,12 +162,13 @@ class InboundStage:
         self._given_up: list[tuple[int, Whole]] = []  # of what a former run left
         self._endings = Endings()
         self._unclear: set[tuple[int, str, str]] = set()  # carriers, as set, that was told of
-        self._settled: deque[tuple[str, str, str, str, int]] = deque(maxlen=MOST_SETTLED)
+        self._settled: deque[tuple[str, str, str, str, int, bytes]] = deque(maxlen=MOST_SETTLED)
         self._all_settled = asyncio.Event()
         self._all_settled.set()
         self._wake = asyncio.Event()
         self._forget_at = 0.0
         self._batch = BATCH
+        self._tried = 0  # of those that wait, how many had a commit that was not confirmed
         self.counts: Counter[str] = Counter()
         """stored, repeated, unknown number, another carrier's, incomplete, put off, set aside."""
 
@@ -208,12 +187,13 @@ class InboundStage:
             return
         connection = f"{self._run_id}:{connection}"
         self._connections[_bind_of(connection)] = connection
-        digest = hashlib.blake2b(
-            delivery.payload + bytes((delivery.data_coding, delivery.esm_class & 0x40)),
-            digest_size=16,
-        ).digest()
-        part = split_header(delivery).part or SINGLE
-        self._waiting.append(Incoming(carrier_id, connection, delivery, answer, part, digest))
+        pair = (
+            carrier_id,
+            storable(delivery.source.value),
+            storable(delivery.destination.value),
+        )
+        words = Words(pair, split_header(delivery).part or SINGLE, _digest(delivery))
+        self._waiting.append(Incoming(carrier_id, connection, delivery, answer, words))
         self._wake.set()
 
     def lost(self, connection: str) -> None:
@@ -235,6 +215,7 @@ class InboundStage:
                 own,
                 handed,
                 delivery.number,
+                _digest(delivery),
             )
             for delivery in deliveries
         )
@@ -315,7 +296,7 @@ class InboundStage:
         One that comes again and again for all that is taken at its third time, so that it ends.
         """
         self.counts["set aside"] += 1
-        key = (incoming.pair, incoming.part, incoming.digest)
+        key = incoming.words
         times = self._failures.pop(key, 0) + 1
         self._failures[key] = times
         if len(self._failures) > MOST_FAILURES:
@@ -339,13 +320,12 @@ class InboundStage:
 
     def _restore_part(self, row: Row) -> None:
         carrier_id, delivery = row["carrier_id"], delivery_of(row)
-        key = (row["source"], row["destination"], row["id"])
         record = self._number(carrier_id, delivery.destination)
-        for whole in self._join(carrier_id, delivery, record, key):
+        for whole in self._join(carrier_id, delivery, record, row["id"]):
             self._given_up.append((carrier_id, whole))
 
     def _join(
-        self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, key: PartKey
+        self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, id: Id
     ) -> list[Whole]:
         """The messages that are whole with this part of one."""
         source = self._read(carrier_id, delivery.source, record).value
@@ -354,7 +334,7 @@ class InboundStage:
             self._clock.monotonic(),
             pair=(source, record.sender.id if record is not None else delivery.destination.value),
             holder=record.account_id if record is not None else None,
-            token=key,
+            token=id,
         )
 
     async def _write_settled(self, connection: Connection) -> None:
@@ -371,23 +351,22 @@ class InboundStage:
         await self._write_settled(connection)
         deliveries = [self._waiting[i] for i in range(size)]
         at = self._now()
-        known: defaultdict[PartSource, list[Earlier]] = defaultdict(list)
-        pairs = list({incoming.pair for incoming in deliveries})
-        for row in await delivery_rows.unsettled_parts(connection, pairs, at - AGAIN):
-            known[row["carrier_id"], row["source"], row["destination"]].append(
-                Earlier(
-                    row["id"],
-                    Part(row["reference"], row["total"], row["part"]),
-                    row["digest"],
-                    row["connection"],
-                    row["message_id"],
-                    row["number"],
-                )
-            )
+        known = Repetitions()
+        live = [name for name in self._connections.values() if not self._is_gone(name)]
+        since = at - AGAIN
+        await known.read(connection, [incoming.words for incoming in deliveries], live, since)
+        if self._tried:  # a commit of these was not confirmed
+            tried = [
+                (incoming.words, incoming.connection, incoming.delivery.number)
+                for incoming in deliveries[: self._tried]
+            ]
+            await known.read_same(connection, tried, since)
+        self._tried = max(self._tried, size)
         batch = InboundBatch(at)
         for incoming in deliveries:
-            self._take(incoming, known[incoming.pair], batch)
+            self._take(incoming, known, batch)
         await self._commit(connection, batch)
+        self._tried -= size
         await self._take_up(connection, batch)
         return batch
 
@@ -399,22 +378,18 @@ class InboundStage:
             with self._wall.around(resource=f"SM{row['id'].hex}"):
                 self._handle(from_row(row))
 
-    def _take(self, incoming: Incoming, earlier: list[Earlier], batch: InboundBatch) -> None:
+    def _take(self, incoming: Incoming, known: Repetitions, batch: InboundBatch) -> None:
         """One delivery of a batch: a repetition, to nobody, or a part of a message."""
-        _, source, destination = incoming.pair
-        delivery = incoming.delivery
-        own = self._stored_before(incoming, earlier)
+        words, delivery = incoming.words, incoming.delivery
+        own = known.same(words, incoming.connection, delivery.number)
         if own is not None:
             if own.message_id is not None:
                 batch.stored_before.append(own.message_id)
             return
-        again = self._repeated(incoming, earlier)
+        again = known.take(words, self._is_gone)
         if again is not None:
-            earlier.remove(again)
-            moved = again._replace(connection=incoming.connection, number=delivery.number)
-            earlier.append(moved)
-            key = (source, destination, again.id)
-            batch.moved[key] = (incoming.connection, delivery.number)
+            known.add(words, again._replace(connection=incoming.connection, number=delivery.number))
+            batch.moved[again.id] = (incoming.connection, delivery.number)
             batch.repeated.append((incoming, again))
             return
         record = self._number(incoming.carrier_id, delivery.destination)
@@ -426,10 +401,8 @@ class InboundStage:
             batch.foreign.append(incoming)
             return
         id = self._next_id()
-        earlier.append(
-            Earlier(id, incoming.part, incoming.digest, incoming.connection, None, delivery.number)
-        )
-        for whole in self._join(incoming.carrier_id, delivery, record, (source, destination, id)):
+        known.add(words, Earlier(id, incoming.connection, None, delivery.number))
+        for whole in self._join(incoming.carrier_id, delivery, record, id):
             self._whole(incoming.carrier_id, whole, batch)
         batch.parts.append((id, incoming))
 
@@ -470,7 +443,7 @@ class InboundStage:
         """Parts that no message can be made of: their SMSC had its answers; they are kept."""
         self.counts["set aside"] += 1
         self._wall.tell(why, resource=self._name_of(carrier_id))
-        keys = cast(tuple[PartKey, ...], (*(piece.token for piece in whole.pieces), *whole.again))
+        keys = cast(tuple[Id, ...], (*(piece.token for piece in whole.pieces), *whole.again))
         rows = [
             kept_row(carrier_id, self._now(), "set aside", None, piece.delivery)
             for piece in whole.pieces
@@ -489,8 +462,7 @@ class InboundStage:
         closed = {key: stored.message.id for stored in batch.wholes for key in stored.parts}
         rows = []
         for id, incoming in batch.parts:
-            _, source, destination = incoming.pair
-            message_id = closed.pop((source, destination, id), None)
+            message_id = closed.pop(id, None)
             rows.append(self._part_row(id, incoming, batch.at, message_id))
         judged = Judged()
         try:
@@ -588,28 +560,6 @@ class InboundStage:
 
     # Rules ----------------------------------------------------------------------------------
 
-    def _stored_before(self, incoming: Incoming, earlier: list[Earlier]) -> Earlier | None:
-        """This very delivery, whose commit was done though nobody could say so."""
-        for former in earlier:
-            if (
-                former.connection == incoming.connection
-                and former.number == incoming.delivery.number
-                and former.digest == incoming.digest
-            ):
-                return former
-        return None
-
-    def _repeated(self, incoming: Incoming, earlier: list[Earlier]) -> Earlier | None:
-        """The former delivery that this is the repetition of."""
-        for former in earlier:
-            if (
-                former.part == incoming.part
-                and former.digest == incoming.digest
-                and self._is_gone(former.connection)
-            ):
-                return former
-        return None
-
     def _is_gone(self, connection: str) -> bool:
         """Whether that connection has ended: we saw it, its bind has a newer one, or it is another
         run's.
@@ -693,7 +643,7 @@ class InboundStage:
                 account_id=record.account_id,
             )
         tokens = (*(piece.token for piece in whole.pieces), *whole.again)
-        parts = cast(tuple[PartKey, ...], tokens)
+        parts = cast(tuple[Id, ...], tokens)
         service = self._directory.services_by_id.get(record.service_id or 0)
         dropped = inbound_mode(record, service) is InboundMode.DROP
         return Stored(message, parts, record, dropped)
@@ -716,9 +666,9 @@ class InboundStage:
         delivery = incoming.delivery
         return (
             id,
-            *incoming.pair,
-            *incoming.part,
-            incoming.digest,
+            *incoming.words.pair,
+            *incoming.words.part,
+            incoming.words.digest,
             incoming.connection,
             delivery.esm_class,
             delivery.data_coding,
@@ -730,6 +680,12 @@ class InboundStage:
             *delivery.source[:2],
             *delivery.destination[:2],
         )
+
+
+def _digest(delivery: DeliverSm) -> bytes:
+    """Of what makes two deliveries the same words."""
+    octets = delivery.payload + bytes((delivery.data_coding, delivery.esm_class & 0x40))
+    return hashlib.blake2b(octets, digest_size=16).digest()
 
 
 def _bind_of(connection: str) -> str:
