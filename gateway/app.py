@@ -278,7 +278,7 @@ class Gateway:
                 stack.push_async_callback(await self._listen_for_probes(probes))
             with contextlib.suppress(TimeoutError):  # without it, every send is a 503
                 async with asyncio.timeout(OPENS_S):
-                    await pipeline.acceptor.opened.wait()
+                    await pipeline.acceptor.connected()
             if self._relay is not None:
                 pipeline.start_stage("links", self._relay.links.run())
             await self._serve(pipeline, gathering, conversations, clicks, probes, posting, listener)

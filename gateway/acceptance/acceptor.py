@@ -3,19 +3,28 @@
 One flush is one transaction (a COPY). It begins when the one before it has ended and
 something waits, so batches form by themselves under load and a lone message waits for
 nothing. A unit (one request: a message, or the thousand of a bulk call) is accepted whole or
-not at all; its answer follows the commit.
+not at all; its answer follows the commit. Large units have a connection of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
 
 from gateway.acceptance.admission import Admission
 from gateway.acceptance.assigner import Assigner
+from gateway.acceptance.committer import (
+    AcceptUnit,
+    Also,
+    ByTurns,
+    Client,
+    Committer,
+    Done,
+    InOrder,
+)
 from gateway.acceptance.draft import Draft
 from gateway.cluster.placement import Ownership
 from gateway.content.shortening import LIFE_S
@@ -26,28 +35,23 @@ from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from gateway.recipients.recipients import RecipientFacts
 from gateway.submission.submitter import Submitter
-from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage import short_links as link_rows
-from storage.database import (
-    HOT_S,
-    Connection,
-    Database,
-    DatabaseUnavailable,
-    confirm,
-    end_former,
-)
+from storage.database import Connection, Database, DatabaseUnavailable, confirm
 from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BATCH = 500  # messages in one transaction
-BACKLOG = 10_000  # messages waiting for a commit; beyond it: 429 (docs/reliability.md#bounds)
-RETRY_S = 0.25
-LOOK_S = 0.02
+LARGE = 100  # messages of one unit; one with more is committed apart
+SLICE = 100  # messages of a large unit that are handled without a pause
+# Messages waiting for a commit; beyond it: 429 (docs/reliability.md#bounds).
+BACKLOG = 10_000  # in units that are not large; in large ones, of one account
+LARGE_BACKLOG = 50_000  # in large units of all accounts
 PATIENT_S = 0.5  # no client gives up sooner than that
 
 
@@ -83,30 +87,8 @@ class _Repeats(Exception):
         self.message_ids = message_ids
 
 
-Done = Callable[[Exception | None], object]
-
-
-Also = Callable[[Connection], Awaitable[None]]
-
-
-class Client(Protocol):
-    """Whoever waits for the answer to a unit."""
-
-    def gone(self) -> bool:
-        """Whether nobody does any more. Asks the system: not for each unit in a hurry."""
-
-
-class AcceptUnit(NamedTuple):
-    drafts: Sequence[Draft]
-    done: Done
-    also: Also | None = None  # done in the same transaction: a handled reply's mark
-    key: IdempotencyKey | None = None  # claimed in the same transaction
-    since: float = 0.0  # when it came, on the monotonic clock
-    client: Client | None = None  # None for what comes from inside
-
-
 class Acceptor:
-    """The one accept flusher; owns the connection that commits."""
+    """Takes units in, chooses, commits, answers and passes them on."""
 
     def __init__(
         self,
@@ -126,30 +108,26 @@ class Acceptor:
         self._ownership = ownership
         self._handed_over = handed_over
         self._monotonic = monotonic
-        self._database = database
         self._admission = admission
         self._submitter = submitter
         self._assigner = assigner
         self._committed = committed
         self._remember = remember
-        self._waiting: deque[AcceptUnit] = deque()
-        self._wake = asyncio.Event()
+        self._in_turn = ByTurns()
+        self.small = Committer("accept", database, self, InOrder())
+        self.large = Committer("accept-large", database, self, self._in_turn)
+        self._of_large: frozenset[Hashable] = frozenset()
+        """What the large unit that is being committed holds in the database until it is: who
+        waits for that waits behind it, so that nobody else waits with him."""
         self._closed = False
         self._open = asyncio.Event()  # not while rows that became ours are taken up
         self._open.set()
         self._pauses = 0
-        self._between = asyncio.Event()  # no batch is being committed
-        self._between.set()
-        self._answered = asyncio.Event()  # nothing that was taken in is without its answer
-        self._answered.set()
-        self._doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
-        self._connection: Connection | None = None
         self.confirmed: Callable[[], bool] = lambda: True
         """Whether it is certainly ours to accept anything, at this moment."""
         self.backlog = 0
-        self.available = False
-        self.opened = asyncio.Event()
-        """Set once the first connection was there."""
+        """Messages that wait for a commit."""
+        self._large_backlog = 0
         self.accepted = 0
         self.flushes = Histogram(BATCHES)
         """Messages in each commit."""
@@ -178,13 +156,33 @@ class Acceptor:
         if not self.available or self._closed:
             self.refused[Unavailable.__name__] += 1
             raise Unavailable
-        if self.backlog >= BACKLOG:  # so a bulk unit, whole or not at all, always gets its turn
+        unit = AcceptUnit(drafts, done, also, key, self._monotonic(), client)
+        if self._is_over(unit):  # so a unit, whole or not at all, always gets its turn
             self.refused[Overloaded.__name__] += 1
             raise Overloaded
         self.backlog += len(drafts)
-        self._waiting.append(AcceptUnit(drafts, done, also, key, self._monotonic(), client))
-        self._answered.clear()
-        self._wake.set()
+        if len(drafts) > LARGE:
+            self._large_backlog += len(drafts)
+            self.large.put(unit)
+        else:
+            self.small.put(unit)
+
+    def _is_over(self, unit: AcceptUnit) -> bool:
+        """Whether there is no room for one more like this."""
+        if len(unit.drafts) <= LARGE:
+            return self.backlog - self._large_backlog >= BACKLOG
+        mine = self._in_turn.messages_of(unit.drafts[0].message.account_id)
+        return mine >= BACKLOG or self._large_backlog >= LARGE_BACKLOG
+
+    @property
+    def available(self) -> bool:
+        """Whether what is taken in can be committed."""
+        return self.small.available and self.large.available
+
+    async def connected(self) -> None:
+        """Return once the first connections were there."""
+        await self.small.connected.wait()
+        await self.large.connected.wait()
 
     def pause(self) -> None:
         """Let what comes wait, uncommitted: mail that was accepted earlier is on its way here."""
@@ -202,130 +200,109 @@ class Acceptor:
             self._open.set()
 
     async def settled(self) -> None:
-        """Return once the batch that is being committed now is handed on."""
-        await self._between.wait()
+        """Return once the batches that are being committed now are handed on."""
+        await self.small.between.wait()
+        await self.large.between.wait()
 
     async def close(self) -> None:
         """Take nothing more in; return when what was taken is answered."""
         self._closed = True
-        await self._answered.wait()
+        await self.small.answered.wait()
+        await self.large.answered.wait()
 
     def suspend(self) -> None:
         """The right to accept anything is lost: what waits is answered now, nothing is taken in."""
-        self.available = False
-        if self._connection is not None:
-            self._connection.terminate()
-        self._wake.set()
+        self.small.suspend()
+        self.large.suspend()
 
     async def run(self) -> None:
-        connection: Connection | None = None
-        try:
-            while True:
-                if connection is None or connection.is_closed():
-                    connection = self._connection = await self._connect()
-                await self._wake.wait()
-                self._wake.clear()
-                await self._open.wait()
-                while self._waiting and not connection.is_closed() and not self._pauses:
-                    if not self.confirmed():  # soon it is, or it is lost
-                        await asyncio.sleep(LOOK_S)
-                        continue
-                    units = self._take()
-                    self._between.clear()
-                    kept = await self._flush(connection, units)
-                    self._between.set()
-                    if not kept:
-                        connection.terminate()
-                        connection = None
-                        break
-                else:
-                    self._answered.set()
-        finally:
-            self.available = False
-            if connection is not None:
-                connection.terminate()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.small.run(), name="accept")
+            tasks.create_task(self.large.run(), name="accept large")
 
-    async def _connect(self) -> Connection:
-        """A connection, however long that takes; what waits meanwhile is answered with 503."""
-        while True:
-            try:
-                connection = await self._database.open("accept", command_s=HOT_S)
-                await message_rows.tune_for_batches(connection)
-                if self._doubtful:
-                    await end_former(connection)  # it might commit them yet
-                    await message_rows.delete(connection, self._doubtful)
-                    await key_rows.release(connection, self._doubtful)
-                    await conversation_rows.release(connection, self._doubtful)
-                    confirm(connection)
-                    self._doubtful.clear()
-            except DatabaseUnavailable as error:
-                log.error("database: %s; sends are refused with 503", error, extra=AWAY)
-                self.available = False
-                self._refuse_waiting()
-                await asyncio.sleep(RETRY_S)
-                continue
-            connection.add_termination_listener(self._lost)
-            self.available = True
-            self.opened.set()
-            self._wake.set()
-            return connection
+    async def opened(self) -> None:
+        """Return when what comes may be committed."""
+        await self._open.wait()
 
-    def _lost(self, connection: object) -> None:
-        """The server closed the connection, perhaps while nothing was under way."""
-        self.available = False
-        self._wake.set()
+    def refuse(self, units: list[AcceptUnit]) -> None:
+        """The database is away, and nothing of these was done."""
+        for unit in units:
+            self._left(unit)
+        self._answer(units, Unavailable())
 
-    def _take(self) -> list[AcceptUnit]:
-        units, messages = [], 0
+    def _left(self, unit: AcceptUnit) -> None:
+        """It waits no more."""
+        self.backlog -= len(unit.drafts)
+        if len(unit.drafts) > LARGE:
+            self._large_backlog -= len(unit.drafts)
+
+    def take(self, committer: Committer) -> list[AcceptUnit]:
+        """The units that are committed next."""
+        units: list[AcceptUnit] = []
+        messages = 0
         hurried = self._monotonic() - PATIENT_S
-        while self._waiting and messages < BATCH:
-            unit = self._waiting.popleft()
+        most = 1 if committer is self.large else BATCH
+        while committer.waiting and messages < most:
+            unit = committer.waiting.popleft()
             if unit.since <= hurried and unit.client is not None and unit.client.gone():
-                self.backlog -= len(unit.drafts)
+                self._left(unit)
                 self._answer([unit], Gone())
                 continue
+            if committer is self.small and self._of_large.intersection(_held_by(unit)):
+                self.large.put(unit)
+                continue
+            self._left(unit)
             messages += len(unit.drafts)
             units.append(unit)
-        self.backlog -= messages
         return units
 
-    async def _flush(self, connection: Connection, units: Sequence[AcceptUnit]) -> bool:
+    async def flush(self, committer: Committer, units: list[AcceptUnit]) -> bool:
         """Commit and answer these units, and write what can go. False: the database is gone.
 
         A unit that can't be stored is refused by itself.
         """
+        if committer is self.small:
+            return await self._flush(committer, units)
+        self._of_large = frozenset(held for unit in units for held in _held_by(unit))
+        try:
+            await self.small.between.wait()  # what it commits now may hold the same
+            return await self._flush(committer, units)
+        finally:
+            self._of_large = frozenset()
+
+    async def _flush(self, committer: Committer, units: Sequence[AcceptUnit]) -> bool:
         kept = True
 
         async def commit(some: Sequence[AcceptUnit]) -> None:
             nonlocal kept
-            kept = await self._commit(connection, list(some)) and kept
+            kept = await self._commit(committer, list(some)) and kept
 
         for unit, why in (await self._wall.by_halves(units, commit)).failed:
             self._wall.tell(why, unit.drafts[0].message if unit.drafts else None)
             self._answer([unit], Rejected(why))
         return kept
 
-    async def _commit(self, connection: Connection, units: list[AcceptUnit]) -> bool:
+    async def _commit(self, committer: Committer, units: list[AcceptUnit]) -> bool:
         """The same for all of them or none: whatever else a unit causes is raised."""
+        connection = committer.connection
+        assert connection is not None
         try:
             known = await self._admission.ask(
                 connection, [draft for unit in units for draft in unit.drafts]
             )
             if known.blocks:
                 units = self._without_refused(units, known)
-            await self._accept(connection, units, known)
+            await self._accept(committer, connection, units, known)
         except DatabaseUnavailable as error:
             log.error("database: %s", error, extra=AWAY)
             self._answer(units, Unavailable())
-            self.available = False
             return False
         try:
-            if not self._waiting:  # else the next flush lets go of the locks
+            if not committer.waiting:  # else the next flush lets go of the locks
                 await asyncio.sleep(0)  # what was written this turn leaves at its end
                 await recipient_rows.unlock(connection)
         except DatabaseUnavailable as error:  # the units have their answers
             log.error("database: %s", error, extra=AWAY)
-            self.available = False
             return False
         return True
 
@@ -340,7 +317,11 @@ class Acceptor:
         return kept
 
     async def _accept(
-        self, connection: Connection, units: list[AcceptUnit], known: RecipientFacts
+        self,
+        committer: Committer,
+        connection: Connection,
+        units: list[AcceptUnit],
+        known: RecipientFacts,
     ) -> None:
         """Choose, commit, answer and pass on; the locks are held.
 
@@ -353,16 +334,17 @@ class Acceptor:
         messages = [draft.message for draft in drafts]
         claimed: list[Message] = []
         try:
-            for at in range(0, len(drafts), BATCH):
-                self._admission.choose(drafts[at : at + BATCH], known)
-                if len(drafts) > BATCH:
-                    await asyncio.sleep(0)  # a bulk unit must not hold up everything else
+            for part in _slices(drafts):
+                self._admission.choose(part, known)
+                if committer is self.large:
+                    await asyncio.sleep(0)  # nobody else waits for all of it
             for message in messages:  # whoever reads their rows must find that they are held
                 self._remember(message)
             keys = [unit.key for unit in units if unit.key is not None]
             links = self._links(drafts)
             if (
-                known.reservations
+                committer is self.large
+                or known.reservations
                 or known.dropped
                 or keys
                 or links
@@ -378,7 +360,8 @@ class Acceptor:
                         if unit.also is not None:
                             await unit.also(connection)
                     claimed = self._submitter.offer(self._ours(messages))
-                    await message_rows.insert(connection, map(insert_row, messages))
+                    for rows in _slices(messages):
+                        await message_rows.insert(connection, map(insert_row, rows))
             else:
                 claimed = self._submitter.offer(self._ours(messages))
                 # A COPY is a transaction of its own.
@@ -388,14 +371,14 @@ class Acceptor:
             self._undo(drafts, claimed, known)
             used = repeats.message_ids
             repeated = [unit for unit in units if unit.key and unit.key.message_id in used]
-            await self._flush(connection, [unit for unit in units if unit not in repeated])
+            await self._flush(committer, [unit for unit in units if unit not in repeated])
             # Only now: the first with this key may be of this very batch.
             self._answer(repeated, Repeated())
             return
         except DatabaseUnavailable:
             # Committed or not, nobody can say yet. The clients are told that nothing was
             # stored, so that is made true first thing when the database is back.
-            self._doubtful.extend(message.id for message in messages)
+            committer.doubtful.extend(message.id for message in messages)
             log.error("%d sends answered with 503", len(messages), extra=AWAY)
             self._undo(drafts, claimed, known)
             raise
@@ -477,9 +460,16 @@ class Acceptor:
             except Exception:
                 log.exception("answering an accepted request")
 
-    def _refuse_waiting(self) -> None:
-        units = list(self._waiting)
-        self._waiting.clear()
-        self.backlog = 0
-        self._answer(units, Unavailable())
-        self._answered.set()
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """All of a batch, or the parts of a large unit that are handled without a pause."""
+    step = SLICE if len(items) > BATCH else max(1, len(items))
+    return (items[at : at + step] for at in range(0, len(items), step))
+
+
+def _held_by(unit: AcceptUnit) -> Iterator[Hashable]:
+    """What the transaction of a unit holds, for another to wait for: mappings, and its key."""
+    for draft in unit.drafts:
+        yield draft.key
+    if unit.key is not None:
+        yield unit.key[:2]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from gateway.acceptance.acceptor import Acceptor, Also, Overloaded, Rejected, Repeated, Unavailable
+from gateway.acceptance.acceptor import Acceptor, Overloaded, Rejected, Repeated, Unavailable
+from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.content.encoding import BODY_LIMIT, body_units

@@ -186,21 +186,23 @@ class _MetricsReader(Collector):
                     family.add_metric([connector.name], number)
             return family
 
-        yield of("tandem_carrier_up", "Whether a bind takes messages.", lambda _: connector.up)
+        yield of(
+            "tandem_carrier_up", "Whether a bind takes messages.", lambda connector: connector.up
+        )
         yield of(
             "tandem_carrier_room_segments",
             "Free places in its windows.",
-            lambda _: connector.room,
+            lambda connector: connector.room,
         )
         yield of(
             "tandem_carrier_rate",
             "Segments per second at present; none: no limit.",
-            lambda _: connector.rate_now,
+            lambda connector: connector.rate_now,
         )
         yield of(
             "tandem_carrier_slowed",
             "Whether that is less than configured.",
-            lambda _: bool(connector.rate_reason),
+            lambda connector: bool(connector.rate_reason),
         )
         yield from self._binds(connectors)
         answers = CounterMetricFamily(

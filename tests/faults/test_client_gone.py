@@ -80,13 +80,13 @@ async def test_what_was_given_up_while_the_database_hung_is_not_stored(
         async with connection.transaction():
             await connection.execute("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
             under_way = asyncio.create_task(by_the_fast_lane(session, sdk, "under way"))
-            await until(lambda: not acceptor._between.is_set(), seconds=PATIENCE_S)
+            await until(lambda: not acceptor.small.between.is_set(), seconds=PATIENCE_S)
             given_up = asyncio.create_task(send(session, sdk, "given up"))
-            await until(lambda: len(acceptor._waiting) == 1, seconds=PATIENCE_S)
+            await until(lambda: len(acceptor.small.waiting) == 1, seconds=PATIENCE_S)
             waiting = asyncio.create_task(send(session, sdk, "waiting"))
-            await until(lambda: len(acceptor._waiting) == 2, seconds=PATIENCE_S)
+            await until(lambda: len(acceptor.small.waiting) == 2, seconds=PATIENCE_S)
             given_up.cancel()
-            client = acceptor._waiting[0].client
+            client = acceptor.small.waiting[0].client
             await until(client.gone, seconds=PATIENCE_S)
         assert await under_way == 201
         assert await waiting in (200, 201, 202)
@@ -107,10 +107,10 @@ async def test_one_whose_client_goes_while_it_is_committed_is_stored(
         async with connection.transaction():
             await connection.execute("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
             sending = asyncio.create_task(by_the_fast_lane(session, sdk, "under way"))
-            await until(lambda: not acceptor._between.is_set(), seconds=PATIENCE_S)
+            await until(lambda: not acceptor.small.between.is_set(), seconds=PATIENCE_S)
             sending.cancel()
             await asyncio.wait((sending,))
-        await until(acceptor._between.is_set, seconds=PATIENCE_S)
+        await until(acceptor.small.between.is_set, seconds=PATIENCE_S)
     async with asyncio.timeout(PATIENCE_S):
         while not await connection.fetchval("SELECT count(*) FROM messages"):
             await asyncio.sleep(0.01)

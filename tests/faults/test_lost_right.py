@@ -28,7 +28,7 @@ class Right:
         self._pipeline = gateway.pipeline
         self._has = True
         gateway.pipeline.allow_while(lambda: self._has)
-        gateway.pipeline.acceptor._database._ours = lambda: self._has
+        gateway.pipeline.acceptor.small._database._ours = lambda: self._has
 
     def take(self) -> None:
         """As if the process had stood still: nobody has told it yet."""
@@ -68,8 +68,8 @@ async def test_it_is_not_ready_and_a_send_waits_until_the_right_is_confirmed_aga
     assert (status, said["database"]) == (503, "away")
     assert said["reasons"] == ["the right to the database is not confirmed"]
     sending = asyncio.create_task(post(sdk))
-    await until(lambda: len(gateway.pipeline.acceptor._waiting) == 1, seconds=PATIENCE_S)
-    assert gateway.pipeline.acceptor._between.is_set()  # and stays there
+    await until(lambda: len(gateway.pipeline.acceptor.small.waiting) == 1, seconds=PATIENCE_S)
+    assert gateway.pipeline.acceptor.small.between.is_set()  # and stays there
     assert await post(sdk, **{"Idempotency-Key": "k"}) == 503
     right.give_back()
     assert await sending == 201
@@ -86,9 +86,9 @@ async def test_what_waits_is_answered_with_503_when_the_right_is_lost(
     async with connection.transaction():
         await connection.execute("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
         sends = [asyncio.create_task(post(sdk))]
-        await until(lambda: not acceptor._between.is_set(), seconds=PATIENCE_S)
+        await until(lambda: not acceptor.small.between.is_set(), seconds=PATIENCE_S)
         sends += [asyncio.create_task(post(sdk)) for _ in range(2)]
-        await until(lambda: len(acceptor._waiting) == 2, seconds=PATIENCE_S)
+        await until(lambda: len(acceptor.small.waiting) == 2, seconds=PATIENCE_S)
         right.take()
         gateway.pipeline.suspend(True)
         async with asyncio.timeout(PATIENCE_S):

@@ -14,7 +14,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.acceptance.acceptor import Client
+from gateway.acceptance.committer import Client
 from gateway.api.http.auth import acting_account, authenticate
 from gateway.api.http.errors import ApiError, not_found
 from gateway.api.http.forms import Form, check_form_type, parse_form

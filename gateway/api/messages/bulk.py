@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from starlette.responses import Response
 
-from gateway.acceptance.acceptor import Also, Overloaded, Unavailable
+from gateway.acceptance.acceptor import Overloaded, Unavailable
+from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form

@@ -14,13 +14,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.acceptance.acceptor import (
     Acceptor,
-    Client,
     OptedOut,
     Overloaded,
     Rejected,
     Repeated,
     Unavailable,
 )
+from gateway.acceptance.committer import Client
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.forecast import Forecast, Outlook
 from gateway.acceptance.router import COUNTRY_CLOSED, NO_MMS_HERE, Router
