@@ -626,7 +626,7 @@ class Gateway:
             pipeline.pool,
             pipeline.router,
             pipeline.assigner,
-            pipeline.writer,
+            pipeline.lifecycle,
             pipeline.alerts,
             self._clock,
             self._random,

@@ -18,7 +18,7 @@ from gateway.acceptance.admission import Admission
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.acceptance.unassigned import Taken
-from gateway.messages.lifecycle import Refused, advance
+from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
 from gateway.messages.rows import SHARD, assign_columns
 from gateway.observe.outage_log import AWAY
@@ -26,7 +26,6 @@ from gateway.observe.wall import Wall
 from gateway.recipients.recipients import RecipientFacts
 from gateway.runtime.clock import Clock, Deadlines
 from gateway.submission.submitter import BROKEN, EXPIRED, Submitter
-from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.database import Database, DatabaseUnavailable, OwnConnection, confirm
@@ -49,7 +48,7 @@ class Assigner:
         admission: Admission,
         router: Router,
         submitter: Submitter,
-        writer: WriteBehind,
+        lifecycle: Lifecycle,
         clock: Clock,
         committed: Callable[[Message], None],
         wall: Wall,
@@ -60,7 +59,7 @@ class Assigner:
         self._router = router
         self._unassigned = router.unassigned
         self._submitter = submitter
-        self._writer = writer
+        self._lifecycle = lifecycle
         self._clock = clock
         self._deadlines = Deadlines(clock)
         self._committed = committed
@@ -141,9 +140,7 @@ class Assigner:
             self._router.awaited.end(draft)
             self._unassigned.placed(draft)
             self._doubtful.discard(message.id)
-            if advance(message, Refused(BROKEN), self._clock.wall()):
-                message.content = None
-                self._writer.mark(message)
+            self._lifecycle.apply(message, Refused(BROKEN))
 
     async def _unlock(self, own: OwnConnection) -> None:
         """Let go of the block list. The batch is committed: a failure here is none of it."""
@@ -163,11 +160,8 @@ class Assigner:
         self._wake.clear()
 
     def _expire(self) -> None:
-        wall = self._clock.wall()
         for message in self._unassigned.expire(self._clock.monotonic() + self._deadlines.ahead()):
-            if advance(message, Refused(EXPIRED), wall):
-                message.content = None
-                self._writer.mark(message)
+            self._lifecycle.apply(message, Refused(EXPIRED))
 
     def _take(self) -> list[Draft]:
         """What is chosen a sender for now. Its standing counts nothing of it."""

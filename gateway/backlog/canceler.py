@@ -10,11 +10,10 @@ from collections.abc import Callable, MutableMapping, Sequence
 
 from gateway.acceptance.assigner import Assigner
 from gateway.backlog.overflow import Overflow
-from gateway.messages.lifecycle import Canceled, advance
+from gateway.messages.lifecycle import Canceled, Lifecycle
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, seconds
 from gateway.pacing.pacer import Pacer
-from gateway.runtime.clock import Clock
 from storage import message_changes
 from storage.database import ConnectionPool, Row
 from storage.ids import Id
@@ -26,7 +25,7 @@ class Canceler:
     def __init__(
         self,
         pool: ConnectionPool,
-        clock: Clock,
+        lifecycle: Lifecycle,
         live: MutableMapping[Id, Message],
         pacer: Pacer[Message],
         assigner: Assigner,
@@ -37,7 +36,7 @@ class Canceler:
         committed: Callable[[Message], None],
     ) -> None:
         self._pool = pool
-        self._clock = clock
+        self._lifecycle = lifecycle
         self._live = live
         self._pacer = pacer
         self._assigner = assigner
@@ -101,16 +100,16 @@ class Canceler:
             self._overflow.canceled(row)
         if message is None:
             message = self._live[row["id"]] = from_row(row)
+            self._never_submitted(message)
         else:
             if self._pacer.remove(message):
                 self._released(message)
             else:
                 self._assigner.withdraw(message)
             # Whoever has it in hand just now finds it final, or its row taken.
-            advance(message, Canceled(), self._clock.wall())
-            message.content, message.spilled = None, False
+            self._lifecycle.apply(message, Canceled(), stored=True)
+            message.spilled = False
             message.queued_at = seconds(row["queued_at"])
             message.done_at = seconds(row["done_at"])
             message.committed = Status.CANCELED
-        self._never_submitted(message)
         self._committed(message)

@@ -22,7 +22,7 @@ from gateway.acceptance.router import Router
 from gateway.backlog.requeue import Requeue
 from gateway.content.encoding import encode, whole
 from gateway.directory.directory import Directory
-from gateway.messages.lifecycle import Refused, advance
+from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Direction, IdSource, Message, Status
 from gateway.messages.rows import SHARD, from_row
 from gateway.observe.outage_log import AWAY
@@ -30,7 +30,6 @@ from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import BATCH, Pacer
 from gateway.runtime.clock import Clock
 from gateway.submission.submitter import EXPIRED
-from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage.database import Connection, Database, DatabaseUnavailable, OwnConnection, Row
 from storage.ids import Id
@@ -74,9 +73,8 @@ class Overflow:
         directory: Directory,
         router: Router,
         requeue: Requeue,
-        writer: WriteBehind,
         clock: Clock,
-        never_submitted: Callable[[Message], None],
+        lifecycle: Lifecycle,
         resume: Callable[[Iterable[Message]], None],
         ids: IdSource,
         wall: Wall,
@@ -89,9 +87,8 @@ class Overflow:
         self._directory = directory
         self._router = router
         self._requeue = requeue
-        self._writer = writer
         self._clock = clock
-        self._never_submitted = never_submitted
+        self._lifecycle = lifecycle
         self._resume = resume
         self._rests: dict[int, _Rest] = {}  # by sender
         self._unreadable: set[Id] = set()
@@ -373,9 +370,6 @@ class Overflow:
         if message is None:
             message = self._live[row["id"]] = from_row(row)
         message.spilled = False
-        message.content = None
         self._less(rest, message.sender_id, message.segments)
-        self._never_submitted(message)
         self._router.release(message)
-        if advance(message, Refused(EXPIRED), now):
-            self._writer.mark(message)
+        self._lifecycle.apply(message, Refused(EXPIRED), at=now)

@@ -18,14 +18,13 @@ from gateway.backlog.overflow import Overflow
 from gateway.backlog.requeue import Requeue
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.cluster.placement import Ownership
-from gateway.messages.lifecycle import AnswerLost, Submitted, advance
+from gateway.messages.lifecycle import AnswerLost, Lifecycle, Submitted
 from gateway.messages.message import Direction, IdSource, Message, Status
 from gateway.messages.rows import from_row
 from gateway.observe.wall import Wall, described
 from gateway.runtime.clock import Clock
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
-from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.database import Connection, ConnectionPool, Row
@@ -59,7 +58,7 @@ class Recovery:
         submitter: Submitter,
         overflow: Overflow,
         requeue: Requeue,
-        writer: WriteBehind,
+        lifecycle: Lifecycle,
         receipts: Receipts,
         clock: Clock,
         owe_callbacks: Callable[[Message], None],
@@ -76,7 +75,7 @@ class Recovery:
         self._submitter = submitter
         self._overflow = overflow
         self._requeue = requeue
-        self._writer = writer
+        self._lifecycle = lifecycle
         self._receipts = receipts
         self._clock = clock
         self._owe_callbacks = owe_callbacks
@@ -239,17 +238,14 @@ class Recovery:
 
     def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
         """Whether the message goes (again) from its sender's queue; one that can't fails here."""
-        wall = self._clock.wall()
         if message.status is Status.SENDING:
             if message.answered == message.all_segments:
-                advance(message, Submitted(), wall)
-                self._writer.mark(message)
+                self._lifecycle.apply(message, Submitted())
                 return False
             recovered.ambiguous += 1
             if self._ambiguous_policy(message.carrier_id) == "give_up":
                 return self._requeue.fail(message, TIMEOUT)
-            advance(message, AnswerLost(), wall)
-            self._writer.mark(message)
+            self._lifecycle.apply(message, AnswerLost())
         else:
             recovered.waiting += 1
         return self._requeue.belongs(message, body)

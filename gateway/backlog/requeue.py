@@ -9,11 +9,10 @@ from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import SENDER_GONE, Router
 from gateway.directory.directory import Directory
-from gateway.messages.lifecycle import Refused, advance
+from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
 from gateway.routing.destination import Destination, parse_destination
 from gateway.runtime.clock import Clock
-from gateway.submission.write_behind import WriteBehind
 
 INVALID_DESTINATION = 21211
 
@@ -24,13 +23,13 @@ class Requeue:
         directory: Directory,
         router: Router,
         assigner: Assigner,
-        writer: WriteBehind,
+        lifecycle: Lifecycle,
         clock: Clock,
     ) -> None:
         self._directory = directory
         self._router = router
         self._assigner = assigner
-        self._writer = writer
+        self._lifecycle = lifecycle
         self._clock = clock
 
     def belongs(self, message: Message, body: str) -> bool:
@@ -73,6 +72,5 @@ class Requeue:
 
     def fail(self, message: Message, code: int) -> bool:
         """False, always: it is done with."""
-        advance(message, Refused(code), self._clock.wall())
-        self._writer.mark(message)
+        self._lifecycle.apply(message, Refused(code))
         return False

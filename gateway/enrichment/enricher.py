@@ -26,14 +26,13 @@ from gateway.acceptance.router import Router
 from gateway.enrichment.media_fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.enrichment.media_links import LIFE_S, media_urls, new_code
 from gateway.enrichment.number_lookup import CarrierLookup
-from gateway.messages.lifecycle import Refused, advance
+from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Flag, Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall, described
 from gateway.runtime.clock import Clock
 from gateway.submission.submitter import BROKEN, EXPIRED
-from gateway.submission.write_behind import WriteBehind
 from gateway.webhooks.connections import Connections
 from storage import media as media_rows
 from storage.database import ConnectionPool, DatabaseUnavailable, UniqueViolation
@@ -54,7 +53,7 @@ class Enricher:
         pool: ConnectionPool,
         router: Router,
         assigner: Assigner,
-        writer: WriteBehind,
+        lifecycle: Lifecycle,
         alerts: Alerts,
         clock: Clock,
         random: Random,
@@ -69,7 +68,7 @@ class Enricher:
         self._pool = pool
         self._router = router
         self._assigner = assigner
-        self._writer = writer
+        self._lifecycle = lifecycle
         self._alerts = alerts
         self._clock = clock
         self._random = random
@@ -275,10 +274,8 @@ class Enricher:
         return kept
 
     def _fail(self, message: Message, code: int, why: str) -> None:
-        if not advance(message, Refused(code), self._clock.wall()):
+        if not self._lifecycle.apply(message, Refused(code)):
             return  # canceled meanwhile
-        message.content = None
-        self._writer.mark(message)
         if why:
             self._alerts.alert(
                 code, why, level="error", resource=message.sid, account_id=message.account_id

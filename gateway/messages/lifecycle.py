@@ -1,25 +1,19 @@
 """The life of a message: every move it can make is decided here, and nowhere else.
 
-`MOVES` is the automaton; `advance` applies one event and says what the world must do now.
-A pair that is not in the table leaves the message as it is: late and duplicate receipts
-are normal, and cannot move a message that is final (docs/architecture.md#life-of-a-message).
+`MOVES` is the automaton, `advance` applies one event to it. `Lifecycle.apply` is what the stages
+call: it does as well what every move brings with it. A pair that is not in the table leaves the
+message as it is: late and duplicate receipts are normal, and cannot move a message that is final
+(docs/architecture.md#life-of-a-message).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from gateway.messages.message import Flag, Message, Status
-
-
-class Effect:
-    """Bits, plain numbers like those of Flag."""
-
-    IGNORED: Final = 0
-    PERSIST: Final = 1  # the row changed: write it
-    CLOSED: Final = 2  # final: the pipeline may let go of it
+from gateway.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +93,13 @@ ignored: Counter[tuple[Status, str]] = Counter()
 """Events that found their message elsewhere, by (status, event): shown as a metric."""
 
 
-def advance(message: Message, event: MessageEvent, now: float) -> int:
-    """Move `message` by `event` at the time `now` (seconds since 1970)."""
+def advance(message: Message, event: MessageEvent, now: float) -> bool:
+    """Move `message` by `event` at the time `now` (seconds since 1970); whether it moved."""
     before = message.status
     move = (before, type(event))
     if move not in MOVES:
         ignored[before, type(event).__name__] += 1
-        return Effect.IGNORED
+        return False
     after = MOVES[move]
     if isinstance(event, Receipted):
         after = Status.DELIVERED if event.delivered else Status.UNDELIVERED
@@ -117,6 +111,7 @@ def advance(message: Message, event: MessageEvent, now: float) -> int:
     elif isinstance(event, Refused | Undeliverable):
         message.error_code = event.code
         message.done_at = now
+        message.content = None
     elif isinstance(event, SenderChosen):
         message.queued_at = now
     elif isinstance(event, Submitted):
@@ -125,11 +120,50 @@ def advance(message: Message, event: MessageEvent, now: float) -> int:
         message.flags |= Flag.POSSIBLE_DUPLICATE
     elif isinstance(event, Canceled):
         message.done_at = now
+        message.content = None
     assert after is not None
     message.status = after
     if after is not Status.QUEUED and after is not Status.SCHEDULED:
         message.waiting = False
-    return Effect.PERSIST | Effect.CLOSED if after.final else Effect.PERSIST
+    return True
+
+
+class Lifecycle:
+    """Moves messages, with what every move brings: its row is written, its mapping dropped."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        changed: Callable[[Message], None],
+        never_submitted: Callable[[Message], None],
+    ) -> None:
+        """`changed` writes a message's row; `never_submitted` hears of those that have ended
+        before anything of them was claimed.
+        """
+        self._clock = clock
+        self._changed = changed
+        self._never_submitted = never_submitted
+
+    def apply(
+        self,
+        message: Message,
+        event: MessageEvent,
+        *,
+        at: float | None = None,
+        stored: bool = False,
+    ) -> bool:
+        """Move `message` by `event`, now or `at` a time; whether it moved.
+
+        `stored`: the transaction that decided it writes the row, or has written it.
+        """
+        waited = message.waiting
+        if not advance(message, event, self._clock.wall() if at is None else at):
+            return False
+        if waited and isinstance(event, Refused | Canceled):
+            self._never_submitted(message)
+        if not stored:
+            self._changed(message)
+        return True
 
 
 def callback_events(message: Message) -> list[tuple[Status, float]]:

@@ -35,6 +35,7 @@ from gateway.channels.smpp.tlvs import shown
 from gateway.cluster.placement import Ownership
 from gateway.cluster.share import ALONE, WorkerSlot
 from gateway.directory.directory import MOST_FORMER, Directory, SenderRecord
+from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import Direction, Flag, IdSource, Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
@@ -174,16 +175,19 @@ class Pipeline:
         self.writer = WriteBehind(
             database, self._committed, self._settled, clock.monotonic, self.walls.of("write-behind")
         )
+        self.mappings = StickyUpkeep(pool, self.router.loads)
+        lifecycle = Lifecycle(clock, self.writer.mark, self.mappings.unused)
         self.receipts = Receipts(
             database,
             self.writer,
+            lifecycle,
             self.alerts,
             clock,
             self._profile,
             self.carrier_name,
             self.walls.of("receipts"),
         )
-        self.mappings = StickyUpkeep(pool, self.router.loads)
+        self.lifecycle = lifecycle
         self.submitter = Submitter(
             database,
             self.pacer,
@@ -192,7 +196,7 @@ class Pipeline:
             clock,
             self.directory,
             self._released,
-            self.mappings.unused,
+            lifecycle,
             settings.test_destinations,
             self.walls.of("submit"),
         )
@@ -202,7 +206,7 @@ class Pipeline:
             admission,
             self.router,
             self.submitter,
-            self.writer,
+            lifecycle,
             clock,
             self._accepted,
             self.walls.of("assign"),
@@ -219,7 +223,7 @@ class Pipeline:
             self._hand_over,
             self.walls.of("accept"),
         )
-        self._requeue = Requeue(self.directory, self.router, self.assigner, self.writer, clock)
+        self._requeue = Requeue(self.directory, self.router, self.assigner, lifecycle, clock)
         self.overflow = Overflow(
             database,
             self.pacer,
@@ -227,9 +231,8 @@ class Pipeline:
             self.directory,
             self.router,
             self._requeue,
-            self.writer,
             clock,
-            self.mappings.unused,
+            lifecycle,
             self.submitter.resume,
             self.next_id,
             self.walls.of("spill"),
@@ -246,7 +249,7 @@ class Pipeline:
         )
         self.canceler = Canceler(
             pool,
-            clock,
+            lifecycle,
             self.receipts.live,
             self.pacer,
             self.assigner,
@@ -275,7 +278,7 @@ class Pipeline:
             self.submitter,
             self.overflow,
             self._requeue,
-            self.writer,
+            lifecycle,
             self.receipts,
             clock,
             lambda message: self.owe_callbacks(message),

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from gateway.channels.smpp.connector import MOST_ID
 from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.result_codes import receipt_result
-from gateway.messages.lifecycle import Effect, Receipted, advance
+from gateway.messages.lifecycle import Lifecycle, Receipted
 from gateway.messages.message import Message
 from gateway.messages.rows import from_row, moment
 from gateway.observe.alerts import Alerts
@@ -86,6 +86,7 @@ class Receipts:
         self,
         database: Database,
         writer: WriteBehind,
+        lifecycle: Lifecycle,
         alerts: Alerts,
         clock: Clock,
         profile_of: Callable[[int], Profile | None],
@@ -98,6 +99,7 @@ class Receipts:
         self._profile_of = profile_of
         self._database = database
         self._writer = writer
+        self._lifecycle = lifecycle
         self._alerts = alerts
         self._clock = clock
         # Not a dict: its first entry is found by passing over all that were removed before it.
@@ -292,9 +294,7 @@ class Receipts:
                 self._writer.receipt(message, segment + 1, receipt.state.value)
                 return
         event = Receipted(result.delivered, result.code, receipt.done_date or None)
-        if advance(message, event, self._done_at(message, receipt)) is not Effect.IGNORED:
-            self._writer.mark(message)
-        else:
+        if not self._lifecycle.apply(message, event, at=self._done_at(message, receipt)):
             self._count(message.carrier_id, "duplicate")
             self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
 

@@ -22,7 +22,14 @@ from typing import Protocol
 from gateway.channels.smpp.connector import Connector
 from gateway.channels.smpp.result_codes import TIMEOUT, submit_result
 from gateway.directory.directory import Directory
-from gateway.messages.lifecycle import AnswerLost, Claimed, Receipted, Refused, Submitted, advance
+from gateway.messages.lifecycle import (
+    AnswerLost,
+    Claimed,
+    Lifecycle,
+    Receipted,
+    Refused,
+    Submitted,
+)
 from gateway.messages.message import Message, Status, Trouble
 from gateway.observe.measures import BATCHES, WAIT_S, Histogram, Tally
 from gateway.observe.outage_log import AWAY
@@ -94,14 +101,14 @@ class Submitter:
         clock: Clock,
         directory: Directory,
         released: Callable[[Message], None],
-        never_submitted: Callable[[Message], None],
+        lifecycle: Lifecycle,
         reserved: Mapping[str, int],
         wall: Wall,
     ) -> None:
         self._wall = wall
+        self._lifecycle = lifecycle
         self._database = database
         self._directory = directory
-        self._never_submitted = never_submitted
         self._reserved = reserved
         """Test destinations that never leave, and what becomes of their messages: 0, or a code."""
         self._released = released
@@ -164,7 +171,7 @@ class Submitter:
                     continue
                 self._reserve(message)
                 claimed.append(message)
-                advance(message, Claimed(), wall)
+                self._lifecycle.apply(message, Claimed(), at=wall, stored=True)
         except Exception:
             self.withdraw(claimed)
             raise
@@ -236,8 +243,7 @@ class Submitter:
             self.answered(message, message.outstanding, 0, name)
         else:
             self._settle(message)
-        if advance(message, Receipted(code == 0, code), self._clock.wall()):
-            self._writer.mark(message)
+        self._lifecycle.apply(message, Receipted(code == 0, code))
 
     # Questions ----------------------------------------------------------------------------
 
@@ -385,21 +391,20 @@ class Submitter:
                 self._unreserve(message)
                 self._let_go(message)
                 return False
-            advance(message, Claimed(), wall)
             message.committed = Status.SENDING
-            if message.id in self._unconfirmed:  # another may have claimed it, on a standby
-                self._unconfirmed.discard(message.id)
-                advance(message, AnswerLost(), wall)
-                self._writer.mark(message)
         if not self._account_is_active(message):
             code = SUSPENDED
         elif message in blocked:
             code = OPTED_OUT
         else:
+            if message.waiting:
+                self._lifecycle.apply(message, Claimed(), at=wall, stored=True)
+            if message.id in self._unconfirmed:  # another may have claimed it, on a standby
+                self._unconfirmed.discard(message.id)
+                self._lifecycle.apply(message, AnswerLost(), at=wall)
             return True
         self._unreserve(message)
         self._pacer.withdraw(message)
-        self._never_submitted(message)
         self._fail(message, code)
         return False
 
@@ -494,7 +499,6 @@ class Submitter:
     def _settle(self, message: Message) -> None:
         """No segment is under way any more: decide what comes next for the message."""
         self.in_flight -= 1
-        wall = self._clock.wall()
         if message.answered == message.all_segments:
             self._sent(message)
             self._let_go(message)
@@ -513,8 +517,7 @@ class Submitter:
                 log.info(
                     "no answer for %s: it is sent again", message.sid, extra={"sid": message.sid}
                 )
-                advance(message, AnswerLost(), wall)
-                self._writer.mark(message)
+                self._lifecycle.apply(message, AnswerLost())
             waits_alone = (
                 message.trouble & (Trouble.BUSY | Trouble.TIMED_OUT) or message.unanswered > 1
             )
@@ -526,8 +529,7 @@ class Submitter:
             self._wake.set()
 
     def _sent(self, message: Message) -> None:
-        if advance(message, Submitted(), self._clock.wall()):
-            self._writer.mark(message)
+        self._lifecycle.apply(message, Submitted())
 
     def _rest(self, message: Message) -> None:
         """Let one message wait by itself: 1, 2, 4 … 60 s, while the others of its sender go on.
@@ -541,10 +543,7 @@ class Submitter:
         heapq.heappush(self._resting, (due, self._rests, message))
 
     def _fail(self, message: Message, code: int) -> None:
-        if message.waiting:
-            self._never_submitted(message)
-        if advance(message, Refused(code), self._clock.wall()):
-            self._writer.mark(message)
+        self._lifecycle.apply(message, Refused(code))
         self._let_go(message, left=code != TIMEOUT)
 
     def _let_go(self, message: Message, *, left: bool = True) -> None:

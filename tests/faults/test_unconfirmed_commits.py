@@ -190,9 +190,9 @@ async def test_a_send_whose_commit_is_on_no_standby_is_refused_and_taken_back(
 async def test_a_claim_that_is_on_no_standby_is_not_written_before_one_has_it(
     start_gateway: Start, smsc: Smsc, connection: Any, standby: Standby
 ) -> None:
-    gateway = await start_gateway(smsc.port, default_rate_per_second=1.0)
+    gateway = await start_gateway(smsc.port, default_rate_per_second=0.25)
     sdk = await gateway.sdk()
-    some = [f"+44770090020{n}" for n in range(4)]  # two numbers: at least two wait for a second
+    some = [f"+44770090020{n}" for n in range(4)]  # two numbers: at least two wait for four seconds
     for to in some:
         assert await post(sdk, to) == 201
     await standby.wanted(True)

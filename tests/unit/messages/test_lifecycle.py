@@ -13,7 +13,7 @@ from gateway.messages.lifecycle import (
     AnswerLost,
     Canceled,
     Claimed,
-    Effect,
+    Lifecycle,
     MessageEvent,
     Receipted,
     Refused,
@@ -24,6 +24,7 @@ from gateway.messages.lifecycle import (
     callback_events,
 )
 from gateway.messages.message import Flag, IdSource, Message, Status, created_at
+from gateway.runtime.clock import SystemClock
 
 EVENTS: tuple[MessageEvent, ...] = (
     SenderChosen(),
@@ -52,13 +53,11 @@ def test_a_pair_that_is_not_in_the_table_changes_nothing(
     status: Status, event: MessageEvent
 ) -> None:
     one = message(status)
-    effect = advance(one, event, 10.0)
+    moved = advance(one, event, 10.0)
+    assert moved is ((status, type(event)) in MOVES)
     if (status, type(event)) in MOVES:
-        assert effect & Effect.PERSIST
-        assert bool(effect & Effect.CLOSED) == one.status.final
         assert one.status >= status
     else:
-        assert effect is Effect.IGNORED
         assert one.status is status
         assert (one.done_at, one.sent_at, one.error_code) == (0.0, 0.0, 0)
 
@@ -89,7 +88,7 @@ def test_a_receipt_before_the_answer_settles_a_message_that_is_sending() -> None
     one = message(Status.SENDING)
     advance(one, Receipted(delivered=True), 5.0)
     assert one.status is Status.DELIVERED
-    assert advance(one, Submitted(), 6.0) is Effect.IGNORED
+    assert not advance(one, Submitted(), 6.0)
     assert one.sent_at == 5.0
 
 
@@ -197,3 +196,44 @@ def test_a_source_goes_on_after_what_another_one_made() -> None:
     assert created_at(ids[100]) == pytest.approx(created_at(ids[99]), abs=0.01)
     clocks.now += 20
     assert source.age(ids[-1]) == pytest.approx(10, abs=0.1)
+
+
+class Heard:
+    """What a lifecycle told of its messages."""
+
+    def __init__(self) -> None:
+        self.changed: list[Message] = []
+        self.unused: list[Message] = []
+        self.lifecycle = Lifecycle(SystemClock(), self.changed.append, self.unused.append)
+
+
+def test_a_move_is_written_unless_its_transaction_does_it() -> None:
+    heard, queued = Heard(), message(Status.QUEUED)
+    assert heard.lifecycle.apply(queued, Claimed(), stored=True)
+    assert heard.changed == []
+    assert heard.lifecycle.apply(queued, Submitted())
+    assert heard.changed == [queued]
+
+
+def test_what_moves_nothing_is_not_written() -> None:
+    heard, sent = Heard(), message(Status.SENT)
+    assert not heard.lifecycle.apply(sent, Claimed())
+    assert heard.changed == []
+
+
+@pytest.mark.parametrize("event", [Refused(30036), Canceled()])
+def test_what_ends_before_it_was_claimed_gives_its_mapping_and_its_text_back(
+    event: MessageEvent,
+) -> None:
+    heard, waiting = Heard(), message(Status.QUEUED)
+    waiting.waiting = True
+    heard.lifecycle.apply(waiting, event)
+    assert heard.unused == [waiting]
+    assert waiting.content is None
+
+
+def test_what_was_claimed_keeps_its_mapping() -> None:
+    heard, claimed = Heard(), message(Status.SENDING)
+    claimed.waiting = False
+    heard.lifecycle.apply(claimed, Refused(30003))
+    assert heard.unused == []

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import encode
+from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import IdSource, Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
@@ -40,6 +41,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
     return Receipts(
         "postgresql://nowhere",
         writer,
+        Lifecycle(StandingClock(), writer.mark, lambda message: None),
         cast(Alerts, None),
         StandingClock(),
         lambda _: profile,
