@@ -179,13 +179,6 @@ def _decode_ucs2(data: bytes) -> str:
     return data.decode("utf-16-be", "replace")
 
 
-def _encode_ucs2(text: str) -> bytes:
-    try:
-        return text.encode("utf-16-be")
-    except UnicodeEncodeError as error:
-        raise AlphabetError("a lone surrogate is not a character") from error
-
-
 # SMPP 3.4 §5.2.19: the values that are SMPP's own and not 3GPP TS 23.038's.
 _SMPP_CODECS: Final = {
     0x01: "ascii",
@@ -264,20 +257,3 @@ def decode_text(
         return data.decode(alphabet, "replace")
     except (LookupError, ValueError):  # a codec this build of Python has not
         return data.decode("latin-1")
-
-
-def encode_text(data_coding: int, text: str, default_alphabet: str = "gsm7") -> bytes:
-    """Encode a body for `data_coding`; raises AlphabetError when the text does not fit."""
-    alphabet = alphabet_of(data_coding, default_alphabet)
-    if alphabet == "gsm7":
-        return encode_gsm7(text)
-    if alphabet == "packed":
-        septets = encode_gsm7(text)
-        # Seven spare bits would be read as `@`: fill them with CR (TS 23.038 §6.1.2.3.1).
-        return pack(septets + b"\r" if len(septets) % 8 == 7 else septets)
-    if alphabet == "ucs2":
-        return _encode_ucs2(text)
-    try:
-        return text.encode({"octets": "latin-1", "latin1": "latin-1"}.get(alphabet, alphabet))
-    except (LookupError, ValueError) as error:
-        raise AlphabetError(f"a character is outside {alphabet}") from error

@@ -18,6 +18,7 @@ from storage.database import Connection, ConnectionPool
 from storage.ids import Id, moment_of
 from storage.lists import Lists
 
+WAITS = 0  # in the column `waiting` of what is not claimed yet; NULL in all others'
 COLUMNS = (
     "id",
     "account_id",
@@ -95,7 +96,7 @@ RETURNING id
 CLAIMED = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND status = $2"
 
 UNCLAIM = """
-UPDATE messages SET status = $3, waiting = $4 WHERE id = ANY($1::uuid[]) AND status = $2
+UPDATE messages SET status = $3, waiting = 0 WHERE id = ANY($1::uuid[]) AND status = $2
 """
 
 FETCH = "SELECT * FROM messages WHERE id = $1 AND account_id = $2"
@@ -170,13 +171,13 @@ RETURNING m.id
 
 # In the order of a sender's queue, by the index that is made for it.
 WAITING = """
-SELECT * FROM messages WHERE waiting = $1 AND sender_id = $2 AND status = $3
- ORDER BY priority, id LIMIT $4
+SELECT * FROM messages WHERE waiting = 0 AND sender_id = $1 AND status = $2
+ ORDER BY priority, id LIMIT $3
 """
 
 WAITING_SIZES = """
 SELECT sender_id, count(*) AS messages, sum(segments) AS segments FROM messages
- WHERE waiting = $1 AND sender_id = ANY($2::bigint[]) AND status = $3 GROUP BY sender_id
+ WHERE waiting = 0 AND sender_id = ANY($1::bigint[]) AND status = $2 GROUP BY sender_id
 """
 
 NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
@@ -266,10 +267,10 @@ async def claimed(connection: Connection, ids: Sequence[Id], claimed_status: int
 
 
 async def unclaim(
-    connection: Connection, ids: Sequence[Id], claimed_status: int, status: int, shard: int
+    connection: Connection, ids: Sequence[Id], claimed_status: int, status: int
 ) -> None:
     """Let these wait again, if a commit that was not confirmed claimed them: none was written."""
-    await connection.execute(UNCLAIM, ids, claimed_status, status, shard)
+    await connection.execute(UNCLAIM, ids, claimed_status, status)
 
 
 async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
@@ -352,17 +353,17 @@ async def assign(connection: Connection, columns: Sequence[Sequence[Any]]) -> se
 
 
 async def waiting(
-    connection: Connection, shard: int, sender_id: int, queued_status: int, most: int
+    connection: Connection, sender_id: int, queued_status: int, most: int
 ) -> list[asyncpg.Record]:
     """The first `most` of a sender's queue, whoever holds them in memory."""
-    return await connection.fetch(WAITING, shard, sender_id, queued_status, most)
+    return await connection.fetch(WAITING, sender_id, queued_status, most)
 
 
 async def waiting_sizes(
-    connection: Connection, shard: int, sender_ids: Sequence[int], queued_status: int
+    connection: Connection, sender_ids: Sequence[int], queued_status: int
 ) -> list[asyncpg.Record]:
     """Of each of these senders whose queue is not empty: its `messages` and `segments`."""
-    return await connection.fetch(WAITING_SIZES, shard, sender_ids, queued_status)
+    return await connection.fetch(WAITING_SIZES, sender_ids, queued_status)
 
 
 async def exists(pool: ConnectionPool, id: Id) -> bool:

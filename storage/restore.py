@@ -98,7 +98,7 @@ RELEASE = f"""
 WITH chosen AS ({_CHOSEN}), back AS (
     UPDATE messages AS m
        SET status = CASE WHEN c.status = $5 THEN $6::smallint ELSE c.status END,
-           waiting = coalesce(c.waiting, $7::smallint), flags = m.flags | $8::int,
+           waiting = coalesce(c.waiting, 0), flags = m.flags | $7::int,
            callback_url = c.callback_url
       FROM chosen AS c WHERE m.id = c.message_id
     RETURNING m.id
@@ -213,14 +213,14 @@ async def count(pool: ConnectionPool) -> int:
 
 
 async def release(
-    connection: Connection, codes: StoredNumbers, chosen: Chosen, *, shard: int, flag: int
+    connection: Connection, codes: StoredNumbers, chosen: Chosen, *, flag: int
 ) -> set[Id]:
     """Let these wait again, marked with `flag`; those that were held. In the caller's transaction.
 
-    What was claimed waits in `shard`; the others where they did.
+    What was claimed waits, as the others did.
     """
     rows = await connection.fetch(
-        RELEASE, *chosen, codes.sending, codes.queued, shard, flag, timeout=LONG_S
+        RELEASE, *chosen, codes.sending, codes.queued, flag, timeout=LONG_S
     )
     return {row["id"] for row in rows}
 

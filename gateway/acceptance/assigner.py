@@ -20,7 +20,7 @@ from gateway.acceptance.router import Router
 from gateway.acceptance.unassigned import Taken
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
-from gateway.messages.rows import SHARD, assign_columns
+from gateway.messages.rows import assign_columns
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from gateway.recipients.recipients import RecipientFacts
@@ -197,7 +197,7 @@ class Assigner:
                 if doubtful := self._doubtful.intersection(message.id for message in messages):
                     # The commit may have claimed them; nothing of them was written.
                     await message_rows.unclaim(
-                        connection, list(doubtful), Status.SENDING, Status.QUEUED, SHARD
+                        connection, list(doubtful), Status.SENDING, Status.QUEUED
                     )
                 await self._admission.reserve(connection, drafts, known)
                 claimed = self._submitter.offer(messages)

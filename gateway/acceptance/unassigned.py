@@ -183,10 +183,6 @@ class UnassignedQueue:
             self._forget(message)
             yield message
 
-    def next_expiry(self) -> float:
-        """When `expire` may have something; infinity for never."""
-        return self._expiry.next_time()
-
     def _forget(self, message: Message) -> None:
         key = (message.account_id, message.recipient)
         self._recipients[key] -= 1

@@ -22,7 +22,6 @@ from gateway.backlog.takeover import AGAIN_S, Takeover
 from gateway.cluster.peers import NoOthers, Others
 from gateway.cluster.placement import Ownership
 from gateway.messages.message import Message, Status
-from gateway.messages.rows import SHARD
 from gateway.observe.outage_log import AWAY
 from gateway.pacing.pacer import Pacer
 from gateway.runtime.clock import Clock
@@ -167,7 +166,7 @@ class Handover:
         ids = [message.id for message in messages]
         try:
             async with self._pool.acquire() as connection:
-                await message_rows.unclaim(connection, ids, Status.SENDING, Status.QUEUED, SHARD)
+                await message_rows.unclaim(connection, ids, Status.SENDING, Status.QUEUED)
         except DatabaseUnavailable as error:
             log.error(
                 "database: %s; a restart finds %d claimed messages", error, len(ids), extra=AWAY

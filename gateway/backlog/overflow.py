@@ -24,7 +24,7 @@ from gateway.content.encoding import encode, whole
 from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Direction, IdSource, Message, Status
-from gateway.messages.rows import SHARD, from_row
+from gateway.messages.rows import from_row
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall, described
 from gateway.pacing.pacer import BATCH, Pacer
@@ -247,7 +247,7 @@ class Overflow:
         for sender_id in unsure:
             self._rests[sender_id].unsure = False
         try:
-            rows = await message_rows.waiting_sizes(connection, SHARD, unsure, Status.QUEUED)
+            rows = await message_rows.waiting_sizes(connection, unsure, Status.QUEUED)
         except DatabaseUnavailable:
             for sender_id in unsure:
                 if sender_id in self._rests:
@@ -292,7 +292,7 @@ class Overflow:
         added = rest.added
         # What memory holds is among the rows: it waits, or is being claimed just now.
         most = PAGE + self._pacer.waiting(sender_id) + BATCH
-        rows = await message_rows.waiting(connection, SHARD, sender_id, Status.QUEUED, most)
+        rows = await message_rows.waiting(connection, sender_id, Status.QUEUED, most)
         if self._rests.get(sender_id) is not rest:  # forgotten meanwhile: another's, and settled
             return
         ready, read, all_read = [], 0, len(rows) < most

@@ -25,7 +25,6 @@ from typing import Final
 from gateway.backlog.recovery import RECENT_S, id_at
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Status
-from gateway.messages.rows import SHARD
 from gateway.observe.alerts import Alert, Alerts, new_sid, row_of
 from gateway.runtime.times import shown
 from storage import alerts as alert_rows
@@ -203,7 +202,6 @@ async def release(connection: Connection, selection: Selection) -> int:
             connection,
             CODES,
             selection.chosen(),
-            shard=SHARD,
             flag=Flag.POSSIBLE_DUPLICATE,
         )
         _all_of(selection, released)

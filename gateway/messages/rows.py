@@ -10,9 +10,8 @@ from gateway.content.encoding import Encoding, encode, whole
 from gateway.messages.message import Direction, Flag, Message, Status
 from smpp.codec import decode_tlvs, encode_tlvs
 from storage.database import Row
+from storage.messages import WAITS
 from storage.times import utc_of
-
-SHARD = 0  # one worker owns everything, until workers divide the shards
 
 
 def moment(seconds: float) -> datetime | None:
@@ -43,7 +42,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         message.reference or None,
         message.error_code or None,
         message.callbacks_done,
-        SHARD if message.waiting else None,
+        WAITS if message.waiting else None,
         moment(message.queued_at),
         moment(message.sent_at),
         moment(message.done_at),
@@ -71,7 +70,7 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [message.status for message in messages],
         [message.error_code or None for message in messages],
         [message.callbacks_done for message in messages],
-        [SHARD if message.waiting else None for message in messages],
+        [WAITS if message.waiting else None for message in messages],
         [message.flags for message in messages],
         [moment(message.sent_at) for message in messages],
         [moment(message.done_at) for message in messages],
@@ -96,7 +95,7 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [message.encoding for message in messages],
         [message.status for message in messages],
         [message.error_code or None for message in messages],
-        [SHARD if message.waiting else None for message in messages],
+        [WAITS if message.waiting else None for message in messages],
         [moment(message.queued_at) for message in messages],
         [moment(message.done_at) for message in messages],
         [message.rule if message.rule >= 0 else None for message in messages],

@@ -246,12 +246,6 @@ class SenderLoads:
         stand.mappings = count
         stand.moved_forward(sender_id)
 
-    def set_last_used(self, sender_id: int, at: float) -> None:
-        """The last use, as loaded."""
-        stand = self._stand(sender_id)
-        stand.last_used = at
-        stand.moved_forward(sender_id)
-
     def set_limit(self, sender_id: int, segments: float) -> None:
         """The backlog at which the sender is full
         (docs/spec/messaging-services.md#queue-limits)."""

@@ -235,7 +235,7 @@ def test_the_selector_agrees_with_the_reference_and_with_its_explanation(
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from("aaasmmutlhdr"), st.integers(0, 11), st.integers(1, 5)),
+    st.tuples(st.sampled_from("aaasmmulhdr"), st.integers(0, 11), st.integers(1, 5)),
     max_size=80,
 )
 
@@ -266,8 +266,6 @@ def test_standing_agrees_with_a_scan_after_any_history(
                 loads.mapped(number, amount)
             case "u":
                 loads.mapped(number, -amount)
-            case "t":
-                loads.set_last_used(number, float(amount))
             case "l":
                 loads.set_limit(number, float(amount))
             case "h":

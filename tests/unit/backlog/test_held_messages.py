@@ -184,7 +184,7 @@ async def test_nothing_that_reads_rows_takes_up_what_is_held(
                 await messages.owed(
                     pool, after=NOTHING, since=since, inbound=Direction.INBOUND, most=100
                 ),
-                await messages.waiting(connection, 0, 7, Status.QUEUED, 100),
+                await messages.waiting(connection, 7, Status.QUEUED, 100),
                 await messages.overdue(connection, NOW, Status.QUEUED, 100),
                 await schedule.due(
                     connection, scheduled=Status.SCHEDULED, until=NOW, without=[], most=100
