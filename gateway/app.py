@@ -557,7 +557,7 @@ class Gateway:
         return Guard(allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks)
 
     def _logins(self, pipeline: Pipeline) -> Logins:
-        """Those of this process."""
+        """The failing logins of this process."""
         if self._failing is None:
             self._failing = Logins(
                 pipeline.alerts,
@@ -568,7 +568,7 @@ class Gateway:
         return self._failing
 
     def _connections(self) -> dict[str, Connections]:
-        """Those to apps' servers, by what they are for.
+        """The connections to apps' servers, by what they are for.
 
         They are apart, so that nothing that holds one waits for another of the same.
         """

@@ -51,16 +51,16 @@ def classify(status: int) -> RefusalClass:
 class BackoffConfig:
     """All in seconds."""
 
+    # Upper bound of the first wait after a lost or failed connection; doubles each time.
     first_s: float = 1.0
-    """Upper bound of the first wait after a lost or failed connection; doubles each time."""
     most_s: float = 60.0
+    # A session that lasted so long was a success; a shorter one counts as one more failure.
     settled_s: float = 10.0
-    """A session that lasted so long was a success; a shorter one counts as one more failure."""
     credentials_s: float = 300.0
+    # The carrier's inactivity timer, if known; 0 learns it.
     already_bound_s: float = 0.0
-    """The carrier's inactivity timer, if known; 0 learns it."""
+    # While it is not known: wait of the first refusal of this class; doubles up to most_s.
     already_bound_probe_s: float = 15.0
-    """While it is not known: wait of the first refusal of this class; doubles up to most_s."""
     system_s: float = 10.0
     configuration_s: float = 120.0
     other_s: float = 30.0
@@ -75,8 +75,8 @@ class Backoff:
 
     def __init__(self, config: BackoffConfig, random: Random) -> None:
         self.config = config
+        # How long after a loss the carrier took us again, once it had refused as already bound.
         self.learned_s = 0.0
-        """How long after a loss the carrier took us again, once it had refused as already bound."""
         self._random = random
         self._failures = 0
         self._refusals = 0

@@ -39,8 +39,8 @@ from smpp.pdu import (
     tlv,
 )
 
+# command_length, command_id, command_status, sequence_number (SMPP 3.4 §3.2).
 HEADER: Final = Struct("!IIII")
-"""command_length, command_id, command_status, sequence_number (SMPP 3.4 §3.2)."""
 
 HEADER_OCTETS: Final = 16
 MAX_SEQUENCE: Final = 0x7FFFFFFF

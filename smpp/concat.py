@@ -58,8 +58,8 @@ class PartContent(NamedTuple):
 
     part: Part | None
     text: bytes
+    # The user data header, without its length octet; ports and shift tables are in it.
     header: bytes = b""
-    """The user data header, without its length octet; ports and shift tables are in it."""
 
 
 def split_header(message: DeliverSm | SubmitSm) -> PartContent:
@@ -124,8 +124,8 @@ class Piece(NamedTuple):
 
     delivery: DeliverSm
     text: bytes
+    # Whatever its owner knows it by.
     token: object = None
-    """Whatever its owner knows it by."""
 
 
 class Whole(NamedTuple):
@@ -137,8 +137,8 @@ class Whole(NamedTuple):
     pieces: tuple[Piece, ...]
     total: int
     missing: tuple[int, ...] = ()
+    # Tokens of parts that came again while the message was open; `pieces` has the newest.
     again: tuple[object, ...] = ()
-    """Tokens of parts that came again while the message was open; `pieces` has the newest."""
 
 
 _Key = tuple[Hashable, int, int]
@@ -241,8 +241,8 @@ class Reassembler:
         self.limit_each = limit_each
         self.most_octets = most_octets
         self.most_octets_each = most_octets_each
+        # What the open pieces cost, about.
         self.octets = 0
-        """What the open pieces cost, about."""
         self._open: dict[_Key, _Open] = {}
         self._shares: dict[Hashable, _Share] = {}
 

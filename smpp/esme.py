@@ -55,8 +55,8 @@ class BindConfig:
     """One bind: where to, as whom, how to wait. Times in seconds."""
 
     name: str
+    # Tried in turn; the next one when a connection fails or the host has trouble.
     hosts: tuple[tuple[str, int], ...]
-    """Tried in turn; the next one when a connection fails or the host has trouble."""
     session: SessionConfig
     tls: TlsConfig | None = None
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
@@ -108,21 +108,21 @@ class Bind:
         self.config = config
         self.name = config.name
         self.bound = False
+        # Sees every PDU of later connections, ("in" | "out", octets); None costs nothing.
         self.on_pdu: Tap | None = None
-        """Sees every PDU of later connections, ("in" | "out", octets); None costs nothing."""
+        # The response to a submit that had been reported as timed out.
         self.on_late_answer: Callable[[object, int, str, Tlvs], None] | None = None
-        """The response to a submit that had been reported as timed out."""
+        # Deliveries whose answers have arrived for certain: they will not come again.
         self.on_settled: Callable[[tuple[DeliverSm, ...]], None] | None = None
-        """Deliveries whose answers have arrived for certain: they will not come again."""
+        # alert_notification, outbind.
         self.on_notified: Callable[[Pdu], None] | None = None
-        """alert_notification, outbind."""
+        # A connection that failed before it was bound: why, and the wait before the next.
         self.on_unreachable: Callable[[str, float], None] | None = None
-        """A connection that failed before it was bound: why, and the wait before the next."""
+        # Where the present connection leads.
         self.host: tuple[str, int] | None = None
-        """Where the present connection leads."""
         self.smsc_system_id = ""
+        # Connections opened so far; the number of the present one.
         self.connections = 0
-        """Connections opened so far; the number of the present one."""
         self.backoff = Backoff(config.backoff, rng or random.Random())
         self._handler = handler
         self._session: Session | None = None

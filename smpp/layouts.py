@@ -73,8 +73,8 @@ def _address(prefix: str, size: int = 21) -> tuple[Field, ...]:
     )
 
 
+# Characters of a system_id or a password that are written; the standard has 15 and 8.
 MOST_CREDENTIAL: Final = 64
-"""Characters of a system_id or a password that are written; the standard has 15 and 8."""
 SHORT_MESSAGE: Final = Field("short_message", FieldKind.SHORT_MESSAGE, 254, "§5.2.22")
 _MESSAGE_ID: Final = _text("message_id", 65, "§5.2.23")
 _SERVICE_TYPE: Final = _text("service_type", 6, "§5.2.11")

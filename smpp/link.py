@@ -20,8 +20,8 @@ _KEEPALIVE: tuple[tuple[str, int], ...] = (
     ("TCP_KEEPINTVL", 15),
     ("TCP_KEEPCNT", 4),
 )
+# How long a closing connection may try to write what is left.
 LINGER_S = 2.0
-"""How long a closing connection may try to write what is left."""
 
 OnEvents = Callable[[list[SessionEvent]], None]
 
@@ -38,8 +38,8 @@ class Link(asyncio.Protocol):
         accepts: Callable[[asyncio.Transport], bool] | None = None,
     ) -> None:
         self.session = session
+        # False while the peer does not read: its kernel buffer and ours are full.
         self.writable = True
-        """False while the peer does not read: its kernel buffer and ours are full."""
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self._on_events = on_events

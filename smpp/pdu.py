@@ -22,8 +22,8 @@ from smpp.vocabulary import (
     RECEIPTED_MESSAGE_ID,
 )
 
+# Optional parameters as they came: (tag, value), in their order, unknown ones too.
 Tlvs = tuple[tuple[int, bytes], ...]
-"""Optional parameters as they came: (tag, value), in their order, unknown ones too."""
 
 
 _LONGEST_RECEIPT = 1_000  # octets: what follows is the text that it quotes
@@ -151,8 +151,8 @@ class Pdu:
     status: int = 0
     fields: dict[str, FieldValue] = field(default_factory=dict)
     tlvs: Tlvs = ()
+    # What of it could not be read, and was left out.
     flaw: str = ""
-    """What of it could not be read, and was left out."""
 
     def text(self, name: str) -> str:
         """A field that is a string; empty when the peer left it out."""

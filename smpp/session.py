@@ -57,8 +57,8 @@ MOST_UNSETTLED = 10_000  # deliveries whose answers may not have arrived; beyond
 MOST_ENQUIRIES = 16
 RECEIPT_BITS = v.ESM_RECEIPT | v.ESM_INTERMEDIATE
 
+# Sees every PDU: "in" or "out", and its octets.
 Tap = Callable[[str, bytes], None]
-"""Sees every PDU: "in" or "out", and its octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +73,19 @@ class SessionConfig:
     address_ton: int = 0
     address_npi: int = 0
     address_range: str = ""
+    # Requests sent and not yet answered, at most.
     window: int = 100
-    """Requests sent and not yet answered, at most."""
     response_timeout_s: float = 30.0
+    # Silence after which we ask whether the peer is there; 0 never asks.
     enquire_interval_s: float = 30.0
-    """Silence after which we ask whether the peer is there; 0 never asks."""
+    # How often we ask whether our answers to messages have arrived, at most; 0 never asks.
     confirm_interval_s: float = 1.0
-    """How often we ask whether our answers to messages have arrived, at most; 0 never asks."""
     bind_timeout_s: float = 10.0
+    # Time without any message after which we unbind; 0 never does.
     inactivity_timeout_s: float = 0.0
-    """Time without any message after which we unbind; 0 never does."""
     max_pdu_bytes: int = 65_536
+    # Timed-out requests whose late response is still recognised, at most.
     late_answers: int = 10_000
-    """Timed-out requests whose late response is still recognised, at most."""
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -155,12 +155,12 @@ class Session:
 
     def __init__(self, config: SessionConfig, *, link: int = 0, first_sequence: int = 0) -> None:
         self.config = config
+        # Number of the connection, copied into each delivery so that its answer finds it.
         self.link = link
-        """Number of the connection, copied into each delivery so that its answer finds it."""
         self.state = SessionState.OPEN
         self.tap: Tap | None = None
+        # Responses that answered nothing we know of.
         self.unmatched = 0
-        """Responses that answered nothing we know of."""
         self.last_received_at = 0.0
         self.last_message_at = 0.0
         self._asked_at: float | None = None  # when the unanswered enquire_link was sent

@@ -12,17 +12,17 @@ from hashlib import sha256
 class TlsConfig:
     """How to speak TLS with a carrier. Paths are PEM files."""
 
+    # Whether the certificate and its name are checked. Off is for test benches.
     verify: bool = True
-    """Whether the certificate and its name are checked. Off is for test benches."""
+    # The name to ask for (SNI) and to check; the host's own if empty.
     server_name: str = ""
-    """The name to ask for (SNI) and to check; the host's own if empty."""
+    # The authorities to trust instead of the system's.
     ca_file: str = ""
-    """The authorities to trust instead of the system's."""
     certificate_file: str = ""
     key_file: str = ""
     key_password: str = ""
+    # SHA-256 of the certificates (DER) that alone are taken, in hex; any if empty.
     pinned_sha256: tuple[str, ...] = ()
-    """SHA-256 of the certificates (DER) that alone are taken, in hex; any if empty."""
 
     def __post_init__(self) -> None:
         for pin in self.pinned_sha256:

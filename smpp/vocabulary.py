@@ -15,8 +15,8 @@ from aiosmpplib import state as _aio
 
 # Commands, SMPP 3.4 §5.1.2.1 -------------------------------------------------
 
+# The bit that makes a command the response to its request.
 RESPONSE: Final = 0x80000000
-"""The bit that makes a command the response to its request."""
 
 GENERIC_NACK: Final = int(_aio.SmppCommand.GENERIC_NACK)
 BIND_RECEIVER: Final = int(_aio.SmppCommand.BIND_RECEIVER)
@@ -227,8 +227,8 @@ TLV_NAMES: Final[dict[int, str]] = {
     0x0612: "dest_addr_np_information",
     0x0613: "dest_addr_np_country",
 }
+# Tags left to SMSC vendors, SMPP 3.4 §5.3.1.
 VENDOR_TLVS: Final = range(0x1400, 0x4000)
-"""Tags left to SMSC vendors, SMPP 3.4 §5.3.1."""
 
 
 def command_name(command: int) -> str:

@@ -98,12 +98,12 @@ class ConfigurationSnapshot:
 
     version: int
     whole: bool
+    # Of each table of BY_ROW: all of them where this is whole, else those that changed.
     rows: dict[str, list[asyncpg.Record]]
-    """Of each table of BY_ROW: all of them where this is whole, else those that changed."""
+    # Ids of the rows of those that are deleted.
     gone: dict[str, set[int]]
-    """Ids of the rows of those that are deleted."""
+    # None where nothing of it changed.
     rest: Rest | None
-    """None where nothing of it changed."""
 
 
 async def version(pool: ConnectionPool) -> int:
@@ -257,7 +257,7 @@ async def update_service(connection: Connection, service_id: int, values: dict[s
 
 
 async def delete_service(connection: Connection, service_id: int) -> None:
-    """Its messages keep its SID: that is kept apart."""
+    """A service's messages keep its SID: that is kept apart."""
     await connection.execute(DELETE_SERVICE, service_id)
 
 

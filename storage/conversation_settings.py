@@ -112,7 +112,9 @@ async def chat_services(
 
 
 async def delete_chat_service(pool: ConnectionPool, chat_service_id: int) -> None:
-    """It goes with its conversations. Raises a foreign key's violation for the default one."""
+    """A chat service goes with its conversations. Raises a foreign key's violation for the
+    default one.
+    """
     await pool.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
 
 

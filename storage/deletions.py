@@ -35,7 +35,7 @@ async def since(connection: Connection, first: Id) -> list[asyncpg.Record]:
 
 
 async def vanished(connection: Connection, ids: Sequence[Id]) -> list[Id]:
-    """Those of which there is neither a row nor a deletion."""
+    """The messages of which there is neither a row nor a deletion."""
     return [row["id"] for row in await connection.fetch(VANISHED, ids)]
 
 

@@ -179,7 +179,7 @@ async def same_parts(
     wanted: Sequence[tuple[int, str, str, bytes, str, int]],
     since: datetime,
 ) -> list[Row]:
-    """These very parts: (carrier, source, destination, digest, connection, number)."""
+    """The very parts of these (carrier, source, destination, digest, connection, number)."""
     return await connection.fetch(SAME_PARTS, *zip(*wanted, strict=True), since)
 
 
@@ -194,12 +194,12 @@ async def open_parts(connection: Connection) -> list[Row]:
 
 
 async def close_parts(connection: Connection, closed: Mapping[Id, Id]) -> None:
-    """These parts are whole now: the message of each."""
+    """Parts are whole now: the message of each."""
     await connection.execute(CLOSE_PARTS, list(closed), list(closed.values()))
 
 
 async def move_parts(connection: Connection, moved: Mapping[Id, tuple[str, int]]) -> None:
-    """These parts came again, and are answered there: (connection, number)."""
+    """Parts came again, and are answered there: (connection, number)."""
     connections, numbers = zip(*moved.values(), strict=True)
     await connection.execute(MOVE_PARTS, list(moved), connections, numbers)
 

@@ -113,7 +113,7 @@ async def cancel_many(
 
 
 async def waiting(pool: ConnectionPool, ids: Sequence[Id]) -> list[Id]:
-    """Those that wait, so far as is committed; by id."""
+    """The messages that wait, so far as is committed; by id."""
     return [row["id"] for row in await pool.fetch(WAITING, ids)]
 
 

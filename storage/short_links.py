@@ -22,7 +22,7 @@ async def update_domain(connection: Connection, domain_id: int, values: dict[str
 
 
 async def delete_domain(connection: Connection, domain_id: int) -> None:
-    """Its services shorten no more; its links work again if it comes back in time."""
+    """A domain's services shorten no more; its links work again if it comes back in time."""
     await connection.execute("DELETE FROM link_domains WHERE id = $1", domain_id)
 
 

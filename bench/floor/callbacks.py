@@ -49,7 +49,8 @@ class Callbacks:
             connection.close()
 
     def owe(self, message: Message) -> None:
-        """It was committed: post its next callback, if it owes one and none is under way."""
+        """The message was committed: post its next callback, if it owes one
+        and none is under way."""
         if message not in self._under_way and message.callbacks_done < _owed(message):
             self._under_way.add(message)
             if self._idle:

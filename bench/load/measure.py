@@ -28,12 +28,12 @@ class Run:
 
     messages: int
     accepted_per_second: float
+    # From the first request to the last submit_sm_resp, or the last callback.
     carried_per_second: float
-    """From the first request to the last submit_sm_resp, or the last callback."""
+    # User and system time of all its processes, its database among them, per message.
     cpu_us: float
-    """User and system time of all its processes, its database among them, per message."""
+    # Of the load generator, per request.
     generator_cpu_us: float
-    """Of the load generator, per request."""
     percentiles_ms: dict[str, float]
     buckets: list[tuple[int, int]] = field(repr=False)
 

@@ -11,8 +11,8 @@ from bench.load.measure import Run
 
 BULK: Final = 1_000
 
+# The runs of a row by side, a run of each round.
 Rounds = dict[str, list[Run]]
-"""The runs of a row by side, a run of each round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Row:
     bulk: int = 1
     callbacks: bool = False
     through_service: bool = False
+    # Of the run's count, so that each row takes about as long.
     share: float = 1.0
-    """Of the run's count, so that each row takes about as long."""
 
 
 SINGLE: Final = Row("single", "single sends, no callbacks")

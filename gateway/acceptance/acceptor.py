@@ -116,25 +116,25 @@ class Acceptor:
         self._in_turn = ByTurns()
         self.small = Committer("accept", database, self, InOrder())
         self.large = Committer("accept-large", database, self, self._in_turn)
+        # What the large unit that is being committed holds in the database until it is: who waits
+        # for that waits behind it, so that nobody else waits with him.
         self._of_large: frozenset[Hashable] = frozenset()
-        """What the large unit that is being committed holds in the database until it is: who
-        waits for that waits behind it, so that nobody else waits with him."""
         self._closed = False
         self._open = asyncio.Event()  # not while rows that became ours are taken up
         self._open.set()
         self._pauses = 0
+        # Whether it is certainly ours to accept anything, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        """Whether it is certainly ours to accept anything, at this moment."""
+        # Messages that wait for a commit.
         self.backlog = 0
-        """Messages that wait for a commit."""
         self._large_backlog = 0
         self.accepted = 0
+        # Messages in each commit.
         self.flushes = Histogram(BATCHES)
-        """Messages in each commit."""
+        # Seconds from a unit's coming to its answer.
         self.latency = Histogram(LATENCY_S)
-        """Seconds from a unit's coming to its answer."""
+        # Units, by the name of the error.
         self.refused: Counter[str] = Counter()
-        """Units, by the name of the error."""
 
     def submit(
         self,
@@ -231,7 +231,7 @@ class Acceptor:
         self._answer(units, Unavailable())
 
     def _left(self, unit: AcceptUnit) -> None:
-        """It waits no more."""
+        """The unit waits no more."""
         self.backlog -= len(unit.drafts)
         if len(unit.drafts) > LARGE:
             self._large_backlog -= len(unit.drafts)

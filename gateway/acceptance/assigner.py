@@ -67,14 +67,14 @@ class Assigner:
         self._doubtful: set[Id] = set()  # of a batch whose commit was not confirmed
         self.assigned = 0
         self._wake = asyncio.Event()
+        # Takes what needs something from outside before it can be chosen a sender for.
         self.gather: Callable[[Draft], None] = self._nowhere
-        """Takes what needs something from outside before it can be chosen a sender for."""
 
     def _nowhere(self, draft: Draft) -> None:
         self.admit((draft,))
 
     def hold(self, drafts: Iterable[Draft]) -> None:
-        """These are committed and wait for a sender."""
+        """Take drafts that are committed and wait for a sender."""
         for draft in drafts:
             draft.message.expires_at = self._deadlines.of(draft.message.valid_until)
             if self._router.awaits(draft):
@@ -84,7 +84,7 @@ class Assigner:
             self._wake.set()
 
     def admit(self, drafts: Iterable[Draft]) -> None:
-        """These are stored, `waiting`, and to be chosen a sender for as if they had just come."""
+        """Take drafts that are stored, and to be chosen a sender for as if they had just come."""
         for draft in drafts:
             self._anew.append(draft)
             self._wake.set()
@@ -100,7 +100,7 @@ class Assigner:
 
     @property
     def anew(self) -> Sequence[Draft]:
-        """Those that are chosen a sender for next."""
+        """The drafts that are chosen a sender for next."""
         return self._anew
 
     async def run(self) -> None:
@@ -133,7 +133,7 @@ class Assigner:
             own.drop()
 
     def _set_aside(self, draft: Draft, why: str) -> None:
-        """This one can't be chosen a sender for: it fails, and an Alert says why."""
+        """The draft can't be chosen a sender for: it fails, and an Alert says why."""
         message = draft.message
         self._wall.tell(why, message)
         with self._wall.around(message):

@@ -44,7 +44,7 @@ class PendingEnrichment:
         self._total += 1
 
     def end(self, draft: Draft) -> None:
-        """It has its place, or needs none any more. One that was not waited for is ignored."""
+        """The draft has its place, or needs none. One that was not waited for is ignored."""
         if not draft.outside:
             return
         draft.outside = False

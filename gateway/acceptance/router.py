@@ -72,16 +72,16 @@ class Router:
     ) -> None:
         self._directory = directory
         self._clock = clock
+        # The ways of a carrier, by its id; None where it is not known.
         self.profile = profile
-        """The ways of a carrier, by its id; None where it is not known."""
         self._rate_for_all = rate_per_second
         self._generic_ids = frozenset(id_.upper() for id_ in generic_ids)
         self._references: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._next_reference = 0
         self.begin_references(clock.wall())
         self.protection = FraudGuard(directory, clock)
+        # The operator's, where one is configured.
         self.lookup: Lookup | None = None
-        """The operator's, where one is configured."""
         self.awaited = PendingEnrichment()
         self.quotas = Quotas(directory, workers)
         self.loads = SenderLoads(self._rate)

@@ -101,8 +101,8 @@ class Front:
     (docs/spec/twilio-api.md#rate-limiting-and-response-headers)."""
 
     def __init__(self, app: ASGIApp, settings: FrontSettings, deps: Deps) -> None:
+        # What is behind it, for requests whose product and origin are found already.
         self.inner = app
-        """What is behind it, for requests whose product and origin are found already."""
         self._app = app
         self._settings = settings
         self._deps = deps

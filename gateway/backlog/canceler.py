@@ -62,7 +62,7 @@ class Canceler:
         return row
 
     async def cancel_many(self, account_id: int, ids: Sequence[Id]) -> set[Id]:
-        """Those of many messages that were canceled: one statement for all of them but for the few
+        """Which of many messages were canceled: one statement for all of them but for the few
         that somebody else had in hand just then, each of which is decided by itself.
         """
         wanted = [id for id in ids if not self._left(id)]

@@ -68,8 +68,8 @@ class Handover:
         self._acceptor = acceptor
         self._takeover = takeover
         self._clock = clock
+        # The other workers, where there are any.
         self.others: Others = NoOthers()
-        """The other workers, where there are any."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._unclaiming: set[asyncio.Task[None]] = set()
         self._letting_go_until = 0.0
@@ -87,7 +87,7 @@ class Handover:
                 asyncio.get_running_loop().call_later(wait_s, self._let_go)
 
     def hand_over(self, draft: Draft) -> None:
-        """This one was committed here, and is another worker's."""
+        """A draft was committed here, and is another worker's."""
         message = draft.message
         self._router.awaited.end(draft)
         self._forget(message)
@@ -152,7 +152,7 @@ class Handover:
         self._live.pop(message.id, None)
 
     def _tell(self, messages: Sequence[Message]) -> None:
-        """Their owners, that these wait in their rows."""
+        """Tell the owners of messages that these wait in their rows."""
         by_slot: defaultdict[int, list[Id]] = defaultdict(list)
         for message in messages:
             slot = self._ownership.of(message.service_id, message.sender_id)

@@ -91,8 +91,8 @@ class Overflow:
         self._lifecycle = lifecycle
         self._resume = resume
         self._rests: dict[int, _Rest] = {}  # by sender
+        # Rows that no message can be made of.
         self._unreadable: set[Id] = set()
-        """Rows that no message can be made of."""
         self._expired_at = 0.0  # when the rows were last asked for what is too old
         self._wake = asyncio.Event()
 
@@ -177,7 +177,7 @@ class Overflow:
             self._router.loads.settled(row["sender_id"], row["segments"])
 
     def left_pool(self, service_of: Mapping[int, int]) -> None:
-        """These senders left these services: what waits for them there is chosen anew."""
+        """Senders left their services: what waits for them there is chosen anew."""
         for sender_id, service_id in service_of.items():
             rest = self._rests.get(sender_id)
             if rest is not None:
@@ -185,7 +185,7 @@ class Overflow:
                 self._wake.set()
 
     def let_go(self, message: Message) -> None:
-        """This one of the rest, which the caller releases, is another worker's."""
+        """A message of the rest, which the caller releases, is another worker's."""
         rest = self._rests.get(message.sender_id)
         if rest is not None:
             self._less(rest, message.sender_id, message.segments)

@@ -53,8 +53,8 @@ class Scheduler:
         wall: Wall,
     ) -> None:
         self._wall = wall
+        # Rows that no message can be made of, the newest of them.
         self._unreadable: dict[Id, None] = {}
-        """Rows that no message can be made of, the newest of them."""
         self._ownership = ownership
         self._database = database
         self._clock = clock
@@ -65,17 +65,17 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._next = 0.0  # the earliest time known of (wall clock)
         self._counted_at = -COUNT_EVERY_S
+        # Scheduled messages by account, to the last count (35125).
         self.held: Counter[int] = Counter()
-        """Scheduled messages by account, to the last count (35125)."""
 
     def added(self, message: Message) -> None:
-        """This one was committed as scheduled."""
+        """A message was committed as scheduled."""
         self.held[message.account_id] += 1
         if message.send_at < self._next:
             self._wake.set()
 
     def canceled(self, account_id: int, message_id: Id) -> None:
-        """One that had no sender yet was canceled: it counts no more, if it still did."""
+        """A message without a sender was canceled: it counts no more, if it still did."""
         if message_id not in self._under_way:
             self.held[account_id] -= 1
 

@@ -44,7 +44,7 @@ class Takeover:
         self.adopted = 0
 
     def named(self, ids: Sequence[Id]) -> None:
-        """These are ours."""
+        """Another worker named rows that are this one's to take up."""
         self._named.extend(ids)
         self._wake.set()
 

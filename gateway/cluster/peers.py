@@ -16,7 +16,7 @@ class Others(Protocol):
     """What the pipeline asks of them."""
 
     def take_up(self, slot: int, ids: Sequence[Id]) -> None:
-        """These rows are committed, wait, and are that worker's. One that dies finds them later."""
+        """Rows are committed, wait, and are that worker's. One that dies finds them later."""
 
     def deliver(
         self,

@@ -28,8 +28,8 @@ class Ownership:
         self._services: dict[int, int] = {}  # slots
         self._senders: dict[int, int] = {}
         self._addresses: dict[str, int] = {}
+        # Whether the last change gave something of ours to another.
         self.lost = False
-        """Whether the last change gave something of ours to another."""
 
     @property
     def alone(self) -> bool:

@@ -127,8 +127,8 @@ class GatewayLock:
         self._lookout = Lookout()
         self._keeping: asyncio.Task[None] | None = None
         self.held = False
+        # Hears when the right is lost, and when it is confirmed again after it was not.
         self.changed: Callable[[bool], None] = lambda held: None
-        """Hears when the right is lost, and when it is confirmed again after it was not."""
 
     def confirmed(self) -> bool:
         """Whether nobody else can have the right now. To be asked before each thing that only its

@@ -62,8 +62,8 @@ class Unanswered(Exception):
         self.failure = failure
 
 
+# To be called once; None says that the question failed.
 SendReply = Callable[[bytes | None], None]
-"""To be called once; None says that the question failed."""
 OnReply = Callable[[bytes | PeerFailure], None]
 FrameHandler = Callable[[bytes, SendReply], None]
 
@@ -95,7 +95,7 @@ class _Frames(asyncio.Protocol, ABC):
 
     @abstractmethod
     def frame(self, number: int, kind: int, payload: bytes) -> None:
-        """One has come."""
+        """A frame has come."""
 
     def write(self, number: int, kind: int, payload: bytes) -> None:
         """Send one, with whatever else this loop turn brings."""
@@ -164,7 +164,7 @@ class _Asking(_Frames):
 
 
 class _Question(NamedTuple):
-    """One that waits for a worker."""
+    """A question that waits for a worker."""
 
     until: float
     kind: FrameKind
@@ -183,8 +183,8 @@ class Links:
         self._handlers = handlers
         self._asking: dict[int, _Asking] = {}
         self._serving: set[_Serving] = set()
+        # Hears of each worker that has ended, by its slot.
         self.worker_lost: Callable[[int], None] = lambda slot: None
-        """Hears of each worker that has ended, by its slot."""
         self._waiting: dict[int, deque[_Question]] = {slot: deque() for slot in self.others}
         self._ending = False
 

@@ -143,7 +143,7 @@ class Inbox:
 
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[str]:
-        """Its URL, while it listens."""
+        """The inbox's URL, while it listens."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

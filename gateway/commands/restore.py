@@ -94,8 +94,8 @@ def _selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--before", type=moment, metavar=TIME, help="what was accepted before")
 
 
+# Does what was asked; the lines to print, once the database is let go.
 Ask = Callable[[Connection, argparse.Namespace, Settings], Awaitable[list[str]]]
-"""Does what was asked; the lines to print, once the database is let go."""
 
 
 def _run(command: Ask) -> Callable[[argparse.Namespace], int]:

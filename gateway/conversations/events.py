@@ -60,7 +60,7 @@ class Source(StrEnum):
 
 
 class Listener(NamedTuple):
-    """One who listens."""
+    """A webhook that listens."""
 
     url: str
     method: str

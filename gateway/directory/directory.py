@@ -278,25 +278,25 @@ class Directory:
     alphanumerics: dict[tuple[int, str], list[SenderRecord]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)  # by SID
     services_by_id: dict[int, Service] = field(default_factory=dict)
+    # Segments per second towards the US of a service's campaign, where the operator set it.
     campaign_rates: dict[int, float] = field(default_factory=dict)
-    """Segments per second towards the US of a service's campaign, where the operator set it."""
     facts: NetworkFacts = DEFAULT
     facts_revision: str = ""  # of the operator's tables that `facts` was made from
     templates: dict[str, ContentTemplate] = field(default_factory=dict)  # by SID
     link_domains: dict[str, LinkDomain] = field(default_factory=dict)  # by SID
     link_domains_by_name: dict[str, LinkDomain] = field(default_factory=dict)
     safe_list: dict[str, SafeNumber] = field(default_factory=dict)  # by SID
+    # SIDs of those, by account and number.
     safe_numbers: dict[int, dict[str, str]] = field(default_factory=dict)
-    """SIDs of those, by account and number."""
     registrations: dict[str, Registration] = field(default_factory=dict)  # by SID
+    # Approved (alphanumeric ID, country) pairs, by account.
     registered: dict[int, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
-    """Approved (alphanumeric ID, country) pairs, by account."""
     opt_out_configs: dict[int, OptOutConfig] = field(default_factory=dict)  # by service
     opt_out_configs_by_sid: dict[str, OptOutConfig] = field(default_factory=dict)
+    # SIDs of services that are deleted, by id: the newest, and those that were asked for.
     former_services: dict[int, str] = field(default_factory=dict)
-    """SIDs of services that are deleted, by id: the newest, and those that were asked for."""
+    # Rows of the newest picture that are left out since nothing can be made of them: SID, why.
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Rows of the newest picture that are left out since nothing can be made of them: SID, why."""
 
     def show(self, snapshot: ConfigurationSnapshot) -> None:
         """Replace what `snapshot` has by what it says; older pictures are ignored."""
@@ -378,7 +378,7 @@ class Directory:
             )
 
     def _settings_of(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Those of the application that a sender's settings name."""
+        """The webhooks of the application that a sender's settings name."""
         application = self.applications.get(settings.get("sms_application_sid") or "")
         return application.settings if application is not None else None
 
@@ -457,7 +457,7 @@ class Directory:
         return made
 
     def remember_services(self, sids: Mapping[int, str]) -> None:
-        """These services are deleted; their messages go on naming them."""
+        """Services are deleted; their messages go on naming them."""
         for id, sid in sids.items():
             self.former_services[id] = sid
             if len(self.former_services) > MOST_FORMER:

@@ -86,11 +86,11 @@ class Enricher:
 
     @property
     def waiting(self) -> Sequence[Draft]:
-        """Those that no worker has begun with."""
+        """The drafts that no worker has begun with."""
         return list(chain.from_iterable(self._waiting.values()))
 
     def hold(self, draft: Draft) -> None:
-        """This one is committed, and needs something, or goes after one that does."""
+        """Take a draft that is committed and needs something, or goes after one that does."""
         behind = self._behind.get(key_of(draft))
         if behind is not None:
             behind.append(draft)
@@ -115,7 +115,7 @@ class Enricher:
                 self._tasks = None  # what is held from now on waits for the next start
 
     def _staff(self, account_id: int) -> None:
-        """One more worker for what the account has waiting, if there is a connection for it."""
+        """Begin one more worker for what the account has waiting, if there is a connection."""
         if self._tasks is None or account_id not in self._waiting or account_id in self._asked:
             return
         if self._connections.enter(account_id):

@@ -231,7 +231,7 @@ class Handlers:
         return moment(at) if at is not None else None
 
     def _end(self, message: Message) -> None:
-        """Its row says that nothing is owed."""
+        """The message's row says that nothing is owed."""
         self.handled += 1
         self._called.pop(message.id, None)
         self._held.discard(message.id)

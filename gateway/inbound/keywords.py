@@ -127,7 +127,7 @@ class OptOuts:
         return outcomes
 
     def give_back(self, replies: Sequence[Draft]) -> None:
-        """They were not committed after all."""
+        """The changes were not committed after all."""
         for draft in replies:
             self._router.release(draft.message)
 

@@ -30,7 +30,7 @@ from gateway.directory.directory import Directory, SenderRecord
 from gateway.inbound.effects import InboundEffects, Judged
 from gateway.inbound.keywords import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
-from gateway.inbound.repetitions import Earlier, Repetitions, Words
+from gateway.inbound.repetitions import DeliveryKey, Earlier, Repetitions
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, insert_row, moment
@@ -91,7 +91,7 @@ class Incoming(NamedTuple):
     connection: str  # bind and number of the connection it came on
     delivery: DeliverSm
     answer: Respond
-    words: Words
+    words: DeliveryKey
 
 
 class Stored(NamedTuple):
@@ -114,13 +114,13 @@ class InboundBatch:
     parts: list[tuple[Id, Incoming]] = field(default_factory=list)
     wholes: list[Stored] = field(default_factory=list)
     unknown: list[Incoming] = field(default_factory=list)
+    # To a number of another carrier.
     foreign: list[Incoming] = field(default_factory=list)
-    """To a number of another carrier."""
+    # Parts that came again: where they are answered now.
     moved: dict[Id, tuple[str, int]] = field(default_factory=dict)
-    """Parts that came again: where they are answered now."""
     repeated: list[tuple[Incoming, Earlier]] = field(default_factory=list)
+    # Messages of deliveries whose commit was not confirmed, and which was done all the same.
     stored_before: list[Id] = field(default_factory=list)
-    """Messages of deliveries whose commit was not confirmed, and which was done all the same."""
 
 
 class InboundStage:
@@ -140,8 +140,8 @@ class InboundStage:
         wall: Wall,
     ) -> None:
         self._wall = wall
-        self._failures: OrderedDict[Words, int] = OrderedDict()
-        """How often a delivery came that could not be handled."""
+        # How often a delivery came that could not be handled.
+        self._failures: OrderedDict[DeliveryKey, int] = OrderedDict()
         self._database = database
         self._directory = directory
         self._next_id = next_id
@@ -152,8 +152,8 @@ class InboundStage:
         self._effects = effects
         self._run_id = run_id  # tells this process's connections from a former one's
         self._waiting: deque[Incoming] = deque()
+        # How long the parts of a message are waited for, from its first.
         self.join_for_s = JOIN_FOR_S
-        """How long the parts of a message are waited for, from its first."""
         self._open: defaultdict[int, Reassembler] = defaultdict(
             lambda: Reassembler(timeout_s=self.join_for_s)
         )
@@ -169,8 +169,8 @@ class InboundStage:
         self._forget_at = 0.0
         self._batch = BATCH
         self._tried = 0  # of those that wait, how many had a commit that was not confirmed
+        # stored, repeated, unknown number, another carrier's, incomplete, put off, set aside.
         self.counts: Counter[str] = Counter()
-        """stored, repeated, unknown number, another carrier's, incomplete, put off, set aside."""
 
     @property
     def backlog(self) -> int:
@@ -192,7 +192,7 @@ class InboundStage:
             storable(delivery.source.value),
             storable(delivery.destination.value),
         )
-        words = Words(pair, split_header(delivery).part or SINGLE, _digest(delivery))
+        words = DeliveryKey(pair, split_header(delivery).part or SINGLE, _digest(delivery))
         self._waiting.append(Incoming(carrier_id, connection, delivery, answer, words))
         self._wake.set()
 

@@ -19,7 +19,7 @@ from storage.ids import Id
 PartSource = tuple[int, str, str]  # carrier, source, destination
 
 
-class Words(NamedTuple):
+class DeliveryKey(NamedTuple):
     """What a repetition has in common with its first: whose, which part, which octets."""
 
     pair: PartSource
@@ -40,12 +40,12 @@ class Repetitions:
     """The parts that a batch of deliveries may repeat; those of the batch itself join them."""
 
     def __init__(self) -> None:
-        self._earlier: defaultdict[Words, dict[str, dict[int, Earlier]]] = defaultdict(dict)
+        self._earlier: defaultdict[DeliveryKey, dict[str, dict[int, Earlier]]] = defaultdict(dict)
 
     async def read(
         self,
         connection: Connection,
-        wanted: Sequence[Words],
+        wanted: Sequence[DeliveryKey],
         live: Sequence[str],
         since: datetime,
     ) -> None:
@@ -60,9 +60,12 @@ class Repetitions:
         self._note(list(often), rows)
 
     async def read_same(
-        self, connection: Connection, wanted: Sequence[tuple[Words, str, int]], since: datetime
+        self,
+        connection: Connection,
+        wanted: Sequence[tuple[DeliveryKey, str, int]],
+        since: datetime,
     ) -> None:
-        """These very deliveries: words, connection and number on it."""
+        """Read the very deliveries of these words, connections and numbers on them."""
         rows = await delivery_rows.same_parts(
             connection,
             [(*words.pair, words.digest, name, number) for words, name, number in wanted],
@@ -70,19 +73,19 @@ class Repetitions:
         )
         self._note([words for words, _, _ in wanted], rows)
 
-    def _note(self, wanted: Sequence[Words], rows: Iterable[Row]) -> None:
+    def _note(self, wanted: Sequence[DeliveryKey], rows: Iterable[Row]) -> None:
         for row in rows:
             earlier = Earlier(row["id"], row["connection"], row["message_id"], row["number"])
             self.add(wanted[row["place"] - 1], earlier)
 
-    def add(self, words: Words, earlier: Earlier) -> None:
+    def add(self, words: DeliveryKey, earlier: Earlier) -> None:
         self._earlier[words].setdefault(earlier.connection, {})[earlier.number] = earlier
 
-    def same(self, words: Words, connection: str, number: int) -> Earlier | None:
+    def same(self, words: DeliveryKey, connection: str, number: int) -> Earlier | None:
         """This very delivery, whose commit was done though nobody could say so."""
         return self._earlier[words].get(connection, {}).get(number)
 
-    def take(self, words: Words, is_gone: Callable[[str], bool]) -> Earlier | None:
+    def take(self, words: DeliveryKey, is_gone: Callable[[str], bool]) -> Earlier | None:
         """The oldest that a delivery with these words repeats; it is repeated once."""
         for connection, parts in self._earlier[words].items():
             if parts and is_gone(connection):

@@ -40,13 +40,13 @@ class Run:
     """What an app said: replies, each with the URL of the document that it stood in."""
 
     message: Message
+    # It failed before. Then what goes wrong is one alert a minute for a host, not one for each
+    # message: a receiver that is down for a day must not fill the table.
     again: bool = False
-    """It failed before. Then what goes wrong is one alert a minute for a host, not one for each
-    message: a receiver that is down for a day must not fill the table."""
     replies: list[tuple[MessageVerb, str]] = field(default_factory=list)
     failure: DocumentFailure | None = None
+    # Some document was answered with 2xx: the app has the message.
     taken: bool = False
-    """Some document was answered with 2xx: the app has the message."""
 
     @property
     def hopeless(self) -> bool:

@@ -18,7 +18,7 @@ class Owner(Protocol):
         """The answer to its request is there; it may send the next."""
 
     def lost(self, connection: HttpConnection) -> None:
-        """It is gone; `busy` says whether a request was under way."""
+        """The connection is gone; `busy` says whether a request was under way."""
 
 
 class HttpConnection(asyncio.Protocol):

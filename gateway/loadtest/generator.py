@@ -41,12 +41,12 @@ class Plan:
 
     messages: int
     connections: int = 64
+    # Seconds from the start, one for each request; None: as fast as answers come.
     schedule: array[float] | None = None
-    """Seconds from the start, one for each request; None: as fast as answers come."""
+    # Nothing more is sent after so long.
     most_s: float | None = None
-    """Nothing more is sent after so long."""
+    # A request that has no answer by then is given up, with its connection.
     timeout_s: float = 10.0
-    """A request that has no answer by then is given up, with its connection."""
 
 
 @dataclass(slots=True)
@@ -58,18 +58,18 @@ class Result:
     requests: int = 0
     answered: int = 0
     unanswered: int = 0
+    # (HTTP status, Twilio's code or 0) → requests.
     refused: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """(HTTP status, Twilio's code or 0) → requests."""
+    # Of accepted requests, from the intended time to the whole answer.
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    """Of accepted requests, from the intended time to the whole answer."""
+    # The longest that a request waited for a connection, behind its schedule.
     latest_s: float = 0.0
-    """The longest that a request waited for a connection, behind its schedule."""
     started_at: float = 0.0
     answered_at: float = 0.0  # the last one
     cpu_s: float = 0.0  # the generator's own
     gone: bool = False  # the gateway took no connection any more, and the run ended before its end
+    # By number of the message: 1 where its request was accepted.
     taken: bytearray = field(default_factory=bytearray)
-    """By number of the message: 1 where its request was accepted."""
 
     @property
     def elapsed_s(self) -> float:

@@ -48,8 +48,8 @@ ASKED_S: Final = 10.0  # for a gateway to say what it holds
 HELD: Final = re.compile(r"^tandem_held_messages(?:\{[^}\n]*\})? ([0-9.e+]+)$", re.MULTILINE)
 MESSAGE_SID: Final = re.compile(r"[SM]M([0-9a-f]{32})", re.IGNORECASE)
 
+# Source, destination (digits as on the wire), and the message's reference.
 SegmentKey = tuple[str, str, int]
-"""Source, destination (digits as on the wire), and the message's reference."""
 
 
 class Submit(NamedTuple):
@@ -79,8 +79,8 @@ class Reconciliation:
 
     ours: Counter[str] = field(default_factory=Counter)  # state → messages
     theirs: Counter[str] = field(default_factory=Counter)
+    # What is wrong with what, in words.
     findings: dict[tuple[DifferenceKind, Id | SegmentKey], str] = field(default_factory=dict)
-    """What is wrong with what, in words."""
     # a segment taken twice, and marked (docs/reliability.md#the-one-ambiguity)
     marked_duplicates: int = 0
     in_doubt: int = 0  # failed when its answer was lost, and the carrier had taken it

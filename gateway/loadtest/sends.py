@@ -17,8 +17,8 @@ RECIPIENTS: Final = 10**DIGITS
 class Sends(Protocol):
     """What the generator sends, and how it knows that it was taken."""
 
+    # Messages in one request.
     bulk: int
-    """Messages in one request."""
 
     def render(self, first: int, messages: int) -> bytes:
         """The whole request for these messages, by number."""

@@ -33,7 +33,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It will never reach the carrier."""
+    """The message will never reach the carrier."""
 
     code: int
 
@@ -89,8 +89,8 @@ MOVES: dict[tuple[Status, type[MessageEvent]], Status | None] = {
     (Status.QUEUED, Canceled): Status.CANCELED,
 }
 
+# Events that found their message elsewhere, by (status, event): shown as a metric.
 ignored: Counter[tuple[Status, str]] = Counter()
-"""Events that found their message elsewhere, by (status, event): shown as a metric."""
 
 
 def advance(message: Message, event: MessageEvent, now: float) -> bool:

@@ -175,13 +175,13 @@ class Message:
         self.submitted_body = body
         self.callback_url = callback_url
         self.valid_until = valid_until
+        # SMPP parameters that came with it, for the carriers that take them.
         self.tlvs = tlvs
-        """SMPP parameters that came with it, for the carriers that take them."""
         self.direction = direction
         self.flags = flags
         self.send_at = send_at  # of a scheduled message, until it is let in
+        # Create parameters that few messages have, by API field name.
         self.extras = extras
-        """Create parameters that few messages have, by API field name."""
         self.priority = 0
         self.reference = 0
         self.operation_id: Id | None = None  # of the bulk send that it came with

@@ -146,7 +146,7 @@ class Watchdog:
 
     @property
     def episodes(self) -> Mapping[Spot, Standstill]:
-        """Those that are stuck."""
+        """The groups that are stuck."""
         return self._episodes
 
     def look(self, now: float, sights: Iterable[Sight]) -> Changes:

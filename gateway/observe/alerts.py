@@ -119,7 +119,7 @@ class Alerts:
     def message_failed(
         self, code: int, resource: str, account_id: int, service: str | None
     ) -> None:
-        """One per message that failed, without a line in the log."""
+        """Raise an alert of a message that failed, without a line in the log."""
         self.raised += 1
         self._put(code, "error", "", resource, account_id, service, None)
 

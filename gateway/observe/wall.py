@@ -40,12 +40,12 @@ class About(Protocol):
 class WallOutcome(NamedTuple, Generic[UnitT]):
     """What became of the units that `by_halves` did not do."""
 
+    # Each that fails by itself, and why: no exception, which would keep all that it has seen.
     failed: list[tuple[UnitT, str]]
-    """Each that fails by itself, and why: no exception, which would keep all that it has seen."""
+    # Those that the database's absence left undone, in their order.
     undone: list[UnitT]
-    """Those that the database's absence left undone, in their order."""
+    # How that showed; None where the database was there.
     away: Exception | None
-    """How that showed; None where the database was there."""
 
 
 class Wall:
@@ -54,8 +54,8 @@ class Wall:
     def __init__(self, stage: str, alerts: Alerts) -> None:
         self.stage = stage
         self._alerts = alerts
+        # Units so far.
         self.set_aside = 0
-        """Units so far."""
 
     async def by_halves(
         self, units: Sequence[UnitT], work: Callable[[Sequence[UnitT]], Awaitable[object]]
@@ -123,7 +123,7 @@ class Wall:
 
 
 class Walls:
-    """Those of all stages of a process."""
+    """The walls of all stages of a process."""
 
     def __init__(self, alerts: Alerts) -> None:
         self._alerts = alerts

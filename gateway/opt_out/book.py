@@ -17,7 +17,7 @@ from gateway.opt_out.keywords import (
 
 
 def book_of(config: OptOutConfig) -> Book:
-    """Its entries, on top of the standard sets.
+    """A configuration's entries, on top of the standard sets.
 
     An entry of the configuration replaces the standard one of its type; a reserved keyword works
     whatever the configuration says. An entry without a reply of its own gives the standard one.

@@ -31,7 +31,7 @@ Name = tuple[str, str]  # keyword type, message type
 
 
 class BadEntry(ValueError):
-    """This can't be in a configuration; the text says why."""
+    """An entry can't be in a configuration; the text says why."""
 
 
 def message_types() -> Sequence[str]:

@@ -138,20 +138,20 @@ class Pipeline:
         self.settings = settings
         self.pool = pool
         self.clock = clock
+        # Whether the right to work with the database is certainly ours, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        """Whether the right to work with the database is certainly ours, at this moment."""
         self.directory = Directory()
         self.ownership = Ownership(share, self.directory)
         self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
         self.owe_callbacks: Callable[[Message], None] = lambda message: None
         self.in_conversation: Callable[[Message], None] = lambda message: None
         self.inbound: Callable[[int, str, DeliverSm, Respond], None] = _come_back_later
+        # Hears of connections to carriers that are over, in any worker.
         self.connection_over: Callable[[str], None] = lambda connection: None
-        """Hears of connections to carriers that are over, in any worker."""
+        # Hears of deliveries of a connection of ours whose answers have arrived.
         self.answers_arrived: Callable[[str, Sequence[DeliverSm]], None] = _nothing_to_settle
-        """Hears of deliveries of a connection of ours whose answers have arrived."""
+        # Returns when that is written.
         self.inbound_drained: Callable[[], Awaitable[None]] = _at_once
-        """Returns when that is written."""
         self.journal = Journal(
             settings.data_dir / "journal" if settings.journal.keep_hours else None,
             clock,
@@ -260,12 +260,12 @@ class Pipeline:
             self._accepted,
         )
         self._health = Health(self.router.loads.set_healthy)
+        # Whose sender left its pool, or was deleted, while their batch was being committed.
         self._leaving: WeakSet[Message] = WeakSet()
-        """Whose sender left its pool, or was deleted, while their batch was being committed."""
         self._config_rang = asyncio.Event()
         self._refreshing = asyncio.Lock()
+        # A change was shown, and what follows from it was not done to the end.
         self._followed_in_part = False
-        """A change was shown, and what follows from it was not done to the end."""
         self._owed = OwedSweep(
             self.receipts,
             clock,
@@ -306,12 +306,12 @@ class Pipeline:
             self.takeover,
             clock,
         )
+        # Messages by service (0: none), of those that sent last.
         self.accepted_by: Tally[int] = Tally(MOST_TALLIED)
-        """Messages by service (0: none), of those that sent last."""
+        # Messages by service and final status.
         self.ended: Tally[tuple[int, Status]] = Tally(MOST_TALLIED)
-        """Messages by service and final status."""
+        # Messages by the code that they ended with.
         self.failures: Counter[int] = Counter()
-        """Messages by the code that they ended with."""
         self._database = database
         self._random = random
         self._tasks: list[asyncio.Task[None]] = []
@@ -486,7 +486,7 @@ class Pipeline:
             self.overflow.released(sender_id)
 
     def _lost_sender(self, message: Message) -> None:
-        """Its sender is gone: unless it goes just now, it gets another, or fails."""
+        """The message's sender is gone: unless it goes just now, it gets another, or fails."""
         if message.service_id is not None:
             self._choose_anew(message)
         else:
@@ -685,7 +685,7 @@ class Pipeline:
         return connector.profile if connector is not None else None
 
     def carrier_name(self, carrier_id: int) -> str:
-        """Its name; its id where it is gone."""
+        """A carrier's name; its id where it is gone."""
         connector = self.connectors.by_id.get(carrier_id)
         return connector.name if connector is not None else str(carrier_id)
 

@@ -85,7 +85,7 @@ class Child:
         await self._process.wait()
 
     def why_it_ended(self) -> str:
-        """Its last words, of a log line the message."""
+        """The last words of a process, of a log line the message."""
         try:
             record = json.loads(self.last_line)
             lines: list[str] = [record["message"], *record.get("exception", "").splitlines()]

@@ -32,16 +32,16 @@ class RecipientFacts:
     """What is known of a batch's recipients, kept up to date as the batch is chosen."""
 
     wall: float = 0.0
+    # (channel, scope) by recipient.
     blocks: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
-    """(channel, scope) by recipient."""
     mappings: dict[MappingKey, Mapping] = field(default_factory=dict)
+    # Mappings that only their first message has used so far.
     single: set[MappingKey] = field(default_factory=set)
-    """Mappings that only their first message has used so far."""
+    # Mappings that this batch makes: the message that does.
     fresh: dict[MappingKey, Id] = field(default_factory=dict)
-    """Mappings that this batch makes: the message that does."""
     reservations: dict[MappingKey, Reservation] = field(default_factory=dict)
+    # Mappings that are void: the sender they named.
     dropped: dict[MappingKey, int] = field(default_factory=dict)
-    """Mappings that are void: the sender they named."""
 
     def blocks_any(self, recipient: str, channel: int, scopes: Sequence[int]) -> bool:
         blocks = self.blocks.get(recipient)
@@ -119,7 +119,7 @@ def known_of(rows: Sequence[Row], wall: float) -> RecipientFacts:
 async def ask_blocks(
     connection: Connection, messages: Sequence[Message], directory: Directory
 ) -> set[Message]:
-    """Those of these messages (with senders) that must not go; the locks are held from here on."""
+    """Which messages (with senders) must not go; the locks are held from here on."""
     held: dict[Message, tuple[int, ...]] = {
         message: scopes_of(message, directory) for message in messages
     }

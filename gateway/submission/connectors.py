@@ -50,12 +50,12 @@ class Connectors:
         share: WorkerSlot,
     ) -> None:
         self.by_id: dict[int, Connector[Message]] = {}
+        # How many binds of each carrier submit, in all processes together.
         self.submitting: dict[int, int] = {}
-        """How many binds of each carrier submit, in all processes together."""
         self._share = share
         self._known: dict[int, CarrierRecord] = {}
+        # Carriers that are not run, and why.
         self.unusable: dict[int, str] = {}
-        """Carriers that are not run, and why."""
         self._settings = settings
         self.seal = seal_of(settings)
         self._outcomes = outcomes

@@ -114,10 +114,10 @@ class Receipts:
         self._settled: list[tuple[HeldReceipt, str]] = []  # whose waiting is over, and how it ended
         self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
+        # How each carrier's receipts spell ids, as learnt or pinned.
         self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
-        """How each carrier's receipts spell ids, as learnt or pinned."""
+        # Messages in memory by id, so that none is ever read a second time beside itself.
         self.live: WeakValueDictionary[Id, Message] = WeakValueDictionary()
-        """Messages in memory by id, so that none is ever read a second time beside itself."""
         self._counts: Counter[tuple[int, str]] = Counter()
 
     # In memory ------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Receipts:
             self._spelt.setdefault((held.carrier_id, text), {})[key] = None
 
     def _let_go(self, key: ReceiptKey, some: list[HeldReceipt]) -> None:
-        """These of the receipts held under a key wait no more."""
+        """Receipts that were held under a key wait no more."""
         rest = [held for held in self._held[key] if held not in some]
         self._holding -= len(self._held[key]) - len(rest)
         if rest:
@@ -465,7 +465,7 @@ class Receipts:
         ]
 
     async def _load(self, connection: Connection, ids: set[Id]) -> dict[Id, Message]:
-        """These messages, from memory where they are, else from their rows."""
+        """Read messages from memory where they are, else from their rows."""
         messages = {id: message for id in ids if (message := self.live.get(id)) is not None}
         missing = [id for id in ids if id not in messages]
         if not missing:

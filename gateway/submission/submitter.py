@@ -109,8 +109,8 @@ class Submitter:
         self._lifecycle = lifecycle
         self._database = database
         self._directory = directory
+        # Test destinations that never leave, and what becomes of their messages: 0, or a code.
         self._reserved = reserved
-        """Test destinations that never leave, and what becomes of their messages: 0, or a code."""
         self._released = released
         self._pacer = pacer
         self._writer = writer
@@ -121,18 +121,18 @@ class Submitter:
         self._overflow: LongQueues = _NoOverflow()
         self._wake = asyncio.Event()
         self._resume_at = 0.0
+        # Whether it is certainly ours to give out anything, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        """Whether it is certainly ours to give out anything, at this moment."""
         self._doubtful: set[Id] = set()  # whose claim was not confirmed: committed, or not
         self._unconfirmed: set[Id] = set()  # of these: committed, and perhaps on no standby
         self.in_flight = 0
         self._resting: list[tuple[float, int, Message]] = []
         self._rests = 0  # settles ties in the heap
         self.claims = Histogram(BATCHES)
+        # Seconds from the acceptance (or SendAt) to the carrier.
         self.queue_waits = Histogram(WAIT_S)
-        """Seconds from the acceptance (or SendAt) to the carrier."""
+        # By sender, of those that sent last.
         self.segments_sent: Tally[int] = Tally(MOST_TALLIED)
-        """By sender, of those that sent last."""
 
     def leave_to(self, overflow: LongQueues) -> None:
         """Who takes the messages that memory has no room for."""
@@ -184,11 +184,11 @@ class Submitter:
             self._pacer.withdraw(message)
 
     def wait(self, messages: Iterable[Message]) -> None:
-        """These are committed and wait for their turn, in memory or in their rows."""
+        """Take messages that are committed and wait for their turn, in memory or in their rows."""
         self.resume(message for message in messages if not self._overflow.takes(message))
 
     def resume(self, messages: Iterable[Message]) -> None:
-        """These wait for their turn in memory."""
+        """Take messages that wait for their turn in memory."""
         now = self._clock.monotonic()
         for message in messages:
             try:
@@ -199,7 +199,7 @@ class Submitter:
         self._wake.set()
 
     def go(self, messages: Sequence[Message]) -> None:
-        """These are claimed, and the claim is committed: write them."""
+        """Write messages that are claimed, and whose claim is committed."""
         wall = self._clock.wall()
         for message in messages:
             self._unreserve(message)
@@ -255,7 +255,7 @@ class Submitter:
 
     @property
     def resting(self) -> Iterator[Message]:
-        """Those that wait by themselves."""
+        """The messages that wait by themselves."""
         return (message for _, _, message in self._resting)
 
     # The queue ----------------------------------------------------------------------------

@@ -70,10 +70,10 @@ class WriteBehind:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        # Messages in each commit.
         self.flushes = Histogram(BATCHES)
-        """Messages in each commit."""
+        # Seconds that each took, with the waits for a database that was away.
         self.commits = Histogram(LATENCY_S)
-        """Seconds that each took, with the waits for a database that was away."""
 
     def mark(self, message: Message) -> None:
         """The message changed: write it with the next flush."""

@@ -149,7 +149,7 @@ class Callbacks:
 
     @property
     def retrying(self) -> int:
-        """Those of them that wait for another try."""
+        """The messages that wait for another try."""
         return self._host_queues.retrying
 
     @property

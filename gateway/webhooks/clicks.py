@@ -166,7 +166,7 @@ class Clicks:
         )
 
     def _broke(self, click: Click, why: str) -> None:
-        """It can't be told: given up at once, since it would fail again."""
+        """A click can't be told: given up at once, since it would fail again."""
         self._host_queues.over(click)
         self.given_up += 1
         self._alerts.alert(

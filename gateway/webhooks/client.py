@@ -145,8 +145,8 @@ class WebhookClient(WithSession):
         self._counts = counts
         self._brief: aiohttp.ClientSession | None = None  # keeps no connections
         self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
+        # Hears of every call: what was asked, what came back, seconds that it took.
         self.called: Callable[[WebhookRequest, WebhookResponse, float], object] | None = None
-        """Hears of every call: what was asked, what came back, seconds that it took."""
         self._keepalive = KeepAliveClient(guard, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 

@@ -66,7 +66,7 @@ class Connections:
         return True
 
     def leave(self, account_id: int) -> None:
-        """It is over: whoever waits longest of those that have least goes on."""
+        """A connection is over: whoever waits longest of those that have least goes on."""
         self._forget(account_id)
         while self._waiting and self.under_way < self._most:
             account = self._next()

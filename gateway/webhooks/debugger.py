@@ -103,7 +103,7 @@ class Debugger:
         await self._host_queues.run()
 
     def tell(self, alerts: Sequence[Alert]) -> None:
-        """These are in the table."""
+        """The alerts are in the table."""
         for alert in alerts:
             account = self._directory.accounts_by_id.get(alert.account_id or 0)
             if account is not None and account.debugger_url:

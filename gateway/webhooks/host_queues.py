@@ -173,7 +173,7 @@ class HostQueues(Generic[Job]):
         return self._tries.get(job, 0)
 
     def over(self, job: Job) -> None:
-        """It succeeded, or was given up: its next try is a first one."""
+        """The item succeeded, or was given up: its next try is a first one."""
         self._tries.pop(job, None)
 
     def let_go(self, job: Job) -> None:

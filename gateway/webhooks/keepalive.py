@@ -94,8 +94,8 @@ class KeepAliveClient:
         self._resolver = GuardedResolver(guard)
         self._agent = f"User-Agent: {user_agent}\r\nContent-Length: ".encode("ascii")
         self._plain: set[tuple[Server, str]] = set()
+        # Where the short way once failed after the request had been sent: never again.
         self._odd: set[tuple[Server, str]] = set()
-        """Where the short way once failed after the request had been sent: never again."""
         self._idle: dict[Server, list[_Connection]] = {}
         self._resting: dict[_Connection, Server] = {}  # the same, longest idle first
         self._open: set[_Connection] = set()
@@ -103,7 +103,7 @@ class KeepAliveClient:
         self._ticking: asyncio.TimerHandle | None = None
 
     def plain(self, place: SplitUrl) -> None:
-        """It has answered as the plainest servers do."""
+        """The server has answered as the plainest servers do."""
         key = (place.server, place.path)
         if key not in self._odd and len(self._plain) < MOST_PLAIN:
             self._plain.add(key)

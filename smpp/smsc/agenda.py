@@ -11,8 +11,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
+# How late an entry may be for the sake of company.
 GRAIN_S = 0.004
-"""How late an entry may be for the sake of company."""
 
 
 class Agenda:

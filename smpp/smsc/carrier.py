@@ -69,10 +69,10 @@ class SimulatedCarrier:
         self.ledger = ledger
         self.agenda = agenda
         self.connections: list[SmscConnection] = []
+        # (sender, recipient) between which the network lets nothing pass (STOP).
         self.blocked: set[tuple[str, str]] = set()
         # Of subscribers' messages whose parts are not all answered, by id() of the part.
         self._inbound: OrderedDict[int, tuple[bytes, InjectedMessage]] = OrderedDict()
-        """(sender, recipient) between which the network lets nothing pass (STOP)."""
         self.cancelled: set[bytes] = set()
         self._random = random
         self._clock = clock

@@ -21,8 +21,8 @@ SYSTEM_ID: Final = "tandem-smsc"
 
 _RETRY: Final = frozenset({v.ESME_RSYSERR, v.ESME_RMSGQFUL, v.ESME_RTHROTTLED, v.ESME_RX_T_APPN})
 
+# Who binds, with what password: the carrier, or the command_status of the refusal.
 Login = Callable[["SmscConnection", str, str], "SimulatedCarrier | int"]
-"""Who binds, with what password: the carrier, or the command_status of the refusal."""
 
 
 class SmscConnection(asyncio.Protocol):
@@ -35,8 +35,8 @@ class SmscConnection(asyncio.Protocol):
         self.name = f"#{number}"
         self.carrier: SimulatedCarrier | None = None
         self.bind_command = 0
+        # Half open: reads and writes nothing, and stays.
         self.deaf = False
-        """Half open: reads and writes nothing, and stays."""
         self.received_at = 0.0
         self._login = login
         self._on_lost = on_lost

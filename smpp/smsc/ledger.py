@@ -26,8 +26,8 @@ class LedgerEntry(NamedTuple):
     carrier: str
     carrier_id: str
     pdu: bytes
+    # The receipt's stat, NO_RECEIPT, or the status of a refusal.
     outcome: str
-    """The receipt's stat, NO_RECEIPT, or the status of a refusal."""
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class Counters:
     throttled: int = 0
     receipts: int = 0
     mobile_originated: int = 0
+    # deliver_sm written: receipts and messages, repeated ones too.
     deliveries: int = 0
-    """deliver_sm written: receipts and messages, repeated ones too."""
     deliveries_answered: int = 0
     deliveries_refused: int = 0
     deliveries_repeated: int = 0

@@ -41,26 +41,26 @@ def _check(right: bool, key: str, reason: str) -> None:
 class ScenarioRule:
     """What becomes of the messages to which it applies. The longest matching prefix wins."""
 
+    # Of the destination, digits without +.
     prefix: str = ""
-    """Of the destination, digits without +."""
+    # Part of its messages it applies to; the others fall to the next shorter prefix.
     share: float = 1.0
-    """Part of its messages it applies to; the others fall to the next shorter prefix."""
+    # command_status of the response; anything but 0 refuses the message.
     status: int = 0
-    """command_status of the response; anything but 0 refuses the message."""
+    # What the receipt says; "none" sends no receipt.
     stat: str = "DELIVRD"
-    """What the receipt says; "none" sends no receipt."""
     err: str = "000"
     receipt_after_s: float = 0.05
     receipt_jitter_s: float = 0.0
     receipt_copies: int = 1
     receipt_before_response: bool = False
     receipt_on_other_bind: bool = False
+    # How the receipt spells the id: a name from ID_FORMS, or the carrier's form if empty.
     receipt_id: str = ""
-    """How the receipt spells the id: a name from ID_FORMS, or the carrier's form if empty."""
+    # An ENROUTE notification goes before the receipt.
     intermediate: bool = False
-    """An ENROUTE notification goes before the receipt."""
+    # False: taken (and receipted), and never answered.
     answer: bool = True
-    """False: taken (and receipted), and never answered."""
     answer_after_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,6 +75,7 @@ class ScenarioRule:
         _check(len(self.stat) <= 20 and " " not in self.stat, "stat", "is one word")
 
 
+# Kinds of peculiar PDU a carrier can send; the last two break the connection's framing.
 MALFORMED = (
     "unknown_command",
     "cut_deliver",
@@ -86,13 +87,12 @@ MALFORMED = (
     "short_frame",
     "huge_frame",
 )
-"""Kinds of peculiar PDU a carrier can send; the last two break the connection's framing."""
 
+# How a receipt may spell an id; "foreign" is the id of no message.
 ID_FORMS = ("same", "decimal", "hex", "HEX", "stripped", "padded", "folded", "foreign")
-"""How a receipt may spell an id; "foreign" is the id of no message."""
 
+# Dialects of receipts.
 RECEIPT_FORMS = ("text", "tlv", "both", "short", "spaced", "commas", "ucs2")
-"""Dialects of receipts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +102,17 @@ class Faults:
     disconnect_every: int = 0
     stall_every: int = 0
     stall_s: float = 1.0
+    # The connection goes deaf and dumb, and stays open.
     half_open_every: int = 0
-    """The connection goes deaf and dumb, and stays open."""
     malformed_every: int = 0
     malformed: tuple[str, ...] = ("unknown_command", "cut_deliver", "udhi_empty", "bad_tlv")
+    # Responses to what came in one read leave in another order.
     shuffle_answers: bool = False
-    """Responses to what came in one read leave in another order."""
     duplicate_answer_every: int = 0
+    # Every write is cut into single octets.
     one_octet_writes: bool = False
-    """Every write is cut into single octets."""
+    # After so many messages the receipts' ids change from the carrier's form to `drift_to`.
     drift_after: int = 0
-    """After so many messages the receipts' ids change from the carrier's form to `drift_to`."""
     drift_to: str = "decimal"
 
     def __post_init__(self) -> None:
@@ -136,34 +136,34 @@ class CarrierScenario:
     name: str = "carrier"
     system_id: str = "tandem"
     password: str = "secret"
+    # A port of its own; 0 shares the simulator's, where the system_id tells carriers apart.
     port: int = 0
-    """A port of its own; 0 shares the simulator's, where the system_id tells carriers apart."""
+    # Binds at a time; one more is refused as already bound. 0 is no limit.
     max_binds: int = 0
-    """Binds at a time; one more is refused as already bound. 0 is no limit."""
+    # Refuses every bind with this status, credentials right or not; 0 does not.
     bind_status: int = 0
-    """Refuses every bind with this status, credentials right or not; 0 does not."""
+    # Ids of responses: hex (8 digits), HEX, decimal (10 digits), uuid.
     ids: str = "hex"
-    """Ids of responses: hex (8 digits), HEX, decimal (10 digits), uuid."""
     receipt_ids: str = "same"
     receipts: str = "text"
     receipt_zone_minutes: int = 0
     receipt_clock_off_s: float = 0.0
+    # Submits a second, above which they are refused with throttle_status; 0 is no limit.
     throttle_per_s: float = 0.0
-    """Submits a second, above which they are refused with throttle_status; 0 is no limit."""
     throttle_status: int = v.ESME_RTHROTTLED
+    # Deliveries sent on a bind and not answered, at most.
     deliver_window: int = 1000
-    """Deliveries sent on a bind and not answered, at most."""
+    # After which an unanswered delivery is sent again.
     deliver_timeout_s: float = 60.0
-    """After which an unanswered delivery is sent again."""
+    # After which a delivery refused for the moment is sent again.
     deliver_retry_s: float = 1.0
-    """After which a delivery refused for the moment is sent again."""
+    # Deliveries that wait for a bind that takes them; the oldest is dropped above it.
     queue_limit: int = 100_000
-    """Deliveries that wait for a bind that takes them; the oldest is dropped above it."""
     enquire_interval_s: float = 0.0
+    # Time without a PDU after which the carrier drops a session; 0 never does.
     inactivity_s: float = 0.0
-    """Time without a PDU after which the carrier drops a session; 0 never does."""
+    # Sender prefixes (toll-free) for which the network itself obeys STOP and START.
     network_stop: tuple[str, ...] = ()
-    """Sender prefixes (toll-free) for which the network itself obeys STOP and START."""
     rules: tuple[ScenarioRule, ...] = ()
     faults: Faults = field(default_factory=Faults)
 
@@ -187,10 +187,10 @@ class Scenario:
     """Everything a simulator is told."""
 
     carriers: tuple[CarrierScenario, ...] = (CarrierScenario(),)
+    # Submits kept in memory; above it the oldest are forgotten.
     ledger_limit: int = 1_000_000
-    """Submits kept in memory; above it the oldest are forgotten."""
+    # Of all chances; the command line's wins.
     seed: int | None = None
-    """Of all chances; the command line's wins."""
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""

@@ -44,8 +44,8 @@ class Smsc:
         self.ledger = Ledger(self.scenario.ledger_limit)
         self.port = 0
         self.control_port = 0
+        # The port of each carrier, by name.
         self.ports: dict[str, int] = {}
-        """The port of each carrier, by name."""
         self.carriers: list[SimulatedCarrier] = []
         self._clock = clock
         self._random = Random(self.scenario.seed if seed is None else seed)

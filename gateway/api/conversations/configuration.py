@@ -170,7 +170,7 @@ async def fetch_service(call: Call) -> Response:
 
 
 async def delete_service(call: Call) -> Response:
-    """It goes with its conversations; the default one stays."""
+    """A chat service goes with its conversations; the default one stays."""
     row = await _service(call)
     try:
         await rows.delete_chat_service(call.deps.pool, row["id"])

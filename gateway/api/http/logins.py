@@ -34,7 +34,7 @@ SID: Final = re.compile(r"(?:AC|SK)[0-9a-fA-F]{32}")
 
 
 class Logins:
-    """Those of this process."""
+    """The logins of this process."""
 
     def __init__(
         self,

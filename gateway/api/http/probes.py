@@ -22,10 +22,10 @@ PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 class Readiness:
     """What `/readyz` says."""
 
+    # Whether messages are accepted.
     ready: bool
-    """Whether messages are accepted."""
+    # Whether at least one carrier takes them now.
     sends: bool
-    """Whether at least one carrier takes them now."""
     reasons: tuple[str, ...] = ()
     database: bool = True
     carriers: dict[str, Any] = field(default_factory=dict)
@@ -47,10 +47,10 @@ class Probes:
 
     readiness: Callable[[], Awaitable[Readiness]]
     loop_lag: Callable[[], float]
+    # Metrics in a form that the `Accept` header takes, and the name of that form.
     exposition: Callable[[str], Awaitable[tuple[bytes, str]]]
-    """Metrics in a form that the `Accept` header takes, and the name of that form."""
+    # Lets in who has no account's credentials; None: nobody.
     token: str | None
-    """Lets in who has no account's credentials; None: nobody."""
 
 
 def routes(probes: Probes, directory: Directory | None) -> list[Route]:

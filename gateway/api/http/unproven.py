@@ -46,6 +46,6 @@ class Unproven:
         return True
 
     def release(self, holder: BodyHolder) -> None:
-        """It arrives no more, or is proven."""
+        """The body arrives no more, or is proven."""
         _, octets = self._held.pop(holder, (0.0, 0))
         self.octets -= octets

@@ -43,8 +43,8 @@ class Recipient(NamedTuple):
     """Whom a message goes to, and what it says; None: what all are told."""
 
     to: str
+    # Makes the text when its turn has come, so that no request is many texts at once.
     body: Callable[[], str] | None
-    """Makes the text when its turn has come, so that no request is many texts at once."""
 
 
 @dataclass(slots=True)

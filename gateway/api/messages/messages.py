@@ -171,7 +171,7 @@ async def list_(call: Call) -> Response:
 
 
 async def list_of_service(call: Call) -> Response:
-    """Those of one service, with the same filters."""
+    """The messages of one service, with the same filters."""
     page, tokens = await _page(call, service_of(call).id)
     return json_response(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
 

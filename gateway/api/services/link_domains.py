@@ -73,7 +73,7 @@ async def fetch(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Its services shorten no more, and its links end."""
+    """A domain's services shorten no more, and its links end."""
     call.operator_only(_OPERATOR)
     domain = _domain(call)
     await change(call.deps, lambda connection: link_rows.delete_domain(connection, domain.id))

@@ -38,8 +38,8 @@ class BindStatus(NamedTuple):
     in_flight: int
     connections: int
     refusals: int
+    # Why it is not bound; empty while it is.
     trouble: str
-    """Why it is not bound; empty while it is."""
     next_try_s: float | None
 
 
@@ -49,8 +49,8 @@ class Wire(Generic[M]):
     def __init__(self, bind: Bind) -> None:
         self.bind = bind
         self.sends = bind.config.session.bind_type is not BindType.RECEIVER
+        # Segments of a message that is longer than the bind's window, in their order.
         self.overflow: deque[tuple[SubmitSm, Sent[M]]] = deque()
-        """Segments of a message that is longer than the bind's window, in their order."""
         self.refusals = 0
         self.trouble = "connecting"
         self.next_try_at: float | None = None

@@ -50,21 +50,21 @@ class Report:
     """Everything that was found out."""
 
     carrier: str
+    # Which address setting the probes' sender falls under: long_code and so on.
     setting: str
-    """Which address setting the probes' sender falls under: long_code and so on."""
     configured: tuple[int, int]
     alphabet: str
     host: str = ""
     smsc_system_id: str = ""
     bind_s: float = 0.0
+    # Why there is no bind; empty when there is one.
     trouble: str = ""
-    """Why there is no bind; empty when there is one."""
     to: str | None = None
     probes: list[Probe] = field(default_factory=list)
     dialects: list[str] = field(default_factory=list)
     unreadable: list[bytes] = field(default_factory=list)
+    # Deliveries that belong to no probe.
     foreign: int = 0
-    """Deliveries that belong to no probe."""
 
     @property
     def good(self) -> bool:

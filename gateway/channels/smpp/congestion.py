@@ -76,10 +76,10 @@ class Aimd:
     def __init__(self, ceiling: float | None, now: float) -> None:
         self._ceiling = ceiling
         self.rate = ceiling
+        # Why the rate is below what is configured; empty when it is not.
         self.reason = ""
-        """Why the rate is below what is configured; empty when it is not."""
+        # The most segments the carrier took in one second so far.
         self.best = 0.0
-        """The most segments the carrier took in one second so far."""
         self._step = 0.0
         self._lowered_at = float("-inf")
         self._ticked_at = now

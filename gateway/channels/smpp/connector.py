@@ -52,13 +52,13 @@ class Outcomes(Protocol[M_contra]):
         """The carrier answered them, under one id, with `status` (ESME_ROK: 0)."""
 
     def lost(self, message: M_contra, segments: int, timed_out: bool) -> None:
-        """Their bytes were written and no answer will come: nobody knows what it did."""
+        """The segments' bytes were written and no answer will come: nobody knows what it did."""
 
     def answered_late(self, message: M_contra, segments: int, status: int, carrier_id: str) -> None:
         """An answer to segments that had been told as lost."""
 
     def unsent(self, message: M_contra, segments: int) -> None:
-        """Their bytes never left."""
+        """The segments' bytes never left."""
 
     def room_changed(self) -> None:
         """There may be room again."""
@@ -113,14 +113,14 @@ class Connector(Generic[M]):
         self.carrier_id = carrier_id
         self.settings = settings
         self.profile = Profile.of(settings)
+        # Segments promised to messages that are being committed or claimed.
         self.reserved = 0
-        """Segments promised to messages that are being committed or claimed."""
+        # Of submits, by command_status.
         self.answers: Counter[int] = Counter()
-        """Of submits, by command_status."""
+        # Submits whose answer did not come, in time or at all.
         self.unanswered = 0
-        """Submits whose answer did not come, in time or at all."""
+        # Seconds from a submit_sm to its response.
         self.answer_times = Histogram(LATENCY_S)
-        """Seconds from a submit_sm to its response."""
         self._outcomes = outcomes
         self._clock = clock
         self._random = random

@@ -85,13 +85,13 @@ class Profile:
     registered_delivery: int = 1
     receipts: str = "all"
     user_message_reference: bool = True
+    # Sent with every message.
     tlvs: Tlvs = ()
-    """Sent with every message."""
+    # Tags that a message may bring along; others it brings are not for this carrier.
     message_tlvs: frozenset[int] = frozenset()
     callback_tlvs: frozenset[int] = frozenset()
-    """Tags that a message may bring along; others it brings are not for this carrier."""
+    # Holds the link of one of an MMS's media; there is one for each.
     mms_tlv: int = 0x1510
-    """Holds the link of one of an MMS's media; there is one for each."""
     receipt_id_form: IdForm | None = None  # None: learnt
     receipt_pattern: re.Pattern[bytes] | None = None
     error_codes: ErrorCodes = field(default_factory=dict)
@@ -99,8 +99,8 @@ class Profile:
     text_terminator: str = "learn"
     inbound_country: str = ""
     inbound_prefix: str = ""
+    # Carriers and numbers besides its own that it may deliver for; None: any.
     delivers_for: frozenset[str] | None = frozenset()
-    """Carriers and numbers besides its own that it may deliver for; None: any."""
 
     @classmethod
     def of(cls, settings: CarrierSettings) -> Self:

@@ -13,8 +13,8 @@ TIMEOUT = 30410  # the answer never came, and the policy is not to send again
 UNKNOWN = 30008
 
 
+# A carrier's own error codes, as it spells them, and the public code of each.
 ErrorCodes = Mapping[str, int]
-"""A carrier's own error codes, as it spells them, and the public code of each."""
 
 
 class SubmitResult(NamedTuple):

@@ -21,6 +21,7 @@ from smpp.vocabulary import (
 )
 
 MOST_OCTETS: Final = 255  # of one value; more is no parameter but a text
+# Tags that the gateway itself sets.
 OURS: Final = frozenset(
     {
         MESSAGE_PAYLOAD,
@@ -30,7 +31,6 @@ OURS: Final = frozenset(
         USER_MESSAGE_REFERENCE,
     }
 )
-"""Tags that the gateway itself sets."""
 
 _TAGS: Final = {name: tag for tag, name in TLV_NAMES.items()}
 _HEX: Final = re.compile(r"0x((?:[0-9A-Fa-f]{2})*)")
