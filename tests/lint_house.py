@@ -14,6 +14,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def is_called_one(node: ast.AST) -> bool:
 
 def said_after(body: list[ast.stmt]) -> Iterator[int]:
     """Lines of texts that stand after the field they tell of."""
-    for before, node in zip(body, body[1:], strict=False):
+    for before, node in pairwise(body):
         if (
             isinstance(before, ast.Assign | ast.AnnAssign)
             and isinstance(node, ast.Expr)
