@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from hooks import Hooks
 from pools import Pool
-from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk, until
+from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk, sdk_client, until
 
 from smpp.smsc import Smsc
 
@@ -209,18 +209,40 @@ async def test_a_nul_is_dropped_where_smart_encoding_is_on_and_refused_elsewhere
 async def test_another_ids_registration_does_not_end_the_alert(
     gateway: GatewayUnderTest, smsc: Smsc
 ) -> None:
-    pool = await Pool.of(gateway, smsc)
-    sdk = pool.sdk
+    """A customer drafts, the operator approves: only the ID that sent it is asked for (30018)."""
+    operator = await gateway.sdk()
+    customer = await operator.call(operator.client.api.accounts.create)
+    client = sdk_client(gateway.base_url, customer.sid, customer.auth_token)
+    service = await operator.call(client.messaging.v1.services.create, "Theirs")
+    sdk = Sdk(gateway.base_url, client, service.sid)
+    pool = Pool(sdk, smsc, service.sid)
     await sdk.call(pool.service.alpha_senders.create, "Acme")
-    form = {"AlphaSender": "Other", "IsoCountryCode": "AE", "Status": "approved"}
-    status, _ = await sdk.operate("POST", "/tandem/v1/SenderRegistrations", data=form)
-    assert status == 201
     path = f"/messaging/v1/Services/{pool.sid}"
-    assert (await sdk.operate("POST", path, data={"SenderIdPreregAlert": "true"}))[0] == 200
+    form = {"SenderIdPreregAlert": "true", "StrictPreregistration": "true"}
+    assert (await sdk.operate("POST", path, data=form))[0] == 200
+
+    async def approved(sender: str) -> None:
+        path = "/tandem/v1/SenderRegistrations"
+        form = {"AlphaSender": sender, "IsoCountryCode": "AE"}
+        status, draft = await sdk.operate("POST", path, data=form)
+        assert (status, draft["status"]) == (201, "draft")
+        path = f"{path}/{draft['sid']}"
+        form = {"Status": "approved"}
+        assert (await sdk.operate("POST", path, data=form))[0] == 403
+        status, shown = await operator.operate("POST", path, data=form)
+        assert (status, shown["status"]) == (200, "approved")
+
+    await approved("Other")
+    message = await sdk.send(to="+971501234567")
+    assert (await sdk.reaches(message.sid, "failed")).error_code == 21703  # its own is asked for
+    assert (await sdk.operate("POST", path, data={"StrictPreregistration": "false"}))[0] == 200
     assert await pool.sender_of("+971501234567") == "Acme"
     async with asyncio.timeout(WAIT_S):
         while not await alerts(sdk, 30018):
             await asyncio.sleep(0.02)
+    await approved("Acme")
+    assert (await sdk.operate("POST", path, data={"StrictPreregistration": "true"}))[0] == 200
+    assert await pool.sender_of("+971501234567") == "Acme"
 
 
 async def test_in_canada_a_number_of_the_area_goes_before_a_toll_free_one(

@@ -47,11 +47,7 @@ async def create(call: Call) -> Response:
     if unknown := sorted(set(given) - {"sender", "account_sid"}):
         raise ApiError(20001, f"{unknown[0][:64]}: no such field")
     kind, address, country = _sender(str(given.get("sender") or ""))
-    account = call.deps.directory.acts_for(
-        call.account, str(given.get("account_sid") or call.account.sid)
-    )
-    if account is None:
-        raise ApiError(20001, "account_sid: no such account")
+    account = call.named_account(str(given.get("account_sid") or ""), "account_sid")
     sid = call.new_sid("XE")
     values = {
         "sid": sid,

@@ -32,10 +32,7 @@ async def create(call: Call) -> Response:
     name = (call.form.get("DomainName") or "").lower()
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise ApiError(20001, "DomainName must be a host name, as go.example.com")
-    owner = call.form.get("AccountSid") or call.account.sid
-    account = call.deps.directory.acts_for(call.account, owner)
-    if account is None:
-        raise ApiError(20001, "AccountSid: no such account")
+    account = call.named_account(call.form.get("AccountSid"))
     sid = call.new_sid("DN")
     values = {
         "sid": sid,
