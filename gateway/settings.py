@@ -130,6 +130,9 @@ class LimitSettings(Section):
     opt_out_configurations: int = Field(
         default=50, ge=0, description="for one service; those for none count for each"
     )
+    opt_out_octets: int = Field(
+        default=65_536, ge=0, description="keywords and replies of one configuration"
+    )
     link_domains: int = Field(default=100, ge=0)
     safe_numbers: int = Field(default=10_000, ge=0)
     alphanumeric_senders: int = Field(default=1_000, ge=0, description="of all its services")

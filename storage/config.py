@@ -53,6 +53,10 @@ HELD = {
         SELECT count(*) FROM opt_out_configs
          WHERE account_id = $1 AND (service_id IS NULL OR service_id = $2)
     """,
+    "opt_out_octets": """
+        SELECT octet_length(keywords::text) + octet_length(messages::text)
+          FROM opt_out_configs WHERE account_id = $1 AND id = $2
+    """,
     "safe_numbers": "SELECT count(*) FROM safe_list WHERE account_id = $1",
     "link_domains": "SELECT count(*) FROM link_domains WHERE account_id = $1",
     # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
