@@ -6,6 +6,7 @@ one; deleting it gives the number back.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ from gateway.routing.nanp import NumberKind
 from storage import inventory
 from storage.database import Connection, Row
 
-MOST_AT_ONCE: Final = 1_000
+MOST_AT_ONCE: Final = 1_000  # numbers of one request
+PORTION: Final = 100  # numbers that are read without a pause: 6 ms
 COLLECTIONS: Final = {"Local": "local", "Mobile": "mobile", "TollFree": "tollfree"}
 CONTAINS: Final = re.compile(r"\+?[0-9*]{1,16}")
 FIELDS: Final = frozenset({"numbers", "carrier_name"})
@@ -148,7 +150,11 @@ async def add(call: Call) -> Response:
         raise ApiError(20001, "the body must have `numbers`, a list")
     if len(numbers) > MOST_AT_ONCE:
         raise ApiError(20001, f"at most {MOST_AT_ONCE} numbers at once")
-    rows = [_row(call, number, given.get("carrier_name")) for number in numbers]
+    rows = []
+    for count, number in enumerate(numbers):
+        if count % PORTION == 0:
+            await asyncio.sleep(0)  # others have their turn
+        rows.append(_row(call, number, given.get("carrier_name")))
     await change(call.deps, lambda connection: inventory.add(connection, rows))
     return json_response({"added": len(rows)}, 201)
 
