@@ -226,6 +226,7 @@ RESOURCES: Final = (
     ),
     Resource(
         f"{LINKS}/Domains/{{domain}}/MessagingServices/{{service}}",
+        get=link_domains.fetch_tie,
         post=link_domains.tie,
         delete=link_domains.untie,
     ),
