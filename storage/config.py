@@ -62,6 +62,9 @@ HELD = {
     # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
     "alphanumeric_senders": "SELECT count(*) FROM senders WHERE account_id = $1 AND kind = 3",
     "sender_registrations": "SELECT count(*) FROM sender_registrations WHERE account_id = $1",
+    "subaccount_limit": """
+        SELECT count(*) FROM accounts WHERE owner_id = $1 AND status <> 'closed'
+    """,
     "inventory_numbers": """
         SELECT count(*) FROM senders AS s JOIN inventory AS i ON i.address = s.address
          WHERE s.account_id = $1 AND s.kind IN (0, 1)
@@ -219,6 +222,12 @@ async def insert_account(
         friendly_name,
         auth_token,
     )
+
+
+async def is_closed(connection: Connection, account_id: int) -> bool:
+    """Whether the account is closed now; to be asked in the transaction of a change."""
+    status = await connection.fetchval("SELECT status FROM accounts WHERE id = $1", account_id)
+    return bool(status == "closed")
 
 
 async def update_account(connection: Connection, account_id: int, values: dict[str, Any]) -> None:
