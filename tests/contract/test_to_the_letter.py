@@ -154,18 +154,43 @@ async def test_a_url_is_signed_and_called_as_it_is_shown(
     assert all(request.valid for request in hooks.taken)
 
 
-@pytest.mark.parametrize("mark", ["\u202a", "\u2068", "\u200b", "\ufeff", "\ufe0f", "\x07"])
+HIDDEN = (
+    *("\u202a", "\u2068", "\u200b", "\ufeff", "\ufe0f", "\u2064"),  # formats, selectors, signs
+    *("\x00", "\x07", "\x1f", "\t", "\n", "\x7f", "\x85", "\u2028", "\u2029"),  # controls, lines
+    *("\u3164", "\u115f", "\u034f", "\u17b4", "\u2800", "\U000e0001"),  # fillers, blanks, tags
+)
+
+
+@pytest.mark.parametrize("mark", HIDDEN)
 async def test_what_can_not_be_seen_in_a_number_is_named(sdk: Sdk, mark: str) -> None:
-    path = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
-    named = f"U+{ord(mark):04X}"
-    for form, code in (
-        ({"To": mark + TO, "From": NUMBERS[0]}, 21211),
-        ({"To": TO, "From": NUMBERS[0] + mark}, 21212),
+    account = f"/2010-04-01/Accounts/{sdk.account_sid}"
+    chat = await sdk.call(sdk.client.conversations.v1.conversations.create)
+    binding = "MessagingBinding.Address"
+    participants = f"/conversations/v1/Conversations/{chat.sid}/Participants"
+    pair = {binding: TO, "MessagingBinding.ProxyAddress": NUMBERS[0]}
+    block = {"MessagingServiceSid": sdk.service_sid}
+    for path, form, name, code in (
+        (f"{account}/Messages.json", {"From": NUMBERS[0], "Body": "x"}, "To", 21211),
+        (f"{account}/Messages.json", {"To": TO, "Body": "x"}, "From", 21212),
+        (f"{account}/IncomingPhoneNumbers.json", {}, "PhoneNumber", 21421),
+        ("/accounts/v1/SafeList/Numbers", {}, "PhoneNumber", 20001),
+        (participants, pair, binding, 50407),
+        (participants, pair, "MessagingBinding.ProxyAddress", 50408),
+        ("/conversations/v1/Configuration/Addresses", {"Type": "sms"}, "Address", 50407),
+        ("/tandem/v1/OptOuts/Recipients", block, "To", 21211),
+        ("/tandem/v1/SenderRegistrations", {"IsoCountryCode": "AE"}, "AlphaSender", 21709),
     ):
-        status, body = await sdk.operate("POST", path, data={**form, "Body": "x"})
-        assert (status, body["code"]) == (400, code)
-        assert named in body["message"]
-    await sdk.send(to="+44 1632\u00a0960-675")  # what can be seen is taken
+        good = "Acme" if name == "AlphaSender" else NUMBERS[0]
+        for text in (mark + good, good + mark, good[:3] + mark + good[3:]):
+            status, body = await sdk.operate("POST", path, data={**form, name: text})
+            assert (status, body["code"]) == (400, code), (path, name)
+            said = "It holds characters that can't be seen: "
+            assert f"{said}U+{ord(mark):04X} " in body["message"], (path, name)
+
+
+async def test_what_can_be_seen_in_a_number_is_taken(sdk: Sdk) -> None:
+    for space in " \u00a0\u2003\u202f\u3000":
+        await sdk.send(to=f"+44 1632{space}960-675")
 
 
 async def test_a_reply_to_whom_it_must_not_go_shows_whom_it_was_from(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import phonenumbers
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
 from gateway.api.http.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION
@@ -203,9 +203,10 @@ def _row(call: Call, given: Any, carrier_name: Any) -> tuple[Any, ...]:
     """One number of the body as a row. Raises ApiError 20001, 21421."""
     if not isinstance(given, dict) or set(given) - NUMBER_FIELDS:
         raise ApiError(20001, f"a number has the fields {', '.join(sorted(NUMBER_FIELDS))}")
-    number = parse_destination(str(given.get("phone_number") or ""))
+    text = str(given.get("phone_number") or "")
+    number = parse_destination(text)
     if number is None:
-        raise ApiError(21421, f"{str(given.get('phone_number'))[:40]} is no phone number")
+        raise unreadable(21421, text, f"{text[:40]} is no phone number")
     name = given.get("carrier_name", carrier_name)
     carrier = call.deps.directory.carriers.get(str(name))
     if name is not None and carrier is None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway import data
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
@@ -133,7 +133,7 @@ async def create_registration(call: Call) -> Response:
     account = call.named_account(call.form.get("AccountSid"))
     sender, country = call.form.get("AlphaSender") or "", call.form.get("IsoCountryCode") or ""
     if not alpha.is_alpha_sender(sender):
-        raise ApiError(21709)
+        raise unreadable(21709, sender)
     if country not in alpha.packaged():
         raise ApiError(20001, "IsoCountryCode must be an ISO code of a country")
     sid = call.new_sid("RG")

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway.api.http.errors import ApiError, not_found
+from gateway.api.http.errors import ApiError, not_found, unreadable
 from gateway.api.http.resources import Call, Deps, json_response
 from gateway.api.http.values import read_day, read_whole
 from gateway.directory.directory import Account
@@ -95,7 +95,7 @@ async def add(call: Call) -> Response:
             await asyncio.sleep(0)  # others have their turn
         number = parse_destination(str(text))
         if number is None:
-            raise ApiError(21421, f"{str(text)[:40]} is no phone number")
+            raise unreadable(21421, str(text), f"{str(text)[:40]} is no phone number")
         read.append(number.e164)
     async with call.deps.pool.acquire() as connection, connection.transaction():
         await deactivations.add(connection, day, read)
