@@ -39,8 +39,8 @@ FORGET_CHANGES = """
 DELETE FROM config_changes WHERE version < (SELECT version FROM config_version) - $1::int
 """
 
-# By setting: what it counts of an account. A configuration whose service was deleted counts for
-# each service, or there would be more of them with every service that comes and goes.
+# By setting: what it counts of an account. Opt-out configurations without a service count whatever
+# the new one is for, or there would be more of them with every service that comes and goes.
 HELD = {
     "services": "SELECT count(*) FROM services WHERE account_id = $1",
     "applications": "SELECT count(*) FROM applications WHERE account_id = $1",
