@@ -26,6 +26,7 @@ from gateway.api.http.probes import Probes, Readiness
 from gateway.api.http.resources import Deps
 from gateway.api.messages.create_message import Creation, ScheduleRules
 from gateway.api.operator.carriers import statuses
+from gateway.api.routes import body_limit
 from gateway.backlog.restore import remind_of_held
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, keys_of, new_run
 from gateway.cluster.share import ALONE
@@ -354,7 +355,13 @@ class Gateway:
         server = _Server(
             uvicorn.Config(
                 app,
-                http=fast_lane(creation, self._random, self.gate, logins),
+                http=fast_lane(
+                    creation,
+                    self._random,
+                    self.gate,
+                    logins,
+                    partial(body_limit, base_domain=front.base_domain),
+                ),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -128,7 +128,10 @@ class LimitSettings(Section):
     templates: int = Field(default=1_000, ge=0)
     template_octets: int = Field(default=10_000_000, ge=0, description="of all its templates")
     opt_out_configurations: int = Field(
-        default=50, ge=0, description="for one service; those for none count for each"
+        default=50, ge=0, description="without a service, together with the one that is made"
+    )
+    opt_out_octets: int = Field(
+        default=65_536, ge=0, description="keywords and replies of one configuration"
     )
     link_domains: int = Field(default=100, ge=0)
     safe_numbers: int = Field(default=10_000, ge=0)

@@ -39,8 +39,8 @@ FORGET_CHANGES = """
 DELETE FROM config_changes WHERE version < (SELECT version FROM config_version) - $1::int
 """
 
-# By setting: what it counts of an account. A configuration whose service was deleted counts for
-# each service, or there would be more of them with every service that comes and goes.
+# By setting: what it counts of an account. Opt-out configurations without a service count whatever
+# the new one is for, or there would be more of them with every service that comes and goes.
 HELD = {
     "services": "SELECT count(*) FROM services WHERE account_id = $1",
     "applications": "SELECT count(*) FROM applications WHERE account_id = $1",
@@ -53,11 +53,18 @@ HELD = {
         SELECT count(*) FROM opt_out_configs
          WHERE account_id = $1 AND (service_id IS NULL OR service_id = $2)
     """,
+    "opt_out_octets": """
+        SELECT octet_length(keywords::text) + octet_length(messages::text)
+          FROM opt_out_configs WHERE account_id = $1 AND id = $2
+    """,
     "safe_numbers": "SELECT count(*) FROM safe_list WHERE account_id = $1",
     "link_domains": "SELECT count(*) FROM link_domains WHERE account_id = $1",
     # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
     "alphanumeric_senders": "SELECT count(*) FROM senders WHERE account_id = $1 AND kind = 3",
     "sender_registrations": "SELECT count(*) FROM sender_registrations WHERE account_id = $1",
+    "subaccount_limit": """
+        SELECT count(*) FROM accounts WHERE owner_id = $1 AND status <> 'closed'
+    """,
     "inventory_numbers": """
         SELECT count(*) FROM senders AS s JOIN inventory AS i ON i.address = s.address
          WHERE s.account_id = $1 AND s.kind IN (0, 1)
@@ -215,6 +222,12 @@ async def insert_account(
         friendly_name,
         auth_token,
     )
+
+
+async def is_closed(connection: Connection, account_id: int) -> bool:
+    """Whether the account is closed now; to be asked in the transaction of a change."""
+    status = await connection.fetchval("SELECT status FROM accounts WHERE id = $1", account_id)
+    return bool(status == "closed")
 
 
 async def update_account(connection: Connection, account_id: int, values: dict[str, Any]) -> None:

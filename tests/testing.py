@@ -38,6 +38,16 @@ TO = "+441632960675"
 NUMBERS = ("+447700900101", "+447700900102")
 WAIT_S = 120.0  # an upper bound: it costs nothing where all is well, on a busy machine neither
 ALLOWED = ("fsync", "full_page_writes")  # what the suite's own server is without (conftest)
+# A campaign (Usa2p) with everything that it must have.
+CAMPAIGN: dict[str, Any] = {
+    "brand_registration_sid": "BN" + "0" * 32,
+    "description": "Appointment reminders for patients of the clinic.",
+    "message_flow": "Patients tick a box on the registration form at the desk.",
+    "message_samples": ["Your appointment is at 10.", "See you tomorrow at 11."],
+    "us_app_to_person_usecase": "MIXED",
+    "has_embedded_links": False,
+    "has_embedded_phone": True,
+}
 
 BOTH = (*ALLOWED, "two_gateways")
 

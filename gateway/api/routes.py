@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from starlette.routing import compile_path
+
 from gateway.api.accounts import accounts, applications, keys, safe_list, tokens
 from gateway.api.conversations import addresses as chat_addresses
 from gateway.api.conversations import configuration as chat
@@ -15,6 +17,7 @@ from gateway.api.conversations import conversations as chats
 from gateway.api.conversations import messages as chat_messages
 from gateway.api.conversations import participants as chat_participants
 from gateway.api.conversations import webhooks as chat_webhooks
+from gateway.api.http.origin import resolve
 from gateway.api.http.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 from gateway.api.messages import (
     comms,
@@ -223,6 +226,7 @@ RESOURCES: Final = (
     ),
     Resource(
         f"{LINKS}/Domains/{{domain}}/MessagingServices/{{service}}",
+        get=link_domains.fetch_tie,
         post=link_domains.tie,
         delete=link_domains.untie,
     ),
@@ -273,11 +277,16 @@ RESOURCES: Final = (
     Resource("/monitor/v1/Alerts", get=alerts.list_),
     Resource("/monitor/v1/Alerts/{sid}", get=alerts.fetch),
     Resource("/messaging/v1/Deactivations", get=deactivations.fetch),
-    Resource("/tandem/v1/Deactivations", post=deactivations.add),
+    Resource("/tandem/v1/Deactivations", post=deactivations.add, body_limit=BULK_BODY_LIMIT),
     Resource(
         "/tandem/v1/TestCredentials", get=test_credentials.fetch, post=test_credentials.create
     ),
-    Resource("/tandem/v1/Inventory", get=inventory.list_, post=inventory.add),
+    Resource(
+        "/tandem/v1/Inventory",
+        get=inventory.list_,
+        post=inventory.add,
+        body_limit=BULK_BODY_LIMIT,
+    ),
     Resource("/tandem/v1/Inventory/{number}", delete=inventory.remove),
     Resource(
         "/accounts/v1/SafeList/Numbers",
@@ -327,3 +336,19 @@ RESOURCES: Final = (
     Resource("/preview/v1/Messages", post=mini_bulk.create, body_limit=BULK_BODY_LIMIT),
     *CONVERSATIONS,
 )
+
+# Those of which a body may be large, by the pattern that the router finds them with.
+_LARGE: Final = tuple(
+    (compile_path(resource.path)[0], resource.body_limit)
+    for resource in RESOURCES
+    if resource.body_limit != SINGLE_BODY_LIMIT
+)
+
+
+def body_limit(host: str, path: str, base_domain: str | None) -> int:
+    """The most octets of a body, by `Host` and the path as the client used it."""
+    place = resolve(host, path, base_domain)
+    if place is None:
+        return SINGLE_BODY_LIMIT
+    path = f"/{place.product}{place.path}"
+    return next((limit for route, limit in _LARGE if route.match(path)), SINGLE_BODY_LIMIT)

@@ -18,6 +18,7 @@ from gateway.inbound.twiml import MessageVerb
 from gateway.messages.message import Direction, Flag, Message
 from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
+from gateway.routing.hidden import naming_hidden
 from gateway.routing.selector import Needs
 from gateway.runtime.clock import Clock
 from storage.idempotency import IdempotencyKey
@@ -116,7 +117,8 @@ class Replies:
     def _draft(self, inbound: Message, reply: MessageVerb, document: str) -> Draft:
         destination = parse_destination(reply.to or inbound.sender or "")
         if destination is None:
-            raise _Refused(BAD_TO, f"{reply.to or inbound.sender} is not a number to reply to")
+            to = reply.to or inbound.sender or ""
+            raise _Refused(BAD_TO, naming_hidden(f"{to} is not a number to reply to", to))
         record = self._sender(inbound, reply.sender)
         if record.sender.address == destination.e164:
             raise _Refused(BAD_TO, "a reply would go to the number it comes from")
@@ -155,7 +157,9 @@ class Replies:
             address = number.e164 if number is not None else text
             record = self._directory.senders_by_address.get(address)
         if record is None or record.account_id != inbound.account_id:
-            raise _Refused(BAD_FROM, f"{text or inbound.recipient} is not a number of the account")
+            sender = text or inbound.recipient
+            problem = f"{sender} is not a number of the account"
+            raise _Refused(BAD_FROM, naming_hidden(problem, sender))
         if not record.sender.sms:
             raise _Refused(NOT_CAPABLE, f"{record.sender.address} can't send SMS")
         return record

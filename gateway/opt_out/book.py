@@ -11,7 +11,7 @@ from gateway.opt_out.keywords import (
     Keyword,
     KeywordEntry,
     default_entries,
-    normal,
+    form,
     reserved,
 )
 
@@ -35,7 +35,7 @@ def book_of(config: OptOutConfig) -> Book:
             or replies.get((f"{name}.{ANY}", ANY))
             or standard[keyword].reply
         )
-        words = frozenset(normal(word) for word in row["keywords"])
+        words = frozenset(map(form, row["keywords"]))
         entries.append(KeywordEntry(keyword, language or ANY, country, words, reply))
     taken = {entry.keyword for entry in entries if entry.language == ANY and entry.country == ANY}
     for entry in default_entries():

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import phonenumbers
 
-from gateway.opt_out.keywords import ANY, Keyword, default_entries, languages, normal, reserved
+from gateway.opt_out.keywords import ANY, Keyword, default_entries, form, languages, reserved
 
 COUNTRIES: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 KEYWORD_LIMIT: Final = 34  # characters
@@ -70,9 +70,11 @@ def read_keywords(name: Name, words: object) -> EntryRow:
         if not (STANDARD_WORD.fullmatch(word) if standard else _is_word(word)):
             letters = "A-Z and 0-9" if standard else "letters and digits"
             raise BadEntry(f"a keyword has 1 to {KEYWORD_LIMIT} {letters}: {word[:40]!r}")
-        if not normal(word):
+        if not (seen := form(word)):
             raise BadEntry(f"a keyword that nobody sees: {word[:40]!a}")
-        found.setdefault(normal(word), word)
+        if " " in seen:  # one letter of these is a sentence, and costs as much to compare
+            raise BadEntry(f"a keyword that is several words: {word[:40]!a}")
+        found.setdefault(seen, word)
     return {"keyword_type": name[0], "message_type": name[1], "keywords": list(found.values())}
 
 
@@ -86,8 +88,8 @@ def read_reply(name: Name, text: object) -> EntryRow:
 
 
 def _is_word(text: str) -> bool:
-    return 1 <= len(text) <= KEYWORD_LIMIT and all(
-        unicodedata.category(character)[0] in "LMN" for character in text
+    return 1 <= len(text) <= KEYWORD_LIMIT and (
+        text.isalnum() or all(unicodedata.category(character)[0] in "LMN" for character in text)
     )
 
 
@@ -133,7 +135,7 @@ def check(rows: Sequence[EntryRow]) -> None:
         standard = f"{keyword.name}.{ANY}"
         for row in rows:
             if name_of(row) == (standard, ANY):
-                missing = words - {normal(word) for word in row["keywords"]}
+                missing = words - {form(word) for word in row["keywords"]}
                 if missing:
                     raise BadEntry(f"{', '.join(sorted(missing)).upper()} can't be taken away")
 
@@ -151,7 +153,7 @@ def _effective(rows: Sequence[EntryRow]) -> Iterator[tuple[str, str, frozenset[s
         if (name, ANY) not in given:
             yield name, ANY, entry.words
     for row in rows:
-        yield *name_of(row), frozenset(normal(word) for word in row["keywords"])
+        yield *name_of(row), frozenset(map(form, row["keywords"]))
 
 
 def languages_by_country(rows: Sequence[EntryRow]) -> list[EntryRow]:

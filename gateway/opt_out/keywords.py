@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from gateway import data
@@ -21,6 +21,8 @@ from gateway import data
 ANY: Final = "ALL"  # country or language
 _MOST_TEXT: Final = 200  # visible characters looked at
 _MOST_HIDDEN: Final = 40_000  # characters in which they are looked for
+# Keywords of configurations whose normal forms are remembered: more than one of 64 KiB has.
+MOST_FORMS: Final = 16_384
 # What nobody sees, or what only adorns: format characters (Cf), fillers, joiners and selectors
 # (default ignorable), marks that enclose or strike out, the Arabic elongation; and controls (Cc),
 # but those that part words. A test holds it against Python's own tables.
@@ -86,12 +88,22 @@ def normal(text: str) -> str:
     What nobody sees is no part of a word, wherever it is; quotes, punctuation and symbols of any
     script are none at either end. What stays there is a letter, a digit or a mark of one.
     """
+    if len(text) <= _MOST_TEXT and text.isascii() and text.isalnum():  # most are, and hide nothing
+        return text.lower()
     seen = _HIDDEN.sub("", text[:_MOST_HIDDEN])[:_MOST_TEXT]
     folded = unicodedata.normalize("NFKC", seen).casefold()
     folded = folded.replace("i" + _DOT_ABOVE, "i").translate(_DOTLESS_I)
     words = " ".join(_bare(unicodedata.normalize("NFKC", folded)).split())
     words = _DASHES.sub("-", words)
     return _JOINED.get(words, words)
+
+
+@lru_cache(maxsize=MOST_FORMS)
+def form(word: str) -> str:
+    """The normal form of a configuration's keyword, remembered: who changes one entry must not pay
+    for all the others again.
+    """
+    return normal(word)
 
 
 def _bare(text: str) -> str:
@@ -176,7 +188,8 @@ def languages() -> Sequence[str]:
     return tuple(_table()["languages"])
 
 
-def reserved() -> dict[Keyword, frozenset[str]]:
+@cache
+def reserved() -> Mapping[Keyword, frozenset[str]]:
     """Keywords that cannot be taken away or given another meaning, normalised."""
     return {
         Keyword[name]: frozenset(normal(word) for word in row["reserved"])

@@ -23,7 +23,10 @@ from gateway.routing.nanp import NumberKind, area_codes
 _NANP: Final = "1"
 _MOST_DIGITS: Final = 15  # of a number with its calling code, ITU-T E.164 §6.2.1
 _MAX_TEXT: Final = 40  # longest text worth parsing; E.164 itself is 16 characters
-_PUNCTUATION: Final = re.compile(r"[\s\-.()/\u00a0\u2010-\u2015\u2212]+")
+# Spaces that can be seen (Zs), not `\s`: that has controls and line separators, which can't be.
+_PUNCTUATION: Final = re.compile(
+    r"[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\-.()/\u2010-\u2015\u2212]+"
+)
 _DIALLED: Final = re.compile(r"\+?[0-9]{3,17}")
 
 # Mexican mobiles were written +52 1 … until 2019, and WhatsApp still writes them so.

@@ -149,6 +149,41 @@ async def test_an_account_has_so_many_subaccounts(start_gateway: Start, smsc: Sm
     assert (await sdk.call(accounts.create)).status == "active"
 
 
+async def test_subaccounts_that_are_asked_for_at_once_are_no_more_than_allowed(
+    start_gateway: Start, smsc: Smsc
+) -> None:
+    sdk = await (await start_gateway(smsc.port, subaccount_limit=3)).sdk()
+    accounts, path = sdk.client.api.accounts, "/2010-04-01/Accounts.json"
+    first, _ = [await sdk.call(accounts.create) for _ in range(2)]
+    for _ in range(2):
+        answers = await asyncio.gather(
+            *(sdk.operate("POST", path, data={"FriendlyName": "x"}) for _ in range(8))
+        )
+        assert [status for status, _ in answers].count(201) == 1
+        assert {body["code"] for status, body in answers if status != 201} == {21480}
+        _, listed = await sdk.operate("GET", f"{path}?Status=active")
+        assert len(listed["accounts"]) == 1 + 3
+        await sdk.call(lambda: accounts(first.sid).update(status="closed"))  # makes room
+
+
+async def test_of_closing_and_opening_at_once_the_closing_stays(sdk: Sdk) -> None:
+    accounts = [await sdk.call(sdk.client.api.accounts.create) for _ in range(4)]
+    both = [(account, status) for account in accounts for status in ("closed", "active")]
+    answers = await asyncio.gather(
+        *(
+            sdk.operate("POST", f"/2010-04-01/Accounts/{account.sid}.json", data={"Status": status})
+            for account, status in both
+        )
+    )
+    for (_, wanted), (status, body) in zip(both, answers, strict=True):
+        if status != 200:
+            assert (wanted, status, body["code"]) == ("active", 400, 21479)
+    _, listed = await sdk.operate("GET", "/2010-04-01/Accounts.json?Status=closed")
+    assert {account["sid"] for account in listed["accounts"]} == {
+        account.sid for account in accounts
+    }
+
+
 async def test_the_balance_is_what_the_operator_says(sdk: Sdk) -> None:
     fetched = await sdk.call(sdk.client.balance.fetch)
     assert (fetched.balance, fetched.currency) == ("0.00", "USD")

@@ -5,30 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from testing import Sdk
-
-GOOD: dict[str, Any] = {
-    "brand_registration_sid": "BN" + "0" * 32,
-    "description": "Appointment reminders for patients of the clinic.",
-    "message_flow": "Patients tick a box on the registration form at the desk.",
-    "message_samples": ["Your appointment is at 10.", "See you tomorrow at 11."],
-    "us_app_to_person_usecase": "MIXED",
-    "has_embedded_links": False,
-    "has_embedded_phone": True,
-}
+from testing import CAMPAIGN, Sdk
 
 
 async def test_a_campaign_is_kept_shown_changed_and_deleted(sdk: Sdk) -> None:
     campaigns = sdk.client.messaging.v1.services(sdk.service_sid).us_app_to_person
     assert await sdk.call(campaigns.list) == []
-    made = await sdk.call(campaigns.create, **GOOD, opt_out_keywords=["STOP", "END"])
+    made = await sdk.call(campaigns.create, **CAMPAIGN, opt_out_keywords=["STOP", "END"])
     assert (made.campaign_status, made.has_embedded_phone) == ("PENDING", True)
     assert made.opt_out_keywords == ["STOP", "END"]
     [listed] = await sdk.call(campaigns.list)
     fetched = await sdk.call(campaigns(made.sid).fetch)
     assert made.sid == listed.sid == fetched.sid
-    assert fetched.message_samples == GOOD["message_samples"]
-    await sdk.refused(20409, 409, campaigns.create, **GOOD)
+    assert fetched.message_samples == CAMPAIGN["message_samples"]
+    await sdk.refused(20409, 409, campaigns.create, **CAMPAIGN)
 
     path = f"/messaging/v1/Services/{sdk.service_sid}/Compliance/Usa2p/{made.sid}"
     form = {"CampaignStatus": "VERIFIED", "CampaignId": "C1", "AgeGated": "true"}
@@ -58,7 +48,7 @@ async def test_a_campaign_is_kept_shown_changed_and_deleted(sdk: Sdk) -> None:
 )
 async def test_each_limit_is_held(sdk: Sdk, change: dict[str, Any]) -> None:
     campaigns = sdk.client.messaging.v1.services(sdk.service_sid).us_app_to_person
-    await sdk.refused(20001, 400, campaigns.create, **{**GOOD, **change})
+    await sdk.refused(20001, 400, campaigns.create, **{**CAMPAIGN, **change})
 
 
 async def test_what_the_limits_allow_is_taken(sdk: Sdk) -> None:
@@ -68,5 +58,5 @@ async def test_what_the_limits_allow_is_taken(sdk: Sdk) -> None:
         "message_samples": ["x" * 1024] * 5,
         "help_message": "x" * 320,
     }
-    made = await sdk.call(campaigns.create, **{**GOOD, **change})
+    made = await sdk.call(campaigns.create, **{**CAMPAIGN, **change})
     assert len(made.message_samples) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -132,3 +133,38 @@ async def test_configurations_of_deleted_services_count(
         return status
 
     assert [await come_and_go() for _ in range(4)] == [201, 201, 403, 403]
+
+
+async def test_a_configuration_has_so_many_octets(start_gateway: StartGateway, smsc: Smsc) -> None:
+    """Of keywords and replies together, as they are kept."""
+    names = {"keyword_type": "STOP.SPANISH", "message_type": "MX"}
+    keywords = [names | {"keywords": ["ALTO"]}]
+    messages = [names | {"message": "é" * 100}]
+    kept = sum(len(json.dumps(rows, ensure_ascii=False).encode()) for rows in (keywords, messages))
+    gateway = await start_gateway(smsc.port, limits={"opt_out_octets": kept})
+    sdk = await gateway.sdk()
+    _, made = await sdk.operate("POST", "/messaging/v3/OptOuts", data={"FriendlyName": "x"})
+    path = f"/messaging/v3/OptOuts/{made['opt_out_sid']}"
+
+    async def put(kind: str, content: Any) -> int:
+        status, body = await sdk.operate("PUT", f"{path}/{kind}", json=content)
+        if status != 200:
+            assert (status, body["code"]) == (403, 20403)
+            assert f"[limits] opt_out_octets = {kept}" in body["message"]
+        return status
+
+    assert await put("Keywords", {"keywords": keywords}) == 200
+    assert await put("Messages", {"messages": messages}) == 200  # exactly as many
+    assert await put("Messages", {"messages": [names | {"message": "é" * 100 + "x"}]}) == 403
+    assert await put("Keywords", {"keywords": [names | {"keywords": ["ALTOS"]}]}) == 403
+    form = {"MessageType": "CA", "Languages": "FRENCH"}
+    status, _ = await sdk.operate("POST", f"{path}/MessageTypes", data=form)
+    assert status == 403
+    assert (await sdk.operate("GET", f"{path}/Messages"))[1]["messages"] == messages
+    # What was there when the limit was lowered stays, and may be made less.
+    await gateway.stop()
+    kept = 20
+    sdk.base_url = (await start_gateway(smsc.port, limits={"opt_out_octets": kept})).base_url
+    assert await put("Messages", {"messages": messages}) == 200
+    assert await put("Messages", {"messages": [names | {"message": "é" * 99}]}) == 200
+    assert await put("Messages", {"messages": messages}) == 403

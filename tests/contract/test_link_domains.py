@@ -83,10 +83,13 @@ async def test_a_domain_is_configured_and_tied_to_services(sdk: Sdk) -> None:
         await sdk.refused(20404, 404, call)
     tied = await sdk.call(tie.create)
     assert (tied.domain_sid, tied.messaging_service_sid) == (sid, sdk.service_sid)
+    path = "/messaging" + tied.url.partition("/messaging")[2]
+    assert (await sdk.operate("GET", path))[1]["url"] == tied.url
     assert (await sdk.call(association.fetch)).domain_sid == sid
     seen = await sdk.call(of_service.fetch)
     assert (seen.domain_sid, seen.callback_url) == (sid, "https://app.example/clicks")
     assert await sdk.call(tie.delete)
+    assert (await sdk.operate("GET", path))[0] == 404
     await sdk.refused(20404, 404, association.fetch)
     await sdk.refused(20404, 404, v1.domain_config("DN" + "0" * 32).fetch)
     await sdk.refused(20404, 404, v1.domain_certs(sid).fetch)

@@ -7,6 +7,8 @@ from typing import Any
 
 from testing import Sdk
 
+from gateway.opt_out.keywords import form as normal_form
+
 OPT_OUTS = "/messaging/v3/OptOuts"
 
 
@@ -168,3 +170,29 @@ async def test_bad_requests_and_strangers(sdk: Sdk) -> None:
         "GET", f"{OPT_OUTS}/{say['opt_out_sid']}", account.sid, account.auth_token
     )
     assert (status, body["code"]) == (404, 20404)
+
+
+async def test_a_write_of_keywords_normalises_those_that_it_brings(sdk: Sdk) -> None:
+    """However many entries there are beside them."""
+    countries = (await says(sdk, "GET", "/Configurations/MessageTypes"))["message_types"][1:]
+    for number, others in enumerate((3, 200)):
+        sid = (await made(sdk, MessagingServiceSid=""))["opt_out_sid"]
+        wanted = [
+            {
+                "keyword_type": "STOP.SPANISH",
+                "message_type": country,
+                "keywords": [f"ÑANDÚ{number}X{country}", f"ALTO{number}X{country}"],
+            }
+            for country in countries[:others]
+        ]
+        put = await says(sdk, "PUT", f"/{sid}/Keywords", json={"keywords": wanted})
+        assert len(put["keywords"]) == others
+        form = [("KeywordType", "STOP.FRENCH"), ("MessageType", "MX")]
+        words = [("Keywords", f"ARRÊT{number}X{word}") for word in range(5)]
+        for brought in (5, 0):  # what it said already costs nothing
+            before = normal_form.cache_info().misses
+            await says(sdk, "POST", f"/{sid}/Keywords", data=[*form, *words])
+            assert normal_form.cache_info().misses - before == brought
+        before = normal_form.cache_info().misses
+        assert len((await says(sdk, "GET", f"/{sid}/Keywords"))["keywords"]) == others + 1
+        assert normal_form.cache_info().misses == before

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import aiohttp
 import pytest
-from testing import NUMBERS, TO, Sdk
+from aiohttp import web
+from hooks import Hooks
+from starlette.routing import compile_path
+from testing import CAMPAIGN, NUMBERS, TO, WAIT_S, GatewayUnderTest, Sdk, basic
+from yarl import URL
+
+from gateway.api.routes import RESOURCES
 
 SIZE = 3
+US = "+13125550199"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 async def walked(sdk: Sdk, resource: Any, **filters: Any) -> tuple[list[list[str]], Any]:
@@ -67,63 +79,151 @@ def links_of(body: Any) -> list[str]:
         for name, value in body.items():
             if isinstance(value, dict | list):
                 inside = name in ("links", "subresource_uris") and isinstance(value, dict)
-                found += [str(link) for link in value.values()] if inside else links_of(value)
+                found += [link for link in value.values() if link] if inside else links_of(value)
             elif isinstance(value, str) and (name in LINKS or name.endswith(("_uri", "_url"))):
                 found.append(value)
     return found
 
 
-async def test_every_link_that_is_given_out_answers(sdk: Sdk) -> None:
-    client = sdk.client
+async def populated(
+    gateway: GatewayUnderTest, sdk: Sdk, hooks: Hooks
+) -> tuple[dict[str, str], list[str]]:
+    """One of everything: values for the places in paths, queries of those that need one, and the
+    addresses of what no link leads to.
+    """
+    client, v1 = sdk.client, sdk.client.messaging.v1
+
+    async def made(path: str, status: int = 201, /, **request: Any) -> Any:
+        found, body = await sdk.operate("POST", path, **request)
+        assert found == status, body
+        return body
+
+    account = f"/2010-04-01/Accounts/{sdk.account_sid}"
+
+    async def picture(request: web.Request) -> web.Response:
+        return web.Response(body=PNG, content_type="image/png")
+
+    hooks.answers["/a.png"] = picture
+    rich = {"PhoneNumber": "+12025550111", "MmsEnabled": "true"}
+    await made(f"{account}/IncomingPhoneNumbers.json", data=rich)
+    sent = await sdk.send("look", to=US, from_=rich["PhoneNumber"], media_url=[hooks.url("/a.png")])
     for number in range(3):
-        await sdk.send(f"message {number}", to=f"+44163296067{number}")
-    await sdk.call(client.messaging.v1.services.create, "Another")
-    conversation = await sdk.call(client.conversations.v1.conversations.create)
-    participant = client.conversations.v1.conversations(conversation.sid).participants.create
+        await sdk.send(f"message {number}", to=f"+44163296067{number}", provide_feedback=True)
+    key = await sdk.call(client.new_keys.create)
+    await sdk.call(client.applications.create, friendly_name="App")
+    service = v1.services(sdk.service_sid)
+    short_code = await sdk.add_short_code("60070", "GB")
+    await sdk.call(service.short_codes.create, short_code)
+    await sdk.call(service.alpha_senders.create, "Acme")
+    path = f"/messaging/v1/Services/{sdk.service_sid}"
+    form = {"AlphaSender": "Acme", "IsoCountryCode": "FR"}
+    await made(f"{path}/DestinationAlphaSenders", data=form)
+    registration = await made("/tandem/v1/SenderRegistrations", data=form)
+    channel = await made("/tandem/v1/ChannelSenders", json={"sender": "whatsapp:+447700900999"})
+    await made(f"{path}/ChannelSenders", data={"Sid": channel["sid"]})
+    await sdk.call(service.us_app_to_person.create, **CAMPAIGN)
+    domain = (await made("/tandem/v1/LinkDomains", data={"DomainName": "go.example"}))["sid"]
+    await sdk.call(v1.linkshortening_messaging_service(domain, sdk.service_sid).create)
+    form = {"FriendlyName": "Ours", "MessagingServiceSid": sdk.service_sid}
+    await made("/messaging/v3/OptOuts", data=form)
+    await made("/tandem/v1/TestCredentials")
+    numbers = [{"phone_number": number} for number in ("+12025550112", "+18005550112")]
+    numbers.append({"phone_number": "+447400123456"})
+    await made("/tandem/v1/Inventory", json={"numbers": numbers})
+    today = datetime.now(UTC).date().isoformat()
+    given = {"date": today, "numbers": ["+12025550112"]}
+    await made("/tandem/v1/Deactivations", json=given)
+    await made("/accounts/v1/SafeList/Numbers", data={"PhoneNumber": TO})
+    template = {"language": "en", "types": {"twilio/text": {"body": "Hi"}}}
+    await made("/content/v1/Content", json=template)
+    bulk = {"from": {"address": NUMBERS[0]}, "to": [{"address": TO}], "content": {"text": "x"}}
+    operation = await made("/comms/v1/Messages", 202, json=bulk)
+    chats = client.conversations.v1
+    chat = chats.conversations((await sdk.call(chats.conversations.create)).sid)
     await sdk.call(
-        participant,
+        chat.participants.create,
         messaging_binding_address=TO,
         messaging_binding_proxy_address=NUMBERS[0],
     )
-    account = f"/2010-04-01/Accounts/{sdk.account_sid}"
-    waiting = [
-        f"/api{account}.json",
-        f"/api{account}/Messages.json?PageSize=1",
-        f"/api{account}/IncomingPhoneNumbers.json?PageSize=1",
-        f"/api{account}/AvailablePhoneNumbers.json",
-        "/api/2010-04-01/Accounts.json",
-        "/messaging/v1/Services?PageSize=1",
-        "/conversations/v1/Conversations?PageSize=1",
-        "/conversations/v1/Services",
-        "/monitor/v1/Alerts?PageSize=1",
-        "/content/v1/Content",
-        "/messaging/v1/a2p/BrandRegistrations",
-        "/messaging/v1/Tollfree/Verifications",
+    await sdk.call(chat.messages.create, body="hello")
+    webhook = {"target": "webhook", "configuration_url": hooks.url("/in")}
+    await sdk.call(chat.webhooks.create, **webhook, configuration_filters=["onMessageAdded"])
+    await sdk.call(chats.address_configurations.create, type="sms", address=NUMBERS[1])
+    form = {"To": TO, "MessagingServiceSid": sdk.service_sid}
+    await made("/tandem/v1/OptOuts/Recipients", data=form)
+    await sdk.reaches(sent.sid, "delivered")
+    gateway.pipeline.alerts.alert(12100, "of the account", account_id=1)
+    listed: dict[str, Any] = {}
+    async with asyncio.timeout(WAIT_S):
+        for path, name in (("/comms/v1/Messages", "messages"), ("/monitor/v1/Alerts", "alerts")):
+            while not listed.get(name):
+                _, listed[name] = await sdk.operate("GET", path)
+                listed[name] = listed[name][name]
+    message = f"/comms/v1/Messages/{listed['messages'][0]['id']}"
+    values = {
+        "target": sdk.account_sid,
+        "account": sdk.account_sid,
+        "service": sdk.service_sid,
+        "domain": domain,
+        "carrier": "simulator",
+        "table": "prices",
+        "country": "US",
+        "operation": operation["operationId"],
+        "recipient": quote(TO),
+        "/messaging/v1/Deactivations": f"?Date={today}",
+        "/accounts/v1/SafeList/Numbers": f"?PhoneNumber={quote(TO)}",
+        "/conversations/v1/ParticipantConversations": f"?Address={quote(TO)}",
+    }
+    return values, [
+        f"/api{account}/Messages/{sent.sid}/Explain.json",
+        f"/api{account}/Keys/{key.sid}.json",
+        f"/tandem/v1/SenderRegistrations/{registration['sid']}",
+        message,
+        f"{message}/Receipts",
     ]
+
+
+async def test_every_link_that_is_given_out_answers(
+    gateway: GatewayUnderTest, sdk: Sdk, hooks: Hooks
+) -> None:
+    """From every resource that can be named, to all that they lead to: no resource is left."""
+    values, waiting = await populated(gateway, sdk, hooks)
+    routes = {resource.path for resource in RESOURCES if resource.get is not None}
+    for route in routes:
+        path = re.sub(r"{(\w+)}", lambda place: values.get(place[1], place[0]), route)
+        if "{" not in path:
+            waiting.append(path + values.get(route, ""))
     seen: set[str] = set()
     dead: list[tuple[str, str, int]] = []
     came_from: dict[str, str] = {}
-    while waiting:
-        path = waiting.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        status, body = await sdk.operate("GET", path)
-        if status not in (200, 307):
-            dead.append((path, came_from.get(path, "the start"), status))
-            continue
-        for link in links_of(body):
-            parts = urlsplit(link)
-            if parts.netloc and not link.startswith(sdk.base_url):
-                continue  # an app's own URL
-            target = link.removeprefix(sdk.base_url)
-            if not parts.netloc:  # of the 2010 API: relative to its host
-                target = "/api" + target
-            if target not in seen:
-                came_from[target] = path
-                waiting.append(target)
+    credentials = {"Authorization": basic(sdk.account_sid, sdk.auth_token)}
+    async with aiohttp.ClientSession(sdk.base_url, headers=credentials) as http:
+        while waiting:
+            path = waiting.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            async with http.get(URL(path, encoded=True), allow_redirects=False) as response:
+                status, body = response.status, None
+                if response.content_type == "application/json":
+                    body = await response.json()
+            if status not in (200, 307):
+                dead.append((path, came_from.get(path, "the start"), status))
+                continue
+            for link in links_of(body):
+                parts = urlsplit(link)
+                if parts.netloc and not link.startswith(sdk.base_url):
+                    continue  # an app's own URL
+                target = link.removeprefix(sdk.base_url)
+                if not parts.netloc:  # of the 2010 API: relative to its host
+                    target = "/api" + target
+                if target not in seen:
+                    came_from[target] = path
+                    waiting.append(target)
     assert not dead, "\n".join(map(str, dead))
-    assert len(seen) > 40
+    paths = [path.partition("?")[0] for path in seen]
+    left = [route for route in routes if not any(map(compile_path(route)[0].fullmatch, paths))]
+    assert not left
 
 
 @pytest.mark.parametrize(

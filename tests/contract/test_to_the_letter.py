@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from hooks import Hooks
 from pools import Pool
-from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk, until
+from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Receiver, Sdk, sdk_client, until
 
 from smpp.smsc import Smsc
 
@@ -154,18 +154,43 @@ async def test_a_url_is_signed_and_called_as_it_is_shown(
     assert all(request.valid for request in hooks.taken)
 
 
-@pytest.mark.parametrize("mark", ["\u202a", "\u2068", "\u200b", "\ufeff", "\ufe0f", "\x07"])
+HIDDEN = (
+    *("\u202a", "\u2068", "\u200b", "\ufeff", "\ufe0f", "\u2064"),  # formats, selectors, signs
+    *("\x00", "\x07", "\x1f", "\t", "\n", "\x7f", "\x85", "\u2028", "\u2029"),  # controls, lines
+    *("\u3164", "\u115f", "\u034f", "\u17b4", "\u2800", "\U000e0001"),  # fillers, blanks, tags
+)
+
+
+@pytest.mark.parametrize("mark", HIDDEN)
 async def test_what_can_not_be_seen_in_a_number_is_named(sdk: Sdk, mark: str) -> None:
-    path = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"
-    named = f"U+{ord(mark):04X}"
-    for form, code in (
-        ({"To": mark + TO, "From": NUMBERS[0]}, 21211),
-        ({"To": TO, "From": NUMBERS[0] + mark}, 21212),
+    account = f"/2010-04-01/Accounts/{sdk.account_sid}"
+    chat = await sdk.call(sdk.client.conversations.v1.conversations.create)
+    binding = "MessagingBinding.Address"
+    participants = f"/conversations/v1/Conversations/{chat.sid}/Participants"
+    pair = {binding: TO, "MessagingBinding.ProxyAddress": NUMBERS[0]}
+    block = {"MessagingServiceSid": sdk.service_sid}
+    for path, form, name, code in (
+        (f"{account}/Messages.json", {"From": NUMBERS[0], "Body": "x"}, "To", 21211),
+        (f"{account}/Messages.json", {"To": TO, "Body": "x"}, "From", 21212),
+        (f"{account}/IncomingPhoneNumbers.json", {}, "PhoneNumber", 21421),
+        ("/accounts/v1/SafeList/Numbers", {}, "PhoneNumber", 20001),
+        (participants, pair, binding, 50407),
+        (participants, pair, "MessagingBinding.ProxyAddress", 50408),
+        ("/conversations/v1/Configuration/Addresses", {"Type": "sms"}, "Address", 50407),
+        ("/tandem/v1/OptOuts/Recipients", block, "To", 21211),
+        ("/tandem/v1/SenderRegistrations", {"IsoCountryCode": "AE"}, "AlphaSender", 21709),
     ):
-        status, body = await sdk.operate("POST", path, data={**form, "Body": "x"})
-        assert (status, body["code"]) == (400, code)
-        assert named in body["message"]
-    await sdk.send(to="+44 1632\u00a0960-675")  # what can be seen is taken
+        good = "Acme" if name == "AlphaSender" else NUMBERS[0]
+        for text in (mark + good, good + mark, good[:3] + mark + good[3:]):
+            status, body = await sdk.operate("POST", path, data={**form, name: text})
+            assert (status, body["code"]) == (400, code), (path, name)
+            said = "It holds characters that can't be seen: "
+            assert f"{said}U+{ord(mark):04X} " in body["message"], (path, name)
+
+
+async def test_what_can_be_seen_in_a_number_is_taken(sdk: Sdk) -> None:
+    for space in " \u00a0\u2003\u202f\u3000":
+        await sdk.send(to=f"+44 1632{space}960-675")
 
 
 async def test_a_reply_to_whom_it_must_not_go_shows_whom_it_was_from(
@@ -209,18 +234,40 @@ async def test_a_nul_is_dropped_where_smart_encoding_is_on_and_refused_elsewhere
 async def test_another_ids_registration_does_not_end_the_alert(
     gateway: GatewayUnderTest, smsc: Smsc
 ) -> None:
-    pool = await Pool.of(gateway, smsc)
-    sdk = pool.sdk
+    """A customer drafts, the operator approves: only the ID that sent it is asked for (30018)."""
+    operator = await gateway.sdk()
+    customer = await operator.call(operator.client.api.accounts.create)
+    client = sdk_client(gateway.base_url, customer.sid, customer.auth_token)
+    service = await operator.call(client.messaging.v1.services.create, "Theirs")
+    sdk = Sdk(gateway.base_url, client, service.sid)
+    pool = Pool(sdk, smsc, service.sid)
     await sdk.call(pool.service.alpha_senders.create, "Acme")
-    form = {"AlphaSender": "Other", "IsoCountryCode": "AE", "Status": "approved"}
-    status, _ = await sdk.operate("POST", "/tandem/v1/SenderRegistrations", data=form)
-    assert status == 201
     path = f"/messaging/v1/Services/{pool.sid}"
-    assert (await sdk.operate("POST", path, data={"SenderIdPreregAlert": "true"}))[0] == 200
+    form = {"SenderIdPreregAlert": "true", "StrictPreregistration": "true"}
+    assert (await sdk.operate("POST", path, data=form))[0] == 200
+
+    async def approved(sender: str) -> None:
+        path = "/tandem/v1/SenderRegistrations"
+        form = {"AlphaSender": sender, "IsoCountryCode": "AE"}
+        status, draft = await sdk.operate("POST", path, data=form)
+        assert (status, draft["status"]) == (201, "draft")
+        path = f"{path}/{draft['sid']}"
+        form = {"Status": "approved"}
+        assert (await sdk.operate("POST", path, data=form))[0] == 403
+        status, shown = await operator.operate("POST", path, data=form)
+        assert (status, shown["status"]) == (200, "approved")
+
+    await approved("Other")
+    message = await sdk.send(to="+971501234567")
+    assert (await sdk.reaches(message.sid, "failed")).error_code == 21703  # its own is asked for
+    assert (await sdk.operate("POST", path, data={"StrictPreregistration": "false"}))[0] == 200
     assert await pool.sender_of("+971501234567") == "Acme"
     async with asyncio.timeout(WAIT_S):
         while not await alerts(sdk, 30018):
             await asyncio.sleep(0.02)
+    await approved("Acme")
+    assert (await sdk.operate("POST", path, data={"StrictPreregistration": "true"}))[0] == 200
+    assert await pool.sender_of("+971501234567") == "Acme"
 
 
 async def test_in_canada_a_number_of_the_area_goes_before_a_toll_free_one(

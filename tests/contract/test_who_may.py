@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-from testing import NUMBERS, GatewayUnderTest, Sdk, basic
+from testing import CAMPAIGN, NUMBERS, GatewayUnderTest, Sdk, basic, sdk_client
 
 from gateway.api.routes import RESOURCES
 
@@ -329,3 +329,113 @@ async def test_a_standard_key_of_the_operators_has_nothing_of_the_operators(
         codes = {alert["error_code"] for alert in alerts["alerts"]}
         assert "12100" in codes
         assert ("99001" in codes) is seen
+
+
+async def test_of_a_customers_registration_the_operator_says_what_became(
+    sdk: Sdk, world: World
+) -> None:
+    """By SID, with the token or a Main key; another customer doesn't see it."""
+    path = "/tandem/v1/SenderRegistrations"
+    customers = [who for who in world.everybody if who.name.startswith("customer")]
+    customer = customers[0]
+    draft = {"AlphaSender": "Acme", "IsoCountryCode": "AE"}
+    status, made = await sdk.operate("POST", path, customer.user, customer.secret, data=draft)
+    assert (status, made["status"], made["account_sid"]) == (201, "draft", customer.account)
+    other = await sdk.call(sdk.client.api.v2010.accounts.create, friendly_name="another")
+    stranger = Who("another customer", other.sid, other.auth_token, other.sid, True, False)
+    for who in (*world.everybody, stranger):
+        mine = who.user, who.secret
+        sees = who.operates or who in customers
+        status, shown = await sdk.operate("GET", f"{path}/{made['sid']}", *mine)
+        assert status == (200 if sees else 404), who.name
+        status, listed = await sdk.operate("GET", path, *mine)
+        found = [registration["sid"] for registration in listed["sender_registrations"]]
+        assert found == ([made["sid"]] if sees else []), who.name
+        form = {"Status": "approved"}
+        status, shown = await sdk.operate("POST", f"{path}/{made['sid']}", *mine, data=form)
+        assert status == (200 if who.operates else 403 if sees else 404), who.name
+        if who.operates:
+            assert (shown["status"], shown["account_sid"]) == ("approved", customer.account)
+            status, shown = await sdk.operate(
+                "POST", f"{path}/{made['sid']}", *mine, data={"Status": "draft"}
+            )
+            assert status == 200
+
+
+async def test_the_operator_registers_and_lists_for_an_account(sdk: Sdk, world: World) -> None:
+    path = "/tandem/v1/SenderRegistrations"
+    customer = next(who for who in world.everybody if who.name == "customer's token")
+    standard = next(who for who in world.everybody if who.name == "parent's Standard key")
+
+    async def sids(query: str, *mine: str) -> list[str]:
+        status, listed = await sdk.operate("GET", path + query, *mine)
+        assert status == 200, listed
+        return [registration["sid"] for registration in listed["sender_registrations"]]
+
+    made = []
+    for more in ({}, {"AccountSid": customer.account, "Status": "approved"}):
+        form = {"AlphaSender": "Acme", "IsoCountryCode": "AE", **more}
+        status, registration = await sdk.operate("POST", path, data=form)
+        assert status == 201, registration
+        made.append(registration["sid"])
+    assert registration["account_sid"] == customer.account
+    assert await sids("") == made
+    assert await sids(f"?AccountSid={sdk.account_sid}") == made[:1]
+    assert await sids(f"?AccountSid={customer.account}") == made[1:]
+    assert await sids("", customer.user, customer.secret) == made[1:]
+    for account, who in (
+        ("AC" + "f" * 32, ("", "")),
+        (customer.account, (standard.user, standard.secret)),
+        (sdk.account_sid, (customer.user, customer.secret)),
+    ):
+        status, body = await sdk.operate("GET", f"{path}?AccountSid={account}", *who)
+        assert (status, body["code"]) == (400, 20001)
+        form = {"AlphaSender": "Other", "IsoCountryCode": "AE", "AccountSid": account}
+        status, body = await sdk.operate("POST", path, *who, data=form)
+        assert (status, body["code"]) == (400, 20001)
+
+
+async def test_the_operator_closes_a_country_for_the_account_that_he_names(
+    sdk: Sdk, world: World
+) -> None:
+    path = "/tandem/v1/GeoPermissions"
+    customer = next(who for who in world.everybody if who.name == "customer's token")
+    theirs = customer.user, customer.secret
+    form = {"IsoCountryCode": "FR", "Enabled": "false", "AccountSid": customer.account}
+    closed = {"account_sid": customer.account, "closed_countries": ["FR"]}
+    assert await sdk.operate("POST", path, data=form) == (200, closed)
+    assert await sdk.operate("GET", f"{path}?AccountSid={customer.account}") == (200, closed)
+    assert await sdk.operate("GET", path, *theirs) == (200, closed)
+    own = {"account_sid": sdk.account_sid, "closed_countries": []}
+    assert await sdk.operate("GET", path) == (200, own)
+    form["AccountSid"] = sdk.account_sid
+    for status, body in (
+        await sdk.operate("POST", path, *theirs, data=form),
+        await sdk.operate("GET", f"{path}?AccountSid={sdk.account_sid}", *theirs),
+    ):
+        assert (status, body["code"]) == (400, 20001)
+    assert await sdk.operate("GET", path) == (200, own)
+
+
+async def test_what_came_of_a_customers_campaign_is_the_operators_to_say(
+    sdk: Sdk, world: World
+) -> None:
+    customer = next(who for who in world.everybody if who.name == "customer's token")
+    other = await sdk.call(sdk.client.api.v2010.accounts.create, friendly_name="another")
+    client = sdk_client(sdk.base_url, customer.user, customer.secret)
+    service = await sdk.call(client.messaging.v1.services.create, "Theirs")
+    campaigns = client.messaging.v1.services(service.sid).us_app_to_person
+    made = await sdk.call(campaigns.create, **CAMPAIGN)
+    path = f"/messaging/v1/Services/{service.sid}/Compliance/Usa2p"
+    form = {"CampaignStatus": "VERIFIED", "CampaignMps": "4.5"}
+    for who in (*world.everybody, Who("another", other.sid, other.auth_token, "", True, False)):
+        mine = who.user, who.secret
+        sees = who.operates or who.account == customer.account
+        status, _ = await sdk.operate("GET", f"{path}/{made.sid}", *mine)
+        assert status == (200 if sees else 404), who.name
+        assert (await sdk.operate("GET", path, *mine))[0] == status, who.name
+        status, body = await sdk.operate("POST", f"{path}/{made.sid}", *mine, data=form)
+        assert status == (200 if who.operates else 403 if sees else 404), who.name
+        if who.operates:
+            assert (body["account_sid"], body["mps"]) == (customer.account, 4.5)
+    assert (await sdk.call(campaigns(made.sid).fetch)).campaign_status == "VERIFIED"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pools import Pool
-from testing import GatewayUnderTest, Sdk, sdk_client
+from testing import CAMPAIGN, GatewayUnderTest, Sdk, sdk_client
 
 from smpp.smsc import Smsc
 
@@ -17,15 +17,6 @@ Start = Callable[..., Awaitable[GatewayUnderTest]]
 US, GB = "+12125550199", "+447400123456"
 FIRST, SECOND, TOLL_FREE = "+12125550155", "+12125550156", "+18885550123"
 SLOW = "0.0005"  # one at once; 18 segments in ten hours
-CAMPAIGN: dict[str, Any] = {
-    "brand_registration_sid": "BN" + "0" * 32,
-    "description": "Appointment reminders for patients of the clinic.",
-    "message_flow": "Patients tick a box on the registration form at the desk.",
-    "message_samples": ["Your appointment is at 10.", "See you tomorrow at 11."],
-    "us_app_to_person_usecase": "MIXED",
-    "has_embedded_links": False,
-    "has_embedded_phone": True,
-}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from gateway.directory.directory import Account, Directory
 from gateway.directory.quotas import mms_rate
 from gateway.routing.sender_pool import SenderKind
 from storage import config as config_rows
+from storage.database import Connection
 
 NAME_LIMIT = 64
 MOST_DAILY = 2_000_000_000
@@ -67,21 +68,21 @@ async def create(call: Call) -> Response:
     call.managers_only()
     if call.account.owner_id is not None:
         raise ApiError(20403, "a subaccount cannot have subaccounts")
-    held = sum(
-        account.owner_id == call.account.id and account.status != "closed"
-        for account in call.deps.directory.accounts_by_id.values()
-    )
-    if held >= call.deps.subaccount_limit:
-        raise ApiError(21480)
     name = (call.form.get("FriendlyName") or "SubAccount")[:NAME_LIMIT]
     sid, token = call.new_sid("AC"), f"{call.deps.random.getrandbits(128):032x}"
     owner_id = call.account.id
-    await change(
-        call.deps,
-        lambda connection: config_rows.insert_account(
+
+    async def work(connection: Connection) -> None:
+        await config_rows.insert_account(
             connection, sid=sid, owner_id=owner_id, friendly_name=name, auth_token=token
-        ),
-    )
+        )
+        try:
+            most = call.deps.subaccount_limit
+            await config_rows.check_held(connection, "subaccount_limit", most, owner_id)
+        except config_rows.AtLimit:
+            raise ApiError(21480) from None
+
+    await change(call.deps, work)
     return json_response(render(call.deps.directory.accounts[sid], call.deps.directory), 201)
 
 
@@ -123,14 +124,20 @@ async def update(call: Call) -> Response:
             raise ApiError(21477)
         if account.id == call.account.id:
             raise ApiError(20403, "an account cannot change its own status")
-        if account.status == "closed" and status != "closed":
-            raise ApiError(21479)
         values["status"] = status
     if (debugger_url := call.form.url("DebuggerUrl", 21402)) is not None:
         values["debugger_url"] = debugger_url or None
     values |= _billing(call) | _protection(call) | _rates(call, account)
+
+    async def work(connection: Connection) -> None:
+        opens = values.get("status", "closed") != "closed"
+        # Asked here and not before: another request may be closing it.
+        if opens and await config_rows.is_closed(connection, account.id):
+            raise ApiError(21479)
+        await config_rows.update_account(connection, account.id, values)
+
     if values:
-        await change(call.deps, lambda c: config_rows.update_account(c, account.id, values))
+        await change(call.deps, work)
     return json_response(render(call.deps.directory.accounts[account.sid], call.deps.directory))
 
 

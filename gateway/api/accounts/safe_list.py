@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from storage import protection
 from storage.database import UniqueViolation
@@ -53,5 +53,5 @@ def _found(call: Call) -> tuple[str, str]:
 def _number(text: str | None) -> str:
     """Raises ApiError 20001."""
     if text is None or not NUMBER.fullmatch(text):
-        raise ApiError(20001, "PhoneNumber must be + and 4 to 15 digits")
+        raise unreadable(20001, text or "", "PhoneNumber must be + and 4 to 15 digits")
     return text

@@ -60,7 +60,8 @@ def _render(call: Call, row: Row) -> dict[str, Any]:
         "default_inactive_timer": row["inactive_after"],
         "default_closed_timer": row["closed_after"],
         "url": url,
-        "links": {"service": f"{url}/Service", "webhooks": f"{url}/Webhooks"},
+        # Twilio's `service` leads to `/Services/{IS}/Configuration`, which is not here.
+        "links": {"webhooks": f"{url}/Webhooks"},
     }
 
 

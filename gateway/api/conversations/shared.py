@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form
 from gateway.api.http.resources import Call
 from gateway.conversations.events import AFTER, BEFORE, Pairs, Source
@@ -122,5 +122,5 @@ def number_of(text: str | None, code: int) -> str:
     """E.164. Raises ApiError `code`."""
     number = parse_destination(text or "")
     if number is None:
-        raise ApiError(code)
+        raise unreadable(code, text or "")
     return number.e164

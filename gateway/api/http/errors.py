@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway import data
+from gateway.routing.hidden import naming_hidden
 
 MORE_INFO = "https://www.twilio.com/docs/errors/"
 
@@ -152,3 +153,8 @@ class ApiError(Exception):
 
 def not_found(path: str) -> ApiError:
     return ApiError(20404, f"The requested resource {path} was not found")
+
+
+def unreadable(code: int, text: str, message: str = "") -> ApiError:
+    """The answer to an address that can't be read: it names what in it can't be seen."""
+    return ApiError(code, naming_hidden(message or meaning(code), text))

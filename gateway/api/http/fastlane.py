@@ -20,9 +20,11 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from enum import IntEnum
 from random import Random
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 import orjson
@@ -37,7 +39,7 @@ from gateway.api.http.forms import check_form_type, parse_form
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.api.http.render import iso8601_of
-from gateway.api.http.resources import BULK_BODY_LIMIT, CLIENT, SINGLE_BODY_LIMIT
+from gateway.api.http.resources import CLIENT, SINGLE_BODY_LIMIT
 from gateway.api.http.unproven import Unproven
 from gateway.api.messages import test_credentials
 from gateway.api.messages.create_message import Creation
@@ -45,8 +47,6 @@ from gateway.api.messages.create_message import Creation
 log = logging.getLogger(__name__)
 
 HOT = re.compile(rb"^(?:/api)?/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Messages\.json$")
-BULK: Final = re.compile(rb"(?:/(?:comms|preview))?/v1/Messages$|/tandem/v1/OptOuts/Import$")
-
 IDEMPOTENCY: Final = frozenset({b"idempotency-key", b"i-twilio-idempotency-token"})
 
 URL_LIMIT: Final = 8 * 1024  # octets
@@ -122,9 +122,16 @@ _NO_EVENT = _NoEvent()
 
 
 def fast_lane(
-    creation: Creation, random: Random, gate: Gate, logins: Logins
+    creation: Creation,
+    random: Random,
+    gate: Gate,
+    logins: Logins,
+    body_limit: Callable[[str, str], int],
 ) -> type[HttpToolsProtocol]:
-    """The protocol class for uvicorn, tied to this process's pipeline."""
+    """The protocol class for uvicorn, tied to this process's pipeline.
+
+    `body_limit`: most octets of a request's body, by its Host and path.
+    """
     unproven = Unproven(time.monotonic)
 
     class FastLane(HttpToolsProtocol):
@@ -370,14 +377,7 @@ def fast_lane(
             self._check_head()
             request = self._fast_request()
             if request is None:
-                bulk = BULK.match(self.url.partition(b"?")[0])
-                limit = BULK_BODY_LIMIT if bulk else SINGLE_BODY_LIMIT
-                self._wire_limit = WIRE_LIMIT + (BULK_BODY_LIMIT if bulk else 0)
-                for name, value in self.headers:
-                    if name == b"content-length" and int(value) > SINGLE_BODY_LIMIT:
-                        if int(value) > limit:
-                            raise self._stop(ApiError(20413))
-                        self._prove()
+                self._check_length()
                 super().on_headers_complete()
                 self.scope[CLIENT] = self  # type: ignore[literal-required]
             else:
@@ -406,6 +406,30 @@ def fast_lane(
                 raise self._stop(ApiError(20001, "there is more than one Authorization"))
             if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
                 raise self._stop(ApiError(20001, "there must be one Host"))
+
+        def _check_length(self) -> None:
+            """Learn how large the body may be, where it is large or nobody says how large it is.
+
+            Raises Refusal.
+            """
+            length: int | None = 0
+            for name, value in self.headers:
+                if name == b"content-length":
+                    length = int(value)
+                elif name == b"transfer-encoding":
+                    length = None
+                    break
+            if length is not None and length <= SINGLE_BODY_LIMIT:
+                return
+            host = next((value for name, value in self.headers if name == b"host"), b"")
+            path = unquote(httptools.parse_url(self.url).path.decode("ascii"))
+            limit = body_limit(host.decode("latin-1"), path)
+            if limit > SINGLE_BODY_LIMIT:
+                self._wire_limit = WIRE_LIMIT + limit
+            if length is not None:
+                if length > limit:
+                    raise self._stop(ApiError(20413))
+                self._prove()
 
         def _prove(self) -> None:
             """Look at the credentials before more of the body is taken. Raises Refusal."""

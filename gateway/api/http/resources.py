@@ -148,6 +148,18 @@ class Call:
             return True
         return self.credential.manages and self.account.id == owner.owner_id
 
+    def named_account(self, sid: str | None, parameter: str = "AccountSid") -> Account:
+        """The account that a parameter names, of those that the request sees; without it its own.
+
+        Raises ApiError 20001.
+        """
+        if not sid:
+            return self.account
+        account = self.deps.directory.accounts.get(sid)
+        if account is None or not self.sees(account.id):
+            raise ApiError(20001, f"{parameter}: no such account")
+        return account
+
     @property
     def is_operators(self) -> bool:
         """Whether a parent account's token or Main key is used."""

@@ -7,18 +7,16 @@ Plain numbers and sender IDs are SMS; `whatsapp:` and `rcs:` name channels that 
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.routing.alpha import is_alpha_sender
 from gateway.routing.destination import Destination, country_of, parse_destination
 
 SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
 LONGEST_SHORT_CODE_TO: Final = 6  # as To, more digits are a number without its plus
 KEPT_LENGTH: Final = 32  # of a From whose form is remembered
-MOST_NAMED: Final = 5  # invisible characters in one error
 PREFIX: Final = re.compile(r"^(whatsapp|rcs):")
 
 
@@ -40,36 +38,17 @@ def read_destination(text: str, sender: str | None) -> Destination:
     elif SHORT_CODE.fullmatch(text) and len(text) <= LONGEST_SHORT_CODE_TO:
         raise ApiError(21265)
     if ":" in number:  # a URI (`tel:`, `sms:`) is no number here, though libraries read it as one
-        raise ApiError(21211, f"The 'To' number {text[:40]} is not a valid phone number.")
+        raise _bad_destination(text)
     destination = parse_destination(number)
     if destination is None and sender is not None and sender[:1] == "+":
         destination = parse_destination(number, country_of(sender) or None)
     if destination is None:
-        raise ApiError(
-            21211,
-            f"The 'To' number {text[:40]} is not a valid phone number.{hidden_in(text)}",
-        )
+        raise _bad_destination(text)
     return destination
 
 
-def hidden_in(text: str) -> str:
-    """What an error says of the invisible characters in a number; "" where there are none.
-
-    They come along when a number is copied, and the number in the error looks right.
-    """
-    hidden = dict.fromkeys(
-        character
-        for character in text
-        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
-        or unicodedata.name(character, "").startswith("VARIATION SELECTOR")
-    )
-    if not hidden:
-        return ""
-    named = [
-        f"U+{ord(character):04X} {unicodedata.name(character, 'control character').lower()}"
-        for character in list(hidden)[:MOST_NAMED]
-    ]
-    return f" It holds characters that can't be seen: {', '.join(named)}."
+def _bad_destination(text: str) -> ApiError:
+    return unreadable(21211, text, f"The 'To' number {text[:40]} is not a valid phone number.")
 
 
 def check_channels(recipient: str, sender: str | None) -> str:

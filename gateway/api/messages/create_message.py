@@ -24,13 +24,12 @@ from gateway.acceptance.committer import Client
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.forecast import Forecast, Outlook
 from gateway.acceptance.router import COUNTRY_CLOSED, NO_MMS_HERE, Router
-from gateway.api.http.errors import ApiError, meaning
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form, check_url
 from gateway.api.http.forwarding import Elsewhere, Nowhere
 from gateway.api.http.render import created_message
 from gateway.api.messages.addresses import (
     check_channels,
-    hidden_in,
     is_sender,
     normal_sender,
     read_destination,
@@ -170,7 +169,7 @@ class Creation:
         Raises ApiError.
         """
         if who.sender and not is_sender(who.sender):
-            raise ApiError(21212, f"{meaning(21212)}.{hidden_in(who.sender)}")
+            raise unreadable(21212, who.sender)
         if who.service and not SERVICE_SID.fullmatch(who.service):
             raise ApiError(21705)
         callback = form.get("StatusCallback")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
 from gateway.api.http.resources import Call, change, json_response
@@ -56,7 +56,7 @@ def message(account: Account, form: Form, next_id: Callable[[], Id]) -> dict[str
     body = read_body(form)
     destination = read_destination(recipient, sender)
     if not is_sender(sender):
-        raise ApiError(21212)
+        raise unreadable(21212, sender)
     if check_channels(recipient, sender):
         raise ApiError(63007)
     read_options(form)
@@ -82,7 +82,7 @@ async def create_number(call: Call) -> Response:
     number, area_code = call.form.get("PhoneNumber"), call.form.get("AreaCode")
     if number:
         if number != GOOD:
-            raise ApiError(NUMBER.get(number, 21421))
+            raise unreadable(NUMBER.get(number, 21421), number)
     elif not area_code:
         raise ApiError(20001, "Missing required parameter PhoneNumber in the post body")
     elif area_code != GOOD_AREA_CODE:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, change, gone, json_response
@@ -47,11 +47,7 @@ async def create(call: Call) -> Response:
     if unknown := sorted(set(given) - {"sender", "account_sid"}):
         raise ApiError(20001, f"{unknown[0][:64]}: no such field")
     kind, address, country = _sender(str(given.get("sender") or ""))
-    account = call.deps.directory.acts_for(
-        call.account, str(given.get("account_sid") or call.account.sid)
-    )
-    if account is None:
-        raise ApiError(20001, "account_sid: no such account")
+    account = call.named_account(str(given.get("account_sid") or ""), "account_sid")
     sid = call.new_sid("XE")
     values = {
         "sid": sid,
@@ -107,4 +103,4 @@ def _sender(text: str) -> tuple[SenderKind, str, str]:
         return SenderKind.WHATSAPP, f"whatsapp:{number.e164}", number.country
     if channel == "rcs" and RCS_AGENT.fullmatch(name):
         return SenderKind.RCS, text, ""
-    raise ApiError(20001, "sender must be whatsapp:+<number> or rcs:<agent>")
+    raise unreadable(20001, text, "sender must be whatsapp:+<number> or rcs:<agent>")

@@ -6,13 +6,14 @@ one; deleting it gives the number back.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
 import phonenumbers
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
 from gateway.api.http.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION
@@ -22,7 +23,8 @@ from gateway.routing.nanp import NumberKind
 from storage import inventory
 from storage.database import Connection, Row
 
-MOST_AT_ONCE: Final = 1_000
+MOST_AT_ONCE: Final = 1_000  # numbers of one request
+PORTION: Final = 100  # numbers that are read without a pause: 6 ms
 COLLECTIONS: Final = {"Local": "local", "Mobile": "mobile", "TollFree": "tollfree"}
 CONTAINS: Final = re.compile(r"\+?[0-9*]{1,16}")
 FIELDS: Final = frozenset({"numbers", "carrier_name"})
@@ -148,7 +150,11 @@ async def add(call: Call) -> Response:
         raise ApiError(20001, "the body must have `numbers`, a list")
     if len(numbers) > MOST_AT_ONCE:
         raise ApiError(20001, f"at most {MOST_AT_ONCE} numbers at once")
-    rows = [_row(call, number, given.get("carrier_name")) for number in numbers]
+    rows = []
+    for count, number in enumerate(numbers):
+        if count % PORTION == 0:
+            await asyncio.sleep(0)  # others have their turn
+        rows.append(_row(call, number, given.get("carrier_name")))
     await change(call.deps, lambda connection: inventory.add(connection, rows))
     return json_response({"added": len(rows)}, 201)
 
@@ -197,9 +203,10 @@ def _row(call: Call, given: Any, carrier_name: Any) -> tuple[Any, ...]:
     """One number of the body as a row. Raises ApiError 20001, 21421."""
     if not isinstance(given, dict) or set(given) - NUMBER_FIELDS:
         raise ApiError(20001, f"a number has the fields {', '.join(sorted(NUMBER_FIELDS))}")
-    number = parse_destination(str(given.get("phone_number") or ""))
+    text = str(given.get("phone_number") or "")
+    number = parse_destination(text)
     if number is None:
-        raise ApiError(21421, f"{str(given.get('phone_number'))[:40]} is no phone number")
+        raise unreadable(21421, text, f"{text[:40]} is no phone number")
     name = given.get("carrier_name", carrier_name)
     carrier = call.deps.directory.carriers.get(str(name))
     if name is not None and carrier is None:

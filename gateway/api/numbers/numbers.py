@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
@@ -94,7 +94,7 @@ async def create(call: Call) -> Response:
         raise ApiError(20001, "Missing required parameter PhoneNumber in the post body")
     number = parse_destination(text) if text else None
     if text and number is None:
-        raise ApiError(21421)
+        raise unreadable(21421, text)
     sid = call.new_sid("PN")
     values = {
         "sid": sid,

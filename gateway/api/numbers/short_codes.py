@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
 from gateway.api.http.resources import Call, change, gone, json_response
@@ -45,7 +45,7 @@ async def create(call: Call) -> Response:
     call.operator_only("short codes are registered by the operator")
     code, country = call.form.get("ShortCode"), (call.form.get("IsoCountryCode") or "").upper()
     if not code or not SHORT_CODE.fullmatch(code):
-        raise ApiError(20001, "ShortCode must be 3 to 8 digits")
+        raise unreadable(20001, code or "", "ShortCode must be 3 to 8 digits")
     if country not in alpha.packaged():
         raise ApiError(20001, "IsoCountryCode must be the country of the short code")
     sid = call.new_sid("SC")

@@ -1,17 +1,22 @@
-"""`/tandem/v1/Tables`, `SenderRegistrations`, `GeoPermissions`: facts and permissions, ours."""
+"""`/tandem/v1/Tables`, `SenderRegistrations`, `GeoPermissions`: facts and permissions, ours.
+
+Registrations and permissions are each account's own; the operator sees and changes those of his
+subaccounts with his own credentials, as `/tandem/v1` has no account in its paths.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway import data
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
-from gateway.directory.directory import Registration
+from gateway.directory.directory import Account, Registration
 from gateway.routing import alpha, tables
 from storage import facts as fact_rows
 from storage.database import UniqueViolation
@@ -55,7 +60,8 @@ async def put_table(call: Call) -> Response:
         raise ApiError(20415, f"the body must be {CSV}")
     try:
         content = call.body.decode("utf-8-sig")
-        rows = tables.read(name, content)
+        # Ten megabytes take over a second: the loop goes on meanwhile.
+        rows = await asyncio.to_thread(tables.read, name, content)
     except UnicodeDecodeError:
         raise ApiError(20001, "the table is not UTF-8") from None
     except ValueError as error:
@@ -91,7 +97,7 @@ def _table(call: Call) -> str:
 def _render(registration: Registration, call: Call) -> dict[str, Any]:
     return {
         "sid": registration.sid,
-        "account_sid": call.account.sid,
+        "account_sid": call.deps.directory.accounts_by_id[registration.account_id].sid,
         "alpha_sender": registration.alpha_sender,
         "iso_country_code": registration.country,
         "status": registration.status,
@@ -101,10 +107,13 @@ def _render(registration: Registration, call: Call) -> dict[str, Any]:
 
 
 async def list_registrations(call: Call) -> Response:
+    """The registrations that the request sees; with `AccountSid` those of one account."""
+    sid = call.filter("AccountSid")
+    wanted = call.named_account(sid).id if sid else None
     found = [
         registration
         for registration in call.deps.directory.registrations.values()
-        if registration.account_id == call.account.id
+        if call.sees(registration.account_id) and wanted in (None, registration.account_id)
     ]
     request = call.page
     page, token = cut(
@@ -118,16 +127,19 @@ async def list_registrations(call: Call) -> Response:
 
 
 async def create_registration(call: Call) -> Response:
-    """`AlphaSender`, `IsoCountryCode`, `Status`; approved only by the operator."""
+    """`AlphaSender`, `IsoCountryCode`, `Status`, for `AccountSid` (default: the caller); approved
+    only by the operator.
+    """
+    account = call.named_account(call.form.get("AccountSid"))
     sender, country = call.form.get("AlphaSender") or "", call.form.get("IsoCountryCode") or ""
     if not alpha.is_alpha_sender(sender):
-        raise ApiError(21709)
+        raise unreadable(21709, sender)
     if country not in alpha.packaged():
         raise ApiError(20001, "IsoCountryCode must be an ISO code of a country")
     sid = call.new_sid("RG")
     values = {
         "sid": sid,
-        "account_id": call.account.id,
+        "account_id": account.id,
         "alpha_sender": sender,
         "country": country,
         "status": _status(call) or "draft",
@@ -135,7 +147,7 @@ async def create_registration(call: Call) -> Response:
     add = adding(
         call.deps,
         lambda c: fact_rows.insert_registration(c, values),
-        call.account.id,
+        account.id,
         "sender_registrations",
     )
     try:
@@ -166,7 +178,7 @@ async def delete_registration(call: Call) -> Response:
 def _registration(call: Call) -> Registration:
     sid = call.request.path_params["sid"]
     registration = call.deps.directory.registrations.get(sid[:2].upper() + sid[2:].lower())
-    if registration is None or registration.account_id != call.account.id:
+    if registration is None or not call.sees(registration.account_id):
         raise call.missing()
     return registration
 
@@ -186,22 +198,31 @@ def _status(call: Call) -> str | None:
 
 
 async def fetch_permissions(call: Call) -> Response:
-    """The countries that the account does not send to; all others are open."""
-    closed = sorted(call.account.closed_countries)
-    return json_response({"account_sid": call.account.sid, "closed_countries": closed})
+    """The countries that the account, or that of `AccountSid`, does not send to; all others are
+    open.
+    """
+    return _permissions(call, call.named_account(call.filter("AccountSid")))
 
 
 async def update_permissions(call: Call) -> Response:
-    """`IsoCountryCode` (repeatable) and `Enabled`. Raises ApiError 20001."""
+    """`IsoCountryCode` (repeatable) and `Enabled`, for `AccountSid` (default: the caller).
+
+    Raises ApiError 20001.
+    """
     call.managers_only()
+    account = call.named_account(call.form.get("AccountSid"))
     countries, enabled = call.form.all("IsoCountryCode"), call.form.flag("Enabled")
     unknown = [country for country in countries if country not in alpha.packaged()]
     if not countries or unknown:
         raise ApiError(20001, "IsoCountryCode must be ISO codes of countries")
     if enabled is None:
         raise ApiError(20001, "Enabled must be true or false")
-    closed = call.account.closed_countries
+    closed = account.closed_countries
     closed = closed - set(countries) if enabled else closed | set(countries)
-    account = call.account
     await change(call.deps, lambda c: fact_rows.close_countries(c, account.id, sorted(closed)))
-    return json_response({"account_sid": account.sid, "closed_countries": sorted(closed)})
+    return _permissions(call, call.deps.directory.accounts_by_id[account.id])
+
+
+def _permissions(call: Call, account: Account) -> Response:
+    closed = sorted(account.closed_countries)
+    return json_response({"account_sid": account.sid, "closed_countries": closed})

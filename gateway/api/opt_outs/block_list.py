@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
@@ -226,7 +226,7 @@ def _number(text: str | None) -> str | None:
         return None
     number = parse_destination(text)
     if number is None:
-        raise ApiError(21211)
+        raise unreadable(21211, text)
     return number.e164
 
 

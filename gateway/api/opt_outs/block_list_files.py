@@ -28,6 +28,7 @@ from gateway.api.opt_outs.block_list import (
 )
 from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
+from gateway.routing.hidden import naming_hidden
 from gateway.routing.question import Channel
 from storage import block_list, recipients
 from storage.block_list import BlockKey
@@ -133,7 +134,8 @@ def _wishes(call: Call, lines: csv.DictReader[str], errors: _Errors) -> Iterator
         scoped = scope_named(call.deps.directory, row["scope"].strip())
         blocked = ACTIONS.get((row.get("action") or "").strip().lower())
         if number is None:
-            errors.add(lines.line_num, "`to` is no phone number")
+            problem = naming_hidden("`to` is no phone number", row["to"].strip())
+            errors.add(lines.line_num, problem)
         elif scoped is None:
             errors.add(lines.line_num, "`scope` is neither a service's SID nor a number of ours")
         elif blocked is None:

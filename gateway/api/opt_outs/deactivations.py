@@ -7,6 +7,7 @@ valid for two minutes and needs no credentials, because whoever follows a redire
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +18,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway.api.http.errors import ApiError, not_found
+from gateway.api.http.errors import ApiError, not_found, unreadable
 from gateway.api.http.resources import Call, Deps, json_response
 from gateway.api.http.values import read_day, read_whole
 from gateway.directory.directory import Account
@@ -27,6 +28,8 @@ from storage import deactivations
 KEPT_DAYS: Final = 30
 LINK_LIFE_S: Final = 120
 PAGE: Final = 10_000
+MOST_AT_ONCE: Final = 100_000  # numbers of one request
+PORTION: Final = 1_000  # numbers that are read without a pause
 FILES: Final = "/messaging/v1/Deactivations/Files/{day}"
 
 
@@ -83,14 +86,19 @@ async def add(call: Call) -> Response:
     numbers = given.get("numbers")
     if set(given) != {"date", "numbers"} or not isinstance(numbers, list):
         raise ApiError(20001, "the body must have `date` and `numbers`, a list")
+    if len(numbers) > MOST_AT_ONCE:
+        raise ApiError(20001, f"at most {MOST_AT_ONCE} numbers at once")
     day = _day(given["date"])
-    read = [parse_destination(str(text)) for text in numbers]
-    if None in read:
-        raise ApiError(21421, f"{str(numbers[read.index(None)])[:40]} is no phone number")
+    read: list[str] = []
+    for count, text in enumerate(numbers):
+        if count % PORTION == 0:
+            await asyncio.sleep(0)  # others have their turn
+        number = parse_destination(str(text))
+        if number is None:
+            raise unreadable(21421, str(text), f"{str(text)[:40]} is no phone number")
+        read.append(number.e164)
     async with call.deps.pool.acquire() as connection, connection.transaction():
-        await deactivations.add(
-            connection, day, [number.e164 for number in read if number is not None]
-        )
+        await deactivations.add(connection, day, read)
     return json_response({"date": day.isoformat(), "added": len(read)}, 201)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import orjson
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
@@ -19,8 +20,9 @@ from gateway.api.opt_outs.opt_outs import config_of
 from gateway.directory.directory import OptOutConfig
 from gateway.opt_out import entries
 from gateway.opt_out.entries import BadEntry, EntryRow, name_of
-from gateway.opt_out.keywords import ANY, default_entries, normal, reserved
+from gateway.opt_out.keywords import ANY, default_entries, form, reserved
 from gateway.opt_out.keywords import languages as known_languages
+from storage import config as config_rows
 from storage import opt_out_configs
 from storage.database import Connection
 
@@ -77,6 +79,14 @@ class Collection:
             except BadEntry as error:
                 raise ApiError(20001, str(error)) from None
             await opt_out_configs.update(connection, config.id, {self._column: changed})
+            if len(orjson.dumps(changed)) > len(orjson.dumps(row[self._column])):
+                await config_rows.check_held(
+                    connection,
+                    "opt_out_octets",
+                    call.deps.limits.opt_out_octets,
+                    config.account_id,
+                    config.id,
+                )
 
         await change(call.deps, work)
         return self._answer(call.deps.directory.opt_out_configs_by_sid[config.sid])
@@ -91,7 +101,7 @@ class Collection:
 
 def _with_reserved(row: EntryRow) -> EntryRow:
     words = set().union(*reserved().values())
-    return {**row, "reserved": [word for word in row["keywords"] if normal(word) in words]}
+    return {**row, "reserved": [word for word in row["keywords"] if form(word) in words]}
 
 
 def _show_keywords(rows: Rows) -> Rows:

@@ -442,6 +442,11 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
+        f"{_LINKS}/Domains/{{domain}}/MessagingServices/{{service}}",
+        note="ours: the address that a tie shows as its own",
+    ),
+    Operation(
+        "GET",
         f"{_LINKS}/MessagingServices/{{service}}/Domain",
         {},
         "messaging.v1.linkshortening_messaging_service_domain_association().fetch",

@@ -1,8 +1,9 @@
 """`/v1/Services/{MG}/Compliance/Usa2p`: the A2P campaign of a service, as a stored record.
 
 Nothing is registered with the carriers' registry from here: `campaign_status` stays `PENDING` until
-the operator writes what came of it elsewhere. With it comes the rate that the carriers give the
-campaign: the numbers of the service share it towards the US.
+the operator writes what came of it elsewhere, of his own campaigns and his subaccounts'. With it
+comes the rate that the carriers give the campaign: the numbers of the service share it towards the
+US.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gateway.api.http.paging import ALONE, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers.sender_fields import rate
-from gateway.api.services.services import service_of
+from gateway.api.services.services import service_of, service_seen
 from gateway.directory.directory import Service
 from storage import campaigns as campaign_rows
 from storage.database import Row, UniqueViolation
@@ -98,7 +99,7 @@ async def create(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
-    service = service_of(call)
+    service = service_seen(call)
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     shown = [_render(call, service, row)] if row is not None else []
     url = call.origin + call.path
@@ -106,7 +107,7 @@ async def list_(call: Call) -> Response:
 
 
 async def fetch(call: Call) -> Response:
-    service = service_of(call)
+    service = service_seen(call)
     return json_response(_render(call, service, await _row(call, service)))
 
 
@@ -114,7 +115,7 @@ async def update(call: Call) -> Response:
     """Also the operator's `CampaignStatus`, `CampaignId` and `CampaignMps` (extensions): what came
     of it. `CampaignMps` is segments per second; empty: none, each number has its own.
     """
-    service, form = service_of(call), call.form
+    service, form = service_seen(call), call.form
     fields = {**(await _row(call, service))["fields"], **_fields(form)}
     status, name = form.get("CampaignStatus"), form.get("CampaignId")
     if status is not None or name is not None or "CampaignMps" in form:
@@ -178,7 +179,7 @@ def _render(call: Call, service: Service, row: Row) -> dict[str, Any]:
     ]
     return {
         "sid": row["sid"],
-        "account_sid": call.account.sid,
+        "account_sid": call.deps.directory.accounts_by_id[service.account_id].sid,
         "messaging_service_sid": service.sid,
         **{name: fields.get(name) for name in names},
         "is_externally_registered": False,

@@ -32,10 +32,7 @@ async def create(call: Call) -> Response:
     name = (call.form.get("DomainName") or "").lower()
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise ApiError(20001, "DomainName must be a host name, as go.example.com")
-    owner = call.form.get("AccountSid") or call.account.sid
-    account = call.deps.directory.acts_for(call.account, owner)
-    if account is None:
-        raise ApiError(20001, "AccountSid: no such account")
+    account = call.named_account(call.form.get("AccountSid"))
     sid = call.new_sid("DN")
     values = {
         "sid": sid,
@@ -101,11 +98,14 @@ async def tie(call: Call) -> Response:
     return json_response(_render_tie(call, domain, service), 201)
 
 
+async def fetch_tie(call: Call) -> Response:
+    """Ours: the address that a tie shows as its own."""
+    domain, service = _tied(call)
+    return json_response(_render_tie(call, domain, service))
+
+
 async def untie(call: Call) -> Response:
-    domain = _domain(call)
-    service = _own_service(call, domain)
-    if service.link_domain is None or service.link_domain.sid != domain.sid:
-        raise call.missing()
+    _, service = _tied(call)
     await change(call.deps, lambda c: link_rows.tie(c, service.id, None))
     return gone()
 
@@ -167,6 +167,15 @@ def _own_service(call: Call, domain: LinkDomain) -> Service:
     if service is None or service.account_id != domain.account_id:
         raise call.missing()
     return service
+
+
+def _tied(call: Call) -> tuple[LinkDomain, Service]:
+    """The domain and the service of the path, which has it now. Raises ApiError 20404."""
+    domain = _domain(call)
+    service = _own_service(call, domain)
+    if service.link_domain is None or service.link_domain.sid != domain.sid:
+        raise call.missing()
+    return domain, service
 
 
 def _render(call: Call, domain: LinkDomain) -> dict[str, Any]:

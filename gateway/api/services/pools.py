@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
@@ -211,7 +211,7 @@ class DestinationAlphaSenders(Members):
         if not text:
             raise ApiError(21708)
         if not alpha.is_alpha_sender(text):
-            raise ApiError(21709)
+            raise unreadable(21709, text)
         country = self._country(call)
         for sender in service.pool.senders:
             if sender.kind is SenderKind.ALPHA and sender.destination_country == country:

@@ -186,10 +186,18 @@ async def usecases(call: Call) -> Response:
 
 
 def service_of(call: Call) -> Service:
-    """The service of the path. Raises ApiError 20404."""
+    """The service of the path, of the account itself. Raises ApiError 20404."""
+    service = service_seen(call)
+    if service.account_id != call.account.id:
+        raise call.missing()
+    return service
+
+
+def service_seen(call: Call) -> Service:
+    """The service of the path, for the operator also a subaccount's. Raises ApiError 20404."""
     sid = "MG" + call.request.path_params["service"][2:].lower()
     service = call.deps.directory.services.get(sid)
-    if service is None or service.account_id != call.account.id:
+    if service is None or not call.sees(service.account_id):
         raise call.missing()
     return service
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.opt_out.keywords import (
     ANY,
@@ -142,6 +144,11 @@ def test_what_a_letter_carries_is_part_of_it() -> None:
 @pytest.mark.parametrize("text", ["stop please", "please stop", "st op", "", "stopp", "s", "ends"])
 def test_anything_else_is_an_ordinary_message(text: str) -> None:
     assert default_book().match(text, "GB") is None
+
+
+@given(st.text("aZiI019Kſ", min_size=1, max_size=40), st.integers(1, 8))
+def test_a_plain_word_is_read_the_short_way_as_the_long_one(text: str, times: int) -> None:
+    assert normal(text * times) == normal("\u200b" + text * times)
 
 
 def test_a_long_text_costs_no_more_than_a_short_one() -> None:

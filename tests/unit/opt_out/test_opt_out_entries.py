@@ -5,6 +5,7 @@ docs/spec/messaging-services.md#which-keywords-apply)."""
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from typing import Any
 
 import pytest
@@ -66,6 +67,19 @@ def test_standard_keywords_are_letters_and_digits_others_any_letters() -> None:
     assert words(("STOP.ARABIC", "ALL"), "قف")["keywords"] == ["قف"]
     with pytest.raises(BadEntry):
         words(("STOP.FRENCH", "ALL"), "arrêt!")
+
+
+def test_letters_digits_and_marks_are_words_whichever_way_they_are_looked_at() -> None:
+    """`isalnum` is asked first, and must take nothing else."""
+    for character in map(chr, range(0x110000)):
+        if character.isalnum():
+            assert unicodedata.category(character)[0] in "LN"
+
+
+def test_a_letter_that_is_a_sentence_is_no_keyword() -> None:
+    assert words(("STOP.ARABIC", "ALL"), "\ufdf2")["keywords"] == ["\ufdf2"]  # a word
+    with pytest.raises(BadEntry, match="several words"):
+        words(("STOP.ARABIC", "ALL"), "\ufdfa")
 
 
 @pytest.mark.parametrize("name", [STOP, SPANISH])
