@@ -174,7 +174,7 @@ class Gateway:
             run_id = f"{self._random.getrandbits(32):08x}"
             if self._place is not None:
                 relay = self._relay = Relay(self._place.folder, self._share, pipeline, run_id)
-                pipeline.moving.others = relay
+                pipeline.handover.others = relay
             if self._share.slot == 0:
                 self._warn_of(unsafe, pipeline.alerts)
                 await remind_of_held(pool, pipeline.alerts)
@@ -199,9 +199,9 @@ class Gateway:
                 acknowledged=pipeline.writer.mark,
                 sweep=pipeline.sweep_callbacks,
                 exists=partial(message_rows.exists, pool),
-                carrier_parameters=pipeline.callback_tlvs,
+                carrier_parameters=pipeline.ways.callback_tlvs,
             )
-            pipeline.owe_callbacks = callbacks.owe
+            pipeline.after_commit.owe_callbacks = callbacks.owe
             fetcher = await stack.enter_async_context(self._fetcher())
             lookup = self._lookup(pipeline)
             if lookup is not None:
@@ -220,7 +220,7 @@ class Gateway:
                 database,
                 pipeline.directory,
                 pipeline.next_id,
-                pipeline.profile_of,
+                pipeline.ways.profile_of,
                 pipeline.alerts,
                 self._clock,
                 handle=handlers.handle,
@@ -228,21 +228,18 @@ class Gateway:
                 run_id=run_id,
                 wall=pipeline.walls.of("inbound"),
             )
-            pipeline.inbound = inbound.received
-            pipeline.connection_over = inbound.lost
-            pipeline.answers_arrived = inbound.settled
-            pipeline.inbound_drained = inbound.drained
+            pipeline.events.inbound = inbound
             gateway_lock.changed = lambda held: pipeline.suspend(not held)
             pipeline.allow_while(gateway_lock.confirmed)
-            pipeline.start_stage("tenure", gateway_lock.run())
+            pipeline.stages.start("tenure", gateway_lock.run())
             if embedded is not None:
-                pipeline.start_stage("postgres", embedded.keep(self.stop))
-            pipeline.start_stage("inbound", inbound.run())
+                pipeline.stages.start("postgres", embedded.keep(self.stop))
+            pipeline.stages.start("inbound", inbound.run())
             await pipeline.start()
-            pipeline.start_stage("handlers", handlers.run())
-            pipeline.start_stage("gathering", gathering.run())
+            pipeline.stages.start("handlers", handlers.run())
+            pipeline.stages.start("gathering", gathering.run())
             for name, stage in conversations.stages():
-                pipeline.start_stage(name, stage)
+                pipeline.stages.start(name, stage)
             stack.push_async_callback(pipeline.stop, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
@@ -250,7 +247,7 @@ class Gateway:
                 client, pipeline.directory, self._clock, self._random, outward["callbacks"]
             )
             pipeline.alerts.written = debugger.tell
-            pipeline.start_stage("debugger", debugger.run())
+            pipeline.stages.start("debugger", debugger.run())
             clicks = Clicks(
                 client,
                 pipeline.directory,
@@ -259,9 +256,9 @@ class Gateway:
                 pipeline.alerts,
                 outward["callbacks"],
             )
-            pipeline.start_stage("clicks", clicks.run())
+            pipeline.stages.start("clicks", clicks.run())
             watch = self.watch = Watch(pipeline, gathering, self.settings.watchdog, self._clock)
-            pipeline.start_stage("watchdog", watch.run())
+            pipeline.stages.start("watchdog", watch.run())
             probes = self._probes(
                 Stages(
                     pipeline,
@@ -281,7 +278,7 @@ class Gateway:
                 async with asyncio.timeout(OPENS_S):
                     await pipeline.acceptor.connected()
             if self._relay is not None:
-                pipeline.start_stage("links", self._relay.links.run())
+                pipeline.stages.start("links", self._relay.links.run())
             await self._serve(pipeline, gathering, conversations, clicks, probes, posting, listener)
 
     async def _serve(
@@ -319,7 +316,7 @@ class Gateway:
             pool=pipeline.pool,
             creation=creation,
             random=self._random,
-            refresh=relay.refresh if relay is not None else pipeline.refresh,
+            refresh=relay.refresh if relay is not None else pipeline.configuration.read,
             default_carrier_id=self._default_carrier_id,
             connectors=pipeline.connectors,
             receipts=pipeline.receipts,
@@ -373,7 +370,7 @@ class Gateway:
         )
         listeners = await self._stand_in(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-        failing = asyncio.create_task(pipeline.failed(), name="pipeline watch")
+        failing = asyncio.create_task(pipeline.stages.failed(), name="pipeline watch")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
         log.info(
             "listening on http://%s:%d",
@@ -505,7 +502,7 @@ class Gateway:
             pipeline.router,
             pipeline.next_id,
             self._clock,
-            lambda record: network_could(record) and pipeline.network_opt_out(record),
+            lambda record: network_could(record) and pipeline.ways.network_opt_out(record),
         )
         return InboundEffects(
             pipeline.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
@@ -523,7 +520,7 @@ class Gateway:
             pipeline.alerts,
             pipeline.walls.of("conversations"),
         )
-        pipeline.in_conversation = conversations.deliveries.heard
+        pipeline.after_commit.in_conversation = conversations.deliveries.heard
         return conversations
 
     def _handlers(

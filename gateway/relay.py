@@ -242,7 +242,7 @@ class Relay:
         head = orjson.loads(payload[LENGTH.size : LENGTH.size + length])
         body = payload[LENGTH.size + length :]
         if head["version"] > self._directory.version:
-            await self._pipeline.refresh()
+            await self._pipeline.configuration.read()
         scope = {
             **head["scope"],
             "type": "http",
@@ -297,7 +297,7 @@ class Relay:
             pdu = encode_deliver(delivery, delivery.sequence)
         except CodecError as error:  # it was read from octets, so this can't be
             log.error("a delivery that can't be handed on: %s", error)
-            self._pipeline.take_in(carrier, connection, delivery, answer)
+            self._pipeline.events.take_in(carrier, connection, delivery, answer)
             return
         head = orjson.dumps((carrier, self._share.slot, self._run_id, connection, delivery.number))
         self.links.ask(slot, FrameKind.DELIVER, LENGTH.pack(len(head)) + head + pdu, answered)
@@ -309,7 +309,7 @@ class Relay:
         self._runs[slot] = run
         delivery = decode_deliver(payload[LENGTH.size + length :])
         delivery.number = number
-        self._pipeline.take_in(
+        self._pipeline.events.take_in(
             carrier, f"{run}.{connection}", delivery, lambda _, status: reply(STATUS.pack(status))
         )
 
@@ -323,10 +323,10 @@ class Relay:
         """With it went all its connections to carriers, of which it can't tell any more."""
         run = self._runs.pop(slot, None)
         if run is not None:
-            self._pipeline.connection_over(run)
+            self._pipeline.events.inbound.lost(run)
 
     def _on_lost(self, payload: bytes, reply: SendReply) -> None:
-        self._pipeline.connection_over(payload.decode())
+        self._pipeline.events.inbound.lost(payload.decode())
         reply(b"")
 
     # Rows ---------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ class Relay:
 
     async def refresh(self) -> None:
         """Read a change of the configuration, here and (so far as they answer) everywhere."""
-        await self._pipeline.refresh()
+        await self._pipeline.configuration.read()
         payload = VERSION.pack(self._directory.version)
         await self._all(FrameKind.REFRESH, payload, TOLD_S)
 
@@ -429,8 +429,8 @@ class Relay:
 
         async def work() -> None:
             if version > self._directory.version:
-                await self._pipeline.refresh()
-            await self._pipeline.moving.let_go()
+                await self._pipeline.configuration.read()
+            await self._pipeline.handover.let_go()
             reply(b"")
 
         self._task(work(), reply)
@@ -468,7 +468,7 @@ class Relay:
 
     def _after_refresh(self, work: Callable[[], None], failed: SendReply) -> None:
         async def refreshed() -> None:
-            await self._pipeline.refresh()
+            await self._pipeline.configuration.read()
             work()
 
         self._task(refreshed(), failed)

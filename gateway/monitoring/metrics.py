@@ -172,7 +172,7 @@ class _MetricsReader(Collector):
             "tandem_failed_messages",
             "By the code they ended with.",
             "code",
-            {str(code): number for code, number in pipeline.failures.items()},
+            {str(code): number for code, number in pipeline.after_commit.failures.items()},
         )
 
     def _carriers(self) -> Iterator[Metric]:
@@ -305,13 +305,13 @@ class _MetricsReader(Collector):
         names = {id: service.sid for id, service in pipeline.directory.services_by_id.items()} | {
             0: NO_SERVICE
         }
-        for id in pipeline.accepted_by.latest(self._most):
+        for id in pipeline.after_commit.accepted_by.latest(self._most):
             if id in names:
-                accepted.add_metric([names[id]], pipeline.accepted_by[id])
-        for key in pipeline.ended.latest(self._most):
+                accepted.add_metric([names[id]], pipeline.after_commit.accepted_by[id])
+        for key in pipeline.after_commit.ended.latest(self._most):
             id, status = key
             if id in names:
-                ended.add_metric([names[id], status.shown], pipeline.ended[key])
+                ended.add_metric([names[id], status.shown], pipeline.after_commit.ended[key])
         yield from (accepted, ended)
 
     # The app's side ---------------------------------------------------------------------------

@@ -48,8 +48,10 @@ class Connectors:
         random: Random,
         journal: Journal,
         share: WorkerSlot,
+        by_id: dict[int, Connector[Message]],
     ) -> None:
-        self.by_id: dict[int, Connector[Message]] = {}
+        """`by_id` is filled with the connectors that run."""
+        self.by_id = by_id
         # How many binds of each carrier submit, in all processes together.
         self.submitting: dict[int, int] = {}
         self._share = share

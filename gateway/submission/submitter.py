@@ -483,6 +483,10 @@ class Submitter:
                 message.carrier_id = carrier_id
         self._wake.set()
 
+    def take_out(self, message: Message) -> bool:
+        """Take a message out of its sender's queue; False if it does not wait there."""
+        return self._pacer.remove(message)
+
     def give_up(self, message: Message, code: int) -> None:
         """What waits in its queue fails there; what is under way goes on."""
         if self._pacer.remove(message):

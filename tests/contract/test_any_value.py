@@ -182,5 +182,5 @@ async def test_no_value_is_the_gateways_fault(
     if cases is not None and "comms" in path:
         cases = bodies({**COMMS, "from": {"messagingServiceSid": sdk.service_sid}})
     assert await asyncio.to_thread(tried, sdk, path, cases, send) == []
-    assert not any(task.done() for task in gateway.pipeline._tasks), "a stage has ended"
+    assert not any(task.done() for task in gateway.pipeline.stages._tasks), "a stage has ended"
     assert gateway.pipeline.acceptor.available

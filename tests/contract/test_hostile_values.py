@@ -42,7 +42,7 @@ async def test_a_whole_number_is_read_whole_wherever_one_is_taken(
             status, answer = await sdk.operate("POST", path, data={**form, name: text})
             assert (status, answer["code"]) == (400, code), (path, name, text)
     await goes_on(sdk)
-    assert not any(task.done() for task in gateway.pipeline._tasks)
+    assert not any(task.done() for task in gateway.pipeline.stages._tasks)
 
 
 QUERIES = (

@@ -87,7 +87,7 @@ async def test_yesterday_gets_its_indexes_beside_what_is_written(
     gateway: GatewayUnderTest, sdk: Sdk
 ) -> None:
     today = datetime.now(UTC).date()
-    await gateway.pipeline.index_past_days()
+    await gateway.pipeline.housekeeping.index_past_days()
     sent = await sdk.send("hello")
     pool = gateway.pipeline.pool
     found = await pool.fetch(

@@ -126,7 +126,7 @@ async def test_no_request_of_the_document_breaks_the_gateway(
                     if problem:
                         broken.append(f"{method} {url} {request}: {problem}")
     assert broken == []
-    assert not any(task.done() for task in gateway.pipeline._tasks), "a stage has ended"
+    assert not any(task.done() for task in gateway.pipeline.stages._tasks), "a stage has ended"
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{gateway.base_url}/readyz") as response,

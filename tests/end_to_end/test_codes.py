@@ -74,7 +74,7 @@ async def test_what_waits_when_its_account_is_suspended_does_not_leave(
     async with gateway.pipeline.pool.acquire() as connection:
         await connection.execute("UPDATE accounts SET status = 'suspended'")
         await connection.execute("UPDATE config_version SET version = version + 1")
-    await gateway.pipeline.refresh()
+    await gateway.pipeline.configuration.read()
     assert not gateway.pipeline.directory.accounts[sdk.account_sid].active
     assert account.active, "the picture of before"
     codes: dict[str, int | None] = {}

@@ -103,7 +103,7 @@ def held(gateway: GatewayUnderTest, sid: str) -> Message:
 async def all_stages_run(gateway: GatewayUnderTest, sdk: Sdk, *, delivered: bool = True) -> None:
     sent = await sdk.send("still here", to="+441632960999")
     await sdk.reaches(sent.sid, "delivered" if delivered else "sent")
-    assert not any(task.done() for task in gateway.pipeline._tasks)
+    assert not any(task.done() for task in gateway.pipeline.stages._tasks)
 
 
 async def test_accept_refuses_the_unit_alone(gateway: GatewayUnderTest, sdk: Sdk) -> None:
@@ -225,7 +225,7 @@ async def test_a_service_that_can_not_be_read_leaves_out_that_service(
     )
     await connection.execute("UPDATE config_version SET version = version + 1")
     await connection.close()
-    await gateway.pipeline.refresh()
+    await gateway.pipeline.configuration.read()
     assert odd.sid not in gateway.pipeline.directory.services
     await told(sdk, odd.sid)
     await all_stages_run(gateway, sdk)
@@ -258,7 +258,7 @@ async def test_a_delivery_that_can_not_be_stored_is_kept_and_its_carrier_goes_on
     await connection.execute("UPDATE opt_out_configs SET keywords = '[{\"keywords\": 5}]'")
     await connection.execute("UPDATE config_version SET version = version + 1")
     await connection.close()
-    await gateway.pipeline.refresh()
+    await gateway.pipeline.configuration.read()
     for number in range(20):  # in one batch, most likely
         odd.deliver(
             number + 1,
@@ -296,7 +296,7 @@ async def test_parts_that_make_no_message_are_kept_when_their_time_is_over(
     await connection.execute("UPDATE opt_out_configs SET keywords = '[{\"keywords\": 5}]'")
     await connection.execute("UPDATE config_version SET version = version + 1")
     await connection.close()
-    await gateway.pipeline.refresh()
+    await gateway.pipeline.configuration.read()
     async with asyncio.timeout(WAIT_S):
         while not await sdk.call(sdk.client.messages.list, to=alone):
             await asyncio.sleep(0.02)

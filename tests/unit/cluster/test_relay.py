@@ -24,7 +24,8 @@ class Worker:
         self.submitted: list[int] = []  # the version by which each was validated
         self.directory = SimpleNamespace(version=1, accounts_by_id={})
         self.may_read = asyncio.Event()
-        pipeline = SimpleNamespace(directory=self.directory, refresh=self._refresh)
+        configuration = SimpleNamespace(read=self._refresh)
+        pipeline = SimpleNamespace(directory=self.directory, configuration=configuration)
         self.relay = Relay(folder, WorkerSlot(0, 2), cast(Pipeline, pipeline), "run")
         creation = SimpleNamespace(submit_here=self._submit)
         self.relay._creation = cast(Creation, creation)
