@@ -16,6 +16,7 @@ from gateway.content import national
 from gateway.content.segments import SINGLE_SEPTETS, split_septets, split_units
 from gateway.content.smart import smarten
 from smpp.alphabet import AlphabetError, encode_gsm7
+from smpp.alphabet import is_gsm7 as is_gsm7  # what a text must be to go as GSM-7
 
 BODY_LIMIT: Final = 1600  # UTF-16 code units of the submitted text; beyond: error 21617
 # What was put into a text since may make it longer

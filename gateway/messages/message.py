@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.content.encoding import Content, Encoding
 from gateway.pacing.rates import DestinationClass
-from smpp.pdu import Tlvs
+from smpp.pdu import Tlvs as Tlvs  # a message carries them for whoever made it
 from storage.ids import Id, id_from_bytes
 
 WEBHOOK_OWED = (

@@ -16,3 +16,8 @@ def shown(at: datetime) -> str:
     at = at.astimezone(UTC)
     part = "milliseconds" if at.microsecond >= 1000 else "seconds"
     return at.replace(tzinfo=None).isoformat(timespec=part) + "Z"
+
+
+def iso8601_ms(seconds: float) -> str:
+    """Seconds since 1970, to the millisecond; for what Twilio does not have."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

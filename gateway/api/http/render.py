@@ -4,7 +4,7 @@ docs/spec/twilio-api.md#message-representation)."""
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from gateway.api.http.errors import meaning
@@ -55,11 +55,6 @@ def iso8601_of(seconds: float) -> str:
     if _last_iso[0] != whole:
         _last_iso = (whole, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole)))
     return _last_iso[1]
-
-
-def iso8601_ms(seconds: float) -> str:
-    """Seconds since 1970, to the millisecond; for what Twilio does not have."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def sid_of_row(row: Row) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, meaning
 from gateway.api.http.idempotency import key_of
-from gateway.api.http.render import iso8601_ms, sid_of_row
+from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed
@@ -26,6 +26,7 @@ from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.content.filling import TooLong
 from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.messages.message import Status, created_at
+from gateway.runtime.times import iso8601_ms
 from storage import bulk as bulk_rows
 from storage import messages as message_rows
 from storage.database import Connection, Row

@@ -42,7 +42,7 @@ from gateway.content.filling import TooLong
 from gateway.content.shortening import ShortLink, shorten
 from gateway.content.templates import TemplateError, say
 from gateway.directory.directory import Account, Directory, SenderRecord, Service
-from gateway.messages.message import Flag, Message
+from gateway.messages.message import Flag, Message, Tlvs
 from gateway.routing.destination import Destination
 from gateway.routing.question import (
     NO_SENDER,
@@ -53,7 +53,6 @@ from gateway.routing.question import (
 )
 from gateway.routing.sender_pool import SenderKind
 from gateway.runtime.clock import Clock
-from smpp.pdu import Tlvs
 from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 

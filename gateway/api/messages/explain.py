@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from gateway.acceptance.draft import Draft
 from gateway.api.http.errors import meaning
-from gateway.api.http.render import iso8601_ms, sid_of_row
+from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
-from gateway.api.messages import journal_view
 from gateway.api.messages.messages import id_of_path
-from gateway.content.encoding import Content, Encoding, encode, whole
+from gateway.channels.smpp import journal_view
+from gateway.content.encoding import Content, Encoding, encode, is_gsm7, whole
 from gateway.content.smart import replacements
 from gateway.directory.directory import Service
 from gateway.messages.message import Flag, Message, Status, created_at
@@ -26,7 +26,7 @@ from gateway.routing.explain import Explanation, explain
 from gateway.routing.question import Channel, Mapping, Needs
 from gateway.routing.selector import EXPLICIT_FROM, RULES_BY_ID
 from gateway.routing.sender_pool import Sender
-from smpp.alphabet import is_gsm7
+from gateway.runtime.times import iso8601_ms
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage import sticky as sticky_rows

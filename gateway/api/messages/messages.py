@@ -18,9 +18,9 @@ from gateway.api.http.paging import Tokens, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
-from gateway.api.messages import journal_view
 from gateway.api.messages.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.services.services import service_of
+from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status
 from gateway.routing.destination import parse_destination
 from storage import config as config_rows

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.api.http.render import iso8601_ms
 from gateway.messages.message import created_at
 from gateway.observe.journal import CALL, IN, OUT, Journal, JournalEntry
+from gateway.runtime.times import iso8601_ms
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER, CodecError
