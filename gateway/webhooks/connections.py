@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.webhooks.turns import FairTurns
+from gateway.runtime.fair_turns import FairTurns
 
 MOST: Final = 500
 MOST_OF_ACCOUNT: Final = 100

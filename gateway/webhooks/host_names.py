@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import aiodns
 
-from gateway.webhooks.turns import FairTurns
+from gateway.runtime.fair_turns import FairTurns
 
 MOST_LOOKUPS: Final = 200  # under way, of all accounts
 MOST_LOOKUPS_OF_ACCOUNT: Final = 10
