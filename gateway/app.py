@@ -66,6 +66,7 @@ from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
+from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.signature import signed_url
 from storage import config as config_rows
 from storage import messages as message_rows
@@ -179,11 +180,13 @@ class Gateway:
                 self._warn_of(unsafe, pipeline.alerts)
                 await remind_of_held(pool, pipeline.alerts)
             outward = self._connections()
+            names = HostNames(self.settings.webhooks.nameservers)
+            stack.push_async_callback(names.close)
             client = await stack.enter_async_context(
-                self._webhook_client(pipeline, outward["callbacks"])
+                self._webhook_client(pipeline, names, outward["callbacks"])
             )
             asking = await stack.enter_async_context(
-                self._webhook_client(pipeline, outward["inbound"])
+                self._webhook_client(pipeline, names, outward["inbound"])
             )
             callbacks = self.callbacks = Callbacks(
                 client,
@@ -202,7 +205,7 @@ class Gateway:
                 carrier_parameters=pipeline.ways.callback_tlvs,
             )
             pipeline.after_commit.owe_callbacks = callbacks.owe
-            fetcher = await stack.enter_async_context(self._fetcher())
+            fetcher = await stack.enter_async_context(self._fetcher(names))
             lookup = self._lookup(pipeline)
             if lookup is not None:
                 await stack.enter_async_context(lookup)
@@ -210,7 +213,7 @@ class Gateway:
             gathering = self._gathering(pipeline, fetcher, lookup, outward["media"])
             pipeline.assigner.gather = gathering.hold
             patient = await stack.enter_async_context(
-                self._webhook_client(None, outward["conversations"], CONVERSATION_WAIT_S)
+                self._webhook_client(None, names, outward["conversations"], CONVERSATION_WAIT_S)
             )
             conversations = self._conversations(pipeline, patient)
             handlers = self.handlers = self._handlers(
@@ -586,12 +589,17 @@ class Gateway:
         }
 
     def _webhook_client(
-        self, noted: Pipeline | None, connections: Connections, most_s: float | None = None
+        self,
+        noted: Pipeline | None,
+        names: HostNames,
+        connections: Connections,
+        most_s: float | None = None,
     ) -> WebhookClient:
         """A client with the configured patience, or one for conversations with at most so much."""
         patience = self.settings.webhooks.timeout_s
         client = WebhookClient(
             self._guard(),
+            names,
             connections,
             timeout_s=min(patience, most_s or patience),
             counts=most_s is not None,
@@ -600,8 +608,8 @@ class Gateway:
             client.called = partial(_note_call, noted.journal)
         return client
 
-    def _fetcher(self) -> Fetcher:
-        return Fetcher(self._guard(), timeout_s=self.settings.media.timeout_s)
+    def _fetcher(self, names: HostNames) -> Fetcher:
+        return Fetcher(self._guard(), names, timeout_s=self.settings.media.timeout_s)
 
     def _lookup(self, pipeline: Pipeline) -> CarrierLookup | None:
         """The operator's carrier lookup, where there is one."""

@@ -59,6 +59,9 @@ class WebhookSettings(Section):
 
     allow_private: bool = Field(default=False, description="loopback, private and link-local")
     allow_networks: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = Field(
+        default=(), description="who is asked for apps' hosts; none: those of the system"
+    )
     connections: int = Field(
         default=500, ge=1, le=50_000, description="under way to all hosts, of each kind of webhook"
     )
@@ -69,6 +72,18 @@ class WebhookSettings(Section):
     timeout_s: Positive = 15.0
     retry_for_s: Positive = 24 * 3600.0
     event_parameters: bool = Field(default=True, description="EventNumber, EventTimestamp")
+
+    @field_validator("nameservers")
+    @classmethod
+    def _nameservers_are_addresses(cls, nameservers: tuple[str, ...]) -> tuple[str, ...]:
+        for nameserver in nameservers:
+            host, port = nameserver, "53"
+            if nameserver[:1] == "[" or nameserver.count(":") == 1:
+                host, _, port = nameserver.rpartition(":")
+            ipaddress.ip_address(host.strip("[]"))
+            if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                raise ValueError(f"{nameserver!r}: {port!r} is no port")
+        return nameservers
 
     @field_validator("allow_networks")
     @classmethod

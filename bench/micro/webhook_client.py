@@ -24,6 +24,7 @@ import uvloop
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.guard import Guard
+from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.signature import sign
 
 ROUNDS = 5
@@ -69,7 +70,8 @@ def _sink(pipe: Connection) -> None:
 
 async def _ours(url: str, calls: int) -> None:
     guard = Guard(allow_private=True)
-    async with WebhookClient(guard, Connections(AT_ONCE, AT_ONCE), timeout_s=15.0) as client:
+    connections = Connections(AT_ONCE, AT_ONCE)
+    async with WebhookClient(guard, HostNames(), connections, timeout_s=15.0) as client:
         hook = WebhookRequest(url, PARAMETERS, TOKEN, idempotency_token="0" * 32)
 
         async def work(share: int) -> None:

@@ -19,6 +19,7 @@ from gateway.commands import bench, ca, carrier, inbox, restore, webhook
 from gateway.commands.garbage_collector import tune_collector
 from gateway.commands.supervisor import Supervisor, beat
 from gateway.observe.logs import set_up_logging
+from gateway.runtime.event_loop import EventLoop
 from gateway.runtime.open_files import raise_open_files
 from gateway.runtime.times import moment
 from gateway.settings import ConfigurationError, load_settings
@@ -128,10 +129,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise_open_files()
         if arguments.worker is not None:
             gateway = Gateway(settings, place=WorkerIdentity(arguments.worker, arguments.links))
-            return uvloop.run(_run_gateway(gateway, arguments.heartbeat))
+            return uvloop.run(_run_gateway(gateway, arguments.heartbeat), loop_factory=EventLoop)
         if settings.workers > 1:
             return asyncio.run(_supervise(Supervisor(settings, arguments.config)))
-        return uvloop.run(_run_gateway(Gateway(settings)))
+        return uvloop.run(_run_gateway(Gateway(settings)), loop_factory=EventLoop)
     except (ConfigurationError, SchemaError) as error:
         print(f"tandem serve: {error}", file=sys.stderr)
         return WRONG_USE

@@ -226,7 +226,7 @@ class Enricher:
         for url in media_urls(message):
             if message.status is not Status.ACCEPTED:
                 return False
-            file = await self._fetch(url, room)
+            file = await self._fetch(url, room, message.account_id)
             room -= len(file.octets)
             files.append(file)
         while True:
@@ -235,10 +235,10 @@ class Enricher:
             except UniqueViolation:
                 continue  # a code that is taken, once in a blue moon
 
-    async def _fetch(self, url: str, room: int) -> File:
+    async def _fetch(self, url: str, room: int, account_id: int) -> File:
         for attempt in range(1, TRIES + 1):
             try:
-                return await self._fetcher.file(url, room)
+                return await self._fetcher.file(url, room, account_id)
             except Unusable as unusable:
                 if not unusable.again or attempt == TRIES:
                     raise

@@ -18,7 +18,8 @@ from yarl import URL
 
 from gateway import data
 from gateway.webhooks.client import CONNECT_TIMEOUT_S, MOST_REDIRECTS, REDIRECTS, USER_AGENT
-from gateway.webhooks.guard import Guard, GuardedResolver
+from gateway.webhooks.guard import Guard, GuardedResolver, on_behalf_of
+from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.session import WithSession
 
 MOST_OCTETS: Final = 5 * 1024 * 1024  # of all media of one MMS
@@ -81,8 +82,9 @@ def begins_like(content_type: str, octets: bytes) -> bool:
 class Fetcher(WithSession):
     """Fetches media, each in so many seconds."""
 
-    def __init__(self, guard: Guard, *, timeout_s: float) -> None:
+    def __init__(self, guard: Guard, names: HostNames, *, timeout_s: float) -> None:
         self._guard = guard
+        self._names = names
         self._timeout_s = timeout_s
 
     def _make(self) -> aiohttp.ClientSession:
@@ -90,17 +92,19 @@ class Fetcher(WithSession):
             connector=aiohttp.TCPConnector(
                 limit=0,  # who fetches has a connection
                 force_close=True,
-                resolver=GuardedResolver(self._guard),
+                resolver=GuardedResolver(self._guard, self._names),
+                use_dns_cache=False,  # it would make one account wait for another's lookup
             ),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def file(self, url: str, room: int) -> File:
-        """The file behind `url`, of at most `room` octets. Raises Unusable."""
+    async def file(self, url: str, room: int, account_id: int) -> File:
+        """The file behind `url`, of at most `room` octets, for an account. Raises Unusable."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._follow(URL(url), room)
+            with on_behalf_of(account_id):
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._follow(URL(url), room)
         except Unusable:
             raise
         except TimeoutError:

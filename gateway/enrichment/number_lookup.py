@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+from aiohttp.resolver import ThreadedResolver
 
 from gateway.observe.alerts import Alerts
 from gateway.runtime.clock import Clock
@@ -50,7 +51,10 @@ class CarrierLookup(WithSession):
 
     def _make(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=30),
+            # The operator's own name, by the system's resolver like a carrier's: no app chooses it.
+            connector=aiohttp.TCPConnector(
+                limit=64, keepalive_timeout=30, resolver=ThreadedResolver()
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 

@@ -16,12 +16,14 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
 
 from gateway.runtime.clock import Clock
+from gateway.runtime.fair_turns import FairTurns
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ FLUSH_S: Final = 1.0
 FILE_OCTETS: Final = 32 * 1024 * 1024
 PENDING_BOUND: Final = 100_000  # entries in memory; beyond it the newest are dropped, and counted
 MOST_FOUND: Final = 1_000
+READERS: Final = 2  # searches under way, each of another account
 HEAD: Final = struct.Struct("<dBBI")  # time, kind, octets of the name, octets of the payload
 ERASED: Final = 0
 
@@ -69,6 +72,11 @@ class Journal:
         self._file: Path | None = None
         self._size = 0
         self.dropped = 0
+        # Threads of its own: a search goes through up to `most_octets`, and whoever asks for many
+        # must hold up neither what is written nor what else waits for a thread.
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="journal writer")
+        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="journal reader")
+        self._turns = FairTurns(READERS, 1)
 
     @property
     def on(self) -> bool:
@@ -106,9 +114,14 @@ class Journal:
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
-                await asyncio.to_thread(self.flush)
+                await self._flushed()
         finally:
+            self._writing.shutdown()
+            self._reading.shutdown(wait=False)
             self.flush()
+
+    async def _flushed(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writing, self.flush)
 
     def flush(self) -> None:
         """Write what has gathered, and let old files go. Logs what the disk does not take."""
@@ -148,18 +161,23 @@ class Journal:
 
     async def find(
         self,
+        account_id: int,
         needles: Iterable[bytes],
         since: float,
         until: float,
         wanted: Callable[[JournalEntry], bool] = lambda entry: True,
     ) -> list[JournalEntry]:
-        """Entries between two moments in which one of `needles` stands, by time; at most 1,000."""
+        """Entries between two moments in which one of `needles` stands, by time; at most 1,000.
+
+        For an account: its searches are made one after the other.
+        """
         if self._folder is None:
             return []
-        await asyncio.to_thread(self.flush)
-        found = await asyncio.to_thread(
-            self._find, self._folder, tuple(needles), since, until, wanted
-        )
+        async with self._turns.one(account_id):
+            await self._flushed()
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._reading, self._find, self._folder, tuple(needles), since, until, wanted
+            )
         return sorted(found, key=lambda entry: entry.at)  # those of several processes
 
     def _find(
@@ -179,12 +197,17 @@ class Journal:
                     return found
         return found
 
-    async def erase(self, needles: Iterable[bytes], since: float, until: float) -> int:
+    async def erase(
+        self, account_id: int, needles: Iterable[bytes], since: float, until: float
+    ) -> int:
         """Overwrite the payload of such entries: a text that was redacted is gone here too."""
         if self._folder is None:
             return 0
-        await asyncio.to_thread(self.flush)
-        return await asyncio.to_thread(self._erase, self._folder, tuple(needles), since, until)
+        async with self._turns.one(account_id):
+            await self._flushed()
+            return await asyncio.get_running_loop().run_in_executor(
+                self._reading, self._erase, self._folder, tuple(needles), since, until
+            )
 
     def _erase(self, folder: Path, needles: tuple[bytes, ...], since: float, until: float) -> int:
         erased = 0

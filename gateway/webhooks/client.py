@@ -21,7 +21,8 @@ from gateway.observe.wall import described
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.cookies import Cookies, NumberPair
 from gateway.webhooks.forms import form_of
-from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
+from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver, on_behalf_of
+from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.keepalive import KeepAliveClient, KeepAliveResponse, SplitUrl, place_of
 from gateway.webhooks.overrides import (
     CLIENT_ERROR,
@@ -131,6 +132,7 @@ class WebhookClient(WithSession):
     def __init__(
         self,
         guard: Guard,
+        names: HostNames,
         connections: Connections,
         *,
         timeout_s: float,
@@ -140,6 +142,7 @@ class WebhookClient(WithSession):
         calls has one.
         """
         self._guard = guard
+        self._names = names
         self._connections = connections
         self._timeout_s = timeout_s
         self._counts = counts
@@ -147,7 +150,7 @@ class WebhookClient(WithSession):
         self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
         # Hears of every call: what was asked, what came back, seconds that it took.
         self.called: Callable[[WebhookRequest, WebhookResponse, float], object] | None = None
-        self._keepalive = KeepAliveClient(guard, USER_AGENT)
+        self._keepalive = KeepAliveClient(guard, names, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
     def _make(self) -> aiohttp.ClientSession:
@@ -158,7 +161,8 @@ class WebhookClient(WithSession):
             connector=aiohttp.TCPConnector(
                 limit=0,
                 limit_per_host=0,
-                resolver=GuardedResolver(self._guard),
+                resolver=GuardedResolver(self._guard, self._names),
+                use_dns_cache=False,  # it would make one account wait for another's lookup
                 **keeping,
             ),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
@@ -186,7 +190,8 @@ class WebhookClient(WithSession):
         try:
             if not given.isascii():  # an app's own answer named it, or an older version kept it
                 hook = replace(hook, url=ascii_url(given))
-            answer = await (self._counted(hook) if self._counts else self._call(hook))
+            with on_behalf_of(hook.account_id):
+                answer = await (self._counted(hook) if self._counts else self._call(hook))
             waited = answer.error_code in SILENCE
             if waited or self._connections.silent:
                 receiver = AppServer(hook.account_id, urlsplit(given).netloc)

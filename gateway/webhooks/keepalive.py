@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from gateway.webhooks.guard import Guard, GuardedResolver
+from gateway.webhooks.host_names import HostNames
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,9 @@ def place_of(url: str) -> SplitUrl | None:
 class KeepAliveClient:
     """Connections to servers that are known to be plain."""
 
-    def __init__(self, guard: Guard, user_agent: str) -> None:
+    def __init__(self, guard: Guard, names: HostNames, user_agent: str) -> None:
         self._guard = guard
-        self._resolver = GuardedResolver(guard)
+        self._resolver = GuardedResolver(guard, names)
         self._agent = f"User-Agent: {user_agent}\r\nContent-Length: ".encode("ascii")
         self._plain: set[tuple[Server, str]] = set()
         # Where the short way once failed after the request had been sent: never again.
@@ -160,7 +161,6 @@ class KeepAliveClient:
             connection.close()
         if self._ticking is not None:
             self._ticking.cancel()
-        await self._resolver.close()
 
     async def _connect(self, server: Server, timeout_s: float) -> _Connection:
         self._guard.check_host(server.host)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from testing import TO, WAIT_S, GatewayUnderTest, Receiver, basic, until
+from testing import TO, WAIT_S, GatewayProcess, GatewayUnderTest, Receiver, basic, until
 
 from smpp.smsc import Smsc
 
@@ -49,7 +49,7 @@ class Hanging:
 
 
 async def sends(
-    gateway: GatewayUnderTest, sid: str, token: str, forms: list[dict[str, str]]
+    gateway: GatewayUnderTest | GatewayProcess, sid: str, token: str, forms: list[dict[str, str]]
 ) -> None:
     """Twenty at a time."""
     rest = iter(forms)

@@ -39,11 +39,22 @@ def test_a_file_is_read_and_the_environment_wins(
 
 
 @pytest.mark.parametrize(
+    "nameserver", ["9.9.9.9", "9.9.9.9:53", "2001:db8::1", "[2001:db8::1]:65535", "127.0.0.1:1"]
+)
+def test_a_nameserver_is_an_address_with_or_without_a_port(tmp_path: Path, nameserver: str) -> None:
+    file = written(tmp_path, f"[webhooks]\nnameservers = ['{nameserver}']")
+    assert load_settings(file).webhooks.nameservers == (nameserver,)
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("port = 70000", "port: "),
         ("prot = 1", "prot: "),
         ("[webhooks]\nallow_networks = ['nonsense']", "webhooks.allow_networks: "),
+        ("[webhooks]\nnameservers = ['ns.example']", "webhooks.nameservers: "),
+        ("[webhooks]\nnameservers = ['9.9.9.9:0']", "webhooks.nameservers: "),
+        ("[webhooks]\nnameservers = ['[2001:db8::1]:65536']", "webhooks.nameservers: "),
         ("[[carriers]]\nname = 'x'\nhosts = ['nohost']\nsystem_id = 'a'", "not host:port"),
         (GOOD + GOOD.replace("port = 9000", ""), "two carriers have the same name"),
         ("port = ", "tandem.toml: "),

@@ -25,13 +25,14 @@ async def of_message(journal: Journal, row: Row, sid: str, until: float) -> dict
     """`pdus` and `webhooks` of a message's row, by time."""
     since = created_at(row["id"]) - SLACK_S
     digits = row["recipient"].lstrip("+").encode()
-    near = await journal.find((digits, sid.encode()), since, until)
+    account_id = row["account_id"]
+    near = await journal.find(account_id, (digits, sid.encode()), since, until)
     calls = [entry for entry in near if entry.kind == CALL and sid.encode() in entry.payload]
     submits = [entry for entry in near if entry.kind == OUT and _is_submit(entry, row)]
-    answers = await _answers(journal, submits, v.SUBMIT_SM_RESP, IN)
+    answers = await _answers(journal, account_id, submits, v.SUBMIT_SM_RESP, IN)
     names = {spelling for entry in answers for spelling in _spellings(entry)}
     receipts = [entry for entry in near if entry.kind == IN and _is_receipt(entry, names)]
-    taken = await _answers(journal, receipts, v.DELIVER_SM_RESP, OUT)
+    taken = await _answers(journal, account_id, receipts, v.DELIVER_SM_RESP, OUT)
     pdus = sorted((*submits, *answers, *receipts, *taken))
     return {
         "pdus": [_pdu(entry) for entry in pdus],
@@ -42,11 +43,12 @@ async def of_message(journal: Journal, row: Row, sid: str, until: float) -> dict
 async def erase(journal: Journal, row: Row, sid: str, until: float) -> None:
     """Nothing of a message's text or recipient stays in the journal."""
     digits = row["recipient"].lstrip("+").encode()
-    await journal.erase((digits, sid.encode()), created_at(row["id"]) - SLACK_S, until)
+    since = created_at(row["id"]) - SLACK_S
+    await journal.erase(row["account_id"], (digits, sid.encode()), since, until)
 
 
 async def _answers(
-    journal: Journal, requests: list[JournalEntry], command: int, kind: int
+    journal: Journal, account_id: int, requests: list[JournalEntry], command: int, kind: int
 ) -> list[JournalEntry]:
     """The answers to requests: on the same bind, with the same sequence number, soon after."""
     if not requests:
@@ -62,7 +64,7 @@ async def _answers(
 
     first, last = min(asked.values()), max(asked.values())
     needle = command.to_bytes(4, "big")
-    return await journal.find((needle,), first, last + ANSWER_S, wanted)
+    return await journal.find(account_id, (needle,), first, last + ANSWER_S, wanted)
 
 
 def _header(entry: JournalEntry) -> tuple[int, int, int, int]:

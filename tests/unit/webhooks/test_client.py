@@ -24,6 +24,7 @@ from gateway.webhooks.client import BODY_LIMIT, WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import IDLE_S, Cookies
 from gateway.webhooks.guard import ForbiddenTarget, Guard
+from gateway.webhooks.host_names import HostNames
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ class Moved:
 
 def client(*, networks: tuple[str, ...] = ("127.0.0.0/8",), timeout_s: float = 5) -> WebhookClient:
     guard = Guard(allow_private=False, allow_networks=networks)
-    return WebhookClient(guard, Connections(), timeout_s=timeout_s)
+    return WebhookClient(guard, HostNames(), Connections(), timeout_s=timeout_s)
 
 
 async def test_a_form_is_posted(server: str) -> None:

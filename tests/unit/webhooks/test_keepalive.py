@@ -20,6 +20,7 @@ from gateway.webhooks.client import NOT_OK, TOO_SLOW, WebhookClient, WebhookRequ
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import Guard
+from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.keepalive import BODY_KEPT, HEAD_LIMIT, place_of
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -83,9 +84,14 @@ async def raw() -> AsyncIterator[Raw]:
     await server.stop()
 
 
+def client_of(timeout_s: float) -> WebhookClient:
+    guard = Guard(allow_private=True)
+    return WebhookClient(guard, HostNames(), Connections(), timeout_s=timeout_s)
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[WebhookClient]:
-    async with WebhookClient(Guard(allow_private=True), Connections(), timeout_s=2.0) as one:
+    async with client_of(2.0) as one:
         yield one
 
 
@@ -229,7 +235,7 @@ async def test_a_head_has_its_limit(raw: Raw, plain: Plain, more: int, requests:
 
 
 async def test_what_does_not_answer_in_time_is_11203(raw: Raw) -> None:
-    async with WebhookClient(Guard(allow_private=True), Connections(), timeout_s=0.4) as client:
+    async with client_of(0.4) as client:
         hook = WebhookRequest(raw.url, [("a", "b")], AUTH_TOKEN, status_only=True)
         assert (await client.call(hook)).ok
         raw.answer = lambda: b""
