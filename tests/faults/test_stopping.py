@@ -25,7 +25,7 @@ from testing import (
 )
 
 from gateway.api.http import fastlane
-from gateway.app import HTTP_DRAIN_S
+from gateway.server import HTTP_DRAIN_S
 from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 
 

@@ -1,0 +1,238 @@
+"""What goes out to apps' servers: names, connections and clients, and the stages that use them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from gateway.conversations.service import Conversations
+from gateway.enrichment.enricher import Enricher
+from gateway.enrichment.media_fetch import Fetcher
+from gateway.enrichment.number_lookup import CarrierLookup
+from gateway.inbound.handlers import Converse, Handlers
+from gateway.inbound.replies import Replies
+from gateway.inbound.webhook_call import Runner
+from gateway.observe.journal import Journal
+from gateway.pipeline.assembly import Pipeline
+from gateway.runtime.clock import Clock
+from gateway.settings import Settings
+from gateway.webhooks.callbacks import Callbacks
+from gateway.webhooks.clicks import Clicks
+from gateway.webhooks.client import WebhookClient, WebhookRequest, WebhookResponse
+from gateway.webhooks.connections import Connections
+from gateway.webhooks.cookies import Cookies
+from gateway.webhooks.debugger import Debugger
+from gateway.webhooks.guard import Guard
+from gateway.webhooks.host_names import HostNames
+from gateway.webhooks.signature import signed_url
+from storage import messages as message_rows
+
+# for the webhooks of conversations (docs/spec/twilio-api.md#conversations-v1)
+CONVERSATION_WAIT_S = 5.0
+
+
+class Outward:
+    """Builds what calls apps' servers; each kind has connections of its own, so that nothing that
+    holds one waits for another of the same.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        clock: Clock,
+        random: Random,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._clock = clock
+        self._random = random
+        self._stack = stack
+        self._names = HostNames(settings.webhooks.nameservers)
+        stack.push_async_callback(self._names.close)
+        webhooks, media = settings.webhooks, settings.media
+        limits = webhooks.connections, webhooks.connections_per_account
+        self._guard = Guard(
+            allow_private=webhooks.allow_private, allow_networks=webhooks.allow_networks
+        )
+        self.connections = {
+            "callbacks": Connections(*limits),
+            "inbound": Connections(*limits),
+            "conversations": Connections(*limits),
+            "media": Connections(media.connections, media.connections_per_account),
+        }
+
+    async def client(self, kind: str) -> WebhookClient:
+        """A client with the configured patience; its calls are kept for Explain."""
+        client = WebhookClient(
+            self._guard,
+            self._names,
+            self.connections[kind],
+            timeout_s=self._settings.webhooks.timeout_s,
+        )
+        if self._pipeline.journal.on:
+            client.called = partial(_note_call, self._pipeline.journal)
+        return await self._stack.enter_async_context(client)
+
+    def callbacks(self, client: WebhookClient) -> Callbacks:
+        pipeline, webhooks = self._pipeline, self._settings.webhooks
+        callbacks = Callbacks(
+            client,
+            pipeline.directory,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+            pipeline.walls.of("callbacks"),
+            self.connections["callbacks"],
+            per_host=webhooks.connections_per_host,
+            retry_for_s=webhooks.retry_for_s,
+            event_parameters=webhooks.event_parameters,
+            acknowledged=pipeline.writer.mark,
+            sweep=pipeline.sweep_callbacks,
+            exists=partial(message_rows.exists, pipeline.pool),
+            carrier_parameters=pipeline.ways.callback_tlvs,
+        )
+        pipeline.after_commit.owe_callbacks = callbacks.owe
+        return callbacks
+
+    def debugger(self, client: WebhookClient) -> Debugger:
+        pipeline = self._pipeline
+        debugger = Debugger(
+            client,
+            pipeline.directory,
+            self._clock,
+            self._random,
+            self.connections["callbacks"],
+        )
+        pipeline.alerts.written = debugger.tell
+        return debugger
+
+    def clicks(self, client: WebhookClient) -> Clicks:
+        pipeline = self._pipeline
+        return Clicks(
+            client,
+            pipeline.directory,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+            self.connections["callbacks"],
+        )
+
+    async def conversations(self) -> Conversations:
+        pipeline, patience = self._pipeline, self._settings.webhooks.timeout_s
+        client = await self._stack.enter_async_context(
+            WebhookClient(
+                self._guard,
+                self._names,
+                self.connections["conversations"],
+                timeout_s=min(patience, CONVERSATION_WAIT_S),
+                counts=True,
+            )
+        )
+        conversations = Conversations.of(
+            client,
+            pipeline.directory,
+            pipeline.acceptor,
+            pipeline.pool,
+            pipeline.next_id,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+            pipeline.walls.of("conversations"),
+        )
+        pipeline.after_commit.in_conversation = conversations.deliveries.heard
+        return conversations
+
+    def handlers(self, client: WebhookClient, conversation: Converse) -> Handlers:
+        """The stage after inbound messages are stored."""
+        pipeline = self._pipeline
+        replies = Replies(
+            pipeline.directory,
+            pipeline.router,
+            pipeline.acceptor,
+            pipeline.next_id,
+            self._clock,
+            pipeline.alerts,
+        )
+        runner = Runner(client, pipeline.directory, Cookies(self._clock), pipeline.alerts)
+        return Handlers(
+            runner,
+            replies,
+            pipeline.directory,
+            pipeline.pool,
+            self._clock,
+            self._random,
+            pipeline.alerts,
+            pipeline.walls.of("handlers"),
+            self.connections["inbound"],
+            per_host=self._settings.webhooks.connections_per_host,
+            retry_for_s=self._settings.webhooks.retry_for_s,
+            conversation=conversation,
+            ours=lambda row: pipeline.ownership.mine(row["service_id"], row["sender_id"]),
+        )
+
+    async def enricher(self, link_base: Callable[[], str]) -> Enricher:
+        """The stage before routing, for what needs something from outside; `link_base`: what links
+        to media begin with.
+        """
+        pipeline, settings = self._pipeline, self._settings
+        fetcher = await self._stack.enter_async_context(
+            Fetcher(self._guard, self._names, timeout_s=settings.media.timeout_s)
+        )
+        lookup = self._number_lookup()
+        if lookup is not None:
+            pipeline.router.lookup = await self._stack.enter_async_context(lookup)
+        enricher = Enricher(
+            fetcher,
+            pipeline.pool,
+            pipeline.router,
+            pipeline.assigner,
+            pipeline.lifecycle,
+            pipeline.alerts,
+            self._clock,
+            self._random,
+            link_base,
+            pipeline.walls.of("gathering"),
+            self.connections["media"],
+            pause_s=settings.media.pause_s,
+            lookup=lookup,
+        )
+        pipeline.assigner.gather = enricher.hold
+        return enricher
+
+    def _number_lookup(self) -> CarrierLookup | None:
+        """The operator's own, where there is one."""
+        given = self._settings.lookup
+        if given.url is None:
+            return None
+        return CarrierLookup(
+            given.url,
+            self._clock,
+            self._pipeline.alerts,
+            timeout_s=given.timeout_s,
+            most=given.most_kept,
+            keep_s=given.keep_s,
+        )
+
+
+def _note_call(
+    journal: Journal, hook: WebhookRequest, answer: WebhookResponse, took_s: float
+) -> None:
+    """A webhook was called about a message: keep that for Explain."""
+    sid = dict(hook.parameters).get("MessageSid")
+    if sid is not None:
+        journal.call(
+            {
+                "sid": sid,
+                "method": hook.method,
+                "url": signed_url(hook.url),
+                "told": dict(hook.parameters).get("MessageStatus") or "inbound",
+                "http_status": answer.status or None,
+                "error_code": answer.error_code or None,
+                "reason": answer.reason or None,
+                "took_s": round(took_s, 3),
+            }
+        )
