@@ -10,7 +10,7 @@ from random import Random
 from gateway.conversations.service import Conversations
 from gateway.enrichment.enricher import Enricher
 from gateway.enrichment.media_fetch import Fetcher
-from gateway.enrichment.number_lookup import CarrierLookup
+from gateway.enrichment.number_lookup import NumberLookup
 from gateway.inbound.handlers import Converse, Handlers
 from gateway.inbound.replies import Replies
 from gateway.inbound.webhook_call import Runner
@@ -203,12 +203,12 @@ class Outward:
         pipeline.assigner.gather = enricher.hold
         return enricher
 
-    def _number_lookup(self) -> CarrierLookup | None:
+    def _number_lookup(self) -> NumberLookup | None:
         """The operator's own, where there is one."""
         given = self._settings.lookup
         if given.url is None:
             return None
-        return CarrierLookup(
+        return NumberLookup(
             given.url,
             self._clock,
             self._pipeline.alerts,

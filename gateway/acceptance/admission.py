@@ -41,9 +41,9 @@ class Admission:
                 held.add(service.id)
                 if service.pool.settings.sticky:
                     mapped.add(draft.key)
-            elif draft.sender is not None:
-                home = draft.sender.service_id
-                held.add(home if home is not None else -draft.sender.sender.id)
+            elif draft.from_record is not None:
+                home = draft.from_record.service_id
+                held.add(home if home is not None else -draft.from_record.sender.id)
         rows = await recipient_rows.blocks_and_mappings(
             connection, held, list({draft.message.recipient for draft in drafts}), list(mapped)
         )
@@ -52,9 +52,9 @@ class Admission:
     def refuses(self, draft: Draft, known: RecipientFacts) -> bool:
         """Whether the request is answered with 21610, and nothing is stored
         (docs/spec/messaging-services.md#effects-of-keywords)."""
-        if not draft.told_at_once or not known.blocks or draft.sender is None:
+        if not draft.told_at_once or not known.blocks or draft.from_record is None:
             return False
-        record = draft.sender
+        record = draft.from_record
         home = scopes(None, record.sender.id, record.service_id)
         return known.blocks_any(draft.message.recipient, Channel.SMS, home)
 

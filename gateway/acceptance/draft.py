@@ -20,12 +20,12 @@ class Draft:
 
     message: Message
     destination: Destination
-    sender: SenderRecord | None = None  # of an explicit From, where we have it
+    from_record: SenderRecord | None = None  # of an explicit From, where we have it
     from_address: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
     lobbied: bool = False  # it has waited in the lobby, and its place is not committed yet
     its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
-    carrier: str = ""  # of the recipient, where it was looked up
+    network: str = ""  # the recipient's, where it was looked up
     weighed: bool = False  # pumping and the day's limit were asked for
     outside: bool = False  # something from outside is waited for, or earlier mail that does so
     prepared: bool = False  # … and is no more
@@ -49,7 +49,7 @@ class Draft:
         record = directory.senders_by_address.get(given) if given else None
         if record is not None and record.account_id != message.account_id:
             record = None
-        return cls(message, destination, sender=record, from_address=given, smart=smart)
+        return cls(message, destination, from_record=record, from_address=given, smart=smart)
 
     @property
     def awaits_media(self) -> bool:

@@ -111,11 +111,13 @@ class Router:
         elif message.service_id is not None:  # it was deleted while the message waited
             sender = self._refuse(message, NO_SERVICE, now)
         else:
-            assert draft.sender is not None, "without a service there is a From"
-            sender = draft.sender.sender
+            assert draft.from_record is not None, "without a service there is a From"
+            sender = draft.from_record.sender
             if sender.id not in self._directory.senders_by_id:  # deleted since the request
                 sender = self._refuse(message, SENDER_GONE, now)
-            elif self._blocked(message, known, scopes(None, sender.id, draft.sender.service_id)):
+            elif self._blocked(
+                message, known, scopes(None, sender.id, draft.from_record.service_id)
+            ):
                 message.sender = sender.address  # shown even where it fails
                 sender = self._refuse(message, OPTED_OUT, now)
         if sender is not None:
@@ -157,7 +159,7 @@ class Router:
             if service is None or not service.pool.short_codes(country, False).senders:
                 return False
         known = self.lookup.known(message.recipient)
-        draft.carrier = known or ""
+        draft.network = known or ""
         return known is None
 
     def settle_media(self, draft: Draft) -> int:
@@ -186,7 +188,7 @@ class Router:
         """
         message, destination = draft.message, draft.destination
         facts, country = self._directory.facts, destination.country
-        if facts.takes_mms(country, draft.carrier or facts.carrier_of(destination.e164)):
+        if facts.takes_mms(country, draft.network or facts.carrier_of(destination.e164)):
             return 0
         there = NO_MMS_THERE if country in facts.mms_countries else NO_SENDER
         if service is None:
@@ -264,7 +266,7 @@ class Router:
         """Ask the selector, and nothing else."""
         return select(
             draft.destination,
-            Needs(draft.message.as_mms, draft.message.segments, carrier=draft.carrier),
+            Needs(draft.message.as_mms, draft.message.segments, carrier=draft.network),
             service.pool,
             self.loads,
             mapping,

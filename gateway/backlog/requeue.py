@@ -45,7 +45,7 @@ class Requeue:
             return True
         draft = Draft.again(message, destination, self._directory, body)
         draft.weighed = True
-        gone = message.service_id is None and draft.sender is None
+        gone = message.service_id is None and draft.from_record is None
         if gone or message.status is Status.SENDING:
             return self.fail(message, SENDER_GONE)
         if message.status is Status.ACCEPTED and (

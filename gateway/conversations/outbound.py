@@ -207,7 +207,7 @@ class ConversationSender:
             + (service.validity_s if service is not None else LONGEST_VALIDITY_S),
             flags=Flag.CONVERSATION,
         )
-        return Draft(message, destination, sender=record, from_address=record.sender.address)
+        return Draft(message, destination, from_record=record, from_address=record.sender.address)
 
 
 def _is(participant: Row, words: Words) -> bool:

@@ -25,7 +25,7 @@ from gateway.acceptance.pending_enrichment import AddressPair, key_of
 from gateway.acceptance.router import Router
 from gateway.enrichment.media_fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.enrichment.media_links import LIFE_S, media_urls, new_code
-from gateway.enrichment.number_lookup import CarrierLookup
+from gateway.enrichment.number_lookup import NumberLookup
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Flag, Message, Status
 from gateway.observe.alerts import Alerts
@@ -62,7 +62,7 @@ class Enricher:
         connections: Connections,
         *,
         pause_s: float,
-        lookup: CarrierLookup | None = None,
+        lookup: NumberLookup | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._pool = pool
@@ -211,7 +211,7 @@ class Enricher:
         if draft.awaits_media and not await self._fetch_media(message):
             return False
         if self._lookup is not None and self._router.asks_carrier(draft):
-            draft.carrier = await self._lookup.carrier(message.recipient)
+            draft.network = await self._lookup.carrier(message.recipient)
         if message.status.final:  # canceled meanwhile
             return False
         if self._clock.wall() >= message.valid_until:

@@ -25,7 +25,7 @@ MOST_OCTETS: Final = 16 * 1024
 LOOKUP_FAILED: Final = 11200
 
 
-class CarrierLookup(WithSession):
+class NumberLookup(WithSession):
     """Asks `url`, in which `{number}` stands for the E.164 number; the answer is a JSON object
     whose `carrier` is a name as in the operator's tables, or null.
     """

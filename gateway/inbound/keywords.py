@@ -194,6 +194,6 @@ class OptOuts:
             valid_until=wall + (service.validity_s if service is not None else 36_000),
             flags=Flag.DESPITE_OPT_OUT,
         )
-        draft = Draft(message, destination, sender=record)
+        draft = Draft(message, destination, from_record=record)
         self._router.give(draft, record.sender)
         return draft

@@ -146,7 +146,7 @@ class Replies:
             flags=Flag.MEDIA | Flag.AWAITS_MEDIA if media else 0,
             extras={"media_urls": media, "from": record.sender.address} if media else None,
         )
-        return Draft(message, destination, sender=record, from_address=record.sender.address)
+        return Draft(message, destination, from_record=record, from_address=record.sender.address)
 
     def _sender(self, inbound: Message, text: str | None) -> SenderRecord:
         """The number that was written to, or another one of the account."""

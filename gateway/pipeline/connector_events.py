@@ -88,12 +88,12 @@ class ConnectorEvents:
         self._up = up
 
     def answered(
-        self, message: Message, segments: int, status: int, carrier_id: str, tlvs: Tlvs
+        self, message: Message, segments: int, status: int, carrier_message_id: str, tlvs: Tlvs
     ) -> None:
         try:
             if tlvs:
                 message.heard(encode_tlvs(tlvs))
-            self._submitter.answered(message, segments, status, carrier_id)
+            self._submitter.answered(message, segments, status, carrier_message_id)
         except Exception as error:
             self._submitter.broke_off(message, error)
 
@@ -103,9 +103,11 @@ class ConnectorEvents:
         except Exception as error:
             self._submitter.broke_off(message, error)
 
-    def answered_late(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+    def answered_late(
+        self, message: Message, segments: int, status: int, carrier_message_id: str
+    ) -> None:
         try:
-            self._submitter.answered_late(message, segments, status, carrier_id)
+            self._submitter.answered_late(message, segments, status, carrier_message_id)
         except Exception as error:
             self._submitter.broke_off(message, error)
 

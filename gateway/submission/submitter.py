@@ -419,7 +419,9 @@ class Submitter:
 
     # Outcomes -----------------------------------------------------------------------------
 
-    def answered(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+    def answered(
+        self, message: Message, segments: int, status: int, carrier_message_id: str
+    ) -> None:
         """The answer to some segments (a bit mask), which the carrier gave one id."""
         if not message.outstanding & segments:  # it was set aside after its first part had left
             return
@@ -429,9 +431,9 @@ class Submitter:
             message.attempts = 0
             segment = (segments & -segments).bit_length() - 1  # the first stands for all
             self._writer.submitted(
-                SegmentName(message, segment + 1, carrier_id, self._clock.wall())
+                SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
             )
-            self._receipts.expect(message, segment, carrier_id)
+            self._receipts.expect(message, segment, carrier_message_id)
         else:
             connector = self._connectors.get(message.carrier_id)
             own = connector.profile.error_codes if connector is not None else None
@@ -461,14 +463,18 @@ class Submitter:
         if not message.outstanding:
             self._settle(message)
 
-    def answered_late(self, message: Message, segments: int, status: int, carrier_id: str) -> None:
+    def answered_late(
+        self, message: Message, segments: int, status: int, carrier_message_id: str
+    ) -> None:
         """An answer after its time: the carrier has the message, so it is not sent again."""
         if status != 0:
             return  # it will be refused once more, and told then
         message.answered |= segments
         segment = (segments & -segments).bit_length() - 1
-        self._writer.submitted(SegmentName(message, segment + 1, carrier_id, self._clock.wall()))
-        self._receipts.expect(message, segment, carrier_id)
+        self._writer.submitted(
+            SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
+        )
+        self._receipts.expect(message, segment, carrier_message_id)
         if message.answered == message.all_segments and self._pacer.remove(message):
             # It stood in its queue, to be sent once more. (One that rests or is under way is
             # settled when that is over.)

@@ -63,7 +63,7 @@ def draft_of(gateway: GatewayUnderTest, **more: Any) -> Draft:
         gateway.pipeline.next_id(), record.account_id, destination.e164, "hello", **more
     )
     message.valid_until = datetime.now(UTC).timestamp() + 3_600
-    return Draft(message, destination, sender=record)
+    return Draft(message, destination, from_record=record)
 
 
 async def outcomes(

@@ -250,7 +250,7 @@ class Creation:
         return Draft(
             message,
             destination,
-            sender=record,
+            from_record=record,
             from_address=from_address,
             smart=shared.smart,
             links=links,

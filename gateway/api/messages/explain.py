@@ -80,7 +80,7 @@ async def dry_run(call: Call) -> Response:
     message = draft.message
     router = creation.router
     if router.lookup is not None and router.asks_carrier(draft):  # as the send would
-        draft.carrier = await router.lookup.carrier(message.recipient)
+        draft.network = await router.lookup.carrier(message.recipient)
     against = router.settle_media(draft)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
@@ -103,7 +103,7 @@ async def dry_run(call: Call) -> Response:
             "error_code": code or None,
             "error_message": meaning(code) if code else None,
             "destination": _destination(draft.destination),
-            "carrier": draft.carrier or _carrier(call, draft.destination),
+            "carrier": draft.network or _carrier(call, draft.destination),
             "media": _media_of(message),
             "opted_out": blocked,
             "sender": _explanation(explanation, mapping, call),
@@ -138,7 +138,7 @@ async def _recipient_state(
     recipient, mapping = draft.message.recipient, None
     if service is not None and service.pool.settings.sticky:
         mapping = await _mapping(call, service, recipient)
-    sender = draft.sender
+    sender = draft.from_record
     home = sender.service_id if sender is not None else None
     held = scopes(
         service.id if service is not None else None, sender.sender.id if sender else 0, home
@@ -210,12 +210,12 @@ def _explained(
     if service is not None:
         pool, from_address = service.pool, draft.from_address
     else:
-        assert draft.sender is not None, "without a service there is a From"
-        sender = draft.sender.sender
+        assert draft.from_record is not None, "without a service there is a From"
+        sender = draft.from_record.sender
         pool, from_address = creation.router.alone(sender), sender.address
     return explain(
         destination,
-        Needs(message.as_mms, message.segments, carrier=draft.carrier),
+        Needs(message.as_mms, message.segments, carrier=draft.network),
         pool,
         creation.router.loads,
         mapping,

@@ -47,14 +47,16 @@ class Outcomes(Protocol[M_contra]):
     """What becomes of segments (bit masks), told in the order in which it happens."""
 
     def answered(
-        self, message: M_contra, segments: int, status: int, carrier_id: str, tlvs: Tlvs
+        self, message: M_contra, segments: int, status: int, carrier_message_id: str, tlvs: Tlvs
     ) -> None:
         """The carrier answered them, under one id, with `status` (ESME_ROK: 0)."""
 
     def lost(self, message: M_contra, segments: int, timed_out: bool) -> None:
         """The segments' bytes were written and no answer will come: nobody knows what it did."""
 
-    def answered_late(self, message: M_contra, segments: int, status: int, carrier_id: str) -> None:
+    def answered_late(
+        self, message: M_contra, segments: int, status: int, carrier_message_id: str
+    ) -> None:
         """An answer to segments that had been told as lost."""
 
     def unsent(self, message: M_contra, segments: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from hooks import Hooks, says, status
 
-from gateway.enrichment.number_lookup import FAILED_KEEP_S, CarrierLookup
+from gateway.enrichment.number_lookup import FAILED_KEEP_S, NumberLookup
 
 NUMBER = "+447400123456"
 
@@ -36,9 +36,9 @@ clock, raised = Clock(), Raised()
 
 
 @pytest.fixture
-async def lookup(hooks: Hooks) -> AsyncIterator[CarrierLookup]:
+async def lookup(hooks: Hooks) -> AsyncIterator[NumberLookup]:
     raised.clear()
-    one = CarrierLookup(
+    one = NumberLookup(
         hooks.url("/dip/{number}"),
         clock,
         raised,  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ async def lookup(hooks: Hooks) -> AsyncIterator[CarrierLookup]:
         yield one
 
 
-async def test_an_answer_is_kept(lookup: CarrierLookup, hooks: Hooks) -> None:
+async def test_an_answer_is_kept(lookup: NumberLookup, hooks: Hooks) -> None:
     hooks.answers[f"/dip/{NUMBER}"] = says('{"carrier": "One"}', "application/json")
     assert lookup.known(NUMBER) is None
     assert await asyncio.gather(*(lookup.carrier(NUMBER) for _ in range(5))) == ["One"] * 5
@@ -60,7 +60,7 @@ async def test_an_answer_is_kept(lookup: CarrierLookup, hooks: Hooks) -> None:
     assert lookup.known(NUMBER) is None
 
 
-async def test_the_cache_is_bounded(lookup: CarrierLookup, hooks: Hooks) -> None:
+async def test_the_cache_is_bounded(lookup: NumberLookup, hooks: Hooks) -> None:
     for number in ("+441", "+442", "+443"):
         hooks.answers[f"/dip/{number}"] = says('{"carrier": null}', "application/json")
         assert await lookup.carrier(number) == ""
@@ -79,7 +79,7 @@ async def hangs(request: web.Request) -> web.Response:
     ids=["silence", "an error", "no JSON", "no text"],
 )
 async def test_a_failure_is_an_unknown_carrier_for_a_minute(
-    lookup: CarrierLookup, hooks: Hooks, answer: Any
+    lookup: NumberLookup, hooks: Hooks, answer: Any
 ) -> None:
     hooks.answers[f"/dip/{NUMBER}"] = answer
     assert await lookup.carrier(NUMBER) == ""
