@@ -32,8 +32,9 @@ TO = "+447700900200"
 class Standby:
     """The standby that commits wait for, or that they do not; there is none."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, url: str) -> None:
         self._connection = connection
+        self._url = url
 
     async def wanted(self, wanted: bool) -> None:
         names = "nobody" if wanted else ""
@@ -41,6 +42,26 @@ class Standby:
         await self._connection.execute("SELECT pg_reload_conf()")
         async with asyncio.timeout(PATIENCE_S):
             while await self._connection.fetchval("SHOW synchronous_standby_names") != names:
+                await asyncio.sleep(0.01)
+            if wanted:
+                await self._in_force()
+
+    async def _in_force(self) -> None:
+        """Return when a commit waits: the setting is shown before the server's checkpointer, which
+        tells all sessions, has read it.
+        """
+        probe = await asyncpg.connect(self._url)
+        await self._connection.execute("CREATE TABLE IF NOT EXISTS probes (n int)")
+        waits = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
+        pid = probe.get_server_pid()
+        while True:
+            commit = asyncio.create_task(probe.execute("INSERT INTO probes VALUES (1)"))
+            while not commit.done():
+                if await self._connection.fetchval(waits, pid):
+                    await self._connection.execute("SELECT pg_cancel_backend($1)", pid)
+                    await commit
+                    await probe.close()
+                    return
                 await asyncio.sleep(0.01)
 
     async def given_up(self, stage: str) -> None:
@@ -82,8 +103,8 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def standby(connection: Any) -> AsyncIterator[Standby]:
-    one = Standby(connection)
+async def standby(connection: Any, database_url: str) -> AsyncIterator[Standby]:
+    one = Standby(connection, database_url)
     yield one
     await one.wanted(False)
 
