@@ -52,8 +52,7 @@ COLUMNS = {  # of a table, and their names in JSON
 
 app = new_app()
 AsOf = Annotated[
-    datetime | None,
-    Option(**TIME, help="The moment of the backup, as 2026-11-24T21:00:00Z."),
+    datetime | None, Option(**TIME, help="The moment of the backup, as 2026-11-24T21:00:00Z.")
 ]
 refusing = refuses(
     "restore", ConfigurationError, EmbeddedPostgresError, SchemaError, restore.RestoreRefused

@@ -36,8 +36,7 @@ def _share(text: str) -> WorkerSlot:
 def serve(
     config: ConfigFile = None,
     workers: Annotated[
-        int | None,
-        Option(metavar="N", help="Processes that are one gateway. Default: 1."),
+        int | None, Option(metavar="N", help="Processes that are one gateway. Default: 1.")
     ] = None,
     # What the supervisor tells its workers.
     worker: Annotated[WorkerSlot | None, Option(parser=_share, hidden=True)] = None,

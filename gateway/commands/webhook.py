@@ -29,8 +29,7 @@ def webhook() -> None:
 def sign_webhook(
     url: Annotated[str, Argument(help="As it is configured, with its port and query.")],
     parameters: Annotated[
-        list[str] | None,
-        Argument(metavar="NAME=VALUE", help="Of a form; none for a GET."),
+        list[str] | None, Argument(metavar="NAME=VALUE", help="Of a form; none for a GET.")
     ] = None,
     form: Annotated[
         str | None, Option(metavar="TEXT", help="The form as it was posted: a=1&b=2.")
