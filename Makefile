@@ -32,11 +32,12 @@ test: $(STAMP) lint ## lint, then every test
 quick: $(STAMP) ## the fast tests, within a minute: pure ones, no end-to-end
 	$(BIN)/python -m pytest --numprocesses=3 --dist=worksteal -m "not slow" tests/unit tests/property
 
-lint: $(STAMP) ## format, style, types, layering
+lint: $(STAMP) ## format, style, types, layering, words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/lint_house.py
 
 format: $(STAMP) ## rewrite the code as `make lint` wants it
 	$(BIN)/ruff check --fix .

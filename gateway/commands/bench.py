@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import re
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, Final, Literal
 
 import uvloop
+from typer import Argument, Option
 
+from gateway.commands.options import new_app, refuses, taking
 from gateway.loadtest import ledger, report, schedule
 from gateway.loadtest.generator import Generator, LoadError, Plan, Result
 from gateway.loadtest.schedule import MOST_REQUESTS
@@ -28,7 +31,6 @@ from gateway.loadtest.sends import (
     SingleSends,
 )
 
-WRONG_USE: Final = 2
 FAILED: Final = 1
 BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
 DEFAULT_COUNT: Final = 10_000
@@ -36,86 +38,91 @@ MOST_CONNECTIONS: Final = 10_000
 PROGRESS_S: Final = 0.5
 SID: Final = re.compile(rb'"sid": ?"([SM]M[0-9a-f]{32})"')
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", help="where the gateway is, as http://127.0.0.1:8080")
-    who = parser.add_argument_group("whose messages")
-    who.add_argument("--account", metavar="SID", help="default: TWILIO_ACCOUNT_SID")
-    who.add_argument("--token", help="default: TWILIO_AUTH_TOKEN")
-    who.add_argument("--from", dest="sender", metavar="NUMBER")
-    who.add_argument("--messaging-service", metavar="SID")
-    who.add_argument(
-        "--facts", type=Path, metavar="FILE", help="all of these from a demo.json of `tandem world`"
-    )
-    what = parser.add_argument_group("what is sent")
-    what.add_argument("--body", default=BODY, metavar="TEXT")
-    what.add_argument("--status-callback", metavar="URL")
-    what.add_argument(
-        "--recipients", default="4479", metavar="PREFIX", help="eight digits follow; default: 4479"
-    )
-    what.add_argument(
-        "--bulk", type=int, metavar="N", help="recipients per request (POST /comms/v1/Messages)"
-    )
-    load = parser.add_argument_group("how much, how fast")
-    load.add_argument(
-        "--rate", default="max", metavar="N", help="messages per second (open loop), or max"
-    )
-    load.add_argument(
-        "--arrivals", choices=("poisson", "even"), default="poisson", help="of requests at a rate"
-    )
-    load.add_argument("--count", type=int, metavar="N", help=f"messages; default {DEFAULT_COUNT}")
-    load.add_argument("--duration", type=float, metavar="SECONDS", help="instead of a count")
-    load.add_argument("--connections", type=int, default=64, metavar="N")
-    load.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
-    load.add_argument("--seed", type=int, help="of the arrivals and the recipients")
-    result = parser.add_argument_group("the result")
-    result.add_argument(
-        "--ledger",
-        metavar="URL",
-        help="of the carrier simulator's control: every accepted message must be there, once",
-    )
-    result.add_argument("--json", type=Path, metavar="FILE", help="write it there, too")
-    result.add_argument(
-        "--accepted",
-        type=Path,
-        metavar="FILE",
-        help="the SIDs of what was answered with 201, one a line, for `tandem reconcile --api`",
-    )
-    parser.set_defaults(run=run)
+app = new_app()
+whose = partial(Option, rich_help_panel="Whose messages")
+what = partial(Option, rich_help_panel="What is sent")
+load = partial(Option, rich_help_panel="How much, how fast")
+outcome = partial(Option, rich_help_panel="The result")
 
 
-def run(parsed: argparse.Namespace) -> int:
-    """0: everything was accepted, and found. 1: not everything. 2: it could not be run."""
-    try:
-        return uvloop.run(_run(parsed))
-    except (LoadError, OSError) as error:
-        print(f"tandem bench: {error}", file=sys.stderr)
-        return WRONG_USE
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What `tandem bench` is told; a field is an option of its name."""
+
+    url: Annotated[str, Argument(help="Where the gateway is, as http://127.0.0.1:8080.")]
+    account: Annotated[str | None, whose(metavar="SID", help="Default: TWILIO_ACCOUNT_SID.")] = None
+    token: Annotated[str | None, whose(help="Default: TWILIO_AUTH_TOKEN.")] = None
+    sender: Annotated[str | None, whose("--from", metavar="NUMBER")] = None
+    messaging_service: Annotated[str | None, whose(metavar="SID")] = None
+    facts: Annotated[
+        Path | None, whose(metavar="FILE", help="All of these from a demo.json of `tandem world`.")
+    ] = None
+    body: Annotated[str, what(metavar="TEXT")] = BODY
+    status_callback: Annotated[str | None, what(metavar="URL")] = None
+    recipients: Annotated[str, what(metavar="PREFIX", help="Eight digits follow.")] = "4479"
+    bulk: Annotated[
+        int | None, what(metavar="N", help="Recipients per request (POST /comms/v1/Messages).")
+    ] = None
+    rate: Annotated[str, load(metavar="N", help="Messages per second (open loop), or max.")] = "max"
+    arrivals: Annotated[Literal["poisson", "even"], load(help="Of requests at a rate.")] = "poisson"
+    count: Annotated[int | None, load(metavar="N", help=f"Messages. Default: {DEFAULT_COUNT}.")] = (
+        None
+    )
+    duration: Annotated[float | None, load(metavar="SECONDS", help="Instead of a count.")] = None
+    connections: Annotated[int, load(metavar="N")] = 64
+    timeout: Annotated[float, load(metavar="SECONDS")] = 10.0
+    seed: Annotated[int | None, load(help="Of the arrivals and the recipients.")] = None
+    ledger: Annotated[
+        str | None,
+        outcome(
+            metavar="URL",
+            help="Of the carrier simulator's control: every accepted message must be there, once.",
+        ),
+    ] = None
+    json: Annotated[Path | None, outcome(metavar="FILE", help="Write it there, too.")] = None
+    accepted: Annotated[
+        Path | None,
+        outcome(
+            metavar="FILE",
+            help="The SIDs of what was answered with 201, for `tandem reconcile --api`.",
+        ),
+    ] = None
 
 
-async def _run(parsed: argparse.Namespace) -> int:
-    random = Random(parsed.seed)
-    recipients = _recipients(parsed, random)
-    url = parsed.url.rstrip("/")
-    sends = _sends(parsed, url, recipients)
-    plan = _plan(parsed, sends.bulk, random)
-    before = await ledger.submits_so_far(parsed.ledger) if parsed.ledger else 0
+@app.command()
+@refuses("bench", LoadError, OSError)
+@taking(BenchOptions)
+def bench(told: BenchOptions) -> int:
+    """Put load on a gateway, and tell what came of it.
+
+    Exit status 0: everything was accepted, and found. 1: not everything. 2: it could not be run.
+    """
+    return uvloop.run(_run(told))
+
+
+async def _run(told: BenchOptions) -> int:
+    random = Random(told.seed)
+    recipients = _recipients(told, random)
+    url = told.url.rstrip("/")
+    sends = _sends(told, url, recipients)
+    plan = _plan(told, sends.bulk, random)
+    before = await ledger.submits_so_far(told.ledger) if told.ledger else 0
     progress = Progress(plan.messages)
     with contextlib.ExitStack() as stack:
         note = None
-        if parsed.accepted is not None:
-            if parsed.bulk is not None:
+        if told.accepted is not None:
+            if told.bulk is not None:
                 raise LoadError("--accepted: the answer to a bulk request names no messages")
-            note = _Accepted(stack.enter_context(parsed.accepted.open("wb")))
+            note = _Accepted(stack.enter_context(told.accepted.open("wb")))
         result = await Generator(url, plan, sends, progress, note).run()
     progress.clear()
     found = None
-    if parsed.ledger:
-        submits = await ledger.fetch(parsed.ledger, result.accepted, before)
+    if told.ledger:
+        submits = await ledger.fetch(told.ledger, result.accepted, before)
         found = ledger.check(result.taken[: result.messages], recipients, submits)
     print(report.table(result, found))
-    if parsed.json is not None:
-        parsed.json.write_text(json.dumps(report.document(result, found), indent=1) + "\n")
+    if told.json is not None:
+        told.json.write_text(json.dumps(report.document(result, found), indent=1) + "\n")
     return 0 if result.clean and (found is None or found.clean) else FAILED
 
 
@@ -155,32 +162,32 @@ class Progress:
 # The options, checked ---------------------------------------------------------------------
 
 
-def _recipients(parsed: argparse.Namespace, random: Random) -> Recipients:
-    prefix = parsed.recipients.lstrip("+")
+def _recipients(told: BenchOptions, random: Random) -> Recipients:
+    prefix = told.recipients.lstrip("+")
     if not prefix.isdecimal() or not prefix.isascii() or not 1 <= len(prefix) <= 7:
         raise LoadError("--recipients must be 1 to 7 digits")
     return Recipients(prefix, random.randrange(RECIPIENTS))
 
 
-def _sends(parsed: argparse.Namespace, url: str, recipients: Recipients) -> Sends:
-    facts = _facts(parsed.facts) if parsed.facts is not None else {}
-    account = parsed.account or facts.get("account_sid") or os.environ.get("TWILIO_ACCOUNT_SID")
-    token = parsed.token or facts.get("auth_token") or os.environ.get("TWILIO_AUTH_TOKEN")
-    service = parsed.messaging_service
-    if service is None and parsed.sender is None:
+def _sends(told: BenchOptions, url: str, recipients: Recipients) -> Sends:
+    facts = _facts(told.facts) if told.facts is not None else {}
+    account = told.account or facts.get("account_sid") or os.environ.get("TWILIO_ACCOUNT_SID")
+    token = told.token or facts.get("auth_token") or os.environ.get("TWILIO_AUTH_TOKEN")
+    service = told.messaging_service
+    if service is None and told.sender is None:
         service = facts.get("messaging_service_sid")
     if not account or not token:
         raise LoadError("give --account and --token, or set TWILIO_ACCOUNT_SID and _AUTH_TOKEN")
-    if service is None and parsed.sender is None:
+    if service is None and told.sender is None:
         raise LoadError("give --from or --messaging-service")
-    message = LoadMessage(parsed.body, parsed.sender, service, parsed.status_callback)
-    if parsed.bulk is None:
+    message = LoadMessage(told.body, told.sender, service, told.status_callback)
+    if told.bulk is None:
         return SingleSends(url, account, token, message, recipients)
-    if not 1 <= parsed.bulk <= MOST_BULK:
+    if not 1 <= told.bulk <= MOST_BULK:
         raise LoadError(f"--bulk must be between 1 and {MOST_BULK}")
-    if service is not None and parsed.sender is not None:
+    if service is not None and told.sender is not None:
         raise LoadError("a bulk request has --from or --messaging-service, not both")
-    return BulkSends(url, account, token, message, recipients, parsed.bulk)
+    return BulkSends(url, account, token, message, recipients, told.bulk)
 
 
 def _facts(file: Path) -> dict[str, str]:
@@ -192,14 +199,14 @@ def _facts(file: Path) -> dict[str, str]:
         raise LoadError(f"{file} can't be used: {error!r}") from None
 
 
-def _plan(parsed: argparse.Namespace, bulk: int, random: Random) -> Plan:
-    rate = _rate(parsed.rate)
-    duration, count = parsed.duration, parsed.count
+def _plan(told: BenchOptions, bulk: int, random: Random) -> Plan:
+    rate = _rate(told.rate)
+    duration, count = told.duration, told.count
     if duration is not None and not 0 < duration <= 86_400:
         raise LoadError("--duration must be above 0, and at most a day")
-    if not 1 <= parsed.connections <= MOST_CONNECTIONS:
+    if not 1 <= told.connections <= MOST_CONNECTIONS:
         raise LoadError(f"--connections must be between 1 and {MOST_CONNECTIONS}")
-    if parsed.timeout <= 0:
+    if told.timeout <= 0:
         raise LoadError("--timeout must be above 0")
     if count is None:
         if duration is None:
@@ -215,11 +222,11 @@ def _plan(parsed: argparse.Namespace, bulk: int, random: Random) -> Plan:
     if rate is not None:
         if requests > MOST_REQUESTS:
             raise LoadError(f"at a rate, at most {MOST_REQUESTS} requests can be planned")
-        if parsed.arrivals == "even":
+        if told.arrivals == "even":
             times = schedule.even(rate / bulk, requests)
         else:
             times = schedule.poisson(rate / bulk, requests, random)
-    return Plan(count, parsed.connections, times, duration, parsed.timeout)
+    return Plan(count, told.connections, times, duration, told.timeout)
 
 
 def _rate(text: str) -> float | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Annotated
 
+from typer import Option
+
+from gateway.commands.options import ConfigFile, new_app, refuses
 from gateway.proxy.authority import AuthorityError, create
 from gateway.settings import ConfigurationError, load_settings
 
-WRONG_USE = 2
+app = new_app(no_args_is_help=True)
 
 HINTS = """made {certificate} (and its key beside it, which never leaves this machine)
 
@@ -22,22 +23,21 @@ Then start the app, as it is, with:
 """
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    init = commands.add_parser("init", help="make one; the gateway's proxy needs it")
-    init.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
-    init.add_argument(
-        "--force", action="store_true", help="in place of one that is there; apps need the new one"
-    )
-    init.set_defaults(run=_init)
+@app.callback()
+def ca() -> None:
+    """Make the certificates for apps that stay as they are."""
 
 
-def _init(parsed: argparse.Namespace) -> int:
-    try:
-        folder = load_settings(parsed.config).proxy_folder
-        certificate = create(folder, datetime.now(UTC), anew=parsed.force).resolve()
-    except (ConfigurationError, AuthorityError) as error:
-        print(f"tandem ca init: {error}", file=sys.stderr)
-        return WRONG_USE
+@app.command()
+@refuses("ca init", ConfigurationError, AuthorityError)
+def init(
+    config: ConfigFile = None,
+    force: Annotated[
+        bool, Option("--force", help="In place of one that is there; apps need the new one.")
+    ] = False,
+) -> int:
+    """Make an authority; the gateway's proxy needs it."""
+    folder = load_settings(config).proxy_folder
+    certificate = create(folder, datetime.now(UTC), anew=force).resolve()
     print(HINTS.format(certificate=certificate))
     return 0

@@ -7,90 +7,54 @@ configuration file, or of the database for a carrier that the file does not name
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import http.client
 import json
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import uvloop
+from typer import Argument, Option
 
 from gateway.channels.smpp.check import check
 from gateway.channels.smpp.settings import CarrierSettings
+from gateway.commands.options import ConfigFile, new_app, refuses
 from gateway.settings import ConfigurationError, Settings, load_settings
 from gateway.submission.connectors import CarrierUnusable, stored_carriers
 from storage.database import DatabaseRefused, DatabaseUnavailable
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
-WRONG_USE = 2
 TIMEOUT_S = 10.0
+
+app = new_app(no_args_is_help=True)
+Name = Annotated[str, Argument(metavar="NAME")]
+Url = Annotated[str | None, Option(help="Of the gateway. Default: as in the configuration.")]
 
 
 class CommandFailed(Exception):
     """The text says why."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommands."""
-    commands = parser.add_subparsers(dest="carrier_command", required=True, metavar="COMMAND")
-
-    listing = commands.add_parser("list", help="every carrier and whether it is up")
-    listing.set_defaults(run=_run(_list))
-
-    showing = commands.add_parser("show", help="one carrier: its settings and its binds")
-    showing.add_argument("name", metavar="NAME")
-    showing.set_defaults(run=_run(_show))
-
-    setting = commands.add_parser("set", help="change a carrier, or make one")
-    setting.add_argument("name", metavar="NAME")
-    setting.add_argument(
-        "changes",
-        nargs="+",
-        metavar="FIELD=VALUE",
-        help="a value is JSON, or a text as it is; null goes back to the default",
-    )
-    setting.set_defaults(run=_run(_set))
-
-    checking = commands.add_parser(
-        "check", help="bind, send test messages, and print what the carrier does"
-    )
-    checking.add_argument("name", metavar="NAME")
-    checking.add_argument("--to", metavar="+…", help="a phone that takes the test messages")
-    checking.add_argument("--from", dest="sender", default="Tandem", help="default: Tandem")
-    checking.add_argument(
-        "--wait", type=float, default=60.0, metavar="S", help="for receipts, at most; default: 60"
-    )
-    checking.set_defaults(run=_run(_check))
-
-    for command in commands.choices.values():
-        command.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
-    for command in (listing, showing, setting):
-        command.add_argument("--url", help="of the gateway; default: as in the configuration")
+refusing = refuses("carrier", CommandFailed, ConfigurationError, EmbeddedPostgresError)
 
 
-def _run(command: Callable[[argparse.Namespace, Settings], int]) -> Callable[..., int]:
-    def run(options: argparse.Namespace) -> int:
-        try:
-            return command(options, load_settings(options.config))
-        except (CommandFailed, ConfigurationError, EmbeddedPostgresError) as error:
-            print(f"tandem carrier: {error}", file=sys.stderr)
-            return WRONG_USE
-
-    return run
+@app.callback()
+def carrier() -> None:
+    """Show, change and test carriers."""
 
 
 # Through the running gateway -----------------------------------------------------------------
 
 
-def _list(options: argparse.Namespace, settings: Settings) -> int:
-    carriers = _ask(options, settings, "GET", "?PageSize=1000")["carriers"]
+@app.command("list")
+@refusing
+def list_carriers(config: ConfigFile = None, url: Url = None) -> int:
+    """Print every carrier and whether it is up."""
+    carriers = _ask(load_settings(config), url, "GET", "?PageSize=1000")["carriers"]
     if not carriers:
         print("no carriers")
     for carrier in carriers:
@@ -104,9 +68,11 @@ def _list(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _show(options: argparse.Namespace, settings: Settings) -> int:
-    carrier = _ask(options, settings, "GET", f"/{quote(options.name)}")
-    for line in _described(carrier):
+@app.command()
+@refusing
+def show(name: Name, config: ConfigFile = None, url: Url = None) -> int:
+    """Print a carrier: its settings and its binds."""
+    for line in _described(_ask(load_settings(config), url, "GET", f"/{quote(name)}")):
         print(line)
     return 0
 
@@ -135,20 +101,33 @@ def _rate(status: dict[str, Any]) -> str:
     return f"{rate} ({status['rate_reason']})" if status["rate_reason"] else rate
 
 
-def _set(options: argparse.Namespace, settings: Settings) -> int:
+@app.command("set")
+@refusing
+def set_fields(
+    name: Name,
+    changes: Annotated[
+        list[str],
+        Argument(
+            metavar="FIELD=VALUE",
+            help="A value is JSON, or a text as it is; null goes back to the default.",
+        ),
+    ],
+    config: ConfigFile = None,
+    url: Url = None,
+) -> int:
+    """Change a carrier, or make one."""
+    settings = load_settings(config)
     body: dict[str, Any] = {}
-    for change in options.changes:
+    for change in changes:
         field, separator, text = change.partition("=")
         if not separator or not field:
             raise CommandFailed(f"{change!r} is not FIELD=VALUE")
         body[field] = _value(text)
-    known = {
-        carrier["name"] for carrier in _ask(options, settings, "GET", "?PageSize=1000")["carriers"]
-    }
-    if options.name in known:
-        carrier = _ask(options, settings, "POST", f"/{quote(options.name)}", body)
+    carriers = _ask(settings, url, "GET", "?PageSize=1000")["carriers"]
+    if name in {carrier["name"] for carrier in carriers}:
+        carrier = _ask(settings, url, "POST", f"/{quote(name)}", body)
     else:
-        carrier = _ask(options, settings, "POST", "", {**body, "name": options.name})
+        carrier = _ask(settings, url, "POST", "", {**body, "name": name})
     for line in _described(carrier):
         print(line)
     return 0
@@ -162,14 +141,14 @@ def _value(text: str) -> Any:
 
 
 def _ask(
-    options: argparse.Namespace,
     settings: Settings,
+    url: str | None,
     method: str,
     path: str,
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One call of the operator API. Raises CommandFailed."""
-    origin = options.url or f"http://{settings.host}:{settings.port}"
+    origin = url or f"http://{settings.host}:{settings.port}"
     request = urllib.request.Request(
         f"{origin.rstrip('/')}/tandem/v1/Carriers{path}",
         method=method,
@@ -206,13 +185,26 @@ def _authorization(settings: Settings) -> str:
 # By itself -------------------------------------------------------------------------------------
 
 
-def _check(options: argparse.Namespace, settings: Settings) -> int:
-    return uvloop.run(_check_carrier(options, settings))
+@app.command("check")
+@refusing
+def check_carrier(
+    name: Name,
+    to: Annotated[
+        str | None, Option(metavar="+…", help="A phone that takes the test messages.")
+    ] = None,
+    sender: Annotated[
+        str, Option("--from", metavar="SENDER", help="Of the test messages.")
+    ] = "Tandem",
+    wait: Annotated[float, Option(metavar="S", help="For receipts, at most.")] = 60.0,
+    config: ConfigFile = None,
+) -> int:
+    """Bind, send test messages, and print what the carrier does."""
+    return uvloop.run(_check(name, to, sender, wait, load_settings(config)))
 
 
-async def _check_carrier(options: argparse.Namespace, settings: Settings) -> int:
-    carrier = await _find(options.name, settings)
-    report = await check(carrier, sender=options.sender, to=options.to, receipt_wait_s=options.wait)
+async def _check(name: str, to: str | None, sender: str, wait_s: float, settings: Settings) -> int:
+    carrier = await _find(name, settings)
+    report = await check(carrier, sender=sender, to=to, receipt_wait_s=wait_s)
     for line in report.lines():
         print(line)
     return 0 if report.good else 1

@@ -7,7 +7,6 @@ answered with 403, as an app should.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import hmac
@@ -18,13 +17,16 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 import aiohttp
+import typer
 from aiohttp import web
+from typer import Option
 
+from gateway.commands.options import new_app, refuses
 from gateway.playground.world import HOST, check_port, data_dir, port_of, until_terminated
 from gateway.settings import ConfigurationError
 from gateway.webhooks.signature import sign
@@ -34,56 +36,58 @@ PORT_VARIABLE = "TANDEM_INBOX_PORT"
 TOKEN_VARIABLE = "TANDEM_INBOX_TOKEN"
 FACTS = ("demo.json", "account.json")  # of the data folder; each has a token
 SHOWN = 300  # characters of a text
-WRONG_USE = 2
+
+app = new_app()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    answer = parser.add_mutually_exclusive_group()
-    answer.add_argument("--reply", metavar="TEXT", help="answer inbound messages with this text")
-    answer.add_argument(
-        "--twiml", type=Path, metavar="FILE", help="or with this TwiML, read each time"
-    )
-    parser.add_argument("--host", default=HOST)
-    parser.add_argument("--port", type=int, help=f"default: {PORT_VARIABLE}, or {PORT}")
-    parser.add_argument(
-        "--token",
-        help=f"the account's auth token; default: {TOKEN_VARIABLE}, or those of the data folder",
-    )
-    parser.add_argument(
-        "--origin",
-        metavar="URL",
-        help="scheme and host as configured in the URLs, where a proxy or tunnel stands before us",
-    )
-    parser.add_argument(
-        "--connect",
-        action="store_true",
-        help="let the numbers of `tandem world` tell this inbox, as long as it runs",
-    )
+@app.command()
+@refuses("inbox", ConfigurationError)
+def inbox(
+    reply: Annotated[
+        str | None, Option(metavar="TEXT", help="Answer inbound messages with this text.")
+    ] = None,
+    twiml: Annotated[
+        Path | None, Option(metavar="FILE", help="Or with this TwiML, read each time.")
+    ] = None,
+    host: Annotated[str, Option(help="Address to listen on.")] = HOST,
+    port: Annotated[
+        int | None, Option(min=0, max=65535, help=f"Default: {PORT_VARIABLE}, or {PORT}.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        Option(help=f"The account's. Default: {TOKEN_VARIABLE}, or those of the data folder."),
+    ] = None,
+    origin: Annotated[
+        str | None,
+        Option(
+            metavar="URL",
+            help="Scheme and host as configured in the URLs, where a proxy or tunnel stands before"
+            " us.",
+        ),
+    ] = None,
+    connect: Annotated[
+        bool,
+        Option(
+            "--connect", help="Let the numbers of `tandem world` tell this inbox while it runs."
+        ),
+    ] = False,
+) -> int:
+    """Run an app's server to try things with."""
+    if reply is not None and twiml is not None:
+        raise typer.BadParameter("not allowed with --reply", param_hint="--twiml")
+    server = Inbox(tokens=_tokens(token), reply=reply, twiml=twiml, origin=origin)
+    return asyncio.run(until_terminated(lambda: _keep(server, host, port, connect)))
 
 
-def run(options: argparse.Namespace) -> int:
-    try:
-        inbox = Inbox(
-            tokens=_tokens(options.token),
-            reply=options.reply,
-            twiml=options.twiml,
-            origin=options.origin,
-        )
-        return asyncio.run(until_terminated(lambda: _keep(inbox, options)))
-    except ConfigurationError as error:
-        print(f"tandem inbox: {error}", file=sys.stderr)
-        return WRONG_USE
-
-
-async def _keep(inbox: Inbox, options: argparse.Namespace) -> int:
-    port = options.port if options.port is not None else port_of(PORT_VARIABLE, PORT)
+async def _keep(inbox: Inbox, host: str, port: int | None, connect: bool) -> int:
+    port = port if port is not None else port_of(PORT_VARIABLE, PORT)
     check_port(port, PORT_VARIABLE)
     async with contextlib.AsyncExitStack() as stack:
-        url = await stack.enter_async_context(inbox.listening(options.host, port))
+        url = await stack.enter_async_context(inbox.listening(host, port))
         print(f"inbox      {url}", flush=True)
         whose = ", ".join(inbox.tokens) or "no token is known: nothing is checked"
         print(f"signatures {whose}", flush=True)
-        if options.connect:
+        if connect:
             numbers = await stack.enter_async_context(_connected(_demo(), url))
             print(f"numbers    {', '.join(numbers)} tell this inbox", flush=True)
         print("ready      (Ctrl-C ends it)", flush=True)
@@ -144,9 +148,9 @@ class Inbox:
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[str]:
         """The inbox's URL, while it listens."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._take)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._take)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

@@ -6,21 +6,25 @@ itself; the others may be run beside a gateway.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import typer
+from typer import Argument, Option
 
 from gateway.backlog import restore
+from gateway.commands.options import TIME, ConfigFile, new_app, refuses, taking
 from gateway.messages.message import Status, created_at
-from gateway.runtime.times import moment, shown
+from gateway.runtime.times import shown
 from gateway.settings import ConfigurationError, Settings, load_settings
 from smpp.describe import shown_number
 from storage.database import (
@@ -33,8 +37,6 @@ from storage.database import (
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError
 
-WRONG_USE = 2
-TIME = "TIME"
 COLUMNS = {  # of a table, and their names in JSON
     "SID": "sid",
     "ACCOUNT": "account_sid",
@@ -48,83 +50,103 @@ COLUMNS = {  # of a table, and their names in JSON
 }
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommands; without one, `--as-of` means `hold`."""
-    commands = parser.add_subparsers(dest="restore_command", metavar="COMMAND")
-
-    holding = commands.add_parser(
-        "hold", help="before the gateway is started: hold what may have been sent since"
-    )
-
-    listing = commands.add_parser("list", help="what is held")
-    listing.add_argument("--account", metavar="SID", help="only of this account")
-    listing.add_argument("--format", choices=("text", "json"), default="text")
-    listing.set_defaults(run=_run(_list))
-
-    releasing = commands.add_parser("release", help="send after all, as a possible duplicate")
-    _selection(releasing)
-    releasing.set_defaults(run=_run(_release))
-
-    closing = commands.add_parser("close", help="do not send: failed, 30410")
-    _selection(closing)
-    closing.set_defaults(run=_run(_close))
-
-    for command in (parser, holding):
-        command.add_argument(
-            "--as-of",
-            type=moment,
-            metavar=TIME,
-            default=None if command is parser else argparse.SUPPRESS,
-            help="the moment of the backup, as 2026-11-24T21:00:00Z",
-        )
-        command.set_defaults(run=_run(_hold))
-    parser.add_argument("--config", type=Path, help="default: ./tandem.toml where it exists")
-    for command in commands.choices.values():
-        # What was said before the subcommand holds for it.
-        command.add_argument("--config", type=Path, default=argparse.SUPPRESS)
-
-
-def _selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sids", nargs="*", metavar="SID", help="of messages")
-    command.add_argument("--all", action="store_true", help="everything that is held")
-    command.add_argument("--account", metavar="SID", help="what is held of this account")
-    command.add_argument(
-        "--since", type=moment, metavar=TIME, help="what was accepted then, or after"
-    )
-    command.add_argument("--before", type=moment, metavar=TIME, help="what was accepted before")
-
-
+app = new_app()
+AsOf = Annotated[
+    datetime | None, Option(**TIME, help="The moment of the backup, as 2026-11-24T21:00:00Z.")
+]
+refusing = refuses(
+    "restore", ConfigurationError, EmbeddedPostgresError, SchemaError, restore.RestoreRefused
+)
 # Does what was asked; the lines to print, once the database is let go.
-Ask = Callable[[Connection, argparse.Namespace, Settings], Awaitable[list[str]]]
+Ask = Callable[[Connection, Settings], Awaitable[list[str]]]
 
 
-def _run(command: Ask) -> Callable[[argparse.Namespace], int]:
-    def run(options: argparse.Namespace) -> int:
-        try:
-            lines = asyncio.run(_with_database(command, options, load_settings(options.config)))
-        except (
-            ConfigurationError,
-            EmbeddedPostgresError,
-            SchemaError,
-            restore.RestoreRefused,
-        ) as error:
-            print(f"tandem restore: {error}", file=sys.stderr)
-            return WRONG_USE
-        except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
-            print(f"tandem restore: the database can't be asked: {error}", file=sys.stderr)
-            return WRONG_USE
-        for line in lines:
-            print(line)
-        return 0
+@dataclass(frozen=True, slots=True)
+class HeldOptions:
+    """Which of the held messages are meant."""
 
-    return run
+    context: typer.Context
+    sids: Annotated[list[str] | None, Argument(metavar="SID", help="Of messages.")] = None
+    everything: Annotated[bool, Option("--all", help="Everything that is held.")] = False
+    account: Annotated[str | None, Option(metavar="SID", help="What is held of this account.")] = (
+        None
+    )
+    since: Annotated[datetime | None, Option(**TIME, help="What was accepted then, or after.")] = (
+        None
+    )
+    before: Annotated[datetime | None, Option(**TIME, help="What was accepted before.")] = None
+    config: ConfigFile = None
+
+    def selection(self) -> restore.Selection:
+        """Raises RestoreRefused where that is not clear."""
+        conditions = (self.account, self.since, self.before)
+        some = any(condition is not None for condition in conditions)
+        if (bool(self.sids), self.everything, some).count(True) != 1:
+            raise restore.RestoreRefused(
+                "say which: SIDs, or --all, or one or more of --account, --since, --before"
+            )
+        return restore.Selection(self.sids or (), *conditions)
 
 
-async def _with_database(
-    command: Ask, options: argparse.Namespace, settings: Settings
-) -> list[str]:
+@app.callback(invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
+@refusing
+def restore_or_hold(context: typer.Context, as_of: AsOf = None, config: ConfigFile = None) -> int:
+    """Decide what may be sent twice after a restore.
+
+    Without a command: `hold`.
+    """
+    context.obj = context.params  # what is said here holds for the subcommand
+    return _run(config, partial(_hold, as_of)) if context.invoked_subcommand is None else 0
+
+
+@app.command()
+@refusing
+def hold(context: typer.Context, as_of: AsOf = None, config: ConfigFile = None) -> int:
+    """Before the gateway is started: hold what may have been sent since."""
+    return _run(config or context.obj["config"], partial(_hold, as_of or context.obj["as_of"]))
+
+
+@app.command("list")
+@refusing
+def list_held(
+    context: typer.Context,
+    account: Annotated[str | None, Option(metavar="SID", help="Only of this account.")] = None,
+    form: Annotated[Literal["text", "json"], Option("--format")] = "text",
+    config: ConfigFile = None,
+) -> int:
+    """Print what is held."""
+    return _run(config or context.obj["config"], partial(_list, account, form))
+
+
+@app.command()
+@refusing
+@taking(HeldOptions)
+def release(told: HeldOptions) -> int:
+    """Send after all, as a possible duplicate."""
+    return _run(told.config or told.context.obj["config"], partial(_release, told.selection()))
+
+
+@app.command()
+@refusing
+@taking(HeldOptions)
+def close(told: HeldOptions) -> int:
+    """Do not send: failed, 30410."""
+    return _run(told.config or told.context.obj["config"], partial(_close, told.selection()))
+
+
+def _run(config: Path | None, ask: Ask) -> int:
+    try:
+        lines = asyncio.run(_with_database(ask, load_settings(config)))
+    except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
+        raise restore.RestoreRefused(f"the database can't be asked: {error}") from error
+    for line in lines:
+        print(line)
+    return 0
+
+
+async def _with_database(ask: Ask, settings: Settings) -> list[str]:
     async with _database(settings) as connection:
-        return await command(connection, options, settings)
+        return await ask(connection, settings)
 
 
 @asynccontextmanager
@@ -154,25 +176,23 @@ async def _database(settings: Settings) -> AsyncIterator[Connection]:
 # The commands --------------------------------------------------------------------------------
 
 
-async def _hold(
-    connection: Connection, options: argparse.Namespace, settings: Settings
-) -> list[str]:
-    if options.as_of is None:
+async def _hold(as_of: datetime | None, connection: Connection, settings: Settings) -> list[str]:
+    if as_of is None:
         raise restore.RestoreRefused(
             "say --as-of TIME, the moment of the backup (or list, release, close)"
         )
     done = await restore.hold(
         connection,
-        as_of=options.as_of,
+        as_of=as_of,
         now=datetime.now(UTC),
         random=SystemRandom(),
         leaves_s=restore.LEAVES_S,
     )
     if done.before is not None:
-        as_of, at = shown(done.before["as_of"]), shown(done.before["held_at"])
+        then, at = shown(done.before["as_of"]), shown(done.before["held_at"])
         still = _messages(done.before["messages"])
-        return [f"held before, at {at} as of {as_of}; held now: {still}. Nothing more was held"]
-    lines = [f"held as of {shown(options.as_of)}: {_counted(done.counts)}"]
+        return [f"held before, at {at} as of {then}; held now: {still}. Nothing more was held"]
+    lines = [f"held as of {shown(as_of)}: {_counted(done.counts)}"]
     if done.scheduled:
         lines.append(f"not held, their time has not come: {done.scheduled} scheduled")
     return [
@@ -182,21 +202,21 @@ async def _hold(
 
 
 async def _list(
-    connection: Connection, options: argparse.Namespace, settings: Settings
+    account: str | None, form: str, connection: Connection, settings: Settings
 ) -> list[str]:
-    rows = await restore.held(connection, options.account)
+    rows = await restore.held(connection, account)
     entries = [_entry(row, mask=settings.log.mask) for row in rows]
     counts = Counter(Status(row["status"]) for row in rows)
-    if options.format == "json":
+    if form == "json":
         by_status = {status.shown: number for status, number in sorted(counts.items())}
         return [json.dumps({"held": entries, "counts": by_status}, indent=2)]
     return [*(_table(entries) if entries else ()), _counted(counts)]
 
 
 async def _release(
-    connection: Connection, options: argparse.Namespace, settings: Settings
+    selection: restore.Selection, connection: Connection, settings: Settings
 ) -> list[str]:
-    released = await restore.release(connection, _selected(options))
+    released = await restore.release(connection, selection)
     lines = [f"released {_messages(released)}, marked as possible duplicates"]
     return (
         [*lines, "a gateway that runs takes them up now, another at its start"]
@@ -206,26 +226,15 @@ async def _release(
 
 
 async def _close(
-    connection: Connection, options: argparse.Namespace, settings: Settings
+    selection: restore.Selection, connection: Connection, settings: Settings
 ) -> list[str]:
     closed = await restore.close(
-        connection, _selected(options), now=datetime.now(UTC), random=SystemRandom()
+        connection, selection, now=datetime.now(UTC), random=SystemRandom()
     )
     lines = [f"closed {_messages(closed)}: failed, 30410"]
     if closed:
         lines.append("a gateway that runs posts their callbacks now, another at its start")
     return lines
-
-
-def _selected(options: argparse.Namespace) -> restore.Selection:
-    """What is meant. Raises Refused where that is not clear."""
-    conditions = (options.account, options.since, options.before)
-    some = any(condition is not None for condition in conditions)
-    if (bool(options.sids), options.all, some).count(True) != 1:
-        raise restore.RestoreRefused(
-            "say which: SIDs, or --all, or one or more of --account, --since, --before"
-        )
-    return restore.Selection(tuple(options.sids), *conditions)
 
 
 # As printed ----------------------------------------------------------------------------------

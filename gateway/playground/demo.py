@@ -23,8 +23,7 @@ from aiohttp import web
 
 from gateway.messages.message import Status
 from gateway.playground.provision import Provisioned, sdk_client
-from gateway.playground.world import HOST, Ports, World, check_port, port_of, until_terminated
-from gateway.settings import ConfigurationError
+from gateway.playground.world import HOST, Ports, World, check_port, port_of
 from storage import messages as message_rows
 from storage.database import open_connection
 from storage.ids import id_from_hex
@@ -120,15 +119,8 @@ class DemoApp:
         return web.Response(status=204)
 
 
-def run_demo() -> int:
-    try:
-        return asyncio.run(until_terminated(_demo, INTERRUPTED))
-    except ConfigurationError as error:
-        print(f"tandem demo: {error}", file=sys.stderr)
-        return 2
-
-
-async def _demo() -> int:
+async def send_a_message() -> int:
+    """The exit status. Raises ConfigurationError."""
     stage = DemoTrace()
     port = port_of("TANDEM_CALLBACK_PORT", 8081)
     check_port(port, "TANDEM_CALLBACK_PORT")

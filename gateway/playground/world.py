@@ -15,7 +15,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,15 +287,6 @@ def _main_account(file: Path) -> tuple[str, str]:
     return sid, token
 
 
-def run_world() -> int:
-    """Keep the world up until SIGINT or SIGTERM."""
-    try:
-        return asyncio.run(until_terminated(_keep_up))
-    except ConfigurationError as error:
-        print(f"tandem world: {error}", file=sys.stderr)
-        return 2
-
-
 async def until_terminated(
     work: Callable[[], Coroutine[Any, Any, int]], when_stopped: int = 0
 ) -> int:
@@ -323,7 +313,7 @@ async def until_terminated(
         raise
 
 
-async def _keep_up() -> int:
+async def keep_up() -> int:
     def tell(text: str) -> None:
         print(text, flush=True)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def moment(text: str) -> datetime:
-    """A time with its zone; UTC without one. Raises ValueError, which argparse words."""
+    """A time with its zone; UTC without one. Raises ValueError."""
     at = datetime.fromisoformat(text)
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import json
@@ -13,98 +12,99 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-from smpp.smsc.mobile import MODES
+from smpp.smsc.mobile import Mode
 from smpp.smsc.scenario import CarrierScenario, Scenario, ScenarioError, parse
 from smpp.smsc.server import Smsc
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the simulator's options to a parser, and `mo`, which sets `run` to `send_message`."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=2775, help="SMPP port; 0 takes a free one")
-    parser.add_argument("--control-port", type=int, default=2780, help="port of the HTTP control")
-    parser.add_argument("--scenario", metavar="FILE", help="a scenario file (docs/smpp.md)")
-    parser.add_argument("--seed", type=int, help="of all chances and the first message id")
-    parser.add_argument("--system-id", help="login of the first carrier")
-    parser.add_argument("--password", help="password of the first carrier")
-    commands = parser.add_subparsers(title="commands", metavar="")
-    message = commands.add_parser("mo", help="send a message in, through a running simulator")
-    message.add_argument("--control", default="http://127.0.0.1:2780", metavar="URL")
-    message.add_argument("--from", dest="sender", required=True, help="the subscriber's number")
-    message.add_argument("--to", dest="recipient", required=True, help="one of our numbers")
-    message.add_argument("--mode", default="udh8", choices=MODES, help="how long texts are cut")
-    message.add_argument("--carrier", default="", help="name of the carrier; else the first")
-    message.add_argument("text")
-    message.set_defaults(run=send_message)
+HOST = "127.0.0.1"
+PORT = 2775
+CONTROL_PORT = 2780
+CONTROL_URL = f"http://{HOST}:{CONTROL_PORT}"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM. Exit status 2 for a scenario or port that cannot be."""
+def run(
+    host: str = HOST,
+    port: int = PORT,
+    control_port: int = CONTROL_PORT,
+    scenario: Path | None = None,
+    seed: int | None = None,
+    system_id: str | None = None,
+    password: str | None = None,
+) -> int:
+    """Serve until SIGINT or SIGTERM. Exit status 2 for a scenario or port that cannot be.
+
+    A `port` of 0 takes a free one; `seed` is of all chances and the first message id. `system_id`
+    and `password` are the first carrier's login, in place of the scenario's.
+    """
     try:
-        scenario = _scenario(args)
+        smsc = Smsc(_scenario(scenario, system_id, password), seed=seed)
     except (ScenarioError, OSError) as error:
         print(f"tandem smsc: {error}", file=sys.stderr)
         return 2
+    serving = _serve(smsc, host, port, control_port)
     try:
         import uvloop
     except ImportError:  # it is a matter of speed only
-        return asyncio.run(_serve(args, scenario))
-    return uvloop.run(_serve(args, scenario))
+        return asyncio.run(serving)
+    return uvloop.run(serving)
 
 
-def _scenario(args: argparse.Namespace) -> Scenario:
+def _scenario(path: Path | None, system_id: str | None, password: str | None) -> Scenario:
     scenario = Scenario()
-    if args.scenario:
-        path = Path(args.scenario)
+    if path is not None:
         scenario = parse(path.read_text(encoding="utf-8"), path.name)
     first: CarrierScenario = scenario.carriers[0]
-    if args.system_id:
-        first = replace(first, system_id=args.system_id)
-    if args.password:
-        first = replace(first, password=args.password)
+    if system_id:
+        first = replace(first, system_id=system_id)
+    if password:
+        first = replace(first, password=password)
     return replace(scenario, carriers=(first, *scenario.carriers[1:]))
 
 
-async def _serve(args: argparse.Namespace, scenario: Scenario) -> int:
+async def _serve(smsc: Smsc, host: str, port: int, control_port: int) -> int:
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, done.set)
-    smsc = Smsc(scenario, seed=args.seed)
     try:
-        await smsc.start(args.host, args.port, args.control_port)
+        await smsc.start(host, port, control_port)
     except OSError as error:
-        print(f"tandem smsc: {error}{_another_port(args, error)}", file=sys.stderr)
+        other = _another_port(error, {"--control-port": control_port, "--port": port})
+        print(f"tandem smsc: {error}{other}", file=sys.stderr)
         return 2
     for carrier in smsc.carriers:
         name = carrier.scenario.name
         print(
-            f"{name}: smpp://{args.host}:{smsc.ports[name]} system_id {carrier.scenario.system_id}",
+            f"{name}: smpp://{host}:{smsc.ports[name]} system_id {carrier.scenario.system_id}",
             flush=True,
         )
-    print(f"control: http://{args.host}:{smsc.control_port}", flush=True)
+    print(f"control: http://{host}:{smsc.control_port}", flush=True)
     await done.wait()
     await smsc.stop()
     return 0
 
 
-def _another_port(args: argparse.Namespace, error: OSError) -> str:
+def _another_port(error: OSError, ports: dict[str, int]) -> str:
     """Which option chooses another port, where one is taken or not for us."""
-    for option, port in (("--control-port", args.control_port), ("--port", args.port)):
+    for option, port in ports.items():
         if error.errno in (errno.EADDRINUSE, errno.EACCES) and f", {port})" in str(error):
             return f" ({option} chooses another)"
     return ""
 
 
-def send_message(args: argparse.Namespace) -> int:
-    """Let a subscriber write to us, through a running simulator's control endpoint."""
-    order = {
-        "from": args.sender,
-        "to": args.recipient,
-        "text": args.text,
-        "mode": args.mode,
-        "carrier": args.carrier,
-    }
-    request = urllib.request.Request(f"{args.control}/mo", json.dumps(order).encode())
+def send_message(
+    text: str,
+    sender: str,
+    recipient: str,
+    control: str = CONTROL_URL,
+    mode: Mode = "udh8",
+    carrier: str = "",
+) -> int:
+    """Let a subscriber write to us, through a running simulator's control endpoint.
+
+    `mode` is how a long text is cut; `carrier` the name of one, or empty for the first.
+    """
+    order = {"from": sender, "to": recipient, "text": text, "mode": mode, "carrier": carrier}
+    request = urllib.request.Request(f"{control}/mo", json.dumps(order).encode())
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             print(answer.read().decode())
@@ -112,15 +112,6 @@ def send_message(args: argparse.Namespace) -> int:
         print(f"tandem smsc: {error.read().decode()}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"tandem smsc: {args.control}: {error}", file=sys.stderr)
+        print(f"tandem smsc: {control}: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def main() -> int:
-    """`python -m smpp.smsc`."""
-    parser = argparse.ArgumentParser(prog="tandem smsc", description=__doc__)
-    parser.set_defaults(run=run)
-    arguments(parser)
-    args = parser.parse_args()
-    return int(args.run(args))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.alphabet import encode_gsm7, is_gsm7
 from smpp.concat import sar_tlvs, udh8, udh16
 from smpp.pdu import SmeAddress, SubmitSm, Tlvs
 
-MODES = ("udh8", "udh16", "sar", "payload")
+Mode = Literal["udh8", "udh16", "sar", "payload"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 _SEPTETS = {"udh8": 153, "udh16": 152, "sar": 153}
 _OCTETS = {"udh8": 134, "udh16": 132, "sar": 134}
