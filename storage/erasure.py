@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from storage import alerts
 from storage.database import Connection
 from storage.ids import Id
 
@@ -21,11 +22,6 @@ UPDATE kept_deliveries AS k SET payload = '', tlvs = ''
   FROM submissions AS s
  WHERE s.message_id = ANY($1::uuid[]) AND k.carrier_id = s.carrier_id
    AND k.carrier_message_id = s.carrier_message_id
-"""
-
-ALERTS = """
-UPDATE alerts SET request_variables = '', response_body = ''
- WHERE resource = ANY($1::text[]) AND request_method IS NOT NULL
 """
 
 CONVERSATION = """
@@ -61,7 +57,7 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
     """Remove the texts of these messages wherever they are kept beside the rows."""
     await connection.execute(PARTS, ids)
     await connection.execute(KEPT, ids)
-    await connection.execute(ALERTS, [kind + id.hex for id in ids for kind in ("SM", "MM")])
+    await alerts.erase(connection, ids)
     for row in await connection.fetch(CONVERSATION, ids):
         await erase_events(connection, row["conversation_id"], row["sid"])
     # Those of what is in no conversation any more.

@@ -100,7 +100,8 @@ class InboundMessages:
             ("Attributes", words.attributes),
             ("Media", ""),
         ]
-        verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS)
+        ids = [words.inbound_id] if words.inbound_id is not None else []
+        verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS, ids)
         return words.changed(verdict.changes) if verdict.allowed else None
 
     async def _make(self, message: Message, author: str, address: Row | None) -> bool:
@@ -120,6 +121,7 @@ class InboundMessages:
                 ("MessagingServiceSid", messaging_service or ""),
             ],
             Source.SMS,
+            [message.id],
         )
         if not verdict.allowed:
             return False
