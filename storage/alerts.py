@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from storage.database import Connection, ConnectionPool, Row
+from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
+from storage.messages import ERASED
 
 COLUMNS = (
     "sid",
@@ -26,6 +29,7 @@ COLUMNS = (
     "response_status",
     "response_headers",
     "response_body",
+    "messages",
 )
 
 # Those without an account are about the gateway itself: the operator's.
@@ -46,12 +50,77 @@ SELECT * FROM alerts
 """)
 
 FORGET = "DELETE FROM alerts WHERE at < $1"
+FORGET_REPLIES = "DELETE FROM alert_replies WHERE at < $1"
+
+# An app's answer may come when what it quotes is erased. Erasures hold the lock shared: those that
+# are under way are waited for here, and those that come later find what is written here.
+LOCK_CLASS: Final = 7402
+EXCLUDE = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
+ERASING = f"SELECT pg_advisory_xact_lock_shared({LOCK_CLASS}, 0)"
+REPLIES = "SELECT reply_id, inbound_id FROM alert_replies WHERE inbound_id = ANY($1::uuid[])"
+THERE = f"SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND flags & {ERASED} = 0"
+_NOTHING_QUOTED = """
+UPDATE alerts SET request_url = split_part(request_url, '?', 1), request_variables = '',
+                  response_headers = '', response_body = ''
+ WHERE request_method IS NOT NULL AND {which}
+"""
+LEAVE_OUT = _NOTHING_QUOTED.format(which="sid = ANY($1::text[])")
+ERASE = _NOTHING_QUOTED.format(which="(resource = ANY($1::text[]) OR messages && $2::uuid[])")
+ANSWERED = "SELECT inbound_id FROM alert_replies WHERE reply_id = ANY($1::uuid[])"
+LINK = """
+INSERT INTO alert_replies (reply_id, inbound_id) SELECT unnest($1::uuid[]), $2
+ON CONFLICT DO NOTHING
+"""
 
 
-async def insert(pool: ConnectionPool, rows: Iterable[Sequence[Any]]) -> None:
-    """Write `rows` in the order of COLUMNS."""
-    async with pool.acquire() as connection:
+async def insert(
+    pool: ConnectionPool,
+    rows: Iterable[Sequence[Any]],
+    quoting: Mapping[str, Collection[Id]] = MappingProxyType({}),
+) -> set[str]:
+    """Write `rows` in the order of COLUMNS.
+
+    `quoting`: the messages whose text an alert may quote, by its SID. Of what was erased meanwhile
+    nothing is written; the SIDs of those alerts.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        if not quoting:
+            await write(connection, rows)
+            return set()
+        await connection.execute(EXCLUDE)
+        late = await _erased(connection, quoting)
         await write(connection, rows)
+        if late:
+            await connection.execute(LEAVE_OUT, list(late))
+        return late
+
+
+async def _erased(connection: Connection, quoting: Mapping[str, Collection[Id]]) -> set[str]:
+    """The SIDs of alerts one of whose messages, or of the replies to them, is gone or empty."""
+    ids = {id for quoted in quoting.values() for id in quoted}
+    replies: dict[Id, set[Id]] = {}
+    for row in await connection.fetch(REPLIES, list(ids)):
+        replies.setdefault(row["inbound_id"], set()).add(row["reply_id"])
+    every = ids.union(*replies.values())
+    there = {row["id"] for row in await connection.fetch(THERE, list(every))}
+    return {
+        sid
+        for sid, quoted in quoting.items()
+        if not there.issuperset(set(quoted).union(*(replies.get(id, ()) for id in quoted)))
+    }
+
+
+async def erase(connection: Connection, ids: Sequence[Id]) -> None:
+    """Take from alerts what may quote these messages, in the transaction that erases them."""
+    await connection.execute(ERASING)
+    answered = [row["inbound_id"] for row in await connection.fetch(ANSWERED, ids)]
+    about = [*ids, *answered]
+    await connection.execute(ERASE, [kind + id.hex for id in about for kind in ("SM", "MM")], about)
+
+
+async def link_replies(connection: Connection, inbound_id: Id, replies: Sequence[Id]) -> None:
+    """An alert of an inbound message may quote these replies to it."""
+    await connection.execute(LINK, replies, inbound_id)
 
 
 async def write(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
@@ -84,3 +153,4 @@ async def page(
 
 async def forget(pool: ConnectionPool, before: datetime) -> None:
     await pool.execute(FORGET, before)
+    await pool.execute(FORGET_REPLIES, before)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.database import Connection, ConnectionPool, Row
+from storage.ids import Id
 
 LEASE_S = 30  # of one that is being told; whoever dies with it leaves it to others
 
 INSERT = """
-INSERT INTO conversation_events (conversation_id, account_id, url, method, parameters)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO conversation_events (conversation_id, account_id, url, method, parameters, messages)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 
 # The first of each conversation, where it is due: the others come after it. Accounts take turns,
@@ -43,9 +44,13 @@ async def insert(
     url: str,
     method: str,
     parameters: Sequence[tuple[str, str]],
+    messages: Sequence[Id] = (),
 ) -> None:
+    """`messages`: those whose text the parameters have, so that it is erased with theirs."""
     values: list[Any] = [list(pair) for pair in parameters]
-    await connection.execute(INSERT, conversation_id, account_id, url, method, values)
+    await connection.execute(
+        INSERT, conversation_id, account_id, url, method, values, list(messages) or None
+    )
 
 
 async def claim(

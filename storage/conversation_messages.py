@@ -7,6 +7,7 @@ from typing import Any
 
 from storage import config
 from storage.database import Connection, ConnectionPool, Row
+from storage.erasure import erase_events
 from storage.ids import Id
 from storage.keyset import rising
 from storage.lists import Lists
@@ -57,10 +58,25 @@ UPDATE conversation_receipts SET status = $3, error_code = $4, open = $5, update
 RETURNING created_at, updated_at
 """
 
-# Messages that were not accepted after all take what they were sent for with them.
+# Messages that were not accepted after all take what they were sent for with them, and that it is
+# told of.
 RELEASE = """
+WITH untold AS (DELETE FROM conversation_events WHERE messages && $1::uuid[])
 DELETE FROM conversation_messages WHERE id IN
  (SELECT im_id FROM conversation_receipts WHERE message_id = ANY ($1::uuid[]))
+"""
+
+# An inbound message that was erased meanwhile has nothing to say any more. An erasure that is under
+# way is waited for, and one that comes later finds what is stored here.
+STILL_OWED = "SELECT 1 FROM messages WHERE id = $1 AND handling IS NOT NULL FOR SHARE"
+
+LOCK = "SELECT * FROM conversation_messages WHERE id = $1 FOR UPDATE"
+
+# The messages that it came as, and went out as: its text is theirs.
+SOURCES = """
+SELECT inbound_id FROM conversation_messages WHERE id = $1 AND inbound_id IS NOT NULL
+UNION ALL
+SELECT message_id FROM conversation_receipts WHERE im_id = $1
 """
 
 
@@ -68,9 +84,12 @@ async def insert(connection: Connection, values: dict[str, Any]) -> Row:
     """Add a message at the end; `index` is taken here.
 
     Raises UniqueViolation for an inbound message that is there, and what BadRow names when the
-    conversation is closed or gone.
+    conversation is closed or gone, or the inbound message erased.
     """
-    index = await connection.fetchval(TAKE_INDEX, values["conversation_id"])
+    index = None
+    inbound_id = values.get("inbound_id")
+    if inbound_id is None or await connection.fetchval(STILL_OWED, inbound_id):
+        index = await connection.fetchval(TAKE_INDEX, values["conversation_id"])
     await config.insert(connection, "conversation_messages", {**values, "index": index})
     row = await one(connection, values["conversation_id"], values["sid"])
     assert row is not None
@@ -118,8 +137,20 @@ async def update(connection: Connection, im_id: int, values: dict[str, Any]) -> 
         await config.update(connection, "conversation_messages", im_id, values)
 
 
-async def delete(connection: Connection, im_id: int) -> None:
-    await connection.execute("DELETE FROM conversation_messages WHERE id = $1", im_id)
+async def locked(connection: Connection, im_id: int) -> Row | None:
+    """The row as it is now; it stays so until the transaction ends."""
+    return await connection.fetchrow(LOCK, im_id)
+
+
+async def sources(connection: Connection, im_id: int) -> list[Id]:
+    """The ids, in `messages`, of those that have its text."""
+    return [row[0] for row in await connection.fetch(SOURCES, im_id)]
+
+
+async def delete(connection: Connection, row: Row) -> None:
+    """A message goes with its text: apps that are still to be told of it are told without."""
+    await connection.execute("DELETE FROM conversation_messages WHERE id = $1", row["id"])
+    await erase_events(connection, row["conversation_id"], row["sid"])
 
 
 async def tally(pool: ConnectionPool, im_ids: Sequence[int]) -> dict[int, dict[str | None, int]]:

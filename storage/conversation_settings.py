@@ -6,6 +6,7 @@ from typing import Any
 
 from storage import config
 from storage.database import Connection, ConnectionPool, Row
+from storage.erasure import erase_events_of
 from storage.keyset import rising
 from storage.lists import Lists
 
@@ -26,6 +27,11 @@ INSERT INTO conversation_settings (account_id, chat_service_id) SELECT $1, id FR
 """
 
 UPDATE_SETTINGS = "UPDATE conversation_settings SET {changes} WHERE account_id = $1"
+
+# Under the locks that its deletion takes anyway: what is said in them waits, and finds them gone.
+CONVERSATIONS_OF = """
+SELECT id FROM conversations WHERE chat_service_id = $1 ORDER BY id FOR UPDATE
+"""
 
 ADDRESS_FIELDS = """
 SELECT a.*, c.sid AS chat_service FROM conversation_addresses AS a
@@ -115,7 +121,10 @@ async def delete_chat_service(pool: ConnectionPool, chat_service_id: int) -> Non
     """A chat service goes with its conversations. Raises a foreign key's violation for the
     default one.
     """
-    await pool.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
+    async with pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(CONVERSATIONS_OF, chat_service_id)
+        await connection.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
+        await erase_events_of(connection, [row["id"] for row in rows])
 
 
 # Addresses ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from storage import config
 from storage.database import Connection, ConnectionPool, Row
+from storage.erasure import erase_events_of
 from storage.keyset import falling, rising
 from storage.lists import Lists
 
@@ -148,7 +149,9 @@ async def set_state(connection: Connection, conversation_id: int, state: str) ->
 
 
 async def delete(connection: Connection, conversation_id: int) -> None:
+    """A conversation goes with its messages: apps that are still to be told hear no texts."""
     await connection.execute("DELETE FROM conversations WHERE id = $1", conversation_id)
+    await erase_events_of(connection, [conversation_id])
 
 
 async def due(connection: Connection, most: int) -> list[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from storage import alerts
 from storage.database import Connection
 from storage.ids import Id
 
@@ -23,11 +24,6 @@ UPDATE kept_deliveries AS k SET payload = '', tlvs = ''
    AND k.carrier_message_id = s.carrier_message_id
 """
 
-ALERTS = """
-UPDATE alerts SET request_variables = '', response_body = ''
- WHERE resource = ANY($1::text[]) AND request_method IS NOT NULL
-"""
-
 CONVERSATION = """
 UPDATE conversation_messages SET body = ''
  WHERE inbound_id = ANY($1::uuid[])
@@ -36,15 +32,20 @@ RETURNING sid, conversation_id
 """
 
 # Pairs of names and values, in their order.
-EVENTS = """
+_EVENTS = """
 UPDATE conversation_events AS e
    SET parameters = (
        SELECT jsonb_agg(CASE WHEN pair ->> 0 = 'Body' THEN '["Body", ""]'::jsonb ELSE pair END
                         ORDER BY place)
          FROM jsonb_array_elements(e.parameters) WITH ORDINALITY AS of (pair, place))
- WHERE e.conversation_id = $1
-   AND e.parameters @> jsonb_build_array(jsonb_build_array('MessageSid', $2::text))
+ WHERE e.parameters @> '[["Body"]]' AND {which}
 """
+EVENTS = _EVENTS.format(
+    which="""e.conversation_id = $1
+   AND e.parameters @> jsonb_build_array(jsonb_build_array('MessageSid', $2::text))"""
+)
+EVENTS_OF_MESSAGES = _EVENTS.format(which="e.messages && $1::uuid[]")
+EVENTS_OF_CONVERSATIONS = _EVENTS.format(which="e.conversation_id = ANY($1::bigint[])")
 
 UNADDRESSABLE = """
 UPDATE bulk_operations SET unaddressable = '[]'::jsonb
@@ -56,9 +57,21 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
     """Remove the texts of these messages wherever they are kept beside the rows."""
     await connection.execute(PARTS, ids)
     await connection.execute(KEPT, ids)
-    await connection.execute(ALERTS, [kind + id.hex for id in ids for kind in ("SM", "MM")])
+    await alerts.erase(connection, ids)
     for row in await connection.fetch(CONVERSATION, ids):
-        await connection.execute(EVENTS, row["conversation_id"], row["sid"])
+        await erase_events(connection, row["conversation_id"], row["sid"])
+    # Those of what is in no conversation any more.
+    await connection.execute(EVENTS_OF_MESSAGES, ids)
+
+
+async def erase_events(connection: Connection, conversation_id: int, sid: str) -> None:
+    """Remove the text of a conversation's message from what apps are still to be told."""
+    await connection.execute(EVENTS, conversation_id, sid)
+
+
+async def erase_events_of(connection: Connection, conversation_ids: Sequence[int]) -> None:
+    """The same for all messages of conversations."""
+    await connection.execute(EVENTS_OF_CONVERSATIONS, conversation_ids)
 
 
 async def forget_unaddressable(connection: Connection, age: timedelta) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from storage.database import Connection, ConnectionPool, Row
 from storage.erasure import erase_copies
 from storage.ids import Id
+from storage.messages import ERASED
 
 # The same condition as a claim's: whichever of the two commits first has the message.
 CANCEL = """
@@ -31,8 +32,8 @@ RETURNING *
 WAITING = "SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND waiting IS NOT NULL ORDER BY id"
 
 # An app that has not heard of an inbound message yet does not any more: it would hear the text.
-REDACT = """
-UPDATE messages SET body = '', submitted_body = NULL, handling = NULL
+REDACT = f"""
+UPDATE messages SET body = '', submitted_body = NULL, handling = NULL, flags = flags | {ERASED}
  WHERE id = $1 AND account_id = $2 AND status >= $3
 RETURNING *
 """
@@ -76,13 +77,14 @@ RETURNING *
 """
 
 # The text may go when the carrier has it; the recipient when no callback will name it any more.
-FORGET = """
+FORGET = f"""
 UPDATE messages AS m
    SET body = CASE WHEN u.text THEN '' ELSE m.body END,
        submitted_body = CASE WHEN u.text THEN NULL ELSE m.submitted_body END,
        recipient = CASE WHEN u.address THEN left(m.recipient, -4) || 'XXXX' ELSE m.recipient END,
        flags = m.flags & ~(CASE WHEN u.text THEN $1 ELSE 0 END
                            | CASE WHEN u.address THEN $2 ELSE 0 END)
+               | CASE WHEN u.text THEN {ERASED} ELSE 0 END
   FROM (SELECT id,
                flags & $1 <> 0 AND (sent_at IS NOT NULL OR done_at IS NOT NULL) AS text,
                flags & $2 <> 0 AND done_at IS NOT NULL

@@ -55,9 +55,11 @@ COLUMNS = (
 )
 
 # Bits of `flags` that a write from memory, which may be late, leaves as the row has them: marks
-# that stay once they are set (a possible duplicate), and what is to be done once, and was done in
-# the row (texts and numbers forgotten, media fetched). The others are as memory says.
-STAYING: Final = 1
+# that stay once they are set (a possible duplicate, an erased text), and what is to be done once,
+# and was done in the row (texts and numbers forgotten, media fetched). The others are as memory
+# says.
+ERASED: Final = 512
+STAYING: Final = 1 | ERASED
 ENDING: Final = 8 | 16 | 64
 FLAGS: Final = f"((u.flags | (m.flags & {STAYING})) & (m.flags | (~{ENDING})))"
 ENDED: Final = 5  # the lowest status of what has ended: none of them follows another

@@ -16,6 +16,7 @@ from storage import conversation_events as event_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
 from storage.database import Connection, ConnectionPool, Row
+from storage.ids import Id
 
 Pairs = list[tuple[str, str]]
 
@@ -73,6 +74,7 @@ class ConversationEvent(NamedTuple):
     account_id: int
     targets: Sequence[Listener]
     parameters: Pairs
+    messages: Sequence[Id] = ()  # whose text it has
 
 
 def iso(at: datetime) -> str:
@@ -117,6 +119,7 @@ class EventWriter:
                 target.url,
                 target.method,
                 event.parameters,
+                event.messages,
             )
 
     async def record(
@@ -126,11 +129,11 @@ class EventWriter:
         name: str,
         parameters: Pairs,
         source: Source = Source.API,
-        text: str = "",
+        messages: Sequence[Id] = (),
     ) -> None:
         """Both at once."""
-        event = await self.event(connection, conversation, name, parameters, source, text)
-        await self.write(connection, event)
+        event = await self.event(connection, conversation, name, parameters, source)
+        await self.write(connection, event._replace(messages=messages))
 
     def common(self, account_id: int, chat_service: str, name: str, source: Source) -> Pairs:
         return [

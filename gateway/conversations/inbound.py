@@ -20,6 +20,7 @@ from gateway.messages.message import Message
 from storage import conversation_messages as message_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
+from storage import inbound as inbound_rows
 from storage.database import Connection, ConnectionPool, Row, UniqueViolation
 
 ROUNDS: Final = 5
@@ -60,6 +61,8 @@ class InboundMessages:
         for _ in range(ROUNDS):
             if await message_rows.came(self._pool, message.id):
                 return True
+            if not await inbound_rows.is_owed(self._pool, message.id):
+                return True  # erased meanwhile: nobody hears its text any more
             bound = await rows.bound(self._pool, message.account_id, author, message.recipient)
             if bound is None:
                 address = await setting_rows.creating(
@@ -80,7 +83,7 @@ class InboundMessages:
                 return True
             try:
                 await self._outbound.post(conversation, said, Source.SMS)
-            except NotPosted:  # closed just now, or another process was first
+            except NotPosted:  # closed or erased just now, or another process was first
                 continue
             return True
         raise Contended(f"{message.sid} could not be added to a conversation")
@@ -97,7 +100,8 @@ class InboundMessages:
             ("Attributes", words.attributes),
             ("Media", ""),
         ]
-        verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS)
+        ids = [words.inbound_id] if words.inbound_id is not None else []
+        verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS, ids)
         return words.changed(verdict.changes) if verdict.allowed else None
 
     async def _make(self, message: Message, author: str, address: Row | None) -> bool:
@@ -117,6 +121,7 @@ class InboundMessages:
                 ("MessagingServiceSid", messaging_service or ""),
             ],
             Source.SMS,
+            [message.id],
         )
         if not verdict.allowed:
             return False

@@ -34,7 +34,7 @@ LONGEST_VALIDITY_S: Final = 36_000
 
 
 class NotPosted(Exception):
-    """The conversation takes no messages any more, or the message is in it already."""
+    """The conversation takes no messages any more, or the message is in it already, or erased."""
 
 
 class Words(NamedTuple):
@@ -127,7 +127,13 @@ class ConversationSender:
                 ]
                 await message_rows.insert_receipts(connection, receipts)
             if words.heard:
-                told = event._replace(parameters=event.parameters + of_message(conversation, row))
+                told = event._replace(
+                    parameters=event.parameters + of_message(conversation, row),
+                    messages=[
+                        *([words.inbound_id] if words.inbound_id is not None else ()),
+                        *(draft.message.id for _, draft in sends),
+                    ],
+                )
                 await self._events.write(connection, told)
 
         if sends:

@@ -126,6 +126,7 @@ class EventPoster:
                 account_id=account.id,
                 resource=parameters.get("ConversationSid"),
                 exchange=exchange_of(hook, answer),
+                messages=row["messages"] or (),
             )
             if not last:
                 pause = FIRST_PAUSE_S * 2 ** (row["attempts"] - 1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +15,7 @@ from gateway.observe.alerts import Alerts
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.report import exchange_of
 from storage.database import Row
+from storage.ids import Id
 
 # Characters that an app may put in a field, as for the API.
 LONGEST: Final = {"friendly_name": 256, "author": 256, "body": 1_600, "attributes": 16_384}
@@ -43,9 +45,17 @@ class PreEventWebhooks:
         self._alerts = alerts
 
     async def ask(
-        self, settings: Row, name: str, parameters: Pairs, source: Source
+        self,
+        settings: Row,
+        name: str,
+        parameters: Pairs,
+        source: Source,
+        messages: Sequence[Id] = (),
     ) -> PreEventVerdict:
-        """The app's word: 2xx, or none in time, is yes; any other status is no."""
+        """The app's word: 2xx, or none in time, is yes; any other status is no.
+
+        `messages`: those whose text the parameters have.
+        """
         url = settings["pre_webhook_url"]
         if not url or name not in settings["filters"]:
             return PreEventVerdict()
@@ -68,6 +78,7 @@ class PreEventWebhooks:
                 account_id=account_id,
                 resource=settings["chat_service"],
                 exchange=exchange_of(hook, answer),
+                messages=messages,
             )
             return PreEventVerdict(allowed=answer.status < 400)
         return PreEventVerdict(changes=changes_of(name, answer.body))

@@ -441,6 +441,11 @@ class Directory:
                 self.alphanumerics.setdefault(key, []).append(record)
             else:
                 self.senders_by_address[record.sender.address] = record
+        for record in records:
+            # One that an older version filed by another spelling is found by that of today, too.
+            spelled = _spelled(record.sender)
+            if spelled is not None:
+                self.senders_by_address.setdefault(spelled, record)
 
     def _place_services(self, services: Sequence[Service]) -> None:
         self.services = {service.sid: service for service in services}
@@ -502,6 +507,11 @@ def _only(row: Any, shape: Any) -> dict[str, Any]:
 def _account(row: Any) -> Account:
     closed = frozenset(row["closed_countries"])
     return Account(**{**_only(row, Account), "closed_countries": closed})
+
+
+def _spelled(sender: Sender) -> str | None:
+    number = parse_destination(sender.address) if sender.kind is SenderKind.LONG_CODE else None
+    return number.e164 if number is not None and number.e164 != sender.address else None
 
 
 def _sender_record(row: Any, membership: Any, application: dict[str, Any] | None) -> SenderRecord:

@@ -34,6 +34,7 @@ from gateway.observe.wall import Wall
 from gateway.runtime.clock import Clock
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
+from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
 from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
 from storage.ids import Id, id_from_bytes
@@ -171,6 +172,9 @@ class Handlers:
         async def mark(connection: Connection) -> None:
             if message.id not in self._again:
                 await inbound_rows.clear(connection, [(message.id, self._called_at(message))])
+            if run.alerted:
+                replies = [draft.message.id for draft in drafts]
+                await alert_rows.link_replies(connection, message.id, replies)
 
         if drafts and await self._replies.store(message, drafts, mark):
             self._end(message)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 NOT_XML: Final = 12100
 BAD_VERSION: Final = 12101
@@ -118,6 +119,20 @@ def parse(status: int, content_type: str, body: bytes) -> Document:
     return _Reader().read(body.lstrip(), charset)
 
 
+def outline(content_type: str, body: bytes) -> str:
+    """An answer that `parse` takes, with the length of each text in its place."""
+    kind, charset = _content_type(content_type)
+    if not body.strip():
+        return ""
+    if kind == "text/plain":
+        return _length(_decoded(body, charset))
+    return _Outline().read(body.lstrip(), charset)
+
+
+def _length(text: str) -> str:
+    return f"({len(text)} characters)" if text.strip() else text
+
+
 def _content_type(header: str) -> tuple[str, str | None]:
     kind, *parameters = header.split(";")
     for parameter in parameters:
@@ -161,8 +176,7 @@ class _Reader:
         self._ended = False  # after a Redirect nothing is run
 
     def read(self, body: bytes, charset: str | None) -> Document:
-        if charset is not None:
-            body, charset = _decoded(body, charset).encode(), "utf-8"
+        body, charset = _in_utf8(body, charset)
         parser = expat.ParserCreate(charset)
         parser.buffer_text = True
         parser.XmlDeclHandler = self._declaration
@@ -265,3 +279,29 @@ class _Reader:
             return method
         self._warn(BAD_METHOD, f"method {method} of <{name}>; POST was taken")
         return "POST"
+
+
+class _Outline:
+    """Writes a document again, without its texts and comments."""
+
+    def __init__(self) -> None:
+        self._written: list[str] = []
+
+    def read(self, body: bytes, charset: str | None) -> str:
+        body, charset = _in_utf8(body, charset)
+        parser = expat.ParserCreate(charset)
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = lambda name: self._written.append(f"</{name}>")
+        parser.CharacterDataHandler = lambda text: self._written.append(_length(text))
+        parser.Parse(body, True)
+        return "".join(self._written)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        shown = "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
+        self._written.append(f"<{name}{shown}>")
+
+
+def _in_utf8(body: bytes, charset: str | None) -> tuple[bytes, str | None]:
+    """A document for the parser: where the headers name its characters, they are right."""
+    return (body, None) if charset is None else (_decoded(body, charset).encode(), "utf-8")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from gateway.directory.directory import Directory
 from gateway.inbound.owed_webhook import WebhookTarget
 from gateway.inbound.request import parameters_of
-from gateway.inbound.twiml import NOT_XML, MessageVerb, Redirect, TwimlError, parse
+from gateway.inbound.twiml import NOT_XML, MessageVerb, Redirect, TwimlError, outline, parse
 from gateway.messages.message import Message
 from gateway.observe.alerts import Alerts
 from gateway.webhooks.client import MALFORMED_URL, WebhookClient, WebhookRequest, WebhookResponse
@@ -47,6 +47,8 @@ class Run:
     failure: DocumentFailure | None = None
     # Some document was answered with 2xx: the app has the message.
     taken: bool = False
+    # Something about it is in an alert, with what the app answered.
+    alerted: bool = False
 
     @property
     def hopeless(self) -> bool:
@@ -72,7 +74,7 @@ class Runner:
         if run.failure is None or not target.fallback_url:
             return run
         told = [*parameters, ("ErrorCode", str(run.failure.code)), ("ErrorUrl", run.failure.url)]
-        fallback = Run(message, again, replies=run.replies, taken=run.taken)
+        fallback = Run(message, again, replies=run.replies, taken=run.taken, alerted=True)
         await self._documents(
             fallback, target.fallback_url, target.fallback_method, told, "fallback"
         )
@@ -154,6 +156,7 @@ class Runner:
         level: str = "error",
     ) -> None:
         message = run.message
+        run.alerted = True
         service = self._directory.services_by_id.get(message.service_id or 0)
         host = urlsplit(hook.url).netloc.rpartition("@")[2]
         self._alerts.alert(
@@ -163,10 +166,22 @@ class Runner:
             resource=message.sid,
             account_id=message.account_id,
             service=service.sid if service is not None else None,
-            exchange=exchange_of(hook, answer),
+            exchange=exchange_of(hook, _without_replies(answer)),
+            messages=(message.id,),
             subject=host if run.again else None,
             logged_as=host,
         )
+
+
+def _without_replies(answer: WebhookResponse) -> WebhookResponse:
+    """An answer that can be run, as an alert keeps it: of each text its length."""
+    if not answer.ok or answer.truncated:
+        return answer
+    try:
+        parse(answer.status, answer.content_type, answer.body)
+    except Exception:  # nothing of it is sent
+        return answer
+    return replace(answer, body=outline(answer.content_type, answer.body).encode())
 
 
 def _base(answer: WebhookResponse, hook: WebhookRequest) -> str:

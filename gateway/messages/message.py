@@ -80,6 +80,7 @@ class Flag:
     # its media go as links in its text, as an SMS (docs/spec/messaging-services.md#converter)
     CONVERTED: Final = 128
     CONVERSATION: Final = 256  # sent for a message of a conversation, which keeps receipts of it
+    ERASED: Final = 512  # its text: what comes late must not bring it back
     # Four bits that hold a number: parts that leave beyond those that count (`billed_segments`).
     UNBILLED: Final = 15 << UNBILLED_SHIFT
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock
 from storage import alerts as alert_rows
 from storage.database import ConnectionPool, DatabaseUnavailable, UniqueViolation
+from storage.ids import Id
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,17 @@ class Alert:
     account_id: int | None = None  # None: the operator's
     service: str | None = None  # a SID
     exchange: Exchange | None = None
+    messages: tuple[Id, ...] = ()  # whose text the exchange may quote
+
+    def without_texts(self) -> Alert:
+        """As it is where what it may quote was erased."""
+        if self.exchange is None:
+            return self
+        url = self.exchange.url.partition("?")[0]
+        exchange = replace(
+            self.exchange, url=url, variables="", response_headers="", response_body=""
+        )
+        return replace(self, exchange=exchange)
 
 
 class Alerts:
@@ -84,15 +96,17 @@ class Alerts:
         account_id: int | None = None,
         service: str | None = None,
         exchange: Exchange | None = None,
+        messages: Sequence[Id] = (),
         subject: str | None = None,
         logged_as: str | None = None,
         bounded: bool = False,
     ) -> None:
         """Raise an alert. Never blocks, never fails.
 
-        `subject` is what it is about, for the one a minute; by default the resource. `logged_as`
-        is the same for the log, where many alerts have one cause (a host that is down). With
-        `bounded` none is dropped as a repeat: whoever raises it sees to it that they are few.
+        `messages`: those whose text the exchange may quote; it is erased with them, also where it
+        comes later. `subject` is what it is about, for the one a minute; by default the resource.
+        `logged_as` is the same for the log, where many alerts have one cause (a host that is down).
+        With `bounded` none is dropped as a repeat: whoever raises it sees to it that they are few.
         """
         self.raised += 1
         if not bounded and not self._is_first(("alert", code, subject or resource, account_id)):
@@ -102,7 +116,7 @@ class Alerts:
             kind = f"alert {code} of {account_id}"  # how many there are, an app's servers choose
             extra = caused_by_peer(kind, alert=code)
             log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra=extra)
-        self._put(code, level, text, resource, account_id, service, exchange)
+        self._put(code, level, text, resource, account_id, service, exchange, messages)
 
     def _is_first(self, key: tuple[object, ...]) -> bool:
         """Whether this was not said within the last minute."""
@@ -132,6 +146,7 @@ class Alerts:
         account_id: int | None,
         service: str | None,
         exchange: Exchange | None,
+        messages: Sequence[Id] = (),
     ) -> None:
         if self._queue.full():
             self.dropped += 1
@@ -139,7 +154,10 @@ class Alerts:
         sid = new_sid(self._random)
         at = self._clock.wall()
         self._queue.put_nowait(
-            Alert(sid, at, code, level, text, resource, account_id, service, exchange)
+            Alert(
+                *(sid, at, code, level, text, resource, account_id, service, exchange),
+                tuple(messages),
+            )
         )
 
     async def run(self) -> None:
@@ -148,33 +166,44 @@ class Alerts:
             batch = [await self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            if await self._stored(batch):
-                self.written(batch)
+            if stored := await self._stored(batch):
+                self.written(stored)
             try:
                 await self._forget()
             except DatabaseUnavailable as error:
                 log.warning("old alerts are not forgotten for now: %s", error, extra=AWAY)
 
-    async def _stored(self, batch: Sequence[Alert]) -> bool:
-        """Write them, however long the database takes to come back: some tell that it is away."""
+    async def _stored(self, batch: Sequence[Alert]) -> list[Alert]:
+        """Write them, however long the database takes to come back: some tell that it is away.
+
+        Those that are in the table, as they are there.
+        """
         doubtful = False
+        quoting = {
+            alert.sid: alert.messages
+            for alert in batch
+            if alert.messages and alert.exchange is not None
+        }
         while True:
             try:
-                await alert_rows.insert(self._pool, map(row_of, batch))
-                return True
+                late = await alert_rows.insert(self._pool, map(row_of, batch), quoting)
+                return [alert.without_texts() if alert.sid in late else alert for alert in batch]
             except DatabaseUnavailable as error:
                 doubtful = True
                 log.warning("%d alerts are stored later: %s", len(batch), error, extra=AWAY)
                 await asyncio.sleep(RETRY_S)
             except Exception as error:
                 if doubtful and isinstance(error, UniqueViolation):  # they had been committed
-                    return True
+                    return [alert.without_texts() for alert in batch]
                 if len(batch) == 1:
                     log.error("an alert of %d can't be stored: %s", batch[0].code, type(error))
-                    return False
+                    return []
                 middle = len(batch) // 2  # the others must not be lost with it
-                stored = [await self._stored(half) for half in (batch[:middle], batch[middle:])]
-                return all(stored)
+                return [
+                    alert
+                    for half in (batch[:middle], batch[middle:])
+                    for alert in await self._stored(half)
+                ]
 
     async def _forget(self) -> None:
         now = self._clock.monotonic()
@@ -213,6 +242,7 @@ def row_of(alert: Alert) -> tuple[Any, ...]:
             if exchange is not None
             else (None,) * 7
         ),
+        list(alert.messages) or None,
     )
 
 

@@ -7,6 +7,10 @@ number is *valid*: the library does not know thirteen area codes in service
 possible for its country, or is longer and within E.164's own limit: machines have longer numbers
 than people, in ranges that the library leaves out on purpose. The North American plan has one
 length.
+
+A number has one spelling, or a block of one would not hold for the other: what is only dialled
+within a country, a trunk prefix (`+44 (0) 7…`), is no part of it, nor is the 1 that Mexican mobiles
+had until 2019. Countries whose numbers do begin with a zero (Italy) have no such prefix.
 """
 
 from __future__ import annotations
@@ -29,8 +33,9 @@ _PUNCTUATION: Final = re.compile(
 )
 _DIALLED: Final = re.compile(r"\+?[0-9]{3,17}")
 
-# Mexican mobiles were written +52 1 … until 2019, and WhatsApp still writes them so.
-_LEGACY_LENGTHS: Final = {"52": frozenset({11})}
+# Mexican mobiles were written +52 1 … until 2019, and WhatsApp still writes them so; within the
+# country they were dialled with 044 or 045, and other numbers with 01.
+_FORMER: Final = {"52": re.compile(r"(?:01|04[45]|1)(?=[0-9]{10}$)")}
 _GLOBAL_KINDS: Final = {"800": NumberKind.TOLL_FREE, "979": NumberKind.PREMIUM}
 
 
@@ -50,13 +55,13 @@ def parse_destination(text: str, default_country: str | None = None) -> Destinat
     Spaces, hyphens, dots and brackets are ignored. Without a leading plus the text is read
     as dialled in `default_country` (ISO), and is refused when there is none.
     """
+    if len(text) > _MAX_TEXT:
+        return None
     if text[:1] == "+":
         digits = text[1:]
         if digits.isascii() and digits.isdigit():
             return _from_e164(text, digits)
-    if len(text) > _MAX_TEXT:
-        return None
-    dialled = _PUNCTUATION.sub("", text)
+    dialled = without_marks(text)
     if _DIALLED.fullmatch(dialled) is None:
         return None
     if dialled[0] == "+":
@@ -71,11 +76,24 @@ def parse_destination(text: str, default_country: str | None = None) -> Destinat
     return _from_e164(e164, e164[1:])
 
 
+def without_marks(text: str) -> str:
+    """A number without the spaces, hyphens, dots and brackets that only part its digits."""
+    return _PUNCTUATION.sub("", text)
+
+
 def _from_e164(e164: str, digits: str) -> Destination | None:
     if digits[0] == _NANP:
         return _nanp(e164, digits)
     calling_code = calling_code_of(digits)
-    if calling_code is None or len(digits) - len(calling_code) not in _lengths(calling_code):
+    if calling_code is None:
+        return None
+    if (prefix := _prefix(calling_code)) is not None:
+        start = len(calling_code)
+        found = prefix.match(digits, start)
+        if found is not None and found.end() > start:
+            e164 = _without_prefix(e164, calling_code)
+            digits = e164[1:]
+    if len(digits) - len(calling_code) not in _lengths(calling_code):
         return None
     country = country_under(calling_code, digits)
     if country:
@@ -94,22 +112,67 @@ def _nanp(e164: str, digits: str) -> Destination | None:
     return Destination(e164, code.country, _NANP, matching, code.kind)
 
 
+def _without_prefix(e164: str, calling_code: str) -> str:
+    """The number without what is only dialled within its country, where it is one without it.
+
+    That is told by the number, where the library knows it; else by its length, if it was too long.
+    """
+    known, start = _known_lengths(calling_code), 1 + len(calling_code)
+    former = _FORMER.get(calling_code)
+    fitting = e164
+    shorter = e164
+    for _ in range(_MOST_DIGITS):  # nobody writes two; somebody who wants to hide a number might
+        if former is not None:
+            shorter = shorter[:start] + former.sub("", shorter[start:], count=1)
+        try:
+            number = phonenumbers.parse(shorter)
+        except phonenumbers.NumberParseException:  # nearly nothing is left
+            break
+        spelled = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        if phonenumbers.is_valid_number(number):
+            return spelled
+        if len(fitting) - start not in known and len(spelled) - start in known:
+            fitting = spelled
+        if spelled == shorter:
+            break
+        shorter = spelled
+    return fitting
+
+
+@cache
+def _prefix(calling_code: str) -> re.Pattern[str] | None:
+    """What may stand before national numbers; None where nothing does."""
+    if calling_code in _FORMER:
+        return _FORMER[calling_code]
+    metadata = _metadata(calling_code)
+    found = metadata.national_prefix_for_parsing if metadata is not None else None
+    return re.compile(found) if found is not None else None
+
+
+def _metadata(calling_code: str) -> phonenumbers.PhoneMetadata | None:
+    region = phonenumbers.region_code_for_country_code(int(calling_code))
+    if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
+        return phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(calling_code))
+    return phonenumbers.PhoneMetadata.metadata_for_region(region)
+
+
+@cache
+def _known_lengths(calling_code: str) -> frozenset[int]:
+    """The library's lengths of national numbers; none for a code that it has not."""
+    metadata = _metadata(calling_code)
+    general = metadata.general_desc if metadata is not None else None
+    lengths = general.possible_length if general is not None else ()
+    return frozenset(lengths)
+
+
 @cache
 def _lengths(calling_code: str) -> frozenset[int]:
     """Possible lengths of national numbers: the library's, and what is longer (machines')."""
-    region = phonenumbers.region_code_for_country_code(int(calling_code))
-    metadata = (
-        phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(calling_code))
-        if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
-        else phonenumbers.PhoneMetadata.metadata_for_region(region)
-    )
-    general = metadata.general_desc if metadata is not None else None
     most = _MOST_DIGITS - len(calling_code)
-    if general is None:  # a code the library has not: E.164's own limits
+    known = frozenset(length for length in _known_lengths(calling_code) if length <= most)
+    if not known:  # E.164's own limits
         return frozenset(range(4, most + 1))
-    known = frozenset(length for length in general.possible_length if length <= most)
-    longer = range(max(known) + 1, most + 1)
-    return known | frozenset(longer) | _LEGACY_LENGTHS.get(calling_code, frozenset())
+    return known | frozenset(range(max(known) + 1, most + 1))
 
 
 def country_of(e164: str) -> str:

@@ -1,6 +1,7 @@
 """Which number an address of a delivery means: by its type, its plan, and the carrier's country.
 
-The type of number is believed (SMPP 3.4 §5.2.5). A national number is read in the carrier's country
+Marks that only part digits are no part of a number, as in `To`. The type of number is believed
+(SMPP 3.4 §5.2.5). A national number is read in the carrier's country
 and in no other; one of unknown type is taken for international only where it can hardly be anything
 else. What can't be told stays as it came: a wrong number is worse than an odd one, for a block, a
 mapping and a price would all be another person's.
@@ -8,12 +9,13 @@ mapping and a price would all be another person's.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 import phonenumbers
 
-from gateway.routing.countries import calling_code_of
-from gateway.routing.destination import parse_destination
+from gateway.routing.countries import MAIN_COUNTRY, calling_code_of
+from gateway.routing.destination import parse_destination, without_marks
 
 UNKNOWN, INTERNATIONAL, NATIONAL, NETWORK, SUBSCRIBER, ALPHANUMERIC, ABBREVIATED = range(7)
 NATIONAL_PLAN: Final = 8
@@ -40,24 +42,27 @@ def read_address(
     `country` (ISO) and `prefix` (the digits that a number without them lacks) are the carrier's
     settings; `near` is the country of the number of ours that was written to.
     """
-    digits = value.removeprefix("+")
+    written = without_marks(value)
+    digits = written.lstrip("+")
     if ton == ALPHANUMERIC or not (digits.isascii() and digits.isdigit()):
         return Read(value)
-    if value.startswith("+"):
-        return _told(_international(digits), value)
+    if written.startswith("+"):
+        return _told(_international(digits) or _after_zeros(digits), written)
     if npi in OTHER_PLANS:
-        return Read(value, len(digits) <= LOCAL)
+        return Read(written, len(digits) <= LOCAL)
     if ton == ABBREVIATED or len(digits) <= SHORT:
-        return Read(value)
-    if digits.startswith("00") and ton in (UNKNOWN, INTERNATIONAL):
-        return _told(_international(digits[2:]), value)
+        return Read(written)
+    if ton in (UNKNOWN, INTERNATIONAL) and digits.startswith("0"):
+        # Some call everything international: what begins with a zero is no number of the world's.
+        abroad = _after_zeros(digits) or _abroad(digits, country or near or _country(prefix))
+        if abroad is not None:
+            return Read(abroad)
     if ton == INTERNATIONAL:
-        # Some call everything so: what begins with a trunk zero is no number of the world's.
-        return _told(_international(digits) or _national(digits, country, prefix), value)
+        return _told(_international(digits) or _national(digits, country, prefix), written)
     if ton in (NATIONAL, SUBSCRIBER) or (ton == UNKNOWN and npi == NATIONAL_PLAN):
-        return _told(_national(digits, country, prefix), value)
+        return _told(_national(digits, country, prefix), written)
     found = _of_unknown_type(digits, country, prefix, near)
-    return Read(value, len(digits) <= LOCAL) if found is None else Read(found)
+    return Read(written, len(digits) <= LOCAL) if found is None else Read(found)
 
 
 def _told(number: str | None, value: str) -> Read:
@@ -67,6 +72,28 @@ def _told(number: str | None, value: str) -> Read:
 def _international(digits: str) -> str | None:
     number = parse_destination("+" + digits)
     return number.e164 if number is not None else None
+
+
+def _after_zeros(digits: str) -> str | None:
+    """The number after the `00` that most countries dial before those of others."""
+    return _international(digits[2:]) if digits.startswith("00") else None
+
+
+def _abroad(digits: str, country: str) -> str | None:
+    """The number after what this country dials before those of others (`011`), if it surely is."""
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(country) if country else None
+    dialled = re.match(metadata.international_prefix or "", digits) if metadata else None
+    if dialled is None or not dialled.end():
+        return None
+    number = digits[dialled.end() :]
+    if len(number) >= SURELY_INTERNATIONAL:
+        return _international(number)
+    return _valid(number) if number else None
+
+
+def _country(prefix: str) -> str:
+    """The largest country of the calling code that digits begin with; empty for none."""
+    return MAIN_COUNTRY.get(calling_code_of(prefix) or "", "")
 
 
 def _national(digits: str, country: str, prefix: str) -> str | None:

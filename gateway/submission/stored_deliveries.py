@@ -6,7 +6,8 @@ from datetime import datetime
 
 from gateway.channels.smpp.profile import Profile
 from gateway.directory.directory import Directory, SenderRecord
-from gateway.routing.incoming import NATIONAL, SUBSCRIBER, read_address
+from gateway.routing.destination import without_marks
+from gateway.routing.incoming import NATIONAL, SUBSCRIBER, SURELY_INTERNATIONAL, read_address
 from smpp.codec import decode_tlvs, encode_tlvs
 from smpp.pdu import DeliverSm, SmeAddress
 from storage.database import Row
@@ -22,16 +23,18 @@ def storable(text: str) -> str:
 def number_of(directory: Directory, address: SmeAddress, profile: Profile) -> SenderRecord | None:
     """The number of ours that a carrier's delivery is to.
 
-    Of a number without its country only what the carrier's settings make of it counts. Any other
-    is looked for as it came, too: to be ours is proof enough.
+    Of a number without its country only what the carrier's settings make of it counts, but where it
+    can hardly be one. Any other is looked for as it came, too: to be ours is proof enough.
     """
     senders = directory.senders_by_address
     country, prefix = profile.inbound_country, profile.inbound_prefix
     record = senders.get(read_address(*address, country=country, prefix=prefix).value)
     if record is None:
         record = senders.get(address.value)
-    if record is None and address.ton not in (NATIONAL, SUBSCRIBER):
-        record = senders.get("+" + address.value)
+    digits = without_marks(address.value).lstrip("+")
+    sure = address.ton not in (NATIONAL, SUBSCRIBER) or len(digits) >= SURELY_INTERNATIONAL
+    if record is None and sure:
+        record = senders.get("+" + digits) or senders.get("+" + digits.removeprefix("00"))
     return record
 
 

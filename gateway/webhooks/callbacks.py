@@ -239,6 +239,7 @@ class Callbacks:
             account_id=message.account_id,
             service=service.sid if service is not None else None,
             exchange=exchange_of(hook, answer),
+            messages=(message.id,),
             subject=host,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -66,6 +67,7 @@ TLS_NAME: Final = 11235
 TLS_EXPIRED: Final = 11236
 TLS_UNTRUSTED: Final = 11237
 SILENCE: Final = frozenset({CONNECT_TIMEOUT, TOO_SLOW})  # nothing came for as long as we wait
+_QUOTED: Final = re.compile(r"b?['\"]")  # where octets of the answer begin
 _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64  # X509_V_ERR_… of OpenSSL
 
 
@@ -274,8 +276,8 @@ class WebhookClient(WithSession):
                 return await self._follow(hook, timeout)
         except ForbiddenTarget as error:
             return _failed(NOT_CONNECTED, error)
-        except aiohttp.InvalidURL as error:
-            return _failed(MALFORMED_URL, f"malformed URL: {error}")
+        except aiohttp.InvalidURL:  # which would say all of it: of a GET the parameters, too
+            return _failed(MALFORMED_URL, f"malformed URL: {signed_url(hook.url)}")
         except aiohttp.ConnectionTimeoutError:
             return _failed(CONNECT_TIMEOUT, "no connection in time", CONNECT)
         except aiohttp.SocketTimeoutError:
@@ -295,7 +297,7 @@ class WebhookClient(WithSession):
             refused = isinstance(cause, ConnectionRefusedError)
             return _failed(REFUSED if refused else NOT_CONNECTED, error, CONNECT)
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
-            return _failed(NOT_HTTP, f"{type(error).__name__}: {error}")
+            return _failed(NOT_HTTP, _unquoted(error))
         except ValueError as error:  # no host name at all, or none that IDNA can write
             return _failed(MALFORMED_URL, f"malformed URL: {error}")
         except (aiohttp.ClientError, OSError) as error:
@@ -361,7 +363,9 @@ class WebhookClient(WithSession):
                         data, parameters = None, ()
                     next_url = _joined(url, location)
                     if next_url is None:
-                        return _failed(BAD_REDIRECT, f"redirected to {location[:200]}")
+                        return _failed(
+                            BAD_REDIRECT, f"redirected to {location.partition('?')[0][:200]}"
+                        )
                     url, signed = next_url, str(next_url)
                     continue
                 return await _answer(response, sent, str(url) if hops else hook.url)
@@ -420,6 +424,13 @@ async def _answer(
         failure=failure,
         sent=sent,
     )
+
+
+def _unquoted(error: aiohttp.ClientResponseError | aiohttp.ClientPayloadError) -> str:
+    """What was wrong, without the octets that were: an app may send back what it was told."""
+    message = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    what = _QUOTED.split(" ".join(message.split()), maxsplit=1)[0].strip(" :,")
+    return f"{type(error).__name__}: {what}"
 
 
 def _asks_for_digest(response: aiohttp.ClientResponse) -> bool:

@@ -133,7 +133,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises ForbiddenTarget, or OSError where the name has no address."""
+        """Raises ForbiddenTarget, and as `HostNames.addresses`."""
         numeric = _numeric(host.rstrip("."))
         if numeric is not None:
             found: Sequence[Address] = (Address(numeric, _family(numeric)),)

@@ -50,6 +50,7 @@ class _Answer(NamedTuple):
     addresses: tuple[Address, ...]
     failure: str  # why there are none
     until: float
+    is_name: bool = True  # that could have some
 
 
 class _Lookup(NamedTuple):
@@ -80,13 +81,16 @@ class HostNames:
     ) -> tuple[Address, ...]:
         """What a name stands for, at least one.
 
-        Raises OSError where that can't be told: no such name, no answer, too many lookups at once.
+        Raises ValueError for what is no host's name, and OSError where nothing can be told: no such
+        name, no answer, too many lookups at once.
         """
         question = _Lookup(host.lower(), family)
         answer = self._remembered(question)
         if answer is None:
             # The lookup goes on without who asked for it: its place is taken until it ends.
             answer = await asyncio.shield(self._asked(account_id, question))
+        if not answer.is_name:
+            raise ValueError(f"{host}: {answer.failure}")
         if answer.failure:
             raise OSError(None, f"{host}: {answer.failure}")
         return answer.addresses
@@ -143,9 +147,10 @@ class HostNames:
         except TimeoutError:
             return self._failed("no nameserver answered in time")
         except aiodns.error.DNSError as error:
-            return self._failed(str(error.args[-1]))
-        except ValueError as error:  # no name that can be asked for
-            return self._failed(str(error))
+            malformed = error.args[0] == aiodns.error.ARES_EBADNAME
+            return self._failed(str(error.args[-1]), is_name=not malformed)
+        except ValueError as error:  # not in letters that a name may have
+            return self._failed(str(error), is_name=False)
         finally:
             channel.under_way -= 1
             await self._let_go()
@@ -158,8 +163,8 @@ class HostNames:
         kept_s = min(node.ttl for node in found.nodes)
         return _Answer(addresses, "", self._now() + min(max(kept_s, LEAST_KEPT_S), MOST_KEPT_S))
 
-    def _failed(self, why: str) -> _Answer:
-        return _Answer((), why, self._now() + FAILURE_KEPT_S)
+    def _failed(self, why: str, *, is_name: bool = True) -> _Answer:
+        return _Answer((), why, self._now() + FAILURE_KEPT_S, is_name)
 
     # What is known --------------------------------------------------------------------------
 

@@ -93,17 +93,56 @@ async def test_a_national_number_without_a_country_stays_as_it_came_and_is_told_
 
 
 @pytest.mark.parametrize(
-    ("destination", "ton"), [("2025550114", 2), ("12025550114", 0), ("0012025550114", 1)]
+    ("country", "number", "destination", "ton"),
+    [
+        ("US", US_NUMBER, "2025550114", 2),
+        ("US", US_NUMBER, "12025550114", 0),
+        ("US", US_NUMBER, "0012025550114", 1),
+        ("US", US_NUMBER, "(202) 555-0114", 2),
+        (None, NUMBERS[0], "447700900101", 2),
+        (None, NUMBERS[0], "00447700900101", 2),
+        (None, NUMBERS[0], "4407700900101", 1),
+        (None, NUMBERS[0], "+447700900101 ", 1),
+        (None, NUMBERS[0], "447700900101 ", 0),
+        (None, NUMBERS[0], "447700900101 ", 2),
+        (None, NUMBERS[0], "447700900101 ", 3),
+    ],
 )
 async def test_our_own_number_is_found_however_it_is_written(
-    start_gateway: Start, odd: OddCarrier, destination: str, ton: int
+    start_gateway: Start,
+    odd: OddCarrier,
+    country: str | None,
+    number: str,
+    destination: str,
+    ton: int,
 ) -> None:
-    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, inbound_country="US"),))
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd, inbound_country=country),))
     await gateway.bound()
-    sdk = await Sdk.provisioned(gateway.base_url, (US_NUMBER,))
+    sdk = await Sdk.provisioned(gateway.base_url, (number,))
     await odd.delivered(b"hello", to=destination, to_ton=ton)
     [message] = await inbound(sdk)
-    assert message.to == US_NUMBER
+    assert message.to == number
+
+
+@pytest.mark.parametrize(
+    ("source", "others"),
+    [
+        ("447715518094", ("+44 (0) 7715518094", "+4407715518094", "+44 7715 518094")),
+        ("4407715518094", ("+447715518094",)),
+        ("44-7715-518094 ", ("+447715518094",)),
+        ("5215512345678", ("+525512345678", "+52 1 55 1234 5678")),
+        ("525512345678", ("+5215512345678",)),
+    ],
+)
+async def test_a_stop_holds_for_every_spelling_of_a_number(
+    start_gateway: Start, odd: OddCarrier, source: str, others: tuple[str, ...]
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    await odd.delivered(b"STOP", source=source, ton=1)
+    await inbound(sdk)
+    for to in others:
+        assert not await is_open(sdk, to)
 
 
 async def test_a_message_from_a_machine_can_be_answered(

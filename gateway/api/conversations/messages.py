@@ -163,13 +163,20 @@ async def update(call: Call) -> Response:
         values["attributes"] = attributes
     kept = call.deps.conversations
     async with call.deps.pool.acquire() as connection, connection.transaction():
+        # Under its lock: else its text could be erased between the reading and the telling.
+        if await rows.locked(connection, before["id"]) is None:
+            raise call.missing()
         await rows.update(connection, before["id"], values)
         row = await rows.one(connection, conversation["id"], before["sid"])
-        if row is None:
-            raise call.missing()
+        assert row is not None, "it is locked"
         if is_told(call):
-            parameters = names.of_message(conversation, row)
-            await kept.events.record(connection, conversation, names.MESSAGE_UPDATED, parameters)
+            await kept.events.record(
+                connection,
+                conversation,
+                names.MESSAGE_UPDATED,
+                names.of_message(conversation, row),
+                messages=await rows.sources(connection, row["id"]),
+            )
     kept.events.written()
     tallies = await rows.tally(call.deps.pool, [row["id"]])
     return json_response(render(call, conversation, row, tallies.get(row["id"])))
@@ -177,14 +184,23 @@ async def update(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     conversation = await conversation_of(call)
-    row = await message_of(call, conversation)
+    before = await message_of(call, conversation)
     kept = call.deps.conversations
     async with call.deps.pool.acquire() as connection, connection.transaction():
         await conversation_rows.locked(connection, conversation["id"])
-        await rows.delete(connection, row["id"])
+        row = await rows.locked(connection, before["id"])
+        if row is None:
+            raise call.missing()
+        messages = await rows.sources(connection, row["id"])
+        await rows.delete(connection, row)
         if is_told(call):
-            parameters = names.of_message(conversation, row)
-            await kept.events.record(connection, conversation, names.MESSAGE_REMOVED, parameters)
+            await kept.events.record(
+                connection,
+                conversation,
+                names.MESSAGE_REMOVED,
+                names.of_message(conversation, row),
+                messages=messages,
+            )
     kept.events.written()
     return gone()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.twiml.messaging_response import MessagingResponse
 
-from gateway.inbound.twiml import Document, MessageVerb, Redirect, TwimlError, parse
+from gateway.inbound.twiml import Document, MessageVerb, Redirect, TwimlError, outline, parse
 
 
 def xml(text: str, content_type: str = "text/xml") -> Document:
@@ -199,3 +199,36 @@ def test_no_codec_of_pythons_makes_a_text_that_can_be_stored_nowhere(kind: str) 
                 for verb in parse(200, f"{kind}; charset={name}", body).verbs:
                     assert isinstance(verb, MessageVerb)
                     assert verb.body.encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "shown"),
+    [
+        (
+            "text/xml",
+            b"<Response><Foo a='&lt;1'/><Message to='+1'>two &amp; <Body>three</Body></Message>"
+            b"<!-- four --></Response>",
+            '<Response><Foo a="&lt;1"></Foo><Message to="+1">(6 characters)<Body>(5 characters)'
+            "</Body></Message></Response>",
+        ),
+        (
+            "text/xml",
+            "<?xml version='1.0' encoding='utf-16'?><Response><Message>\n"
+            "<Body><![CDATA[\u00e9!]]></Body>\n</Message></Response>".encode("utf-16"),
+            "<Response><Message>\n<Body>(2 characters)</Body>\n</Message></Response>",
+        ),
+        (
+            "text/html; charset=latin-1",
+            b"<Response>\xe9</Response>",
+            "<Response>(1 characters)</Response>",
+        ),
+        ("text/plain", b"hello", "(5 characters)"),
+        ("text/plain", b" \n", ""),
+        ("text/xml", b"", ""),
+    ],
+)
+def test_an_outline_has_the_length_of_each_text_in_its_place(
+    kind: str, body: bytes, shown: str
+) -> None:
+    parse(200, kind, body)
+    assert outline(kind, body) == shown

@@ -104,6 +104,83 @@ def test_e164_and_the_north_american_plan_have_their_own_limits(text: str) -> No
     assert parse_destination(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("+4407715518094", "+447715518094"),
+        ("+44 (0) 7715 518094", "+447715518094"),
+        ("+44(0)20 7946 0958", "+442079460958"),
+        ("+4407700900101", "+447700900101"),  # of no range in use
+        ("+44007715518094", "+447715518094"),
+        ("+33(0)612345678", "+33612345678"),
+        ("+49015112345678", "+4915112345678"),
+        ("+61 (0)412 345 678", "+61412345678"),
+        ("+91 0 98765 43210", "+919876543210"),
+        ("+86 0138 0013 8000", "+8613800138000"),
+        ("+7 8 916 123-45-67", "+79161234567"),
+        ("+36 06 20 123 4567", "+36201234567"),
+        ("+370 8 612 34567", "+37061234567"),
+        ("+375 80 29 1234567", "+375291234567"),
+        ("+55 0 11 96123-4567", "+5511961234567"),
+        ("+54 11 15 2345-6789", "+5491123456789"),
+        ("+5215512345678", "+525512345678"),
+        ("+52 1 55 1234 5678", "+525512345678"),
+        ("+52 01 55 1234 5678", "+525512345678"),
+        ("+52 044 55 1234 5678", "+525512345678"),
+    ],
+)
+def test_a_number_has_one_spelling(text: str, number: str) -> None:
+    """What is only dialled within its country is no part of it."""
+    destination = parse_destination(text)
+    assert destination is not None
+    assert destination.e164 == number
+    assert parse_destination(number) == destination
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "+390612345678",
+        "+3906698123",
+        "+390669812345",
+        "+3780549886377",
+        "+2250712345678",
+        "+24106031234",
+        "+242061234567",
+        "+78001234567",
+        "+78431234567",
+        "+36621234567",
+        "+37080012345",
+        "+525512345678",
+        "+5491123456789",
+        "+541123456789",
+        "+47580009083060",
+        "+4580000000",
+    ],
+)
+def test_what_belongs_to_a_number_stays(number: str) -> None:
+    destination = parse_destination(number)
+    assert destination is not None
+    assert destination.e164 == number
+
+
+@given(
+    st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)),
+    st.sampled_from(["", "0", "00", "000", "06", "8", "80", "1", "01", "044", "15", "0315"]),
+    st.text("0123456789", min_size=3, max_size=12),
+)
+def test_what_was_read_is_read_the_same_again(code: int, prefix: str, rest: str) -> None:
+    destination = parse_destination(f"+{code}{prefix}{rest}")
+    if destination is not None:
+        assert len(destination.e164) <= 16
+        assert parse_destination(destination.e164) == destination
+
+
+@pytest.mark.parametrize("text", ["+440", "+4400000", "+44" + "0" * 37, "+44" + "0" * 10_000])
+def test_zeros_alone_are_no_number(text: str) -> None:
+    assert parse_destination(text) is None
+
+
 def test_a_national_number_needs_a_default_country() -> None:
     destination = parse_destination("(415) 555-0100", "US")
     assert destination is not None

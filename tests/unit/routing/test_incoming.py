@@ -97,6 +97,62 @@ def test_what_is_surely_international_is(ton: int, value: str, near: str, number
 
 
 @pytest.mark.parametrize(
+    ("ton", "value", "country", "number"),
+    [
+        (INTERNATIONAL, "+44 7715 546421", "", "+447715546421"),
+        (INTERNATIONAL, "44-7715-548646", "", "+447715548646"),
+        (INTERNATIONAL, "(44) 7715.548646", "", "+447715548646"),
+        (INTERNATIONAL, "447715548646 ", "", "+447715548646"),
+        (INTERNATIONAL, "+00447715548646", "", "+447715548646"),
+        (INTERNATIONAL, "++447715548646", "", "+447715548646"),
+        (INTERNATIONAL, "00 44 7715 548646", "", "+447715548646"),
+        (INTERNATIONAL, "4407715522889", "", "+447715522889"),
+        (INTERNATIONAL, "5215512345678", "", "+525512345678"),
+        (UNKNOWN, "+44 (0) 7715 522889", "", "+447715522889"),
+        (UNKNOWN, "(202) 555-0123", "US", "+12025550123"),
+        (NATIONAL, "07715 522 889", "GB", "+447715522889"),
+        (UNKNOWN, "12345 ", "", "12345"),
+        (UNKNOWN, "555-0123", "", "5550123"),
+    ],
+)
+def test_marks_that_only_part_digits_are_no_part_of_a_number(
+    ton: int, value: str, country: str, number: str
+) -> None:
+    assert read_address(ton, 1, value, country=country) == Read(number)
+
+
+@pytest.mark.parametrize("ton", [UNKNOWN, INTERNATIONAL])
+@pytest.mark.parametrize(
+    ("value", "home"),
+    [
+        ("011447715546421", {"country": "US"}),
+        ("011447715546421", {"near": "US"}),
+        ("011447715546421", {"prefix": "1202"}),
+        ("0011447715546421", {"country": "AU"}),
+        ("010447715546421", {"near": "JP"}),
+        ("00447715546421", {"near": "US"}),
+    ],
+)
+def test_what_a_country_dials_before_foreign_numbers_is_known(
+    ton: int, value: str, home: dict[str, str]
+) -> None:
+    assert read_address(ton, 1, value, **home) == Read("+447715546421")
+
+
+@pytest.mark.parametrize("home", [{}, {"near": "GB"}, {"country": "GB"}])
+def test_what_another_country_dials_tells_nothing(home: dict[str, str]) -> None:
+    assert read_address(UNKNOWN, 1, "011447715546421", **home) == Read(
+        "011447715546421", clear=False
+    )
+
+
+@pytest.mark.parametrize("value", ["BANK 24", "Bank-24", "Dr. No", "+BANK", "+ ", "-", " "])
+def test_names_keep_their_marks(value: str) -> None:
+    for ton in (UNKNOWN, 5):
+        assert read_address(ton, 0, value) == Read(value)
+
+
+@pytest.mark.parametrize(
     ("ton", "value", "prefix", "number"),
     [
         (NATIONAL, "2025550123", "1", "+12025550123"),

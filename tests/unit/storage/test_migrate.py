@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 
 import asyncpg
@@ -47,6 +48,29 @@ async def test_a_schema_newer_than_the_code_is_refused(empty_database_url: str) 
     await connection.execute("INSERT INTO schema_version VALUES ($1, 'from the future')", newer)
     with pytest.raises(SchemaError, match=f"the database has schema {newer}"):
         await migrate(connection)
+    await connection.close()
+
+
+async def test_blocks_of_a_former_spelling_hold_for_the_number(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
+    await connection.execute(
+        "CREATE TABLE schema_version (version int PRIMARY KEY, name text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    for migration in takewhile(lambda migration: migration.name != "one_spelling", migrations()):
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO schema_version VALUES ($1, $2)", migration.version, migration.name
+        )
+    stored = ["+5215512345678", "+4407715518094", "+390612345678", "+447715518094", "+15125550100"]
+    await connection.executemany(
+        "INSERT INTO opt_outs (recipient, channel, scope, account_id, source)"
+        " VALUES ($1, 0, 1, 1, 'keyword')",
+        [(number,) for number in stored],
+    )
+    await migrate(connection)
+    rows = await connection.fetch("SELECT recipient FROM opt_outs")
+    assert {row["recipient"] for row in rows} == {*stored, "+525512345678"}
     await connection.close()
 
 

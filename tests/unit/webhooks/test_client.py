@@ -321,6 +321,38 @@ async def test_a_certificate_that_nobody_vouches_for_is_11237(tmp_path: Path) ->
     assert answer.error_code == 11237
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"%b\r\n\r\n", 11206),
+        (b"HTTP/1.1 200 OK\r\n%b\r\n\r\n", 11206),
+        (b"HTTP/1.1 200 OK\r\nX: %b\x00\r\n\r\n", 11206),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n", 11206),
+        (b"HTTP/1.1 302 Found\r\nLocation: mailto:x?%b\r\nContent-Length: 0\r\n\r\n", 11216),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_why_an_answer_was_none_says_nothing_of_what_was_told(
+    answer: bytes, code: int, method: str
+) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer % b"secret")
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with listening, client() as caller:
+        port = listening.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/"
+        told = await caller.call(
+            WebhookRequest(url, [("Body", "secret")], AUTH_TOKEN, method=method)
+        )
+    assert told.error_code == code
+    assert told.reason
+    assert "secret" not in told.reason
+
+
 async def test_a_server_that_speaks_no_http_is_11206() -> None:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n\r\n")

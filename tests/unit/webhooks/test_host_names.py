@@ -137,10 +137,13 @@ async def test_no_answer_in_time_is_a_failure(
     assert len(nameserver.asked) == asked
 
 
-async def test_what_no_nameserver_can_be_asked_for_is_no_name(names: HostNames) -> None:
+async def test_what_no_nameserver_can_be_asked_for_is_no_name(
+    names: HostNames, nameserver: Nameserver
+) -> None:
     for host in ("x" * 64 + ".example", "a..example", "." * 300):
-        with pytest.raises(OSError, match=re.escape(host)):
+        with pytest.raises(ValueError, match=re.escape(host)):
             await found(names, host)
+    assert not nameserver.asked
 
 
 async def test_the_hosts_file_goes_before_the_nameserver(
