@@ -14,13 +14,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
+from string import ascii_lowercase
 from typing import Any, Final, NamedTuple
 
 from gateway import data
 
 ANY: Final = "ALL"  # country or language
-_MOST_TEXT: Final = 200  # visible characters looked at
-_MOST_HIDDEN: Final = 40_000  # characters in which they are looked for
+_MOST_TEXT: Final = 40_000  # characters looked at: as many as an SMS can have in all its parts
+_MOST_WORD: Final = 200  # of them that are left of a keyword, or it is none
 # Keywords of configurations whose normal forms are remembered: more than one of 64 KiB has.
 MOST_FORMS: Final = 16_384
 # What nobody sees, or what only adorns: format characters (Cf), fillers, joiners and selectors
@@ -33,6 +34,16 @@ _HIDDEN: Final = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
+# Letters in a frame, in small capitals or in the negative, which Unicode takes for symbols or for
+# letters of their own: who writes a word with them means the word.
+_FRAMES: Final = (0x249C, 0x24B6, 0x24D0, 0x1F110, 0x1F130, 0x1F150, 0x1F170)
+_SMALL_CAPITALS: Final = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ"
+_PLAIN: Final = {
+    **{first + at: letter for first in _FRAMES for at, letter in enumerate(ascii_lowercase)},
+    **{ord(small): letter for small, letter in zip(_SMALL_CAPITALS, ascii_lowercase, strict=True)},
+}
+_LETTER: Final = re.compile(r"[^\W_]")  # or a digit
+_ADORNMENT: Final = re.compile(r"[^\w\s]+")  # neither, nor a space: marks too
 _DASHES: Final = re.compile("[\u2010-\u2015\u2212\u058a\u05be\u30a0]")
 # Turkish has two letters i: casefold makes an i and a dot above it of İ, and leaves ı alone.
 _DOT_ABOVE: Final = "\u0307"
@@ -86,12 +97,20 @@ def normal(text: str) -> str:
     """A text as keywords are compared: the whole of it, without case, and without what hides it.
 
     What nobody sees is no part of a word, wherever it is; quotes, punctuation and symbols of any
-    script are none at either end. What stays there is a letter, a digit or a mark of one.
+    script are none at either end. What stays there is a letter, a digit or a mark of one. Empty for
+    what is longer than any keyword then: only now may a text be cut.
     """
-    if len(text) <= _MOST_TEXT and text.isascii() and text.isalnum():  # most are, and hide nothing
+    if len(text) <= _MOST_WORD and text.isascii() and text.isalnum():  # most are, and hide nothing
         return text.lower()
-    seen = _HIDDEN.sub("", text[:_MOST_HIDDEN])[:_MOST_TEXT]
-    folded = unicodedata.normalize("NFKC", seen).casefold()
+    seen = _HIDDEN.sub("", text[:_MOST_TEXT])
+    if not seen.isascii():
+        seen = seen.translate(_PLAIN)
+    found = " ".join(_bare(seen).split())
+    if len(found) > _MOST_WORD:
+        if len(_ADORNMENT.sub("", found)) > _MOST_WORD:
+            return ""
+        found = _unmarked(found)  # letters under heaps of marks
+    folded = unicodedata.normalize("NFKC", found).casefold()
     folded = folded.replace("i" + _DOT_ABOVE, "i").translate(_DOTLESS_I)
     words = " ".join(_bare(unicodedata.normalize("NFKC", folded)).split())
     words = _DASHES.sub("-", words)
@@ -108,12 +127,19 @@ def form(word: str) -> str:
 
 def _bare(text: str) -> str:
     """The text from its first letter or digit to its last, with the marks of that."""
-    start, end = 0, len(text)
-    while start < end and unicodedata.category(text[start])[0] not in "LN":
-        start += 1
-    while end > start and unicodedata.category(text[end - 1])[0] not in "LNM":
-        end -= 1
-    return text[start:end]
+    first, last = _LETTER.search(text), _LETTER.search(text[::-1])
+    if first is None or last is None:
+        return ""
+    end = len(text) - last.start()
+    while end < len(text) and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    return text[first.start() : end]
+
+
+def _unmarked(word: str) -> str:
+    """The word without accents and other marks of its letters."""
+    apart = unicodedata.normalize("NFD", word)
+    return "".join(letter for letter in apart if unicodedata.category(letter)[0] != "M")
 
 
 class Book:
@@ -144,6 +170,14 @@ class Book:
         word = normal(text)
         if not word:
             return None
+        found = self._match(word, country)
+        if found is None and not word.isascii() and (plain := normal(_unmarked(word))).isascii():
+            # `stóp`, or with a mark of another script: a Latin word with marks that it has in no
+            # keyword is meant as the one without. Elsewhere marks are letters.
+            found = self._match(plain, country)
+        return found
+
+    def _match(self, word: str, country: str) -> Match | None:
         entry = (
             self._countries.get(country, {}).get(word)
             or self._standard.get(word)

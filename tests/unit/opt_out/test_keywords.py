@@ -105,6 +105,61 @@ def test_punctuation_and_symbols_of_any_script_are_none_at_either_end(text: str)
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        " " * 250 + "STOP",
+        "!" * 250 + "STOP",
+        "🛑 " * 19_000 + "STOP",
+        "STOP" + " " * 250,
+        "STOP" + "!" * 39_000,
+        "STOP" + " " * 39_000 + "all",
+        "\u0301" * 250 + "STOP",
+        "".join(letter + "\u0338\u0322\u031b" * 30 for letter in "STOP"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_part_of_a_word_may_be_as_long_as_it_likes(text: str) -> None:
+    match = default_book().match(text, "GB")
+    assert match is not None
+    assert match.entry.keyword is Keyword.STOP
+
+
+@pytest.mark.parametrize("between", [" ", "!", "\u200b ", "\u0301", "\n"])
+@pytest.mark.parametrize("more", ["and some text", "a", "." * 300 + "a", "stop"])
+def test_a_text_goes_on_behind_whatever_stands_there(between: str, more: str) -> None:
+    assert default_book().match(f"STOP {between * 200} {more}", "GB") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("STOP\u0301", "STOP\u0e3a", "STOP\u3099", "STOP\u0670", "STOP\u0301!", "STOP!\u0301"),
+        *("S\u0301TO\u0e3aP", "stóp", "ŠTOP", "STÖP.", "\u0301STOP", "Stop Àll", "öpt-out"),
+        *("🆂🆃🅾🅿", "🅢🅣🅞🅟", "🅂🅃🄾🄿", "ⓈⓉⓄⓅ", "ⓢⓣⓞⓟ", "⒮⒯⒪⒫", "🄢🄣🄞🄟"),
+        *("ꜱᴛᴏᴘ", "𝐒𝐓𝐎𝐏", "𝕾𝕿𝕺𝕻", "ˢᵗᵒᵖ", "🆂🆃🅾🅿!", "🛑 🅢🅣🅞🅟 🛑", "🅾️🅿️🆃 out"),
+    ],
+)
+def test_what_a_reader_would_call_stop_is_stop(text: str) -> None:
+    match = default_book().match(text, "GB")
+    assert match is not None, ascii(text)
+    assert match.entry.keyword is Keyword.STOP
+
+
+def test_a_keyword_with_marks_goes_before_the_one_without() -> None:
+    accented = ARRET._replace(words=frozenset({"arrêt"}), reply="É")
+    book = Book([accented, ARRET])
+    assert _keyword_and_reply(book, "ARRÊT", "FR") == (Keyword.STOP, "É")
+    assert _keyword_and_reply(book, "arret", "FR") == (Keyword.STOP, "Au revoir")
+    assert Book([accented]).match("arret", "FR") is None
+
+
+def test_marks_of_other_scripts_are_letters() -> None:
+    hindi = ALTO._replace(words=frozenset({"रक"}))
+    assert Book([hindi]).match("रोकें", "MX") is None
+    assert Book([ALTO]).match("ал\u0301то", "MX") is None
+
+
+@pytest.mark.parametrize(
     ("keyword", "text"),
     [
         ("İPTAL", "iptal"),
