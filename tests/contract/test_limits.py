@@ -463,4 +463,4 @@ async def test_wrong_credentials_wait_after_ten_and_the_right_ones_are_answered_
             assert (await known.ask(send(sdk)))[0] == 201
         assert not waiting.done()
         waiting.cancel()
-    assert gateway.inner._logins(gateway.pipeline).failed == logins.FREE + 1
+    assert gateway.inner._logins.failed == logins.FREE + 1

@@ -15,7 +15,7 @@ from testing import WAIT_S, GatewayUnderTest, basic
 from twilio.base.exceptions import TwilioRestException
 
 from gateway.enrichment.media_links import CODE
-from gateway.pipeline import assembly as pipeline_module
+from gateway.pipeline import refresh as pipeline_module
 from smpp.smsc import Smsc
 
 US, GB, AE = "+12125550199", "+447400123456", "+971501234567"

@@ -68,7 +68,7 @@ async def test_a_late_write_takes_no_mark_away_and_sets_none_that_was_ended(
 
 
 def test_the_marks_that_storage_knows_are_those_of_the_gateway() -> None:
-    assert message_rows.STAYING == Flag.POSSIBLE_DUPLICATE
+    assert message_rows.STAYING == Flag.POSSIBLE_DUPLICATE | Flag.ERASED
     assert message_rows.ENDING == FORGET | Flag.AWAITS_MEDIA
     assert [status for status in Status if status.final] == [
         status for status in Status if status >= message_rows.ENDED
