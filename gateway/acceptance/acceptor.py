@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
@@ -23,7 +23,6 @@ from gateway.acceptance.committer import (
     Client,
     Committer,
     Done,
-    InOrder,
 )
 from gateway.acceptance.draft import Draft
 from gateway.cluster.placement import Ownership
@@ -114,7 +113,7 @@ class Acceptor:
         self._committed = committed
         self._remember = remember
         self._in_turn = ByTurns()
-        self.small = Committer("accept", database, self, InOrder())
+        self.small = Committer("accept", database, self, deque())
         self.large = Committer("accept-large", database, self, self._in_turn)
         # What the large unit that is being committed holds in the database until it is: who waits
         # for that waits behind it, so that nobody else waits with him.
@@ -248,13 +247,17 @@ class Acceptor:
                 self._left(unit)
                 self._answer([unit], Gone())
                 continue
-            if committer is self.small and self._of_large.intersection(_held_by(unit)):
+            if committer is self.small and self._waits_for_large(unit):
                 self.large.put(unit)
                 continue
             self._left(unit)
             messages += len(unit.drafts)
             units.append(unit)
         return units
+
+    def _waits_for_large(self, unit: AcceptUnit) -> bool:
+        held = self._of_large
+        return bool(held) and not held.isdisjoint(_held_by(unit))
 
     async def flush(self, committer: Committer, units: list[AcceptUnit]) -> bool:
         """Commit and answer these units, and write what can go. False: the database is gone.

@@ -1,6 +1,6 @@
 """Senders for messages that are stored already: late, again, or when their time has come.
 
-What the lobby holds gets a sender when one has time for it; what lost its sender while it waited
+What waits without a sender gets one that has time for it; what lost its sender while it waited
 is chosen anew; so is what was scheduled. All go through the same admission as a new message, and
 are written where a new one is inserted: status, sender, mapping and (where it can go at once) the
 claim in one commit.
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500  # messages in one transaction
 RETRY_S = 0.5
-PAUSE_S = 0.02  # between two looks at the lobby: a busy pool wakes it all the time
+PAUSE_S = 0.02  # between two looks at what waits: a busy pool wakes it all the time
 HEAL_S = 1.0  # a lost wake-up costs this much
 
 

@@ -55,10 +55,6 @@ class AcceptUnit(NamedTuple):
     client: Client | None = None  # None for what comes from inside
 
 
-class InOrder(deque[AcceptUnit]):
-    """Units in the order they came."""
-
-
 class ByTurns:
     """Units of an account in the order they came, of each account in its turn."""
 
@@ -128,7 +124,7 @@ class Committer:
     """Commits a batch whenever the one before it has ended and something waits."""
 
     def __init__(
-        self, name: str, database: Database, batches: Batches, waiting: InOrder | ByTurns
+        self, name: str, database: Database, batches: Batches, waiting: deque[AcceptUnit] | ByTurns
     ) -> None:
         self._name = name
         self._database = database

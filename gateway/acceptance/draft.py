@@ -23,8 +23,8 @@ class Draft:
     from_record: SenderRecord | None = None  # of an explicit From, where we have it
     from_address: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
-    lobbied: bool = False  # it has waited in the lobby, and its place is not committed yet
-    its_turn: bool = False  # it has waited in the lobby: a sender has time for it now
+    lobbied: bool = False  # it has waited without a sender, and its place is not committed yet
+    its_turn: bool = False  # it has waited without a sender: one has time for it now
     network: str = ""  # the recipient's, where it was looked up
     weighed: bool = False  # pumping and the day's limit were asked for
     outside: bool = False  # something from outside is waited for, or earlier mail that does so

@@ -95,7 +95,7 @@ class Router:
     def route(self, draft: Draft, known: RecipientFacts | None = None) -> None:
         """Choose sender and encoding; a message that nobody can carry becomes `failed`.
 
-        One that would wait long for its sender stays `accepted`: it is the lobby's.
+        One that would wait long for its sender stays `accepted`: it waits in `unassigned`.
         """
         message, now = draft.message, self._clock.wall()
         known = known if known is not None else RecipientFacts(wall=now)

@@ -14,9 +14,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, Handler, change, gone, json_response
+from gateway.api.http.resources import Call, Handler, change, json_response
 from gateway.api.numbers import sender_fields
 from gateway.api.numbers.inventory import national, number_type
 from gateway.directory.directory import SenderRecord
@@ -173,11 +172,7 @@ def _list(call: Call, type: str | None) -> Response:
         and call.filter("Origin") in (None, ORIGIN)
         and (type is None or _type(record) == type)
     ]
-    request = call.page
-    rest = in_memory(records, request, lambda record: record.sid)
-    page, token = cut(rest, request, lambda record: record.sid)
-    rows = [render(record, call.account.sid) for record in page]
-    return json_response(envelope_2010("incoming_phone_numbers", rows, call.path, request, token))
+    return sender_fields.listed(call, "incoming_phone_numbers", records, render)
 
 
 async def fetch(call: Call) -> Response:
@@ -186,28 +181,16 @@ async def fetch(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     record = _record(call)
-    values = {
-        "settings": read_settings(call, record.settings),
-        **sender_fields.changed_columns(call),
-    }
-    sender_id = record.sender.id
-    await change(
-        call.deps, lambda connection: config_rows.update_sender(connection, sender_id, values)
-    )
-    return json_response(render(call.deps.directory.senders[record.sid], call.account.sid))
+    settings = read_settings(call, record.settings)
+    return await sender_fields.changed(call, record, settings, render)
 
 
 async def delete(call: Call) -> Response:
-    sender_id = _record(call).sender.id
-    await change(call.deps, lambda connection: config_rows.delete_sender(connection, sender_id))
-    return gone()
+    return await sender_fields.deleted(call, _record(call))
 
 
 def _record(call: Call) -> SenderRecord:
-    record = call.deps.directory.senders.get("PN" + call.request.path_params["sid"][2:].lower())
-    if record is None or record.account_id != call.account.id:
-        raise call.missing()
-    return record
+    return sender_fields.record_of(call, "PN")
 
 
 def read_settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,18 @@ them a sender goes to the first carrier at the default rate of its kind, and car
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call
+from gateway.api.http.paging import cut, envelope_2010, in_memory
+from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.http.values import read_decimal
+from gateway.directory.directory import SenderRecord
+from storage import config as config_rows
 
 NAME_LIMIT: Final = 64
 HIGHEST_RATE: Final = 100_000.0
@@ -90,3 +95,42 @@ def url_settings(
     if form.get("SmsFallbackUrl") and not settings.get("sms_url"):
         raise ApiError(21406)
     return settings
+
+
+Render = Callable[[SenderRecord, str], dict[str, Any]]
+
+
+def listed(call: Call, key: str, records: Sequence[SenderRecord], render: Render) -> Response:
+    """A page of these senders of the account."""
+    request = call.page
+    rest = in_memory(records, request, lambda record: record.sid)
+    page, token = cut(rest, request, lambda record: record.sid)
+    rows = [render(record, call.account.sid) for record in page]
+    return json_response(envelope_2010(key, rows, call.path, request, token))
+
+
+async def changed(
+    call: Call, record: SenderRecord, settings: dict[str, Any], render: Render
+) -> Response:
+    """The sender with other settings, and what else of it the form has."""
+    values = {"settings": settings, **changed_columns(call)}
+    sender_id = record.sender.id
+    await change(
+        call.deps, lambda connection: config_rows.update_sender(connection, sender_id, values)
+    )
+    return json_response(render(call.deps.directory.senders[record.sid], call.account.sid))
+
+
+async def deleted(call: Call, record: SenderRecord) -> Response:
+    sender_id = record.sender.id
+    await change(call.deps, lambda connection: config_rows.delete_sender(connection, sender_id))
+    return gone()
+
+
+def record_of(call: Call, prefix: str) -> SenderRecord:
+    """The account's sender whose SID is in the path. Raises ApiError 20404."""
+    sid = prefix + call.request.path_params["sid"][2:].lower()
+    record = call.deps.directory.senders.get(sid)
+    if record is None or record.account_id != call.account.id:
+        raise call.missing()
+    return record

@@ -11,9 +11,8 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, change, gone, json_response
+from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers import sender_fields
 from gateway.directory.directory import SenderRecord
 from gateway.routing import alpha
@@ -77,11 +76,7 @@ async def list_(call: Call) -> Response:
         and (code is None or code in record.sender.address)
         and name in (None, record.friendly_name)
     ]
-    request = call.page
-    rest = in_memory(records, request, lambda record: record.sid)
-    page, token = cut(rest, request, lambda record: record.sid)
-    rows = [render(record, call.account.sid) for record in page]
-    return json_response(envelope_2010("short_codes", rows, call.path, request, token))
+    return sender_fields.listed(call, "short_codes", records, render)
 
 
 async def fetch(call: Call) -> Response:
@@ -90,27 +85,17 @@ async def fetch(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     record = _record(call)
-    values = {
-        "settings": _settings(call, record.settings),
-        **sender_fields.changed_columns(call),
-    }
-    sender_id = record.sender.id
-    await change(call.deps, lambda c: config_rows.update_sender(c, sender_id, values))
-    return json_response(render(call.deps.directory.senders[record.sid], call.account.sid))
+    settings = _settings(call, record.settings)
+    return await sender_fields.changed(call, record, settings, render)
 
 
 async def delete(call: Call) -> Response:
     call.operator_only("short codes are registered by the operator")
-    sender_id = _record(call).sender.id
-    await change(call.deps, lambda c: config_rows.delete_sender(c, sender_id))
-    return gone()
+    return await sender_fields.deleted(call, _record(call))
 
 
 def _record(call: Call) -> SenderRecord:
-    record = call.deps.directory.senders.get("SC" + call.request.path_params["sid"][2:].lower())
-    if record is None or record.account_id != call.account.id:
-        raise call.missing()
-    return record
+    return sender_fields.record_of(call, "SC")
 
 
 def _settings(call: Call, before: dict[str, Any]) -> dict[str, Any]:
