@@ -184,7 +184,7 @@ class Outward:
         )
         lookup = self._number_lookup()
         if lookup is not None:
-            pipeline.router.lookup = await self._stack.enter_async_context(lookup)
+            pipeline.router.awaited.lookup = await self._stack.enter_async_context(lookup)
         enricher = Enricher(
             fetcher,
             pipeline.pool,

@@ -108,6 +108,7 @@ class Acceptor:
         self._handed_over = handed_over
         self._monotonic = monotonic
         self._admission = admission
+        self._router = admission.router
         self._submitter = submitter
         self._assigner = assigner
         self._committed = committed
@@ -290,12 +291,12 @@ class Acceptor:
         connection = committer.connection
         assert connection is not None
         try:
-            known = await self._admission.ask(
+            facts = await self._admission.ask(
                 connection, [draft for unit in units for draft in unit.drafts]
             )
-            if known.blocks:
-                units = self._without_refused(units, known)
-            await self._accept(committer, connection, units, known)
+            if facts.blocks:
+                units = self._without_refused(units, facts)
+            await self._accept(committer, connection, units, facts)
         except DatabaseUnavailable as error:
             log.error("database: %s", error, extra=AWAY)
             self._answer(units, Unavailable())
@@ -309,11 +310,11 @@ class Acceptor:
             return False
         return True
 
-    def _without_refused(self, units: list[AcceptUnit], known: RecipientFacts) -> list[AcceptUnit]:
+    def _without_refused(self, units: list[AcceptUnit], facts: RecipientFacts) -> list[AcceptUnit]:
         """Answer those whose recipient has opted out of a plain From; nothing is stored."""
         kept = []
         for unit in units:
-            if any(self._admission.refuses(draft, known) for draft in unit.drafts):
+            if any(self._admission.refuses(draft, facts) for draft in unit.drafts):
                 self._answer([unit], OptedOut())
             else:
                 kept.append(unit)
@@ -324,7 +325,7 @@ class Acceptor:
         committer: Committer,
         connection: Connection,
         units: list[AcceptUnit],
-        known: RecipientFacts,
+        facts: RecipientFacts,
     ) -> None:
         """Choose, commit, answer and pass on; the locks are held.
 
@@ -338,7 +339,7 @@ class Acceptor:
         claimed: list[Message] = []
         try:
             for part in _slices(drafts):
-                self._admission.choose(part, known)
+                self._router.route(part, facts)
                 if committer is self.large:
                     await asyncio.sleep(0)  # nobody else waits for all of it
             for message in messages:  # whoever reads their rows must find that they are held
@@ -347,8 +348,8 @@ class Acceptor:
             links = self._links(drafts)
             if (
                 committer is self.large
-                or known.reservations
-                or known.dropped
+                or facts.reservations
+                or facts.dropped
                 or keys
                 or links
                 or any(unit.also is not None for unit in units)
@@ -356,7 +357,7 @@ class Acceptor:
                 async with connection.transaction():
                     if keys and (used := await key_rows.claim(connection, keys)):
                         raise _Repeats(used)
-                    await self._admission.reserve(connection, drafts, known)
+                    await self._admission.reserve(connection, drafts, facts)
                     if links:
                         await link_rows.keep(connection, links)
                     for unit in units:
@@ -371,7 +372,7 @@ class Acceptor:
                 await message_rows.insert(connection, map(insert_row, messages))
             confirm(connection)
         except _Repeats as repeats:
-            self._undo(drafts, claimed, known)
+            self._undo(drafts, claimed, facts)
             used = repeats.message_ids
             repeated = [unit for unit in units if unit.key and unit.key.message_id in used]
             await self._flush(committer, [unit for unit in units if unit not in repeated])
@@ -383,10 +384,10 @@ class Acceptor:
             # stored, so that is made true first thing when the database is back.
             committer.doubtful.extend(message.id for message in messages)
             log.error("%d sends answered with 503", len(messages), extra=AWAY)
-            self._undo(drafts, claimed, known)
+            self._undo(drafts, claimed, facts)
             raise
         except Exception:  # one bad row fails a COPY: the wall finds it
-            self._undo(drafts, claimed, known)
+            self._undo(drafts, claimed, facts)
             raise
         self._pass_on(units, drafts, claimed)
 
@@ -446,11 +447,11 @@ class Acceptor:
                 self._handed_over(draft)
         return kept
 
-    def _undo(self, drafts: list[Draft], claimed: list[Message], known: RecipientFacts) -> None:
+    def _undo(self, drafts: list[Draft], claimed: list[Message], facts: RecipientFacts) -> None:
         self._submitter.withdraw(claimed)
-        self._admission.take_back(drafts)
-        self._admission.refused(drafts)
-        self._admission.forget(known)
+        self._router.undo(drafts, facts)
+        for draft in drafts:  # nothing of these is stored: nobody waits for them
+            self._router.awaited.end(draft)
 
     def _answer(self, units: list[AcceptUnit], error: Exception | None) -> None:
         now = self._monotonic()

@@ -1,9 +1,9 @@
 """Letting messages in: what the database knows of their recipients, and what it must remember.
 
 A batch of drafts goes through three steps on one connection. `ask` takes the shared locks of
-docs/reliability.md#opt-out and reads blocks and sticky mappings; `choose` asks the selector with
-them; `reserve` stores new mappings in the batch's own transaction. A mapping that another process
-stored in the meantime wins: its recipient's drafts are chosen again.
+docs/reliability.md#opt-out and reads blocks and sticky mappings; the router chooses with them;
+`reserve` stores new mappings in the batch's own transaction. A mapping that another process stored
+in the meantime wins: its recipient's drafts are chosen again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.directory.directory import Directory
-from gateway.messages.message import Status
 from gateway.recipients.recipients import MappingKey, RecipientFacts, known_of, scopes
 from gateway.routing.question import Channel, Mapping
 from gateway.runtime.clock import Clock
@@ -28,7 +27,7 @@ class Admission:
 
     def __init__(self, directory: Directory, router: Router, clock: Clock) -> None:
         self._directory = directory
-        self._router = router
+        self.router = router
         self._clock = clock
 
     async def ask(self, connection: Connection, drafts: Sequence[Draft]) -> RecipientFacts:
@@ -49,70 +48,44 @@ class Admission:
         )
         return known_of(rows, self._clock.wall())
 
-    def refuses(self, draft: Draft, known: RecipientFacts) -> bool:
+    def refuses(self, draft: Draft, facts: RecipientFacts) -> bool:
         """Whether the request is answered with 21610, and nothing is stored
         (docs/spec/messaging-services.md#effects-of-keywords)."""
-        if not draft.told_at_once or not known.blocks or draft.from_record is None:
+        if not draft.told_at_once or not facts.blocks or draft.from_record is None:
             return False
         record = draft.from_record
         home = scopes(None, record.sender.id, record.service_id)
-        return known.blocks_any(draft.message.recipient, Channel.SMS, home)
-
-    def choose(self, drafts: Sequence[Draft], known: RecipientFacts) -> None:
-        """Give each draft a sender, or the reason why it gets none."""
-        for draft in drafts:
-            if draft.message.status is Status.SCHEDULED:
-                self._router.prepare(draft)  # its sender is chosen when its time has come
-            elif self._router.awaits(draft):
-                self._router.prepare(draft)  # and when what it needs from outside is there
-            else:
-                self._router.route(draft, known)
+        return facts.blocks_any(draft.message.recipient, Channel.SMS, home)
 
     async def reserve(
-        self, connection: Connection, drafts: Sequence[Draft], known: RecipientFacts
+        self, connection: Connection, drafts: Sequence[Draft], facts: RecipientFacts
     ) -> None:
         """Store what choosing decided of mappings, in the caller's transaction."""
         for _ in range(ROUNDS):
-            if known.dropped:
+            if facts.dropped:
                 await recipient_rows.drop(
-                    connection, [(*key, sender) for key, sender in sorted(known.dropped.items())]
+                    connection, [(*key, sender) for key, sender in sorted(facts.dropped.items())]
                 )
-                known.dropped.clear()
-            if not known.reservations:
+                facts.dropped.clear()
+            if not facts.reservations:
                 return
-            wanted, known.reservations = known.reservations, {}
+            wanted, facts.reservations = facts.reservations, {}
             rows = await recipient_rows.reserve(connection, wanted.values())
             lost: set[MappingKey] = set()
             for row in rows:
                 key = (row["service_id"], row["channel"], row["recipient"])
                 if row["sender_id"] != wanted[key].sender_id:
                     lost.add(key)
-                    self._lose(known, key, wanted[key].sender_id, row["sender_id"])
+                    self._lose(facts, key, wanted[key].sender_id, row["sender_id"])
             if not lost:
                 return
             again = [draft for draft in drafts if draft.key in lost and not draft.from_address]
-            self.take_back(again)
-            self.choose(again, known)
+            self.router.take_back(again)
+            self.router.route(again, facts)
 
-    def _lose(self, known: RecipientFacts, key: MappingKey, ours: int, theirs: int) -> None:
+    def _lose(self, facts: RecipientFacts, key: MappingKey, ours: int, theirs: int) -> None:
         """Another process was first: its mapping counts."""
-        if known.fresh.pop(key, None) is not None:
-            self._router.loads.mapped(ours, -1)
-            self._router.loads.mapped(theirs)
-        known.mappings[key] = Mapping(theirs, known.wall, known.wall)
-
-    def take_back(self, drafts: Sequence[Draft]) -> None:
-        """Undo the choice of senders."""
-        for draft in drafts:
-            self._router.release(draft.message)
-            draft.message.unassign()
-
-    def refused(self, drafts: Sequence[Draft]) -> None:
-        """Nothing of these is stored: nobody waits for them."""
-        for draft in drafts:
-            self._router.awaited.end(draft)
-
-    def forget(self, known: RecipientFacts) -> None:
-        """The batch was not committed: its mappings are none."""
-        for key in known.fresh:
-            self._router.loads.mapped(known.mappings[key].sender_id, -1)
+        if facts.fresh.pop(key, None) is not None:
+            self.router.loads.mapped(ours, -1)
+            self.router.loads.mapped(theirs)
+        facts.mappings[key] = Mapping(theirs, facts.wall, facts.wall)

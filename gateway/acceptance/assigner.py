@@ -16,14 +16,12 @@ from functools import partial
 
 from gateway.acceptance.admission import Admission
 from gateway.acceptance.draft import Draft
-from gateway.acceptance.router import Router
 from gateway.acceptance.unassigned import Taken
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
 from gateway.messages.rows import assign_columns
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
-from gateway.recipients.recipients import RecipientFacts
 from gateway.runtime.clock import Clock, Deadlines
 from gateway.submission.submitter import BROKEN, EXPIRED, Submitter
 from storage import messages as message_rows
@@ -46,7 +44,6 @@ class Assigner:
         self,
         database: Database,
         admission: Admission,
-        router: Router,
         submitter: Submitter,
         lifecycle: Lifecycle,
         clock: Clock,
@@ -56,8 +53,8 @@ class Assigner:
         self._wall = wall
         self._database = database
         self._admission = admission
-        self._router = router
-        self._unassigned = router.unassigned
+        self._router = admission.router
+        self._unassigned = self._router.unassigned
         self._submitter = submitter
         self._lifecycle = lifecycle
         self._clock = clock
@@ -77,7 +74,7 @@ class Assigner:
         """Take drafts that are committed and wait for a sender."""
         for draft in drafts:
             draft.message.expires_at = self._deadlines.of(draft.message.valid_until)
-            if self._router.awaits(draft):
+            if self._router.awaited.awaits(draft):
                 self.gather(draft)
                 continue
             self._unassigned.hold(draft)
@@ -174,7 +171,8 @@ class Assigner:
         drafts = [draft for draft in drafts if not draft.message.status.final]
         if self._unassigned and len(drafts) < BATCH:
             now = self._clock.wall()
-            taken = self._unassigned.take(self._router.preview, now, BATCH - len(drafts))
+            choose = partial(self._router.decider.preview, now=now)
+            taken = self._unassigned.take(choose, now, BATCH - len(drafts))
             self._settle(taken)
             drafts.extend(turn.draft for turn in taken)
         return drafts
@@ -186,35 +184,29 @@ class Assigner:
 
     async def _assign(self, own: OwnConnection, drafts: Sequence[Draft]) -> None:
         connection = await own.get()
-        known = await self._admission.ask(connection, drafts)
+        facts = await self._admission.ask(connection, drafts)
         messages = [draft.message for draft in drafts]
         for message in messages:
             message.status = Status.ACCEPTED  # whatever it was before: it is chosen anew
         claimed: list[Message] = []
         try:
-            self._admission.choose(drafts, known)
+            self._router.route(drafts, facts)
             async with connection.transaction():
                 if doubtful := self._doubtful.intersection(message.id for message in messages):
                     # The commit may have claimed them; nothing of them was written.
                     await message_rows.unclaim(
                         connection, list(doubtful), Status.SENDING, Status.QUEUED
                     )
-                await self._admission.reserve(connection, drafts, known)
+                await self._admission.reserve(connection, drafts, facts)
                 claimed = self._submitter.offer(messages)
                 ours = await message_rows.assign(connection, assign_columns(messages))
             confirm(connection)
         except Exception:
-            self._take_back(drafts, claimed, known)
+            self._submitter.withdraw(claimed)
+            self._router.undo(drafts, facts)
             raise
         self._doubtful.difference_update(message.id for message in messages)
         self._pass_on(drafts, claimed, ours)
-
-    def _take_back(
-        self, drafts: Sequence[Draft], claimed: list[Message], known: RecipientFacts
-    ) -> None:
-        self._submitter.withdraw(claimed)
-        self._admission.take_back(drafts)
-        self._admission.forget(known)
 
     def _pass_on(self, drafts: Sequence[Draft], claimed: list[Message], ours: set[Id]) -> None:
         """The batch is committed; what was canceled in the meantime is none of ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Self
 
 from gateway.content.shortening import ShortLink
@@ -14,7 +15,16 @@ from gateway.routing.destination import Destination
 from gateway.routing.question import Channel
 
 
-@dataclass(slots=True)
+class Phase(IntEnum):
+    """How far a draft has come on its way to a sender, in the order of that way."""
+
+    NEW = 0  # what its choice needs from outside is not asked for yet
+    AWAITED = 1  # that is waited for, or earlier mail to its recipient that does so
+    READY = 2  # it is there, or nothing was needed
+    CALLED = 3  # it has waited without a sender: one has time for it now
+
+
+@dataclass(slots=True, eq=False)
 class Draft:
     """A validated request."""
 
@@ -23,12 +33,9 @@ class Draft:
     from_record: SenderRecord | None = None  # of an explicit From, where we have it
     from_address: str | None = None  # the From given along with a service
     smart: bool | None = None  # SmartEncoded; None: as the service says
-    lobbied: bool = False  # it has waited without a sender, and its place is not committed yet
-    its_turn: bool = False  # it has waited without a sender: one has time for it now
+    phase: Phase = Phase.NEW
+    weighed: bool = False  # pumping and the day's limit were asked for: it has its place
     network: str = ""  # the recipient's, where it was looked up
-    weighed: bool = False  # pumping and the day's limit were asked for
-    outside: bool = False  # something from outside is waited for, or earlier mail that does so
-    prepared: bool = False  # … and is no more
     links: Sequence[ShortLink] = ()  # short ones in its text, stored along with it
     link_domain: str = ""  # its name, of those links
     long_body: str | None = None  # the text before its links were shortened

@@ -38,7 +38,7 @@ class Forecast:
         if message.status is Status.QUEUED:
             backlog = self._router.loads.backlog(message.sender_id)
             ahead = max(0, int(backlog) - message.segments)
-            rate = self._router.rate_towards(message.sender_id, message.destination_class)
+            rate = self._router.rates.towards(message.sender_id, message.destination_class)
             return Outlook(ahead, now + ahead / rate)
         if message.status is Status.SCHEDULED:
             return Outlook(0, message.send_at)
@@ -58,7 +58,7 @@ class Forecast:
         if known is not None and known[0] is service.pool:
             return known[1]
         rate = sum(
-            self._router.rate_towards(sender.id, towards)
+            self._router.rates.towards(sender.id, towards)
             for sender in service.pool.senders
             if sender.sms and sender.carrier_id
         )

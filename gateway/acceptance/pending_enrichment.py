@@ -1,4 +1,4 @@
-"""Whose mail is stored and has no place in a queue yet, because something from outside is awaited.
+"""What a sender can't be chosen without, and whose mail waits for it.
 
 A later message to the same recipient must not overtake it (docs/reliability.md#order), so it is
 held as well. A message counts from the moment it is told to wait until its place is committed, or
@@ -8,9 +8,10 @@ it ended.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, Protocol
 
-from gateway.acceptance.draft import Draft
+from gateway.acceptance.draft import Draft, Phase
+from gateway.directory.directory import Directory
 
 BOUND: Final = 10_000  # messages; beyond it those that would have to wait are refused
 
@@ -22,34 +23,73 @@ def key_of(draft: Draft) -> AddressPair:
     return (draft.message.account_id, draft.message.recipient)
 
 
+class Lookup(Protocol):
+    """What is known of recipients' carriers."""
+
+    def known(self, e164: str) -> str | None:
+        """The carrier, empty when nobody knows it; None when it must be asked for."""
+
+    async def carrier(self, e164: str) -> str:
+        """The same, asked for if need be."""
+
+
 class PendingEnrichment:
     """Counts; the messages themselves are held by the stage that gets what they need."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        # The operator's, where one is configured.
+        self.lookup: Lookup | None = None
+        self._drafts: dict[Draft, AddressPair] = {}
         self._counts: Counter[AddressPair] = Counter()
-        self._total = 0
 
     @property
     def full(self) -> bool:
-        return self._total >= BOUND
+        return len(self._drafts) >= BOUND
 
     def ahead_of(self, account_id: int, recipient: str) -> bool:
         """Whether earlier mail of this account to this recipient is awaited."""
         return bool(self._counts) and (account_id, recipient) in self._counts
 
-    def begin(self, draft: Draft) -> None:
-        """From now on it is waited for."""
-        draft.outside = True
-        self._counts[key_of(draft)] += 1
-        self._total += 1
+    def awaits(self, draft: Draft) -> bool:
+        """Whether something from outside is needed before a sender can be chosen. If so, it is
+        waited for from now on."""
+        if draft.phase is not Phase.NEW:
+            return draft.phase is Phase.AWAITED
+        message = draft.message
+        if not (
+            draft.awaits_media
+            or self.ahead_of(message.account_id, message.recipient)
+            # The carrier is worth a short wait, and no refusal.
+            or (self.lookup is not None and self.asks_carrier(draft) and not self.full)
+        ):
+            draft.phase = Phase.READY
+            return False
+        if draft.from_address is not None:  # a crash must not forget it
+            message.extras = {**(message.extras or {}), "from": draft.from_address}
+        draft.phase = Phase.AWAITED
+        key = self._drafts[draft] = key_of(draft)
+        self._counts[key] += 1
+        return True
+
+    def asks_carrier(self, draft: Draft) -> bool:
+        """Whether the recipient's carrier is to be looked up; a known one is noted."""
+        if self.lookup is None:
+            return False
+        message, country = draft.message, draft.destination.country
+        if not message.as_mms:
+            service = self._directory.services_by_id.get(message.service_id or 0)
+            if service is None or not service.pool.short_codes(country, False).senders:
+                return False
+        known = self.lookup.known(message.recipient)
+        draft.network = known or ""
+        return known is None
 
     def end(self, draft: Draft) -> None:
         """The draft has its place, or needs none. One that was not waited for is ignored."""
-        if not draft.outside:
+        key = self._drafts.pop(draft, None)
+        if key is None:
             return
-        draft.outside = False
-        key = key_of(draft)
-        self._total -= 1
         self._counts[key] -= 1
         if not self._counts[key]:
             del self._counts[key]

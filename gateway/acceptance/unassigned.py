@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from gateway.acceptance.draft import Draft
+from gateway.acceptance.draft import Draft, Phase
 from gateway.messages.message import Message, Status
 from gateway.pacing.expiry import ExpiryWheel
 from gateway.routing.destination import Destination
@@ -59,6 +59,7 @@ class UnassignedQueue:
         self._deep: set[Quarter] = set()
         # Whose mail has been here and has no place yet: what is later goes after it.
         self._recipients: Counter[tuple[int, str]] = Counter()
+        self._unplaced: set[Message] = set()
         self._turn = 0
         self._left: Counter[Quarter] = Counter()
 
@@ -83,7 +84,7 @@ class UnassignedQueue:
 
     def wants(self, draft: Draft, sender: Sender) -> bool:
         """Whether a new message waits here rather than at the sender that is best now."""
-        if draft.its_turn:
+        if draft.phase is Phase.CALLED:
             return False
         message, place = draft.message, _place(draft)
         if (message.account_id, message.recipient) in self._recipients:
@@ -112,7 +113,7 @@ class UnassignedQueue:
         self._of_account[message.account_id] += message.segments
         self._places[id(message)] = place
         self._expiry.add(message)
-        draft.lobbied = True
+        self._unplaced.add(message)
         self._recipients[message.account_id, message.recipient] += 1
 
     # Out ----------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class UnassignedQueue:
                 self._left[place] += 1
                 self._leave(message)
                 self._expiry.take(message)
-                draft.its_turn = True
+                draft.phase = Phase.CALLED
                 taken.append(Taken(draft, sender_id))
             if not queue:
                 del self._queues[place]
@@ -172,8 +173,7 @@ class UnassignedQueue:
 
     def placed(self, draft: Draft) -> None:
         """What was taken has its place, or has ended: it holds up no later one any more."""
-        if draft.lobbied:
-            draft.lobbied = False
+        if draft.message in self._unplaced:
             self._forget(draft.message)
 
     def expire(self, now: float) -> Iterable[Message]:
@@ -184,6 +184,7 @@ class UnassignedQueue:
             yield message
 
     def _forget(self, message: Message) -> None:
+        self._unplaced.discard(message)
         key = (message.account_id, message.recipient)
         self._recipients[key] -= 1
         if not self._recipients[key]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.acceptance.draft import Draft
+from gateway.acceptance.draft import Draft, Phase
 from gateway.acceptance.router import Router
 from gateway.backlog.requeue import Requeue
 from gateway.content.encoding import encode, whole
@@ -343,7 +343,7 @@ class Overflow:
             destination = self._requeue.destination(message)
             if destination is not None:
                 draft = Draft.again(message, destination, self._directory, row["body"])
-                draft.prepared = draft.weighed = True
+                draft.phase, draft.weighed = Phase.READY, True
                 self._requeue.anew(draft)
             return None
         return message if self._requeue.belongs(message, row["body"]) else None

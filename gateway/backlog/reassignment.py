@@ -8,8 +8,9 @@ from collections.abc import Mapping, MutableMapping
 from weakref import WeakSet
 
 from gateway.acceptance.assigner import Assigner
-from gateway.acceptance.draft import Draft
-from gateway.acceptance.router import SENDER_GONE, Router
+from gateway.acceptance.decision import SENDER_GONE
+from gateway.acceptance.draft import Draft, Phase
+from gateway.acceptance.router import Router
 from gateway.backlog.overflow import Overflow
 from gateway.directory.directory import SenderRecord
 from gateway.messages.message import Message, Status
@@ -112,5 +113,6 @@ class Reassignment:
         destination = parse_destination(message.recipient)
         assert destination is not None, "it was routed once"
         text = message.content.text if message.content is not None else message.text
-        draft = Draft(message, destination, smart=text != message.text, prepared=True, weighed=True)
+        draft = Draft(message, destination, smart=text != message.text, phase=Phase.READY)
+        draft.weighed = True
         self._assigner.admit((draft,))

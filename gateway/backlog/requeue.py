@@ -6,8 +6,9 @@ After a restart, when a time that was asked for has come, and when the next of a
 from __future__ import annotations
 
 from gateway.acceptance.assigner import Assigner
+from gateway.acceptance.decision import SENDER_GONE
 from gateway.acceptance.draft import Draft
-from gateway.acceptance.router import SENDER_GONE, Router
+from gateway.acceptance.router import Router
 from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
@@ -49,7 +50,7 @@ class Requeue:
         if gone or message.status is Status.SENDING:
             return self.fail(message, SENDER_GONE)
         if message.status is Status.ACCEPTED and (
-            message.service_id is not None or self._router.awaits(draft)
+            message.service_id is not None or self._router.awaited.awaits(draft)
         ):
             self._router.prepare(draft)
             self._assigner.hold((draft,))

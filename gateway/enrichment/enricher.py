@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, Final
 
 from gateway.acceptance.assigner import Assigner
-from gateway.acceptance.draft import Draft
+from gateway.acceptance.draft import Draft, Phase
 from gateway.acceptance.pending_enrichment import AddressPair, key_of
 from gateway.acceptance.router import Router
 from gateway.enrichment.media_fetch import MOST_OCTETS, Fetcher, File, Unusable
@@ -173,7 +173,7 @@ class Enricher:
             ready = False
         self.gathered += 1
         if ready:
-            draft.prepared = True
+            draft.phase = Phase.READY
             self._assigner.admit((draft,))
         else:
             self._router.awaited.end(draft)
@@ -210,7 +210,7 @@ class Enricher:
         message = draft.message
         if draft.awaits_media and not await self._fetch_media(message):
             return False
-        if self._lookup is not None and self._router.asks_carrier(draft):
+        if self._lookup is not None and self._router.awaited.asks_carrier(draft):
             draft.network = await self._lookup.carrier(message.recipient)
         if message.status.final:  # canceled meanwhile
             return False

@@ -202,7 +202,7 @@ class Replies:
 
     def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
         """Whether a number in no service reaches the destination, as for any plain From."""
-        choice = self._router.reach(destination, record.sender, Needs(media=mms))
+        choice = self._router.decider.reach(destination, record.sender, Needs(media=mms))
         if choice.sender is None:
             raise _Refused(choice.code, f"{record.sender.address} does not reach this number")
 

@@ -29,6 +29,7 @@ from gateway.channels.smpp.connector import Connector
 from gateway.cluster.placement import Ownership
 from gateway.cluster.share import ALONE, WorkerSlot
 from gateway.directory.directory import Directory, SenderRecord
+from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import IdSource, Message, Status
 from gateway.observe.alerts import Alerts
@@ -60,18 +61,18 @@ MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are
 class ConfiguredRates:
     """The rates that the pacer asks for, from configuration."""
 
-    def __init__(self, router: Router, ways: CarrierWays) -> None:
-        self._router = router
+    def __init__(self, rates: SenderRates, ways: CarrierWays) -> None:
+        self._rates = rates
         self.carrier = ways.rate
 
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
-        return self._router.rate_towards(sender_id, destination_class)
+        return self._rates.towards(sender_id, destination_class)
 
     def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
-        return self._router.quotas.shared(sender_id, destination_class)
+        return self._rates.quotas.shared(sender_id, destination_class)
 
     def account(self, account_id: int) -> tuple[SharedBucket, ...]:
-        return self._router.quotas.account(account_id)
+        return self._rates.quotas.account(account_id)
 
 
 class Pipeline:
@@ -106,15 +107,19 @@ class Pipeline:
         self.walls = Walls(self.alerts)
         by_id: dict[int, Connector[Message]] = {}
         self.ways = CarrierWays(by_id)
+        rates = SenderRates(
+            self.directory,
+            workers=share.workers,
+            rate_for_all=settings.default_rate_per_second,
+        )
         self.router = Router(
             self.directory,
             clock,
+            rates,
             self.ways.profile,
-            rate_per_second=settings.default_rate_per_second,
             generic_ids=settings.generic_sender_ids,
-            workers=share.workers,
         )
-        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(self.router, self.ways))
+        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(rates, self.ways))
         self._health = Health(self.router.loads.set_healthy)
         self.after_commit = AfterCommit(self.directory, self.alerts, self._health, clock)
         self._build_submission()
@@ -171,7 +176,6 @@ class Pipeline:
         self.assigner = Assigner(
             self._database,
             admission,
-            self.router,
             self.submitter,
             self.lifecycle,
             self.clock,
@@ -304,7 +308,7 @@ class Pipeline:
             newest = await message_rows.newest(connection, most)
         if newest is not None:  # a clock that was set back meanwhile must not change the order
             self.next_id.follow(newest)
-            self.router.begin_references(self.next_id.now())
+            self.router.references.begin(self.next_id.now())
         await self.connectors.adopt_file(self.pool)
         await self.configuration.begin()
         await self.mappings.count()

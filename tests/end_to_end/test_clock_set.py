@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from testing import ACCOUNT_SID, AUTH_TOKEN, TO, WAIT_S, GatewayUnderTest, Sdk, sdk_client
 
-from gateway.acceptance.router import Router
+from gateway.channels.smpp.references import References
 from gateway.runtime.clock import SystemClock
 from smpp.smsc import Smsc
 
@@ -66,13 +66,13 @@ async def test_what_is_accepted_after_a_start_comes_behind_whatever_the_clock_sa
     start_gateway: Start, smsc: Smsc, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began: list[float] = []
-    begin_references = Router.begin_references
+    begin = References.begin
 
-    def recorded(router: Router, at: float) -> None:
+    def recorded(references: References, at: float) -> None:
         began.append(at)
-        begin_references(router, at)
+        begin(references, at)
 
-    monkeypatch.setattr(Router, "begin_references", recorded)
+    monkeypatch.setattr(References, "begin", recorded)
     gateway = await start_gateway(smsc.port)
     sdk = await gateway.sdk()
     sids = [(await sdk.send()).sid for _ in range(3)]

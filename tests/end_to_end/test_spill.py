@@ -341,7 +341,7 @@ async def test_it_is_chosen_anew_when_its_number_leaves_the_pool(
     assert sources == {OTHER[1:]}
 
 
-async def test_a_deep_lobby_goes_to_the_senders_queues(
+async def test_a_deep_queue_without_senders_goes_to_the_senders_queues(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits without a sender is bounded, too; the order of a recipient's messages stays."""
@@ -356,7 +356,7 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     await send(pool.sdk, 120, MessagingServiceSid=pool.sid, To=recipient)
     await until(lambda: len(gateway.pipeline.router.unassigned) == 0)
     assert len(gateway.pipeline.overflow) + len(gateway.pipeline.pacer) == 120
-    monkeypatch.setattr(gateway.pipeline.router, "_rate_for_all", 10_000.0)
+    monkeypatch.setattr(gateway.pipeline.router.rates, "_rate_for_all", 10_000.0)
     gateway.pipeline.router.configuration_changed()
     there = await away.come()
     gateway.pipeline.pacer.rates_changed(gateway.pipeline.clock.monotonic())
@@ -364,7 +364,7 @@ async def test_a_deep_lobby_goes_to_the_senders_queues(
     assert texts(there) == [f"message {n}" for n in range(120)]
 
 
-async def test_a_deep_lobby_holds_up_only_those_who_have_mail_in_it(
+async def test_a_deep_queue_without_senders_holds_up_only_those_who_have_mail_in_it(
     start_gateway: Any, start_smsc: StartSmsc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is bounded while more comes than can be assigned, and nobody's order changes."""

@@ -23,7 +23,8 @@ from gateway.acceptance.acceptor import (
 from gateway.acceptance.committer import Client
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.forecast import Forecast, Outlook
-from gateway.acceptance.router import COUNTRY_CLOSED, NO_MMS_HERE, Router
+from gateway.acceptance.media_conversion import COUNTRY_CLOSED, NO_MMS_HERE
+from gateway.acceptance.router import Router
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form, check_url
 from gateway.api.http.forwarding import Elsewhere, Nowhere
@@ -413,7 +414,7 @@ class Creation:
             raise ApiError(COUNTRY_CLOSED)
         if mms and not record.sender.mms:
             raise ApiError(NO_MMS_HERE)
-        choice = self.router.reach(destination, record.sender, Needs(media=mms))
+        choice = self.router.decider.reach(destination, record.sender, Needs(media=mms))
         if choice.sender is not None:
             return
         code = choice.code

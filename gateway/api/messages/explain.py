@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.acceptance.draft import Draft
+from gateway.acceptance.media_conversion import settle_media
 from gateway.api.http.errors import meaning
 from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
@@ -79,9 +80,11 @@ async def dry_run(call: Call) -> Response:
     draft = creation.draft(call.account, call.form)
     message = draft.message
     router = creation.router
-    if router.lookup is not None and router.asks_carrier(draft):  # as the send would
-        draft.network = await router.lookup.carrier(message.recipient)
-    against = router.settle_media(draft)
+    if router.awaited.lookup is not None and router.awaited.asks_carrier(
+        draft
+    ):  # as the send would
+        draft.network = await router.awaited.lookup.carrier(message.recipient)
+    against = settle_media(draft, call.deps.directory)
     router.prepare(draft)
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
     mapping, blocked = await _recipient_state(call, draft, service)
@@ -181,7 +184,8 @@ async def _sender(
     )
     message.segments = max(1, row["segments"])
     draft = Draft(message, destination, from_address=from_address)
-    call.deps.creation.router.asks_carrier(draft)  # what a lookup said, while it is remembered
+    awaited = call.deps.creation.router.awaited
+    awaited.asks_carrier(draft)  # what a lookup said, while it is remembered
     again = _explained(call, destination, message, service, mapping, draft)
     return found | {"now": _explanation(again, mapping, call)}
 
@@ -212,7 +216,7 @@ def _explained(
     else:
         assert draft.from_record is not None, "without a service there is a From"
         sender = draft.from_record.sender
-        pool, from_address = creation.router.alone(sender), sender.address
+        pool, from_address = creation.router.decider.alone(sender), sender.address
     return explain(
         destination,
         Needs(message.as_mms, message.segments, carrier=draft.network),

@@ -9,6 +9,38 @@ that of a message of one part sooner or later.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Final
+
+PAIRS: Final = 100_000  # of sender and recipient, whose concatenation reference is remembered
+# A run begins its references beyond what the one before it gave, if that gave fewer a second: after
+# a crash two messages to one recipient must not bear the same, or their parts would be joined.
+PER_S: Final = 2_048
+
+
+class References:
+    """One count for all messages; where parts must be joined, one for each pair as well."""
+
+    def __init__(self, at: float) -> None:
+        self._pairs: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self.begin(at)
+
+    def begin(self, at: float) -> None:
+        """Begin with those of a moment, which is no earlier than any of a former run's."""
+        self._last = int(at * PER_S) & 0xFFFF
+
+    def next(self, sender_id: int, recipient: str, segments: int) -> int:
+        """Both references of one more message, in one number."""
+        self._last = self._last % 0xFFFF + 1
+        if segments == 1:
+            return self._last
+        pair = (sender_id, recipient)
+        reference = self._pairs.pop(pair, self._last - 1) % 0xFFFF + 1
+        self._pairs[pair] = reference
+        if len(self._pairs) > PAIRS:
+            self._pairs.popitem(last=False)
+        return joined(reference, self._last)
+
 
 def joined(concatenation: int, message: int) -> int:
     """Both as a column of 32 bits with a sign holds them."""

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
-from gateway.acceptance.router import Router
-from gateway.channels.smpp.references import concatenation_reference, message_reference
-from gateway.directory.directory import Directory
-from gateway.messages.message import IdSource, Message
-
-
-@dataclass
-class At:
-    """A clock that stands."""
-
-    now: float
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
+from gateway.channels.smpp.references import (
+    References,
+    concatenation_reference,
+    message_reference,
+)
 
 
 def given(wall: float, *segments: int) -> list[int]:
     """What a run that begins at `wall` gives to one pair's first messages, of so many segments."""
-    router = Router(Directory(), At(wall))
-    next_id = IdSource(lambda: wall, lambda: 0.0, lambda bits: 0)
-    references = []
-    for count in segments:
-        message = Message(next_id(), 1, "+447900000000", "text")
-        message.sender_id, message.segments = 1, count
-        references.append(router._reference(message))
-    return references
+    references = References(wall)
+    return [references.next(1, "+447900000000", count) for count in segments]
 
 
 @pytest.mark.parametrize("segments", [1, 3])

@@ -1,0 +1,171 @@
+"""What becomes of a message: who carries it, why nobody does, or that it waits for a sender.
+
+Deciding changes nothing. `gateway.acceptance.router` makes a decision true, and what is decided
+next sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from gateway.acceptance.draft import Draft
+from gateway.acceptance.unassigned import UnassignedQueue
+from gateway.directory.directory import Directory, Service
+from gateway.messages.message import Flag, Message
+from gateway.recipients.recipients import OPTED_OUT, RecipientFacts, scopes
+from gateway.routing.destination import Destination
+from gateway.routing.question import QUEUES_FULL, Channel, Choice, Mapping, Needs
+from gateway.routing.selector import select
+from gateway.routing.sender_load import SenderLoads
+from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
+
+NO_SERVICE: Final = 21701
+SENDER_GONE: Final = 21711  # the From was deleted
+GENERIC_ID: Final = 30042
+
+
+class MappingUse(IntEnum):
+    """What a message means for its recipient's sticky mapping."""
+
+    NONE = 0
+    FOLLOWED = 1
+    MADE = 2
+
+
+class Decision(NamedTuple):
+    """With a code: nobody carries it. With neither a sender nor a code: it waits for a sender."""
+
+    sender: Sender | None = None
+    code: int = 0
+    rule: int = -1  # the selector's, by its id
+    shown: str | None = None  # the From that was asked for, shown even where it fails
+    voids: bool = False  # the mapping that was there is void
+    mapping: MappingUse = MappingUse.NONE
+
+
+class Decider:
+    """Asks the selector with the standing of all senders, and then the queues."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        loads: SenderLoads,
+        unassigned: UnassignedQueue,
+        generic_ids: Iterable[str] = (),
+    ) -> None:
+        self._directory = directory
+        self._loads = loads
+        self._unassigned = unassigned
+        self._generic_ids = frozenset(id_.upper() for id_ in generic_ids)
+        self._alone: dict[int, SenderPool] = {}  # by sender
+
+    def decide(self, draft: Draft, facts: RecipientFacts, now: float, *, fresh: bool) -> Decision:
+        """The decision about an encoded draft; `fresh` where it has no place in a queue yet.
+
+        One that would wait long for its sender gets none: it waits in `unassigned`.
+        """
+        message = draft.message
+        service = self._directory.services_by_id.get(message.service_id or 0)
+        if service is not None:
+            return self._of_pool(draft, service, facts, now, fresh)
+        if message.service_id is not None:  # it was deleted while the message waited
+            return Decision(code=NO_SERVICE)
+        record = draft.from_record
+        assert record is not None, "without a service there is a From"
+        sender = record.sender
+        if sender.id not in self._directory.senders_by_id:  # deleted since the request
+            return Decision(code=SENDER_GONE)
+        if _blocked(message, facts, scopes(None, sender.id, record.service_id)):
+            return Decision(code=OPTED_OUT, shown=sender.address)
+        return Decision(sender)
+
+    def _of_pool(
+        self, draft: Draft, service: Service, facts: RecipientFacts, now: float, fresh: bool
+    ) -> Decision:
+        """The sender out of a pool, with what that means for the recipient's mapping."""
+        message, shown = draft.message, draft.from_address
+        if _blocked(message, facts, (service.id,)):
+            return Decision(code=OPTED_OUT, shown=shown)
+        mapping = facts.mappings.get(draft.key)
+        choice = self.select(draft, service, mapping, now)
+        voids = choice.drop_mapping and mapping is not None
+        if voids:
+            mapping = None
+        sender = choice.sender
+        code = choice.code if sender is None else self._against(draft, sender, facts, fresh)
+        if sender is None or code:
+            return Decision(None, code, choice.rule, shown, voids)
+        mapped = mapping is not None and mapping.sender_id == sender.id
+        if not mapped and shown is None and self._unassigned.wants(draft, sender):
+            alike = len(service.pool.of(sender.kind, sender.country, False))
+            code = QUEUES_FULL if self._unassigned.full(draft, sender, alike) else 0
+            return Decision(None, code, choice.rule, shown, voids)
+        use = MappingUse.FOLLOWED if mapped else MappingUse.NONE
+        if choice.new_mapping:
+            use = MappingUse.MADE
+        return Decision(sender, 0, choice.rule, shown, voids, use)
+
+    def _against(self, draft: Draft, sender: Sender, facts: RecipientFacts, fresh: bool) -> int:
+        """The code of what speaks against the sender that was selected, or 0."""
+        if _blocked(draft.message, facts, (-sender.id,)):
+            return OPTED_OUT
+        if sender.kind is SenderKind.ALPHA and sender.address.upper() in self._generic_ids:
+            return GENERIC_ID
+        if fresh and self._crowded(sender.id, draft.destination.country):
+            return QUEUES_FULL
+        return 0
+
+    def preview(self, draft: Draft, now: float) -> Choice:
+        """What the selector would say to a message without a mapping; 21701: no such service."""
+        service = self._directory.services_by_id.get(draft.message.service_id or 0)
+        if service is None:
+            return Choice(None, NO_SERVICE)
+        return self.select(draft, service, None, now)
+
+    def select(self, draft: Draft, service: Service, mapping: Mapping | None, now: float) -> Choice:
+        """Ask the selector, and nothing else."""
+        return select(
+            draft.destination,
+            Needs(draft.message.as_mms, draft.message.segments, carrier=draft.network),
+            service.pool,
+            self._loads,
+            mapping,
+            draft.from_address,
+            self._directory.facts,
+            now,
+        )
+
+    def reach(self, destination: Destination, sender: Sender, needs: Needs) -> Choice:
+        """What the selector, and then the queues, say to a From without a service."""
+        if self._crowded(sender.id, destination.country):
+            return Choice(None, QUEUES_FULL)
+        pool = self.alone(sender)
+        facts = self._directory.facts
+        return select(destination, needs, pool, self._loads, None, sender.address, facts)
+
+    def alone(self, sender: Sender) -> SenderPool:
+        """A pool of this sender only; kept, as each request with a plain From asks it."""
+        pool = self._alone.get(sender.id)
+        if pool is None or pool.senders[0] is not sender:
+            pool = self._alone[sender.id] = SenderPool((sender,))
+        return pool
+
+    def configuration_changed(self) -> None:
+        self._alone.clear()
+
+    def _crowded(self, sender_id: int, country: str) -> bool:
+        """Whether its account, or its campaign there, has as much waiting as it may
+        (docs/spec/messaging-services.md#queue-limits)."""
+        return any(
+            limit.backlog + self._unassigned.waiting(limit.accounts, limit.place) >= limit.limit
+            for limit in self._loads.together(sender_id)
+            if limit.place is None or limit.place[1] == country
+        )
+
+
+def _blocked(message: Message, facts: RecipientFacts, scopes: tuple[int, ...]) -> bool:
+    return not message.flags & Flag.DESPITE_OPT_OUT and facts.blocks_any(
+        message.recipient, Channel.SMS, scopes
+    )
