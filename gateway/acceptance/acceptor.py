@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from gateway.acceptance.admission import Admission
@@ -25,6 +26,7 @@ from gateway.acceptance.committer import (
     Done,
 )
 from gateway.acceptance.draft import Draft
+from gateway.acceptance.router import Router
 from gateway.cluster.placement import Ownership
 from gateway.content.shortening import LIFE_S
 from gateway.messages.message import Message, Status
@@ -108,7 +110,7 @@ class Acceptor:
         self._handed_over = handed_over
         self._monotonic = monotonic
         self._admission = admission
-        self._router = admission.router
+        self._router: Router = admission.router
         self._submitter = submitter
         self._assigner = assigner
         self._committed = committed
@@ -346,30 +348,22 @@ class Acceptor:
                 self._remember(message)
             keys = [unit.key for unit in units if unit.key is not None]
             links = self._links(drafts)
-            if (
-                committer is self.large
-                or facts.reservations
-                or facts.dropped
-                or keys
-                or links
-                or any(unit.also is not None for unit in units)
-            ):
-                async with connection.transaction():
-                    if keys and (used := await key_rows.claim(connection, keys)):
-                        raise _Repeats(used)
+            also = [unit.also for unit in units if unit.also is not None]
+            more = facts.reservations or facts.dropped or keys or links or also
+            # A COPY is a transaction of its own.
+            alone = not more and len(messages) <= BATCH
+            async with nullcontext() if alone else connection.transaction():
+                if keys and (used := await key_rows.claim(connection, keys)):
+                    raise _Repeats(used)
+                if facts.reservations or facts.dropped:
                     await self._admission.reserve(connection, drafts, facts)
-                    if links:
-                        await link_rows.keep(connection, links)
-                    for unit in units:
-                        if unit.also is not None:
-                            await unit.also(connection)
-                    claimed = self._submitter.offer(self._ours(messages))
-                    for rows in _slices(messages):
-                        await message_rows.insert(connection, map(insert_row, rows))
-            else:
+                if links:
+                    await link_rows.keep(connection, links)
+                for do in also:
+                    await do(connection)
                 claimed = self._submitter.offer(self._ours(messages))
-                # A COPY is a transaction of its own.
-                await message_rows.insert(connection, map(insert_row, messages))
+                for rows in _slices(messages):
+                    await message_rows.insert(connection, map(insert_row, rows))
             confirm(connection)
         except _Repeats as repeats:
             self._undo(drafts, claimed, facts)

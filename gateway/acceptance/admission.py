@@ -14,7 +14,7 @@ from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.directory.directory import Directory
 from gateway.recipients.recipients import MappingKey, RecipientFacts, known_of, scopes
-from gateway.routing.question import Channel, Mapping
+from gateway.routing.question import Mapping
 from gateway.runtime.clock import Clock
 from storage import recipients as recipient_rows
 from storage.database import Connection
@@ -55,7 +55,7 @@ class Admission:
             return False
         record = draft.from_record
         home = scopes(None, record.sender.id, record.service_id)
-        return facts.blocks_any(draft.message.recipient, Channel.SMS, home)
+        return not facts.blocking(draft.message.recipient).isdisjoint(home)
 
     async def reserve(
         self, connection: Connection, drafts: Sequence[Draft], facts: RecipientFacts

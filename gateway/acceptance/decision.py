@@ -7,16 +7,22 @@ next sees it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Final, NamedTuple
 
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.unassigned import UnassignedQueue
 from gateway.directory.directory import Directory, Service
-from gateway.messages.message import Flag, Message
-from gateway.recipients.recipients import OPTED_OUT, RecipientFacts, scopes
+from gateway.messages.message import Flag
+from gateway.recipients.recipients import (
+    NOWHERE,
+    OPTED_OUT,
+    MappingUse,
+    RecipientFacts,
+    Scopes,
+    scopes,
+)
 from gateway.routing.destination import Destination
-from gateway.routing.question import QUEUES_FULL, Channel, Choice, Mapping, Needs
+from gateway.routing.question import QUEUES_FULL, Choice, Mapping, Needs
 from gateway.routing.selector import select
 from gateway.routing.sender_load import SenderLoads
 from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
@@ -24,14 +30,6 @@ from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
 NO_SERVICE: Final = 21701
 SENDER_GONE: Final = 21711  # the From was deleted
 GENERIC_ID: Final = 30042
-
-
-class MappingUse(IntEnum):
-    """What a message means for its recipient's sticky mapping."""
-
-    NONE = 0
-    FOLLOWED = 1
-    MADE = 2
 
 
 class Decision(NamedTuple):
@@ -67,9 +65,12 @@ class Decider:
         One that would wait long for its sender gets none: it waits in `unassigned`.
         """
         message = draft.message
+        despite = message.flags & Flag.DESPITE_OPT_OUT
+        blocked = NOWHERE if despite else facts.blocking(message.recipient)
         service = self._directory.services_by_id.get(message.service_id or 0)
         if service is not None:
-            return self._of_pool(draft, service, facts, now, fresh)
+            mapping = facts.mappings.get(draft.key)
+            return self._of_pool(draft, service, mapping, blocked, now, fresh)
         if message.service_id is not None:  # it was deleted while the message waited
             return Decision(code=NO_SERVICE)
         record = draft.from_record
@@ -77,24 +78,29 @@ class Decider:
         sender = record.sender
         if sender.id not in self._directory.senders_by_id:  # deleted since the request
             return Decision(code=SENDER_GONE)
-        if _blocked(message, facts, scopes(None, sender.id, record.service_id)):
+        if blocked and not blocked.isdisjoint(scopes(None, sender.id, record.service_id)):
             return Decision(code=OPTED_OUT, shown=sender.address)
         return Decision(sender)
 
     def _of_pool(
-        self, draft: Draft, service: Service, facts: RecipientFacts, now: float, fresh: bool
+        self,
+        draft: Draft,
+        service: Service,
+        mapping: Mapping | None,
+        blocked: Scopes,
+        now: float,
+        fresh: bool,
     ) -> Decision:
         """The sender out of a pool, with what that means for the recipient's mapping."""
-        message, shown = draft.message, draft.from_address
-        if _blocked(message, facts, (service.id,)):
+        shown = draft.from_address
+        if service.id in blocked:
             return Decision(code=OPTED_OUT, shown=shown)
-        mapping = facts.mappings.get(draft.key)
         choice = self.select(draft, service, mapping, now)
         voids = choice.drop_mapping and mapping is not None
         if voids:
             mapping = None
         sender = choice.sender
-        code = choice.code if sender is None else self._against(draft, sender, facts, fresh)
+        code = choice.code if sender is None else self._against(draft, sender, blocked, fresh)
         if sender is None or code:
             return Decision(None, code, choice.rule, shown, voids)
         mapped = mapping is not None and mapping.sender_id == sender.id
@@ -107,9 +113,9 @@ class Decider:
             use = MappingUse.MADE
         return Decision(sender, 0, choice.rule, shown, voids, use)
 
-    def _against(self, draft: Draft, sender: Sender, facts: RecipientFacts, fresh: bool) -> int:
+    def _against(self, draft: Draft, sender: Sender, blocked: Scopes, fresh: bool) -> int:
         """The code of what speaks against the sender that was selected, or 0."""
-        if _blocked(draft.message, facts, (-sender.id,)):
+        if -sender.id in blocked:
             return OPTED_OUT
         if sender.kind is SenderKind.ALPHA and sender.address.upper() in self._generic_ids:
             return GENERIC_ID
@@ -163,9 +169,3 @@ class Decider:
             for limit in self._loads.together(sender_id)
             if limit.place is None or limit.place[1] == country
         )
-
-
-def _blocked(message: Message, facts: RecipientFacts, scopes: tuple[int, ...]) -> bool:
-    return not message.flags & Flag.DESPITE_OPT_OUT and facts.blocks_any(
-        message.recipient, Channel.SMS, scopes
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.acceptance.decision import Decider, Decision, MappingUse
+from gateway.acceptance.decision import Decider, Decision
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.fraud_guard import FraudGuard
 from gateway.acceptance.media_conversion import NO_MMS_THERE, settle_media
@@ -22,7 +22,7 @@ from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Refused, SenderChosen, Undeliverable, advance
 from gateway.messages.message import Flag, Message, Status, unbilled
 from gateway.pacing.rates import destination_class, queue_limit
-from gateway.recipients.recipients import RecipientFacts
+from gateway.recipients.recipients import MappingUse, RecipientFacts
 from gateway.routing.destination import Destination
 from gateway.routing.sender_load import SenderLoads
 from gateway.routing.sender_pool import Sender
@@ -57,14 +57,13 @@ class Router:
         """Decide about each, and make it true: a later one sees what was decided before it."""
         now = self._clock.wall()
         for draft in drafts:
-            message = draft.message
-            if message.status is Status.SCHEDULED or self.awaited.awaits(draft):
-                self.prepare(draft)  # its sender is chosen when its time has come
-                continue
-            fresh = not draft.weighed  # else it has its place, and is only chosen anew
-            code = settle_media(draft, self._directory) or self.protection.stops(draft)
+            later = draft.message.status is Status.SCHEDULED or self.awaited.awaits(draft)
+            code = 0 if later else settle_media(draft, self._directory)
             self.prepare(draft)
-            if code:
+            if later:
+                continue  # its sender is chosen when its time has come, or what it needs
+            fresh = not draft.weighed  # else it has its place, and is only chosen anew
+            if code or (code := self.protection.stops(draft)):
                 decision = Decision(code=code)
             else:
                 decision = self.decider.decide(draft, facts, now, fresh=fresh)
@@ -78,21 +77,29 @@ class Router:
         message.rule = rule
         if shown is not None:
             message.sender = shown
-        if voids:
-            self.loads.mapped(facts.void(draft.key), -1)
+        if voids or use:
+            self._map(draft, decision, facts)
         if code:
             advance(message, (Undeliverable if code == NO_MMS_THERE else Refused)(code), now)
             return
         if sender is None:
             return  # it stays `accepted`
-        if use is MappingUse.MADE:
-            facts.made(draft.key, sender.id, message.id)
-            self.loads.mapped(sender.id)
-        elif use is MappingUse.FOLLOWED:
-            service = self._directory.services_by_id[message.service_id or 0]
-            facts.used(draft.key, sender.id, service.pool.settings.sticky_ttl_s)
         self.assign(message, sender, draft.destination)
         advance(message, SenderChosen(), now)
+
+    def _map(self, draft: Draft, decision: Decision, facts: RecipientFacts) -> None:
+        """What the decision means for the recipient's mapping, and for who has how many."""
+        message, sender, made = draft.message, decision.sender, decision.mapping is MappingUse.MADE
+        lost = facts.void(draft.key) if decision.voids else 0
+        if sender is not None and made:
+            facts.made(draft.key, sender.id, message.id)
+        elif sender is not None and decision.mapping is MappingUse.FOLLOWED:
+            service = self._directory.services_by_id[message.service_id or 0]
+            facts.used(draft.key, sender.id, service.pool.settings.sticky_ttl_s)
+        if lost:
+            self.loads.mapped(lost, -1)
+        if sender is not None and made:
+            self.loads.mapped(sender.id)
 
     def undo(self, drafts: Iterable[Draft], facts: RecipientFacts) -> None:
         """The batch was not committed: its messages have no senders, its mappings are none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from gateway.directory.directory import Directory
 from gateway.messages.message import Flag, Message
@@ -21,10 +22,21 @@ from storage.recipients import Reservation
 
 OPTED_OUT = 21610
 MappingKey = tuple[int, int, str]  # service, channel, recipient
+# Of a block: a service, or minus a sender's id.
+Scopes = frozenset[int] | set[int]
+NOWHERE: Scopes = frozenset()
 # How exactly the last use of a mapping is stored: to the day, or to a hundredth of the time after
 # which it is void, if that is finer. Each step of it costs one more row written.
 TOUCH_S = 86_400.0
 TOUCHES = 100
+
+
+class MappingUse(IntEnum):
+    """What a message means for its recipient's sticky mapping."""
+
+    NONE = 0
+    FOLLOWED = 1
+    MADE = 2
 
 
 @dataclass(slots=True)
@@ -32,8 +44,8 @@ class RecipientFacts:
     """What is known of a batch's recipients, kept up to date as the batch is chosen."""
 
     wall: float = 0.0
-    # (channel, scope) by recipient.
-    blocks: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    # By recipient and channel.
+    blocks: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     mappings: dict[MappingKey, Mapping] = field(default_factory=dict)
     # Mappings that only their first message has used so far.
     single: set[MappingKey] = field(default_factory=set)
@@ -43,9 +55,9 @@ class RecipientFacts:
     # Mappings that are void: the sender they named.
     dropped: dict[MappingKey, int] = field(default_factory=dict)
 
-    def blocks_any(self, recipient: str, channel: int, scopes: Sequence[int]) -> bool:
-        blocks = self.blocks.get(recipient)
-        return blocks is not None and any((channel, scope) in blocks for scope in scopes)
+    def blocking(self, recipient: str) -> Scopes:
+        """Where the recipient has opted out."""
+        return self.blocks.get((recipient, Channel.SMS), NOWHERE) if self.blocks else NOWHERE
 
     def used(self, key: MappingKey, sender_id: int, ttl_s: float) -> None:
         """A message goes by the mapping that is there, which is void when unused for `ttl_s`."""
@@ -92,12 +104,12 @@ def scopes(service_id: int | None, sender_id: int, home_id: int | None) -> tuple
     return tuple(dict.fromkeys(found))
 
 
-def blocks_of(rows: Sequence[Row]) -> dict[str, set[tuple[int, int]]]:
-    """Blocks by recipient, as (channel, scope)."""
-    blocks: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+def blocks_of(rows: Sequence[Row]) -> dict[tuple[str, int], set[int]]:
+    """Scopes of the blocks by recipient and channel."""
+    blocks: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for row in rows:
         if row["blocked"]:
-            blocks[row["recipient"]].add((row["channel"], row["scope"]))
+            blocks[row["recipient"], row["channel"]].add(row["scope"])
     return blocks
 
 
@@ -135,5 +147,5 @@ async def ask_blocks(
         message
         for message, scopes_held in held.items()
         if not message.flags & Flag.DESPITE_OPT_OUT
-        and known.blocks_any(message.recipient, Channel.SMS, scopes_held)
+        and not known.blocking(message.recipient).isdisjoint(scopes_held)
     }

@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from gateway.acceptance.decision import NO_SERVICE, SENDER_GONE, MappingUse
+from gateway.acceptance.decision import NO_SERVICE, SENDER_GONE
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.directory.directory import Directory, SenderRecord, Service
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.message import IdSource, Message, Status
-from gateway.recipients.recipients import OPTED_OUT, RecipientFacts
+from gateway.recipients.recipients import OPTED_OUT, MappingUse, RecipientFacts
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel, Mapping
 from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
@@ -125,7 +125,7 @@ def test_a_block_refuses_and_shows_the_from_that_was_asked_for(
     router: Router, scope: int, shown: str | None
 ) -> None:
     asked = draft(from_address=shown)
-    facts = RecipientFacts(wall=WALL, blocks={TO: {(int(Channel.SMS), scope)}})
+    facts = RecipientFacts(wall=WALL, blocks={(TO, int(Channel.SMS)): {scope}})
     router.route([asked], facts)
     assert asked.message.status is Status.FAILED
     assert asked.message.error_code == OPTED_OUT
