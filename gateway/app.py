@@ -46,6 +46,7 @@ from gateway.startup import (
     ensure_account,
     own_database,
     prepare_database,
+    runtime_of,
     take_lock,
     warn_of,
 )
@@ -120,7 +121,7 @@ class Gateway:
             stack.callback(listener.close)
             self.port = listener.getsockname()[1]
             pipeline = self.pipeline = await self._pipeline(database, stack)
-            outward = Outward(self.settings, pipeline, self._clock, self._random, stack)
+            outward = Outward(self.settings, pipeline, stack)
             teller = await outward.client("callbacks")
             callbacks = self.callbacks = outward.callbacks(teller)
             enricher = await outward.enricher(self._link_base)
@@ -128,7 +129,7 @@ class Gateway:
             handlers = self.handlers = outward.handlers(
                 await outward.client("inbound"), conversations.take
             )
-            inbound = self.inbound = self._inbound(pipeline, database, handlers)
+            inbound = self.inbound = self._inbound(pipeline, handlers)
             self._watch_lock(pipeline, gateway_lock, embedded)
             pipeline.stages.start("inbound", inbound.run())
             await pipeline.start()
@@ -153,16 +154,17 @@ class Gateway:
         pool = await database.open_pool()
         stack.push_async_callback(close_pool, pool)
         await ensure_account(pool, self.settings, self._random)
-        pipeline = Pipeline(self.settings, database, pool, self._clock, self._random, self._share)
+        runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._share)
+        pipeline = Pipeline(self.settings, runtime, self._share)
         self._run_id = f"{self._random.getrandbits(32):08x}"
         if self._place is not None:
             self._relay = Relay(self._place.folder, self._share, pipeline, self._run_id)
             pipeline.handover.others = self._relay
         if self._share.slot == 0:
-            self._warn_of(unsafe, pipeline.alerts)
-            await remind_of_held(pool, pipeline.alerts)
+            self._warn_of(unsafe, pipeline.runtime.alerts)
+            await remind_of_held(pool, pipeline.runtime.alerts)
         self._logins = Logins(
-            pipeline.alerts,
+            pipeline.runtime.alerts,
             self._clock.monotonic,
             trust_forwarded=self.settings.trust_forwarded,
             stop=self.stop,
@@ -172,18 +174,13 @@ class Gateway:
     def _warn_of(self, unsafe: Sequence[Unsafe], alerts: Alerts) -> None:
         warn_of(unsafe, alerts)
 
-    def _inbound(self, pipeline: Pipeline, database: Database, handlers: Handlers) -> InboundStage:
+    def _inbound(self, pipeline: Pipeline, handlers: Handlers) -> InboundStage:
         inbound = InboundStage(
-            database,
-            pipeline.directory,
-            pipeline.next_id,
+            pipeline.runtime,
             pipeline.ways.profile_of,
-            pipeline.alerts,
-            self._clock,
-            handle=handlers.handle,
-            effects=self._effects(pipeline),
-            run_id=self._run_id,
-            wall=pipeline.walls.of("inbound"),
+            handlers.handle,
+            self._effects(pipeline),
+            self._run_id,
         )
         pipeline.events.inbound = inbound
         return inbound
@@ -245,9 +242,7 @@ class Gateway:
     ) -> None:
         """Until `stop` is set, or a stage fails."""
         relay = self._relay
-        server = self.server = ApiServer(
-            self.settings, pipeline, relay, self.gate, self._logins, self._clock, self._random
-        )
+        server = self.server = ApiServer(self.settings, pipeline, relay, self.gate, self._logins)
         app = server.app(conversations, clicks, probes, self._replay)
         if relay is not None:
             assert self.watch is not None
@@ -292,7 +287,8 @@ class Gateway:
         if self._relay is None:
             return own
         names = {
-            carrier.sid: carrier.name for carrier in stages.pipeline.directory.carriers.values()
+            carrier.sid: carrier.name
+            for carrier in stages.pipeline.runtime.directory.carriers.values()
         }
         carriers, elsewhere = await asyncio.gather(self._relay.carriers(), self._relay.stuck())
         return together(own, carriers, names, elsewhere)
@@ -308,7 +304,7 @@ class Gateway:
     def _carriers(self) -> dict[str, dict[str, Any]]:
         """How the carriers are in this worker, by SID."""
         assert self.pipeline is not None
-        known = self.pipeline.directory.carriers.values()
+        known = self.pipeline.runtime.directory.carriers.values()
         return statuses(known, self.pipeline.connectors, self.pipeline.receipts)
 
     async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
@@ -330,7 +326,7 @@ class Gateway:
         if row["direction"] == Direction.INBOUND:
             self.handlers.again(from_row(row))
             return
-        live = self.pipeline.receipts.live
+        live = self.pipeline.runtime.live
         message = live.get(row["id"])
         if message is None:
             message = live[row["id"]] = from_row(row)
@@ -340,14 +336,14 @@ class Gateway:
     def _effects(self, pipeline: Pipeline) -> InboundEffects:
         """What inbound messages change of their writers' standing."""
         opt_outs = OptOuts(
-            pipeline.directory,
+            pipeline.runtime.directory,
             pipeline.router,
-            pipeline.next_id,
+            pipeline.runtime.next_id,
             self._clock,
             lambda record: network_could(record) and pipeline.ways.network_opt_out(record),
         )
         return InboundEffects(
-            pipeline.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
+            pipeline.runtime.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
         )
 
     def _link_base(self) -> str:

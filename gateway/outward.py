@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from random import Random
 
 from gateway.conversations.service import Conversations
 from gateway.enrichment.enricher import Enricher
@@ -16,7 +15,6 @@ from gateway.inbound.replies import Replies
 from gateway.inbound.webhook_call import Runner
 from gateway.observe.journal import Journal
 from gateway.pipeline.assembly import Pipeline
-from gateway.runtime.clock import Clock
 from gateway.settings import Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
@@ -42,14 +40,11 @@ class Outward:
         self,
         settings: Settings,
         pipeline: Pipeline,
-        clock: Clock,
-        random: Random,
         stack: contextlib.AsyncExitStack,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._clock = clock
-        self._random = random
+        self._runtime = pipeline.runtime
         self._stack = stack
         self._names = HostNames(settings.webhooks.nameservers)
         stack.push_async_callback(self._names.close)
@@ -73,53 +68,35 @@ class Outward:
             self.connections[kind],
             timeout_s=self._settings.webhooks.timeout_s,
         )
-        if self._pipeline.journal.on:
-            client.called = partial(_note_call, self._pipeline.journal)
+        if self._runtime.journal.on:
+            client.called = partial(_note_call, self._runtime.journal)
         return await self._stack.enter_async_context(client)
 
     def callbacks(self, client: WebhookClient) -> Callbacks:
         pipeline, webhooks = self._pipeline, self._settings.webhooks
         callbacks = Callbacks(
+            self._runtime,
             client,
-            pipeline.directory,
-            self._clock,
-            self._random,
-            pipeline.alerts,
-            pipeline.walls.of("callbacks"),
             self.connections["callbacks"],
             per_host=webhooks.connections_per_host,
             retry_for_s=webhooks.retry_for_s,
             event_parameters=webhooks.event_parameters,
             acknowledged=pipeline.writer.mark,
             sweep=pipeline.sweep_callbacks,
-            exists=partial(message_rows.exists, pipeline.pool),
+            exists=partial(message_rows.exists, self._runtime.pool),
             carrier_parameters=pipeline.ways.callback_tlvs,
         )
         pipeline.after_commit.owe_callbacks = callbacks.owe
         return callbacks
 
     def debugger(self, client: WebhookClient) -> Debugger:
-        pipeline = self._pipeline
-        debugger = Debugger(
-            client,
-            pipeline.directory,
-            self._clock,
-            self._random,
-            self.connections["callbacks"],
-        )
-        pipeline.alerts.written = debugger.tell
+        runtime, connections = self._runtime, self.connections["callbacks"]
+        debugger = Debugger(client, runtime.directory, runtime.clock, runtime.random, connections)
+        runtime.alerts.written = debugger.tell
         return debugger
 
     def clicks(self, client: WebhookClient) -> Clicks:
-        pipeline = self._pipeline
-        return Clicks(
-            client,
-            pipeline.directory,
-            self._clock,
-            self._random,
-            pipeline.alerts,
-            self.connections["callbacks"],
-        )
+        return Clicks(self._runtime, client, self.connections["callbacks"])
 
     async def conversations(self) -> Conversations:
         pipeline, patience = self._pipeline, self._settings.webhooks.timeout_s
@@ -132,46 +109,23 @@ class Outward:
                 counts=True,
             )
         )
-        conversations = Conversations.of(
-            client,
-            pipeline.directory,
-            pipeline.acceptor,
-            pipeline.pool,
-            pipeline.next_id,
-            self._clock,
-            self._random,
-            pipeline.alerts,
-            pipeline.walls.of("conversations"),
-        )
+        conversations = Conversations.of(self._runtime, client, pipeline.acceptor)
         pipeline.after_commit.in_conversation = conversations.deliveries.heard
         return conversations
 
     def handlers(self, client: WebhookClient, conversation: Converse) -> Handlers:
         """The stage after inbound messages are stored."""
-        pipeline = self._pipeline
-        replies = Replies(
-            pipeline.directory,
-            pipeline.router,
-            pipeline.acceptor,
-            pipeline.next_id,
-            self._clock,
-            pipeline.alerts,
-        )
-        runner = Runner(client, pipeline.directory, Cookies(self._clock), pipeline.alerts)
+        runtime = self._runtime
+        replies = Replies(runtime, self._pipeline.router, self._pipeline.acceptor)
+        runner = Runner(client, runtime.directory, Cookies(runtime.clock), runtime.alerts)
         return Handlers(
+            runtime,
             runner,
             replies,
-            pipeline.directory,
-            pipeline.pool,
-            self._clock,
-            self._random,
-            pipeline.alerts,
-            pipeline.walls.of("handlers"),
             self.connections["inbound"],
             per_host=self._settings.webhooks.connections_per_host,
             retry_for_s=self._settings.webhooks.retry_for_s,
             conversation=conversation,
-            ours=lambda row: pipeline.ownership.mine(row["service_id"], row["sender_id"]),
         )
 
     async def enricher(self, link_base: Callable[[], str]) -> Enricher:
@@ -186,17 +140,12 @@ class Outward:
         if lookup is not None:
             pipeline.router.awaited.lookup = await self._stack.enter_async_context(lookup)
         enricher = Enricher(
+            self._runtime,
             fetcher,
-            pipeline.pool,
-            pipeline.router,
             pipeline.assigner,
             pipeline.lifecycle,
-            pipeline.alerts,
-            self._clock,
-            self._random,
-            link_base,
-            pipeline.walls.of("gathering"),
             self.connections["media"],
+            link_base=link_base,
             pause_s=settings.media.pause_s,
             lookup=lookup,
         )
@@ -210,8 +159,8 @@ class Outward:
             return None
         return NumberLookup(
             given.url,
-            self._clock,
-            self._pipeline.alerts,
+            self._runtime.clock,
+            self._runtime.alerts,
             timeout_s=given.timeout_s,
             most=given.most_kept,
             keep_s=given.keep_s,

@@ -78,7 +78,7 @@ class Relay:
     def __init__(self, folder: Path, share: WorkerSlot, pipeline: Pipeline, run_id: str) -> None:
         self._share = share
         self._pipeline = pipeline
-        self._directory = pipeline.directory
+        self._directory = pipeline.runtime.directory
         self._run_id = run_id
         self._creation: Creation | None = None
         self._app: ASGIApp | None = None
@@ -142,7 +142,7 @@ class Relay:
 
     def owner(self, service_id: int | None, sender_id: int | None) -> int | None:
         """See `Elsewhere`."""
-        slot = self._pipeline.ownership.of(service_id, sender_id)
+        slot = self._pipeline.runtime.ownership.of(service_id, sender_id)
         return slot if slot != self._share.slot else None
 
     # Sends --------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ class Relay:
 
     async def cancel(self, account_id: int, message_id: Id) -> Row | None:
         """Cancel a message where it waits; as `Canceler.cancel`."""
-        row = await message_rows.fetch(self._pipeline.pool, account_id, message_id)
+        row = await message_rows.fetch(self._pipeline.runtime.pool, account_id, message_id)
         slot = self.owner(row["service_id"], row["sender_id"]) if row is not None else None
         if slot is not None:
             payload = VERSION.pack(account_id) + message_id.bytes
@@ -359,12 +359,12 @@ class Relay:
             else:
                 if reply == b"\0":
                     return None
-                return await message_rows.fetch(self._pipeline.pool, account_id, message_id)
+                return await message_rows.fetch(self._pipeline.runtime.pool, account_id, message_id)
         return await self._pipeline.canceler.cancel(account_id, message_id)
 
     async def cancel_many(self, account_id: int, ids: Sequence[Id]) -> set[Id]:
         """Cancel messages where they wait; as `Canceler.cancel_many`, one question a worker."""
-        async with self._pipeline.pool.acquire() as connection:
+        async with self._pipeline.runtime.pool.acquire() as connection:
             rows = await message_rows.by_ids(connection, ids)
         by_slot: defaultdict[int | None, list[Id]] = defaultdict(list)
         for row in rows:
@@ -404,7 +404,7 @@ class Relay:
 
     def _on_replay(self, payload: bytes, reply: SendReply) -> None:
         async def work() -> None:
-            async with self._pipeline.pool.acquire() as connection:
+            async with self._pipeline.runtime.pool.acquire() as connection:
                 rows = await message_rows.by_ids(connection, list(_ids(payload)))
             for row in rows:
                 self._replay(row)

@@ -8,7 +8,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from random import Random
 from typing import Any
 
 import uvicorn
@@ -31,7 +30,6 @@ from gateway.pipeline.assembly import Pipeline
 from gateway.proxy.authority import Authority, AuthorityError
 from gateway.proxy.listeners import Listeners
 from gateway.relay import Relay
-from gateway.runtime.clock import Clock
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.clicks import Clicks
 from storage.database import Row
@@ -65,28 +63,25 @@ class ApiServer:
         relay: Relay | None,
         gate: Gate,
         logins: Logins,
-        clock: Clock,
-        random: Random,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._relay = relay
         self._gate = gate
         self._logins = logins
-        self._clock = clock
-        self._random = random
+        runtime = self._runtime = pipeline.runtime
         self.listeners: Listeners | None = None
         elsewhere: Elsewhere = relay if relay is not None else Nowhere()
         self.creation = Creation(
-            directory=pipeline.directory,
+            directory=runtime.directory,
             acceptor=pipeline.acceptor,
             router=pipeline.router,
-            next_id=pipeline.next_id,
-            clock=clock,
+            next_id=runtime.next_id,
+            clock=runtime.clock,
             legacy_21606=settings.legacy_21606,
-            new_code=partial(new_code, random, shortening.LENGTH),
+            new_code=partial(new_code, runtime.random, shortening.LENGTH),
             elsewhere=elsewhere,
-            forecast=Forecast(pipeline.directory, pipeline.router),
+            forecast=Forecast(runtime.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=settings.scheduling.least_s,
                 most_s=settings.scheduling.most_s,
@@ -105,27 +100,27 @@ class ApiServer:
         """The ASGI application; `replay` makes a row owe its webhooks once more."""
         settings, pipeline, relay = self._settings, self._pipeline, self._relay
         deps = Deps(
-            directory=pipeline.directory,
-            pool=pipeline.pool,
+            directory=pipeline.runtime.directory,
+            pool=pipeline.runtime.pool,
             creation=self.creation,
-            random=self._random,
+            random=self._runtime.random,
             refresh=relay.refresh if relay is not None else pipeline.configuration.read,
             default_carrier_id=self._default_carrier_id,
             connectors=pipeline.connectors,
             receipts=pipeline.receipts,
-            journal=pipeline.journal,
+            journal=pipeline.runtime.journal,
             replay=relay.replay if relay is not None else replay,
             conversations=conversations,
-            alerts=pipeline.alerts,
+            alerts=pipeline.runtime.alerts,
             clicks=clicks,
             limits=settings.limits,
-            lists=Lists(pipeline.pool, settings.limits.list_s),
+            lists=Lists(pipeline.runtime.pool, settings.limits.list_s),
             turnstile=Turnstile(settings.limits.lists, settings.limits.lists_waiting, LISTS_IN_ALL),
             pool_limit=settings.pool_limit,
             subaccount_limit=settings.subaccount_limit,
             gate=self._gate,
             logins=self._logins,
-            bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._clock.monotonic),
+            bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._runtime.clock.monotonic),
             cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
             cancel_many=(relay or pipeline.canceler).cancel_many,
             elsewhere=self.creation.elsewhere,
@@ -149,7 +144,7 @@ class ApiServer:
                 app,
                 http=fast_lane(
                     self.creation,
-                    self._random,
+                    self._runtime.random,
                     self._gate,
                     self._logins,
                     partial(body_limit, base_domain=self._settings.base_domain),
@@ -208,7 +203,7 @@ class ApiServer:
 
     def _default_carrier_id(self) -> int:
         """The first of the configuration file; without one there, the oldest."""
-        known = self._pipeline.directory.carriers
+        known = self._pipeline.runtime.directory.carriers
         for name in (*(carrier.name for carrier in self._settings.carriers), *known):
             if name in known:
                 return known[name].id

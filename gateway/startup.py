@@ -9,10 +9,19 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from random import Random
+from weakref import WeakValueDictionary
 
+from gateway.cluster.placement import Ownership
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, keys_of
+from gateway.cluster.share import WorkerSlot
+from gateway.directory.directory import Directory
+from gateway.messages.message import IdSource
 from gateway.observe.alerts import Alerts
+from gateway.observe.journal import Journal
+from gateway.observe.wall import Walls
+from gateway.runtime.clock import Clock
 from gateway.settings import ConfigurationError, Settings
+from gateway.stage_runtime import Runtime
 from storage import config as config_rows
 from storage.database import (
     ConnectionPool,
@@ -145,3 +154,36 @@ async def close_pool(pool: ConnectionPool) -> None:
             await pool.close()
     except TimeoutError:
         pool.terminate()
+
+
+def runtime_of(
+    settings: Settings,
+    database: Database,
+    pool: ConnectionPool,
+    clock: Clock,
+    random: Random,
+    share: WorkerSlot,
+) -> Runtime:
+    """What the stages of this process are given."""
+    directory = Directory()
+    journal = Journal(
+        settings.data_dir / "journal" if settings.journal.keep_hours else None,
+        clock,
+        keep_s=settings.journal.keep_hours * 3600.0,
+        most_octets=settings.journal.most_mb * 1024 * 1024,
+        writer=share.slot,
+    )
+    alerts = Alerts(pool, clock, random)
+    return Runtime(
+        clock=clock,
+        random=random,
+        next_id=IdSource(clock.wall, clock.monotonic, random.getrandbits),
+        database=database,
+        pool=pool,
+        directory=directory,
+        ownership=Ownership(share, directory),
+        alerts=alerts,
+        walls=Walls(alerts),
+        journal=journal,
+        live=WeakValueDictionary(),
+    )

@@ -27,20 +27,19 @@ from gateway.acceptance.committer import (
 )
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
-from gateway.cluster.placement import Ownership
 from gateway.content.shortening import LIFE_S
 from gateway.messages.message import Message, Status
 from gateway.messages.rows import insert_row, moment
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall
 from gateway.recipients.recipients import RecipientFacts
+from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import Submitter
 from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage import short_links as link_rows
-from storage.database import Connection, Database, DatabaseUnavailable, confirm
+from storage.database import Connection, DatabaseUnavailable, confirm
 from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
@@ -93,31 +92,28 @@ class Acceptor:
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         admission: Admission,
         submitter: Submitter,
         assigner: Assigner,
+        *,
         committed: Callable[[Message], None],
-        remember: Callable[[Message], None],
-        monotonic: Callable[[], float],
-        ownership: Ownership,
         handed_over: Callable[[Draft], None],
-        wall: Wall,
     ) -> None:
         """`handed_over` hears of each committed draft that is another worker's."""
-        self._wall = wall
-        self._ownership = ownership
+        self._wall = runtime.walls.of("accept")
+        self._ownership = runtime.ownership
         self._handed_over = handed_over
-        self._monotonic = monotonic
+        self._monotonic = runtime.clock.monotonic
         self._admission = admission
         self._router: Router = admission.router
         self._submitter = submitter
         self._assigner = assigner
         self._committed = committed
-        self._remember = remember
+        self._live = runtime.live
         self._in_turn = ByTurns()
-        self.small = Committer("accept", database, self, deque())
-        self.large = Committer("accept-large", database, self, self._in_turn)
+        self.small = Committer("accept", runtime.database, self, deque())
+        self.large = Committer("accept-large", runtime.database, self, self._in_turn)
         # What the large unit that is being committed holds in the database until it is: who waits
         # for that waits behind it, so that nobody else waits with him.
         self._of_large: frozenset[Hashable] = frozenset()
@@ -345,7 +341,7 @@ class Acceptor:
                 if committer is self.large:
                     await asyncio.sleep(0)  # nobody else waits for all of it
             for message in messages:  # whoever reads their rows must find that they are held
-                self._remember(message)
+                self._live[message.id] = message
             keys = [unit.key for unit in units if unit.key is not None]
             links = self._links(drafts)
             also = [unit.also for unit in units if unit.also is not None]

@@ -21,12 +21,12 @@ from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
 from gateway.messages.rows import assign_columns
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall
-from gateway.runtime.clock import Clock, Deadlines
+from gateway.runtime.clock import Deadlines
+from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import BROKEN, EXPIRED, Submitter
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
-from storage.database import Database, DatabaseUnavailable, OwnConnection, confirm
+from storage.database import DatabaseUnavailable, OwnConnection, confirm
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -42,23 +42,21 @@ class Assigner:
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         admission: Admission,
         submitter: Submitter,
         lifecycle: Lifecycle,
-        clock: Clock,
         committed: Callable[[Message], None],
-        wall: Wall,
     ) -> None:
-        self._wall = wall
-        self._database = database
+        self._wall = runtime.walls.of("assign")
+        self._database = runtime.database
         self._admission = admission
-        self._router = admission.router
-        self._unassigned = self._router.unassigned
+        self.router = admission.router
+        self._unassigned = self.router.unassigned
         self._submitter = submitter
         self._lifecycle = lifecycle
-        self._clock = clock
-        self._deadlines = Deadlines(clock)
+        self._clock = runtime.clock
+        self._deadlines = Deadlines(runtime.clock)
         self._committed = committed
         self._anew: deque[Draft] = deque()
         self._doubtful: set[Id] = set()  # of a batch whose commit was not confirmed
@@ -74,7 +72,7 @@ class Assigner:
         """Take drafts that are committed and wait for a sender."""
         for draft in drafts:
             draft.message.expires_at = self._deadlines.of(draft.message.valid_until)
-            if self._router.awaited.awaits(draft):
+            if self.router.awaited.awaits(draft):
                 self.gather(draft)
                 continue
             self._unassigned.hold(draft)
@@ -134,7 +132,7 @@ class Assigner:
         message = draft.message
         self._wall.tell(why, message)
         with self._wall.around(message):
-            self._router.awaited.end(draft)
+            self.router.awaited.end(draft)
             self._unassigned.placed(draft)
             self._doubtful.discard(message.id)
             self._lifecycle.apply(message, Refused(BROKEN))
@@ -165,13 +163,13 @@ class Assigner:
         drafts = [self._anew.popleft() for _ in range(min(BATCH, len(self._anew)))]
         for draft in drafts:
             if draft.message.status.final:
-                self._router.awaited.end(draft)
+                self.router.awaited.end(draft)
                 self._unassigned.placed(draft)
                 self._doubtful.discard(draft.message.id)
         drafts = [draft for draft in drafts if not draft.message.status.final]
         if self._unassigned and len(drafts) < BATCH:
             now = self._clock.wall()
-            choose = partial(self._router.decider.preview, now=now)
+            choose = partial(self.router.decider.preview, now=now)
             taken = self._unassigned.take(choose, now, BATCH - len(drafts))
             self._settle(taken)
             drafts.extend(turn.draft for turn in taken)
@@ -180,7 +178,7 @@ class Assigner:
     def _settle(self, taken: list[Taken]) -> None:
         for draft, sender_id in taken:
             if sender_id:
-                self._router.loads.settled(sender_id, draft.message.segments)
+                self.router.loads.settled(sender_id, draft.message.segments)
 
     async def _assign(self, own: OwnConnection, drafts: Sequence[Draft]) -> None:
         connection = await own.get()
@@ -190,7 +188,7 @@ class Assigner:
             message.status = Status.ACCEPTED  # whatever it was before: it is chosen anew
         claimed: list[Message] = []
         try:
-            self._router.route(drafts, facts)
+            self.router.route(drafts, facts)
             async with connection.transaction():
                 if doubtful := self._doubtful.intersection(message.id for message in messages):
                     # The commit may have claimed them; nothing of them was written.
@@ -203,7 +201,7 @@ class Assigner:
             confirm(connection)
         except Exception:
             self._submitter.withdraw(claimed)
-            self._router.undo(drafts, facts)
+            self.router.undo(drafts, facts)
             raise
         self._doubtful.difference_update(message.id for message in messages)
         self._pass_on(drafts, claimed, ours)
@@ -215,7 +213,7 @@ class Assigner:
             if message in claimed:
                 claimed.remove(message)
                 self._submitter.withdraw([message])
-            self._router.release(message)
+            self.router.release(message)
             message.status = message.committed = Status.CANCELED
             message.waiting = False
         messages = [draft.message for draft in drafts if draft.message.id in ours]
@@ -229,7 +227,7 @@ class Assigner:
             if message.status is Status.QUEUED and message not in going
         )
         for draft in drafts:
-            self._router.awaited.end(draft)
+            self.router.awaited.end(draft)
             self._unassigned.placed(draft)
         self.hold(draft for draft in drafts if draft.message.status is Status.ACCEPTED)
         self._submitter.go(claimed)

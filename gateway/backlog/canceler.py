@@ -6,7 +6,7 @@ The database decides: a cancel and a claim update the same row under the same co
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.acceptance.assigner import Assigner
 from gateway.backlog.overflow import Overflow
@@ -14,8 +14,9 @@ from gateway.messages.lifecycle import Canceled, Lifecycle
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, seconds
 from gateway.pacing.pacer import Pacer
+from gateway.stage_runtime import Runtime
 from storage import message_changes
-from storage.database import ConnectionPool, Row
+from storage.database import Row
 from storage.ids import Id
 
 
@@ -24,20 +25,20 @@ class Canceler:
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        lifecycle: Lifecycle,
-        live: MutableMapping[Id, Message],
+        runtime: Runtime,
         pacer: Pacer[Message],
         assigner: Assigner,
         overflow: Overflow,
+        lifecycle: Lifecycle,
+        *,
         released: Callable[[Message], None],
         never_submitted: Callable[[Message], None],
         unscheduled: Callable[[int, Id], None],
         committed: Callable[[Message], None],
     ) -> None:
-        self._pool = pool
+        self._pool = runtime.pool
         self._lifecycle = lifecycle
-        self._live = live
+        self._live = runtime.live
         self._pacer = pacer
         self._assigner = assigner
         self._overflow = overflow

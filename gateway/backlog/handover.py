@@ -10,24 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from gateway.acceptance.acceptor import Acceptor
 from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft
-from gateway.acceptance.router import Router
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.takeover import AGAIN_S, Takeover
 from gateway.cluster.peers import NoOthers, Others
-from gateway.cluster.placement import Ownership
 from gateway.messages.message import Message, Status
 from gateway.observe.outage_log import AWAY
-from gateway.pacing.pacer import Pacer
-from gateway.runtime.clock import Clock
-from gateway.submission.write_behind import WriteBehind
+from gateway.stage_runtime import Runtime
 from storage import messages as message_rows
-from storage.database import ConnectionPool, DatabaseUnavailable
+from storage.database import DatabaseUnavailable
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -45,29 +41,25 @@ class Handover:
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        ownership: Ownership,
-        router: Router,
-        live: MutableMapping[Id, Message],
-        pacer: Pacer[Message],
-        assigner: Assigner,
+        runtime: Runtime,
         overflow: Overflow,
-        writer: WriteBehind,
         acceptor: Acceptor,
+        assigner: Assigner,
         takeover: Takeover,
-        clock: Clock,
+        *,
+        written: Callable[[], Awaitable[None]],
     ) -> None:
-        self._pool = pool
-        self._ownership = ownership
-        self._router = router
-        self._live = live
-        self._pacer = pacer
+        self._pool = runtime.pool
+        self._ownership = runtime.ownership
+        self._router = assigner.router
+        self._live = runtime.live
+        self._pacer = overflow.pacer
         self._assigner = assigner
         self._overflow = overflow
-        self._writer = writer
+        self._written = written
         self._acceptor = acceptor
         self._takeover = takeover
-        self._clock = clock
+        self._clock = runtime.clock
         # The other workers, where there are any.
         self.others: Others = NoOthers()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -162,7 +154,7 @@ class Handover:
 
     async def _unclaim(self, messages: Sequence[Message]) -> None:
         """Let these wait again, for the worker whose they are: it claims them for itself."""
-        await self._writer.drained()  # what is written of them comes before
+        await self._written()  # what is written of them comes before
         ids = [message.id for message in messages]
         try:
             async with self._pool.acquire() as connection:

@@ -13,25 +13,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from gateway.acceptance.draft import Draft, Phase
-from gateway.acceptance.router import Router
 from gateway.backlog.requeue import Requeue
 from gateway.content.encoding import encode, whole
-from gateway.directory.directory import Directory
-from gateway.messages.lifecycle import Lifecycle, Refused
-from gateway.messages.message import Direction, IdSource, Message, Status
+from gateway.messages.lifecycle import Refused
+from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall, described
+from gateway.observe.wall import described
 from gateway.pacing.pacer import BATCH, Pacer
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import EXPIRED
 from storage import messages as message_rows
-from storage.database import Connection, Database, DatabaseUnavailable, OwnConnection, Row
+from storage.database import Connection, DatabaseUnavailable, OwnConnection, Row
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -67,28 +65,21 @@ class Overflow:
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         pacer: Pacer[Message],
-        live: MutableMapping[Id, Message],
-        directory: Directory,
-        router: Router,
         requeue: Requeue,
-        clock: Clock,
-        lifecycle: Lifecycle,
         resume: Callable[[Iterable[Message]], None],
-        ids: IdSource,
-        wall: Wall,
     ) -> None:
-        self._wall = wall
-        self._ids = ids
-        self._database = database
-        self._pacer = pacer
-        self._live = live
-        self._directory = directory
-        self._router = router
+        self._wall = runtime.walls.of("spill")
+        self._ids = runtime.next_id
+        self._database = runtime.database
+        self.pacer = pacer
+        self._live = runtime.live
+        self._directory = runtime.directory
+        self._router = requeue.router
         self._requeue = requeue
-        self._clock = clock
-        self._lifecycle = lifecycle
+        self._clock = runtime.clock
+        self._lifecycle = requeue.lifecycle
         self._resume = resume
         self._rests: dict[int, _Rest] = {}  # by sender
         # Rows that no message can be made of.
@@ -125,8 +116,8 @@ class Overflow:
         sender_id = message.sender_id
         rest = self._rests.get(sender_id)
         if rest is None:
-            held = self._pacer.waiting(sender_id)
-            if held < LEAST or (held < HIGH and len(self._pacer) < MEMORY):
+            held = self.pacer.waiting(sender_id)
+            if held < LEAST or (held < HIGH and len(self.pacer) < MEMORY):
                 return False
             rest = self._rests[sender_id] = _Rest()
             self._wake.set()  # from now on there is something to look after
@@ -166,7 +157,7 @@ class Overflow:
 
     def released(self, sender_id: int) -> None:
         """Something of this sender has left its queue."""
-        if self._rests and sender_id in self._rests and self._pacer.waiting(sender_id) < LOW:
+        if self._rests and sender_id in self._rests and self.pacer.waiting(sender_id) < LOW:
             self._wake.set()
 
     def canceled(self, row: Row) -> None:
@@ -215,7 +206,7 @@ class Overflow:
                     connection = await own.get()
                     await self._count(connection)
                     for sender_id in list(self._rests):
-                        if self._pacer.waiting(sender_id) < LOW:
+                        if self.pacer.waiting(sender_id) < LOW:
                             await self._page_in(connection, sender_id)
                     if self._clock.monotonic() - self._expired_at >= HEAL_S:
                         await self._expire(connection)
@@ -291,7 +282,7 @@ class Overflow:
             return
         added = rest.added
         # What memory holds is among the rows: it waits, or is being claimed just now.
-        most = PAGE + self._pacer.waiting(sender_id) + BATCH
+        most = PAGE + self.pacer.waiting(sender_id) + BATCH
         rows = await message_rows.waiting(connection, sender_id, Status.QUEUED, most)
         if self._rests.get(sender_id) is not rest:  # forgotten meanwhile: another's, and settled
             return

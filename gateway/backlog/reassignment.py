@@ -4,20 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from weakref import WeakSet
 
 from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.decision import SENDER_GONE
 from gateway.acceptance.draft import Draft, Phase
-from gateway.acceptance.router import Router
 from gateway.backlog.overflow import Overflow
 from gateway.directory.directory import SenderRecord
 from gateway.messages.message import Message, Status
 from gateway.recipients.sticky_upkeep import StickyUpkeep
 from gateway.routing.destination import parse_destination
+from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import Submitter
-from storage.ids import Id
 
 Senders = Mapping[int, SenderRecord]  # by id
 
@@ -27,15 +26,14 @@ class Reassignment:
 
     def __init__(
         self,
-        live: MutableMapping[Id, Message],
-        router: Router,
+        runtime: Runtime,
         assigner: Assigner,
         submitter: Submitter,
         overflow: Overflow,
         mappings: StickyUpkeep,
     ) -> None:
-        self._live = live
-        self._router = router
+        self._live = runtime.live
+        self._router = assigner.router
         self._assigner = assigner
         self._submitter = submitter
         self._overflow = overflow

@@ -13,16 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.acceptance.router import Router
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.requeue import Requeue
 from gateway.channels.smpp.result_codes import TIMEOUT
-from gateway.cluster.placement import Ownership
-from gateway.messages.lifecycle import AnswerLost, Lifecycle, Submitted
-from gateway.messages.message import Direction, IdSource, Message, Status
+from gateway.messages.lifecycle import AnswerLost, Submitted
+from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row
-from gateway.observe.wall import Wall, described
-from gateway.runtime.clock import Clock
+from gateway.observe.wall import described
+from gateway.stage_runtime import Runtime
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from storage import messages as message_rows
@@ -54,31 +52,27 @@ class Recovery:
 
     def __init__(
         self,
-        router: Router,
+        runtime: Runtime,
         submitter: Submitter,
         overflow: Overflow,
         requeue: Requeue,
-        lifecycle: Lifecycle,
-        receipts: Receipts,
-        clock: Clock,
-        owe_callbacks: Callable[[Message], None],
+        owed: OwedSweep,
+        *,
         ambiguous_policy: Callable[[int], str],
-        ownership: Ownership,
-        ids: IdSource,
-        wall: Wall,
     ) -> None:
         """`ambiguous_policy` is asked with the carrier's id."""
-        self._wall = wall
-        self._ownership = ownership
-        self._ids = ids
-        self._router = router
+        self._wall = runtime.walls.of("recovery")
+        self._ownership = runtime.ownership
+        self._ids = runtime.next_id
+        self._router = requeue.router
         self._submitter = submitter
         self._overflow = overflow
         self._requeue = requeue
-        self._lifecycle = lifecycle
-        self._receipts = receipts
-        self._clock = clock
-        self._owe_callbacks = owe_callbacks
+        self._lifecycle = requeue.lifecycle
+        self._receipts = owed.receipts
+        self._live = runtime.live
+        self._clock = runtime.clock
+        self._owe_callbacks = owed.owe_callbacks
         self._ambiguous_policy = ambiguous_policy
 
     async def run(self, connection: Connection) -> Recovered:
@@ -122,7 +116,7 @@ class Recovery:
         There is none, unless something went wrong: whoever stored it died, or lost its right to
         the database, after somebody else had read what waits.
         """
-        live, overflow = self._receipts.live, self._overflow
+        live, overflow = self._live, self._overflow
         found: list[Id] = []
         async for rows in message_rows.old_waiting(
             connection,
@@ -147,7 +141,7 @@ class Recovery:
         waiting = (Status.ACCEPTED, Status.QUEUED)
         held = sum(
             message.committed in waiting and not message.spilled and message.id.bytes < first
-            for message in list(self._receipts.live.values())
+            for message in list(self._live.values())
         )
         return held + len(self._overflow)
 
@@ -155,7 +149,7 @@ class Recovery:
         new = [
             row
             for row in rows
-            if row["id"] not in self._receipts.live
+            if row["id"] not in self._live
             and row["status"] != Status.SCHEDULED
             # What ended may owe its callbacks: an operator closed it.
             and (row["waiting"] is not None or Status(row["status"]).final)
@@ -163,7 +157,7 @@ class Recovery:
         behind = [row for row in new if self._overflow.found(row)]
         for row in behind:
             if row["callback_url"] is not None:
-                message = self._receipts.live[row["id"]] = from_row(row)
+                message = self._live[row["id"]] = from_row(row)
                 message.spilled = True
                 message.content = None
                 self._owe_callbacks(message)
@@ -220,7 +214,7 @@ class Recovery:
                     message.answered = profile.answered_parts(message.answered, message.segments)
         queue = []
         for message, row in zip(messages, rows, strict=True):
-            self._receipts.live[message.id] = message
+            self._live[message.id] = message
             try:
                 if message.status < Status.SENT and self._belongs_in_queue(
                     message, row["body"], recovered
@@ -256,17 +250,16 @@ class OwedSweep:
 
     def __init__(
         self,
+        runtime: Runtime,
         receipts: Receipts,
-        clock: Clock,
         owe_callbacks: Callable[[Message], None],
-        ownership: Ownership,
-        wall: Wall,
     ) -> None:
-        self._wall = wall
-        self._ownership = ownership
-        self._receipts = receipts
-        self._clock = clock
-        self._owe_callbacks = owe_callbacks
+        self._wall = runtime.walls.of("callbacks")
+        self._ownership = runtime.ownership
+        self.receipts = receipts
+        self._live = runtime.live
+        self._clock = runtime.clock
+        self.owe_callbacks = owe_callbacks
         self._after = NOTHING
 
     async def sweep(self, pool: ConnectionPool) -> bool:
@@ -287,10 +280,10 @@ class OwedSweep:
     def _owe(self, row: Row) -> None:
         if not self._ownership.mine(row["service_id"], row["sender_id"]):
             return
-        message = self._receipts.live.get(row["id"])
+        message = self._live.get(row["id"])
         if message is None:
-            message = self._receipts.live[row["id"]] = from_row(row)
-        self._owe_callbacks(message)
+            message = self._live[row["id"]] = from_row(row)
+        self.owe_callbacks(message)
 
 
 def id_at(wall: float) -> Id:

@@ -9,29 +9,23 @@ from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.decision import SENDER_GONE
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
-from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Message, Status
 from gateway.routing.destination import Destination, parse_destination
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 
 INVALID_DESTINATION = 21211
 
 
 class Requeue:
     def __init__(
-        self,
-        directory: Directory,
-        router: Router,
-        assigner: Assigner,
-        lifecycle: Lifecycle,
-        clock: Clock,
+        self, runtime: Runtime, router: Router, assigner: Assigner, lifecycle: Lifecycle
     ) -> None:
-        self._directory = directory
-        self._router = router
+        self._directory = runtime.directory
+        self.router = router
         self._assigner = assigner
-        self._lifecycle = lifecycle
-        self._clock = clock
+        self.lifecycle = lifecycle
+        self._clock = runtime.clock
 
     def belongs(self, message: Message, body: str) -> bool:
         """Whether an unfinished message goes (again) from its sender's queue.
@@ -42,7 +36,7 @@ class Requeue:
         destination = self.destination(message)
         if destination is None:
             return False
-        if message.sender_id and self._router.retake(message, destination):
+        if message.sender_id and self.router.retake(message, destination):
             return True
         draft = Draft.again(message, destination, self._directory, body)
         draft.weighed = True
@@ -50,9 +44,9 @@ class Requeue:
         if gone or message.status is Status.SENDING:
             return self.fail(message, SENDER_GONE)
         if message.status is Status.ACCEPTED and (
-            message.service_id is not None or self._router.awaited.awaits(draft)
+            message.service_id is not None or self.router.awaited.awaits(draft)
         ):
-            self._router.prepare(draft)
+            self.router.prepare(draft)
             self._assigner.hold((draft,))
         else:
             self.anew(draft)
@@ -73,5 +67,5 @@ class Requeue:
 
     def fail(self, message: Message, code: int) -> bool:
         """False, always: it is done with."""
-        self._lifecycle.apply(message, Refused(code))
+        self.lifecycle.apply(message, Refused(code))
         return False

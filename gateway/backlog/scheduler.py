@@ -12,21 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Final
 
 from gateway.acceptance.draft import Draft
 from gateway.backlog.requeue import Requeue
-from gateway.cluster.placement import Ownership
-from gateway.directory.directory import Directory
 from gateway.messages.message import Message, Status
 from gateway.messages.rows import from_row
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from storage import schedule as schedule_rows
-from storage.database import Connection, Database, DatabaseUnavailable, OwnConnection, Row
+from storage.database import Connection, DatabaseUnavailable, OwnConnection, Row
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -42,25 +38,16 @@ BUSY_S: Final = 0.05  # while those on their way are written
 class Scheduler:
     """Owns what is stored as `scheduled`."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        requeue: Requeue,
-        live: MutableMapping[Id, Message],
-        directory: Directory,
-        ownership: Ownership,
-        wall: Wall,
-    ) -> None:
-        self._wall = wall
+    def __init__(self, runtime: Runtime, requeue: Requeue) -> None:
+        self._wall = runtime.walls.of("schedule")
         # Rows that no message can be made of, the newest of them.
         self._unreadable: dict[Id, None] = {}
-        self._ownership = ownership
-        self._database = database
-        self._clock = clock
+        self._ownership = runtime.ownership
+        self._database = runtime.database
+        self._clock = runtime.clock
         self._requeue = requeue
-        self._live = live
-        self._directory = directory
+        self._live = runtime.live
+        self._directory = runtime.directory
         self._under_way: dict[Id, Message] = {}
         self._wake = asyncio.Event()
         self._next = 0.0  # the earliest time known of (wall clock)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.backlog.recovery import Recovery
-from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
-from storage.database import Connection, Database, DatabaseUnavailable, OwnConnection
+from gateway.stage_runtime import Runtime
+from storage.database import Connection, DatabaseUnavailable, OwnConnection
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,11 @@ STRANDED: Final = 99010  # an alert of ours
 class Takeover:
     """The stage that reads them."""
 
-    def __init__(
-        self, database: Database, recovery: Recovery, alerts: Alerts, *, sweeps: bool
-    ) -> None:
+    def __init__(self, runtime: Runtime, recovery: Recovery, *, sweeps: bool) -> None:
         """`sweeps`: all that waits is ours, or another worker's of this gateway."""
-        self._database = database
+        self._database = runtime.database
         self._recovery = recovery
-        self._alerts = alerts
+        self._alerts = runtime.alerts
         self._sweeps = sweeps
         self._sweep_at = 0.0
         self._named: list[Id] = []

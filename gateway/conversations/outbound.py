@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from random import Random
 from typing import Any, Final, NamedTuple
 
 from gateway.acceptance.acceptor import Acceptor, Overloaded, Rejected, Unavailable
@@ -18,14 +17,12 @@ from gateway.conversations.events import (
     of_message,
     of_state,
 )
-from gateway.directory.directory import Directory
 from gateway.messages.message import Flag, Message
-from gateway.observe.alerts import Alerts
 from gateway.routing.destination import parse_destination
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
-from storage.database import BadRow, Connection, ConnectionPool, Row
+from storage.database import BadRow, Connection, Row
 from storage.ids import Id
 
 MOST_PARTICIPANTS: Final = 1_000  # that are read
@@ -58,25 +55,15 @@ class Words(NamedTuple):
 class ConversationSender:
     """Stores messages of conversations, and what they send."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        acceptor: Acceptor,
-        pool: ConnectionPool,
-        events: EventWriter,
-        next_id: Callable[[], Id],
-        clock: Clock,
-        random: Random,
-        alerts: Alerts,
-    ) -> None:
-        self._directory = directory
+    def __init__(self, runtime: Runtime, acceptor: Acceptor, events: EventWriter) -> None:
+        self._directory = runtime.directory
         self._acceptor = acceptor
-        self._pool = pool
+        self._pool = runtime.pool
         self._events = events
-        self._next_id = next_id
-        self._clock = clock
-        self._random = random
-        self._alerts = alerts
+        self._next_id = runtime.next_id
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._alerts = runtime.alerts
 
     def new_sid(self, prefix: str) -> str:
         return f"{prefix}{self._random.getrandbits(128):032x}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Self
 
 from gateway.acceptance.acceptor import Acceptor
@@ -15,14 +14,11 @@ from gateway.conversations.outbound import ConversationSender
 from gateway.conversations.post_webhooks import EventPoster
 from gateway.conversations.pre_webhooks import PreEventWebhooks
 from gateway.conversations.timers import keep_time
-from gateway.directory.directory import Directory
 from gateway.messages.message import Message
-from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Wall
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.webhooks.client import WebhookClient
 from storage.database import ConnectionPool
-from storage.ids import Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +37,15 @@ class Conversations:
     @classmethod
     def of(
         cls,
+        runtime: Runtime,
         client: WebhookClient,
-        directory: Directory,
         acceptor: Acceptor,
-        pool: ConnectionPool,
-        next_id: Callable[[], Id],
-        clock: Clock,
-        random: Random,
-        alerts: Alerts,
-        wall: Wall,
     ) -> Self:
+        directory, pool, alerts = runtime.directory, runtime.pool, runtime.alerts
+        wall = runtime.walls.of("conversations")
         events = EventWriter(directory)
         pre_events = PreEventWebhooks(client, directory, events, alerts)
-        outbound = ConversationSender(
-            directory, acceptor, pool, events, next_id, clock, random, alerts
-        )
+        outbound = ConversationSender(runtime, acceptor, events)
         event_poster = EventPoster(client, directory, pool, alerts, wall)
         events.written = event_poster.wake
         return cls(

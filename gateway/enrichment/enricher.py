@@ -16,26 +16,23 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from random import Random
 from typing import Any, Final
 
 from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft, Phase
 from gateway.acceptance.pending_enrichment import AddressPair, key_of
-from gateway.acceptance.router import Router
 from gateway.enrichment.media_fetch import MOST_OCTETS, Fetcher, File, Unusable
 from gateway.enrichment.media_links import LIFE_S, media_urls, new_code
 from gateway.enrichment.number_lookup import NumberLookup
 from gateway.messages.lifecycle import Lifecycle, Refused
 from gateway.messages.message import Flag, Message, Status
-from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall, described
-from gateway.runtime.clock import Clock
+from gateway.observe.wall import described
+from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import BROKEN, EXPIRED
 from gateway.webhooks.connections import Connections
 from storage import media as media_rows
-from storage.database import ConnectionPool, DatabaseUnavailable, UniqueViolation
+from storage.database import DatabaseUnavailable, UniqueViolation
 
 log = logging.getLogger(__name__)
 
@@ -49,31 +46,26 @@ class Enricher:
 
     def __init__(
         self,
+        runtime: Runtime,
         fetcher: Fetcher,
-        pool: ConnectionPool,
-        router: Router,
         assigner: Assigner,
         lifecycle: Lifecycle,
-        alerts: Alerts,
-        clock: Clock,
-        random: Random,
-        link_base: Callable[[], str],
-        wall: Wall,
         connections: Connections,
         *,
+        link_base: Callable[[], str],
         pause_s: float,
         lookup: NumberLookup | None = None,
     ) -> None:
         self._fetcher = fetcher
-        self._pool = pool
-        self._router = router
+        self._pool = runtime.pool
+        self._router = assigner.router
         self._assigner = assigner
         self._lifecycle = lifecycle
-        self._alerts = alerts
-        self._clock = clock
-        self._random = random
+        self._alerts = runtime.alerts
+        self._clock = runtime.clock
+        self._random = runtime.random
         self._link_base = link_base
-        self._wall = wall
+        self._wall = runtime.walls.of("gathering")
         self._pause_s = pause_s
         self._lookup = lookup
         self._connections = connections

@@ -12,11 +12,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.directory.directory import Directory, SenderRecord, Service
+from gateway.directory.directory import SenderRecord, Service
 from gateway.inbound.geography import cities
 from gateway.inbound.owed_webhook import (
     InboundMode,
@@ -28,15 +27,13 @@ from gateway.inbound.replies import Replies
 from gateway.inbound.webhook_call import Runner
 from gateway.messages.message import Message
 from gateway.messages.rows import from_row, moment
-from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
 from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
-from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
+from storage.database import Connection, DatabaseUnavailable, Row
 from storage.ids import Id, id_from_bytes
 
 log = logging.getLogger(__name__)
@@ -55,39 +52,32 @@ class Handlers:
 
     def __init__(
         self,
+        runtime: Runtime,
         runner: Runner,
         replies: Replies,
-        directory: Directory,
-        pool: ConnectionPool,
-        clock: Clock,
-        random: Random,
-        alerts: Alerts,
-        wall: Wall,
         connections: Connections,
         *,
         per_host: int,
         retry_for_s: float,
         conversation: Converse,
-        ours: Callable[[Row], bool] = lambda row: True,
     ) -> None:
         """`conversation` takes a message into its conversation, made if the service wants that
         (the flag), and says whether it belongs there; it may be called again for one that it has.
-        `ours` says of a stored message whether this process handles it.
         """
-        self._ours = ours
+        self._ownership = runtime.ownership
         self._runner = runner
         self._replies = replies
-        self._directory = directory
-        self._pool = pool
-        self._clock = clock
-        self._alerts = alerts
-        self._wall = wall
+        self._directory = runtime.directory
+        self._pool = runtime.pool
+        self._clock = runtime.clock
+        self._alerts = runtime.alerts
+        self._wall = runtime.walls.of("handlers")
         self._retry_for_s = retry_for_s
         self._conversation = conversation
         self._host_queues: HostQueues[Message] = HostQueues(
             "inbound",
-            clock,
-            random,
+            runtime.clock,
+            runtime.random,
             connections,
             per_host=per_host,
             work=self._work,
@@ -288,7 +278,9 @@ class Handlers:
 
     def _take_up(self, row: Row) -> None:
         ended = self._ended
-        if (ended is None or row["id"] not in ended) and self._ours(row):
+        if (ended is None or row["id"] not in ended) and self._ownership.mine(
+            row["service_id"], row["sender_id"]
+        ):
             self.handle(from_row(row))
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple, cast
 
 from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import Encoding
-from gateway.directory.directory import Directory, SenderRecord
+from gateway.directory.directory import SenderRecord
 from gateway.inbound.effects import InboundEffects, Judged
 from gateway.inbound.keywords import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
@@ -34,12 +34,11 @@ from gateway.inbound.repetitions import DeliveryKey, Earlier, Repetitions
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row, insert_row, moment
-from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall, described
+from gateway.observe.wall import described
 from gateway.opt_out.keywords import default_book
 from gateway.routing.incoming import Read, read_address
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.submission.stored_deliveries import (
     delivery_of,
     kept_row,
@@ -56,7 +55,6 @@ from storage import messages as message_rows
 from storage.database import (
     HOT_S,
     Connection,
-    Database,
     DatabaseUnavailable,
     OwnConnection,
     Row,
@@ -128,26 +126,21 @@ class InboundStage:
 
     def __init__(
         self,
-        database: Database,
-        directory: Directory,
-        next_id: Callable[[], Id],
+        runtime: Runtime,
         profile_of: Callable[[int], Profile],
-        alerts: Alerts,
-        clock: Clock,
         handle: Callable[[Message], None],
         effects: InboundEffects,
         run_id: str,
-        wall: Wall,
     ) -> None:
-        self._wall = wall
+        self._wall = runtime.walls.of("inbound")
         # How often a delivery came that could not be handled.
         self._failures: OrderedDict[DeliveryKey, int] = OrderedDict()
-        self._database = database
-        self._directory = directory
-        self._next_id = next_id
+        self._database = runtime.database
+        self._directory = runtime.directory
+        self._next_id = runtime.next_id
         self._profile_of = profile_of
-        self._alerts = alerts
-        self._clock = clock
+        self._alerts = runtime.alerts
+        self._clock = runtime.clock
         self._handle = handle
         self._effects = effects
         self._run_id = run_id  # tells this process's connections from a former one's

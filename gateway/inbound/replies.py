@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -12,17 +12,15 @@ from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.content.encoding import BODY_LIMIT, body_units
-from gateway.directory.directory import Directory, SenderRecord
+from gateway.directory.directory import SenderRecord
 from gateway.inbound.loops import LoopGuard
 from gateway.inbound.twiml import MessageVerb
 from gateway.messages.message import Direction, Flag, Message
-from gateway.observe.alerts import Alerts
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.hidden import naming_hidden
 from gateway.routing.selector import Needs
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from storage.idempotency import IdempotencyKey
-from storage.ids import Id
 
 MOST_REPLIES: Final = 10
 MOST_MEDIA: Final = 10  # in one reply
@@ -50,21 +48,13 @@ class _Refused(Exception):
 class Replies:
     """Makes drafts of replies, and stores them together with a mark on what led to them."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        router: Router,
-        acceptor: Acceptor,
-        next_id: Callable[[], Id],
-        clock: Clock,
-        alerts: Alerts,
-    ) -> None:
-        self._directory = directory
+    def __init__(self, runtime: Runtime, router: Router, acceptor: Acceptor) -> None:
+        self._directory = runtime.directory
         self._router = router
         self._acceptor = acceptor
-        self._next_id = next_id
-        self._clock = clock
-        self._alerts = alerts
+        self._next_id = runtime.next_id
+        self._clock = runtime.clock
+        self._alerts = runtime.alerts
         self._guard = LoopGuard()
 
     def drafts(self, inbound: Message, found: Sequence[tuple[MessageVerb, str]]) -> list[Draft]:

@@ -105,7 +105,7 @@ class _MetricsReader(Collector):
         pipeline = self._stages.pipeline
         available = float(pipeline.acceptor.available)
         yield _gauge("tandem_database_available", "Whether sends can be committed.", available)
-        pool = pipeline.pool
+        pool = pipeline.runtime.pool
         family = GaugeMetricFamily("tandem_database_pool_connections", "", labels=["state"])
         family.add_metric(["idle"], pool.get_idle_size())
         family.add_metric(["busy"], pool.get_size() - pool.get_idle_size())
@@ -136,7 +136,7 @@ class _MetricsReader(Collector):
             "tandem_set_aside_units",
             "Units of work that a stage could not do, and went on without.",
             "stage",
-            {_snake(wall.stage): wall.set_aside for wall in self._stages.pipeline.walls},
+            {_snake(wall.stage): wall.set_aside for wall in self._stages.pipeline.runtime.walls},
         )
 
     def _waiting(self) -> Iterator[Metric]:
@@ -283,7 +283,7 @@ class _MetricsReader(Collector):
         submitted = CounterMetricFamily("tandem_sender_submitted_segments", "", labels=labels)
         wall = self._clock.wall()
         for id in shown:
-            record = pipeline.directory.senders_by_id.get(id)
+            record = pipeline.runtime.directory.senders_by_id.get(id)
             if record is None:  # removed
                 continue
             carrier = pipeline.connectors.by_id.get(record.sender.carrier_id)
@@ -302,9 +302,9 @@ class _MetricsReader(Collector):
         ended = CounterMetricFamily(
             "tandem_service_ended_messages", "By final status.", labels=["service", "status"]
         )
-        names = {id: service.sid for id, service in pipeline.directory.services_by_id.items()} | {
-            0: NO_SERVICE
-        }
+        names = {
+            id: service.sid for id, service in pipeline.runtime.directory.services_by_id.items()
+        } | {0: NO_SERVICE}
         for id in pipeline.after_commit.accepted_by.latest(self._most):
             if id in names:
                 accepted.add_metric([names[id]], pipeline.after_commit.accepted_by[id])
@@ -341,7 +341,7 @@ class _MetricsReader(Collector):
             callbacks.overflowed,
         )
         yield from self._connections()
-        alerts = self._stages.pipeline.alerts
+        alerts = self._stages.pipeline.runtime.alerts
         yield _counter("tandem_alerts", "Raised.", alerts.raised)
         yield _counter("tandem_alerts_dropped", "Repeats, or too many.", alerts.dropped)
 

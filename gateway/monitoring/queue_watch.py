@@ -94,7 +94,7 @@ class Watch:
                 )
 
     def _tell(self, code: int, level: str, text: str, standstill: Standstill) -> None:
-        self._pipeline.alerts.alert(
+        self._pipeline.runtime.alerts.alert(
             code,
             text,
             level=level,
@@ -143,7 +143,7 @@ class Watch:
                 lines.append((waits, True))
         for waits, under_way in lines:
             reason = Reason.DATABASE if away else self._reason(waits, resting)
-            record = pipeline.directory.senders_by_id.get(waits.sender_id)
+            record = pipeline.runtime.directory.senders_by_id.get(waits.sender_id)
             head = waits.head
             carrier_id = head.carrier_id if head is not None else 0
             account_id = head.account_id if head is not None else 0
@@ -184,7 +184,7 @@ class Watch:
         reason = Reason.READING if pipeline.acceptor.available else Reason.DATABASE
         for sender_id, count, read in pipeline.overflow.queues():
             if count and not pipeline.pacer.backlog(sender_id):
-                record = pipeline.directory.senders_by_id.get(sender_id)
+                record = pipeline.runtime.directory.senders_by_id.get(sender_id)
                 group = WaitingGroup(record.account_id if record else 0, "queues in rows", reason)
                 yield Sight(("rows", sender_id), group, read, 0, "", count)
 

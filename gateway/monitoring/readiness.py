@@ -24,7 +24,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     carriers = {}
     for connector in pipeline.connectors.by_id.values():
         binds = connector.binds()
-        if not binds and not pipeline.ownership.alone:
+        if not binds and not pipeline.runtime.ownership.alone:
             continue  # another worker has them
         carriers[connector.name] = {
             "up": connector.up,
@@ -34,7 +34,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
         }
     unusable = {
         carrier.name: pipeline.connectors.unusable[carrier.id]
-        for carrier in pipeline.directory.carriers.values()
+        for carrier in pipeline.runtime.directory.carriers.values()
         if carrier.id in pipeline.connectors.unusable
     }
     reasons = []
@@ -52,7 +52,7 @@ def readiness(pipeline: Pipeline, watch: Watch, *, stopping: bool) -> Readiness:
     return Readiness(
         ready=database and not stopping,
         sends=any(carrier["up"] for carrier in carriers.values())
-        or (not carriers and not pipeline.ownership.alone),
+        or (not carriers and not pipeline.runtime.ownership.alone),
         reasons=tuple(dict.fromkeys(reasons)),
         database=database,
         carriers=carriers,

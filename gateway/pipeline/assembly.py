@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from random import Random
 
 from gateway.acceptance.acceptor import Acceptor
 from gateway.acceptance.admission import Admission
@@ -26,15 +25,11 @@ from gateway.backlog.retention import keep_forgetting
 from gateway.backlog.scheduler import Scheduler
 from gateway.backlog.takeover import Takeover
 from gateway.channels.smpp.connector import Connector
-from gateway.cluster.placement import Ownership
 from gateway.cluster.share import ALONE, WorkerSlot
-from gateway.directory.directory import Directory, SenderRecord
+from gateway.directory.directory import SenderRecord
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Lifecycle
-from gateway.messages.message import IdSource, Message, Status
-from gateway.observe.alerts import Alerts
-from gateway.observe.journal import Journal
-from gateway.observe.wall import Walls
+from gateway.messages.message import Message, Status
 from gateway.pacing.pacer import Pacer, SharedBucket
 from gateway.pipeline.after_commit import AfterCommit
 from gateway.pipeline.connector_events import ConnectorEvents
@@ -42,15 +37,14 @@ from gateway.pipeline.refresh import Refresh
 from gateway.pipeline.stage_tasks import StageTasks
 from gateway.recipients.sticky_upkeep import StickyUpkeep
 from gateway.routing.health import Health
-from gateway.runtime.clock import Clock
 from gateway.settings import Settings
+from gateway.stage_runtime import Runtime
 from gateway.submission.carrier_ways import CarrierWays
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from gateway.submission.write_behind import WriteBehind
 from storage import messages as message_rows
-from storage.database import ConnectionPool, Database
 
 log = logging.getLogger(__name__)
 
@@ -78,224 +72,124 @@ class ConfiguredRates:
 class Pipeline:
     """All stages of one process."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        pool: ConnectionPool,
-        clock: Clock,
-        random: Random,
-        share: WorkerSlot = ALONE,
-    ) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, share: WorkerSlot = ALONE) -> None:
         self.settings = settings
-        self.pool = pool
-        self.clock = clock
-        self._database = database
+        self.runtime = runtime
         # Whether the right to work with the database is certainly ours, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        self.directory = Directory()
-        self.ownership = Ownership(share, self.directory)
-        self.next_id = IdSource(clock.wall, clock.monotonic, random.getrandbits)
-        self.journal = Journal(
-            settings.data_dir / "journal" if settings.journal.keep_hours else None,
-            clock,
-            keep_s=settings.journal.keep_hours * 3600.0,
-            most_octets=settings.journal.most_mb * 1024 * 1024,
-            writer=share.slot,
-        )
-        self.alerts = Alerts(pool, clock, random)
-        self.walls = Walls(self.alerts)
         by_id: dict[int, Connector[Message]] = {}
         self.ways = CarrierWays(by_id)
         rates = SenderRates(
-            self.directory,
+            runtime.directory,
             workers=share.workers,
             rate_for_all=settings.default_rate_per_second,
         )
         self.router = Router(
-            self.directory,
-            clock,
+            runtime.directory,
+            runtime.clock,
             rates,
             self.ways.profile,
             generic_ids=settings.generic_sender_ids,
         )
         self.pacer: Pacer[Message] = Pacer(ConfiguredRates(rates, self.ways))
         self._health = Health(self.router.loads.set_healthy)
-        self.after_commit = AfterCommit(self.directory, self.alerts, self._health, clock)
+        self.after_commit = AfterCommit(
+            runtime.directory, runtime.alerts, self._health, runtime.clock
+        )
         self._build_submission()
         self._build_acceptance()
         self._build_backlog()
-        self.events = ConnectorEvents(
-            self.directory,
-            self.ownership,
-            self.alerts,
-            self.submitter,
-            self.receipts,
-            self.ways.profile_of,
-        )
-        self.connectors = Connectors(
-            settings, self.events, clock, random, self.journal, share, by_id
-        )
+        self.events = ConnectorEvents(runtime, self.submitter, self.receipts, self.ways.profile_of)
+        self.connectors = Connectors(runtime, settings, self.events, share, by_id)
         self.events.connect(self.connectors, self.handover, self.router.loads.set_carrier)
         self._build_upkeep()
 
     def _build_submission(self) -> None:
         """From a sender's queue to the carrier, and back to the rows."""
-        database, clock, told = self._database, self.clock, self.after_commit
-        self.writer = WriteBehind(
-            database, told.moved, told.ended_with, clock.monotonic, self.walls.of("write-behind")
-        )
-        self.mappings = StickyUpkeep(self.pool, self.router.loads)
-        self.lifecycle = Lifecycle(clock, self.writer.mark, self.mappings.unused)
-        self.receipts = Receipts(
-            database,
-            self.writer,
-            self.lifecycle,
-            self.alerts,
-            clock,
-            self.ways.profile,
-            self.ways.name,
-            self.walls.of("receipts"),
-        )
+        runtime, told = self.runtime, self.after_commit
+        self.writer = WriteBehind(runtime, told.moved, told.ended_with)
+        self.mappings = StickyUpkeep(runtime.pool, self.router.loads)
+        self.lifecycle = Lifecycle(runtime.clock, self.writer.mark, self.mappings.unused)
+        self.receipts = Receipts(runtime, self.writer, self.lifecycle, self.ways)
         self.submitter = Submitter(
-            database,
+            runtime,
             self.pacer,
             self.writer,
             self.receipts,
-            clock,
-            self.directory,
-            self._released,
             self.lifecycle,
-            self.settings.test_destinations,
-            self.walls.of("submit"),
+            released=self._released,
+            reserved=self.settings.test_destinations,
         )
 
     def _build_acceptance(self) -> None:
         """From a draft to a committed row with a sender."""
-        admission = Admission(self.directory, self.router, self.clock)
-        self.assigner = Assigner(
-            self._database,
-            admission,
-            self.submitter,
-            self.lifecycle,
-            self.clock,
-            self.after_commit.accepted,
-            self.walls.of("assign"),
-        )
+        runtime, told = self.runtime, self.after_commit
+        admission = Admission(runtime.directory, self.router, runtime.clock)
+        self.assigner = Assigner(runtime, admission, self.submitter, self.lifecycle, told.accepted)
         self.acceptor = Acceptor(
-            self._database,
+            runtime,
             admission,
             self.submitter,
             self.assigner,
-            self.after_commit.arrived,
-            self._remember,
-            self.clock.monotonic,
-            self.ownership,
-            self._hand_over,
-            self.walls.of("accept"),
+            committed=told.arrived,
+            handed_over=self._hand_over,
         )
 
     def _build_backlog(self) -> None:
         """What waits in rows, and its way back."""
-        database, clock, live = self._database, self.clock, self.receipts.live
-        self._requeue = Requeue(self.directory, self.router, self.assigner, self.lifecycle, clock)
-        self.overflow = Overflow(
-            database,
-            self.pacer,
-            live,
-            self.directory,
-            self.router,
-            self._requeue,
-            clock,
-            self.lifecycle,
-            self.submitter.resume,
-            self.next_id,
-            self.walls.of("spill"),
-        )
+        runtime, told = self.runtime, self.after_commit
+        requeue = Requeue(runtime, self.router, self.assigner, self.lifecycle)
+        self.overflow = Overflow(runtime, self.pacer, requeue, self.submitter.resume)
         self.submitter.leave_to(self.overflow)
-        self.scheduler = Scheduler(
-            database,
-            clock,
-            self._requeue,
-            live,
-            self.directory,
-            self.ownership,
-            self.walls.of("schedule"),
-        )
+        self.scheduler = Scheduler(runtime, requeue)
         self.canceler = Canceler(
-            self.pool,
-            self.lifecycle,
-            live,
+            runtime,
             self.pacer,
             self.assigner,
             self.overflow,
-            self._released,
-            self.mappings.unused,
-            self.scheduler.canceled,
-            self.after_commit.accepted,
+            self.lifecycle,
+            released=self._released,
+            never_submitted=self.mappings.unused,
+            unscheduled=self.scheduler.canceled,
+            committed=told.accepted,
         )
         self._reassignment = Reassignment(
-            live, self.router, self.assigner, self.submitter, self.overflow, self.mappings
+            runtime, self.assigner, self.submitter, self.overflow, self.mappings
         )
-        self.after_commit.connect(self.scheduler, self._reassignment)
-        self._build_recovery()
-
-    def _build_recovery(self) -> None:
-        """What rows of a former run, or of another worker, become here."""
-        clock, live = self.clock, self.receipts.live
-        self._owed = OwedSweep(
-            self.receipts, clock, self._owe_callbacks, self.ownership, self.walls.of("callbacks")
-        )
+        told.connect(self.scheduler, self._reassignment)
+        self._owed = OwedSweep(runtime, self.receipts, self._owe_callbacks)
         self.recovery = Recovery(
-            self.router,
+            runtime,
             self.submitter,
             self.overflow,
-            self._requeue,
-            self.lifecycle,
-            self.receipts,
-            clock,
-            self._owe_callbacks,
-            self.ways.ambiguous_policy,
-            self.ownership,
-            self.next_id,
-            self.walls.of("recovery"),
+            requeue,
+            self._owed,
+            ambiguous_policy=self.ways.ambiguous_policy,
         )
-        self.takeover = Takeover(
-            self._database,
-            self.recovery,
-            self.alerts,
-            sweeps="two_gateways" not in self.settings.allow_unsafe,
-        )
+        sweeps = "two_gateways" not in self.settings.allow_unsafe
+        self.takeover = Takeover(runtime, self.recovery, sweeps=sweeps)
         self.handover = Handover(
-            self.pool,
-            self.ownership,
-            self.router,
-            live,
-            self.pacer,
-            self.assigner,
+            runtime,
             self.overflow,
-            self.writer,
             self.acceptor,
+            self.assigner,
             self.takeover,
-            clock,
+            written=self.writer.drained,
         )
 
     def _build_upkeep(self) -> None:
         """What follows the configuration and the clock."""
+        runtime = self.runtime
         self.stages = StageTasks()
         self.configuration = Refresh(
-            self._database,
-            self.pool,
-            self.directory,
+            runtime,
             self.router.protection,
-            self.clock,
-            self.walls.of("configuration"),
             follow=self._follow,
             restored=self.takeover.look,
             rested=self._health.rested,
         )
         self.housekeeping = Housekeeping(
-            self._database, self.pool, self.clock, self.settings.media.keep_days
+            runtime.database, runtime.pool, runtime.clock, self.settings.media.keep_days
         )
 
     # Life ---------------------------------------------------------------------------------
@@ -303,30 +197,30 @@ class Pipeline:
     async def start(self) -> Recovered:
         """Load the configuration, take up what a former run left, open every stage."""
         await self.housekeeping.prepare()
-        async with self.pool.acquire() as connection:
-            most = id_at(self.clock.wall() + MOST_AHEAD_S)
+        async with self.runtime.pool.acquire() as connection:
+            most = id_at(self.runtime.clock.wall() + MOST_AHEAD_S)
             newest = await message_rows.newest(connection, most)
         if newest is not None:  # a clock that was set back meanwhile must not change the order
-            self.next_id.follow(newest)
-            self.router.references.begin(self.next_id.now())
-        await self.connectors.adopt_file(self.pool)
+            self.runtime.next_id.follow(newest)
+            self.router.references.begin(self.runtime.next_id.now())
+        await self.connectors.adopt_file(self.runtime.pool)
         await self.configuration.begin()
         await self.mappings.count()
         self.submitter.connect(self.connectors.by_id)
-        reading = await self._database.open("recovery")
+        reading = await self.runtime.database.open("recovery")
         try:
             recovered = await self.recovery.run(reading)
         finally:
             await reading.close()
         forgetting = keep_forgetting(
-            self.pool,
+            self.runtime.pool,
             callbacks_end_s=self.settings.webhooks.retry_for_s,
             deletions_s=self.settings.journal.keep_hours * 3600,
         )
         for name, work in {
             "writer": self.writer.run(),
-            "alerts": self.alerts.run(),
-            "journal": self.journal.run(),
+            "alerts": self.runtime.alerts.run(),
+            "journal": self.runtime.journal.run(),
             "receipts": self.receipts.run(),
             "submitter": self.submitter.run(),
             "spill": self.overflow.run(),
@@ -392,20 +286,20 @@ class Pipeline:
 
     def _follow(self, before: Mapping[int, SenderRecord]) -> None:
         """Bring a change of the configuration into force."""
-        self._reassignment.follow(before, self.directory.senders_by_id)
-        self.connectors.follow(self.directory.carriers.values())
-        gained = self.ownership.follow(self.connectors.submitting)
+        self._reassignment.follow(before, self.runtime.directory.senders_by_id)
+        self.connectors.follow(self.runtime.directory.carriers.values())
+        gained = self.runtime.ownership.follow(self.connectors.submitting)
         if self.stages:  # else everything is still to be taken up
-            self.handover.follow(self.directory.version, gained)
+            self.handover.follow(self.runtime.directory.version, gained)
         self.router.configuration_changed()
-        self.pacer.rates_changed(self.clock.monotonic())
+        self.pacer.rates_changed(self.runtime.clock.monotonic())
 
     def send_stored(self, drafts: Sequence[Draft]) -> None:
         """Another stage stored these, with their senders: they wait for their turn now."""
         messages = [draft.message for draft in drafts]
         for message in messages:
             message.committed = message.status
-            self._remember(message)
+            self.runtime.live[message.id] = message
             self.after_commit.count(message)
         self.submitter.wait(message for message in messages if message.status is Status.QUEUED)
         for message in messages:
@@ -413,7 +307,7 @@ class Pipeline:
 
     async def sweep_callbacks(self) -> bool:
         """Owe again what rows owe and memory let go of; whether there may be more."""
-        return await self._owed.sweep(self.pool)
+        return await self._owed.sweep(self.runtime.pool)
 
     def _owe_callbacks(self, message: Message) -> None:
         self.after_commit.owe_callbacks(message)
@@ -426,6 +320,3 @@ class Pipeline:
         """A message left its sender's queue for good."""
         self.router.release(message)
         self.assigner.stir()
-
-    def _remember(self, message: Message) -> None:
-        self.receipts.live[message.id] = message

@@ -11,11 +11,9 @@ from typing import Protocol
 
 from gateway.backlog.handover import Handover
 from gateway.channels.smpp.profile import Profile
-from gateway.cluster.placement import Ownership
-from gateway.directory.directory import Directory
 from gateway.messages.message import Message
-from gateway.observe.alerts import Alerts
 from gateway.observe.wall import described
+from gateway.stage_runtime import Runtime
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts, Respond
 from gateway.submission.stored_deliveries import number_of
@@ -61,16 +59,14 @@ class ConnectorEvents:
 
     def __init__(
         self,
-        directory: Directory,
-        ownership: Ownership,
-        alerts: Alerts,
+        runtime: Runtime,
         submitter: Submitter,
         receipts: Receipts,
         profile_of: Callable[[int], Profile],
     ) -> None:
-        self._directory = directory
-        self._ownership = ownership
-        self._alerts = alerts
+        self._directory = runtime.directory
+        self._ownership = runtime.ownership
+        self._alerts = runtime.alerts
         self._submitter = submitter
         self._receipts = receipts
         self._profile_of = profile_of

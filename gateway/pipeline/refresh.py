@@ -8,20 +8,17 @@ from collections.abc import Callable, Mapping
 
 from gateway.acceptance.fraud_guard import DAY_S, FraudGuard
 from gateway.backlog.recovery import id_at
-from gateway.directory.directory import MOST_FORMER, Directory, SenderRecord
+from gateway.directory.directory import MOST_FORMER, SenderRecord
 from gateway.messages.message import Direction
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall
 from gateway.routing.tables import read_facts
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from storage import config as config_rows
 from storage import facts as fact_rows
 from storage import protection as protection_rows
 from storage import restore as restore_rows
 from storage.database import (
     Connection,
-    ConnectionPool,
-    Database,
     DatabaseUnavailable,
     OwnConnection,
 )
@@ -36,12 +33,8 @@ class Refresh:
 
     def __init__(
         self,
-        database: Database,
-        pool: ConnectionPool,
-        directory: Directory,
+        runtime: Runtime,
         protection: FraudGuard,
-        clock: Clock,
-        wall: Wall,
         *,
         follow: Callable[[Mapping[int, SenderRecord]], None],
         restored: Callable[[], None],
@@ -53,12 +46,12 @@ class Refresh:
         self._follow = follow
         self._restored = restored
         self._rested = rested
-        self._database = database
-        self._pool = pool
-        self._directory = directory
+        self._database = runtime.database
+        self._pool = runtime.pool
+        self._directory = runtime.directory
         self._protection = protection
-        self._clock = clock
-        self._wall = wall
+        self._clock = runtime.clock
+        self._wall = runtime.walls.of("configuration")
         self._rang = asyncio.Event()
         self._reading = asyncio.Lock()
         # A change was shown, and what follows from it was not done to the end.

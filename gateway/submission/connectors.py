@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from random import Random
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,9 +22,8 @@ from gateway.channels.smpp.settings import CarrierSettings
 from gateway.cluster.share import WorkerSlot, submits
 from gateway.directory.directory import CarrierRecord
 from gateway.messages.message import Message
-from gateway.observe.journal import Journal
-from gateway.runtime.clock import Clock
 from gateway.settings import Settings
+from gateway.stage_runtime import Runtime
 from storage import carriers as carrier_rows
 from storage import config as config_rows
 from storage.database import ConnectionPool, Row, SchemaMissing, open_connection
@@ -42,11 +40,9 @@ class Connectors:
 
     def __init__(
         self,
+        runtime: Runtime,
         settings: Settings,
         outcomes: Outcomes[Message],
-        clock: Clock,
-        random: Random,
-        journal: Journal,
         share: WorkerSlot,
         by_id: dict[int, Connector[Message]],
     ) -> None:
@@ -61,9 +57,9 @@ class Connectors:
         self._settings = settings
         self.seal = seal_of(settings)
         self._outcomes = outcomes
-        self._clock = clock
-        self._random = random
-        self._journal = journal
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._journal = runtime.journal
         self.may_write: Callable[[], bool] = lambda: True
         self._running: set[int] = set()
         self._changed = asyncio.Event()

@@ -17,19 +17,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 from gateway.channels.smpp.connector import MOST_ID
-from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.result_codes import receipt_result
 from gateway.messages.lifecycle import Lifecycle, Receipted
 from gateway.messages.message import Message
 from gateway.messages.rows import from_row, moment
-from gateway.observe.alerts import Alerts
 from gateway.observe.outage_log import AWAY
 from gateway.observe.peer_faults import caused_by_peer
-from gateway.observe.wall import Wall, described
-from gateway.runtime.clock import Clock
+from gateway.observe.wall import described
+from gateway.stage_runtime import Runtime
+from gateway.submission.carrier_ways import CarrierWays
 from gateway.submission.receipt_matching import Candidate, Spelling, addresses_agree, choose
 from gateway.submission.stored_deliveries import delivery_of, kept_row, storable
 from gateway.submission.write_behind import WriteBehind
@@ -40,7 +38,7 @@ from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PA
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.database import HOT_S, Connection, Database, DatabaseUnavailable, OwnConnection, Row
+from storage.database import HOT_S, Connection, DatabaseUnavailable, OwnConnection, Row
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -83,25 +81,16 @@ class Receipts:
     """Matches receipts to messages; owns no message's state, moves it by `advance`."""
 
     def __init__(
-        self,
-        database: Database,
-        writer: WriteBehind,
-        lifecycle: Lifecycle,
-        alerts: Alerts,
-        clock: Clock,
-        profile_of: Callable[[int], Profile | None],
-        name_of: Callable[[int], str],
-        wall: Wall,
+        self, runtime: Runtime, writer: WriteBehind, lifecycle: Lifecycle, ways: CarrierWays
     ) -> None:
-        """`name_of` tells a carrier's name."""
-        self._name = name_of
-        self._wall = wall
-        self._profile_of = profile_of
-        self._database = database
+        self._name = ways.name
+        self._wall = runtime.walls.of("receipts")
+        self._profile_of = ways.profile
+        self._database = runtime.database
         self._writer = writer
         self._lifecycle = lifecycle
-        self._alerts = alerts
-        self._clock = clock
+        self._alerts = runtime.alerts
+        self._clock = runtime.clock
         # Not a dict: its first entry is found by passing over all that were removed before it.
         # One submission, or a list where the carrier gave one id to several, the oldest first.
         self._recent: OrderedDict[ReceiptKey, MessageSegment | list[MessageSegment]] = OrderedDict()
@@ -116,8 +105,7 @@ class Receipts:
         self._wake = asyncio.Event()
         # How each carrier's receipts spell ids, as learnt or pinned.
         self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
-        # Messages in memory by id, so that none is ever read a second time beside itself.
-        self.live: WeakValueDictionary[Id, Message] = WeakValueDictionary()
+        self._live = runtime.live
         self._counts: Counter[tuple[int, str]] = Counter()
 
     # In memory ------------------------------------------------------------------------------
@@ -466,7 +454,7 @@ class Receipts:
 
     async def _load(self, connection: Connection, ids: set[Id]) -> dict[Id, Message]:
         """Read messages from memory where they are, else from their rows."""
-        messages = {id: message for id in ids if (message := self.live.get(id)) is not None}
+        messages = {id: message for id in ids if (message := self._live.get(id)) is not None}
         missing = [id for id in ids if id not in messages]
         if not missing:
             return messages
@@ -476,10 +464,10 @@ class Receipts:
         )
         for row in rows:
             # It may have come into memory while we were reading.
-            message = self.live.get(row["id"])
+            message = self._live.get(row["id"])
             if message is None:
                 with self._wall.around(resource=f"SM{row['id'].hex}"):
-                    message = self.live[row["id"]] = from_row(row)
+                    message = self._live[row["id"]] = from_row(row)
             if message is not None:
                 messages[message.id] = message
         for part in parts:

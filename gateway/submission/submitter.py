@@ -21,7 +21,6 @@ from typing import Protocol
 
 from gateway.channels.smpp.connector import Connector
 from gateway.channels.smpp.result_codes import TIMEOUT, submit_result
-from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import (
     AnswerLost,
     Claimed,
@@ -33,10 +32,11 @@ from gateway.messages.lifecycle import (
 from gateway.messages.message import Message, Status, Trouble
 from gateway.observe.measures import BATCHES, WAIT_S, Histogram, Tally
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall, described
+from gateway.observe.wall import described
 from gateway.pacing.pacer import Pacer
 from gateway.recipients.recipients import OPTED_OUT, ask_blocks
-from gateway.runtime.clock import Clock, Deadlines
+from gateway.runtime.clock import Deadlines
+from gateway.stage_runtime import Runtime
 from gateway.submission.receipts import Receipts
 from gateway.submission.write_behind import SegmentName, WriteBehind
 from smpp.vocabulary import ESME_RTHROTTLED
@@ -45,7 +45,6 @@ from storage import recipients as recipient_rows
 from storage.database import (
     HOT_S,
     Connection,
-    Database,
     DatabaseUnavailable,
     OwnConnection,
     Unconfirmed,
@@ -94,29 +93,27 @@ class Submitter:
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         pacer: Pacer[Message],
         writer: WriteBehind,
         receipts: Receipts,
-        clock: Clock,
-        directory: Directory,
-        released: Callable[[Message], None],
         lifecycle: Lifecycle,
+        *,
+        released: Callable[[Message], None],
         reserved: Mapping[str, int],
-        wall: Wall,
     ) -> None:
-        self._wall = wall
+        self._wall = runtime.walls.of("submit")
         self._lifecycle = lifecycle
-        self._database = database
-        self._directory = directory
+        self._database = runtime.database
+        self._directory = runtime.directory
         # Test destinations that never leave, and what becomes of their messages: 0, or a code.
         self._reserved = reserved
         self._released = released
         self._pacer = pacer
         self._writer = writer
         self._receipts = receipts
-        self._clock = clock
-        self._deadlines = Deadlines(clock)
+        self._clock = runtime.clock
+        self._deadlines = Deadlines(runtime.clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
         self._overflow: LongQueues = _NoOverflow()
         self._wake = asyncio.Event()

@@ -17,13 +17,13 @@ from gateway.messages.message import Message
 from gateway.messages.rows import moment, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage_log import AWAY
-from gateway.observe.wall import Wall, described
+from gateway.observe.wall import described
+from gateway.stage_runtime import Runtime
 from storage import messages as message_rows
 from storage import submissions as submission_rows
 from storage.database import (
     HOT_S,
     Connection,
-    Database,
     DatabaseUnavailable,
     OwnConnection,
     confirm,
@@ -50,15 +50,13 @@ class WriteBehind:
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         committed: Callable[[Message], None],
         settled: Callable[[Message], None],
-        monotonic: Callable[[], float],
-        wall: Wall,
     ) -> None:
-        self._wall = wall
-        self._monotonic = monotonic
-        self._database = database
+        self._wall = runtime.walls.of("write-behind")
+        self._monotonic = runtime.clock.monotonic
+        self._database = runtime.database
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
         self._marked: dict[Message, None] = {}

@@ -15,15 +15,12 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import sha256
-from random import Random
 from urllib.parse import urlsplit
 
 from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import callback_events
 from gateway.messages.message import Message, Status
-from gateway.observe.alerts import Alerts
-from gateway.observe.wall import Wall
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.webhooks.client import MALFORMED_URL, WebhookClient, WebhookRequest, WebhookResponse
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
@@ -88,12 +85,8 @@ class Callbacks:
 
     def __init__(
         self,
+        runtime: Runtime,
         client: WebhookClient,
-        directory: Directory,
-        clock: Clock,
-        random: Random,
-        alerts: Alerts,
-        wall: Wall,
         connections: Connections,
         *,
         per_host: int,
@@ -108,17 +101,17 @@ class Callbacks:
         self._exists = exists
         self._carrier_parameters = carrier_parameters
         self._client = client
-        self._directory = directory
-        self._clock = clock
-        self._alerts = alerts
-        self._wall = wall
+        self._directory = runtime.directory
+        self._clock = runtime.clock
+        self._alerts = runtime.alerts
+        self._wall = runtime.walls.of("callbacks")
         self._retry_for_s = retry_for_s
         self._event_parameters = event_parameters
         self._acknowledged = acknowledged
         self._host_queues: HostQueues[Message] = HostQueues(
             "callback",
-            clock,
-            random,
+            runtime.clock,
+            runtime.random,
             connections,
             per_host=per_host,
             work=self._post_all,

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
 import orjson
 
-from gateway.directory.directory import Directory
-from gateway.observe.alerts import Alerts
 from gateway.observe.wall import SET_ASIDE
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
@@ -100,22 +97,14 @@ class Click:
 class Clicks:
     """Tells of clicks; each host by itself."""
 
-    def __init__(
-        self,
-        client: WebhookClient,
-        directory: Directory,
-        clock: Clock,
-        random: Random,
-        alerts: Alerts,
-        connections: Connections,
-    ) -> None:
+    def __init__(self, runtime: Runtime, client: WebhookClient, connections: Connections) -> None:
         self._client = client
-        self._directory = directory
-        self._alerts = alerts
+        self._directory = runtime.directory
+        self._alerts = runtime.alerts
         self._host_queues: HostQueues[Click] = HostQueues(
             "clicks",
-            clock,
-            random,
+            runtime.clock,
+            runtime.random,
             connections,
             per_host=PER_HOST,
             work=self._post,

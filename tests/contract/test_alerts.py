@@ -45,8 +45,8 @@ async def listed(sdk: Sdk, count: int, **filters: Any) -> list[Any]:
 async def test_an_alert_is_listed_and_fetched_with_its_request(
     sdk: Sdk, gateway: GatewayUnderTest
 ) -> None:
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
-    gateway.pipeline.alerts.alert(
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
+    gateway.pipeline.runtime.alerts.alert(
         11200,
         "HTTP 502",
         level="error",
@@ -79,10 +79,10 @@ async def test_an_alert_is_listed_and_fetched_with_its_request(
 
 
 async def test_alerts_are_paged_and_filtered(sdk: Sdk, gateway: GatewayUnderTest) -> None:
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
     for number in range(5):
         level = "warning" if number % 2 else "error"
-        gateway.pipeline.alerts.alert(
+        gateway.pipeline.runtime.alerts.alert(
             11200, f"{number}", level=level, resource=f"SM{number:032x}", account_id=account.id
         )
     alerts = await listed(sdk, 5, page_size=2)
@@ -99,8 +99,8 @@ async def test_alerts_are_paged_and_filtered(sdk: Sdk, gateway: GatewayUnderTest
 
 async def test_alerts_of_another_account_are_not_there(sdk: Sdk, gateway: GatewayUnderTest) -> None:
     other = await sdk.call(sdk.client.api.accounts.create)
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
-    gateway.pipeline.alerts.alert(11200, "ours", account_id=account.id)
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
+    gateway.pipeline.runtime.alerts.alert(11200, "ours", account_id=account.id)
     [alert] = await listed(sdk, 1)
     theirs = sdk_client(sdk.base_url, other.sid, other.auth_token).monitor.v1.alerts
     assert await sdk.call(theirs.list) == []
@@ -110,7 +110,7 @@ async def test_alerts_of_another_account_are_not_there(sdk: Sdk, gateway: Gatewa
 
 
 async def test_an_alert_about_one_thing_is_raised_once_a_minute(gateway: GatewayUnderTest) -> None:
-    alerts = gateway.pipeline.alerts
+    alerts = gateway.pipeline.runtime.alerts
     before = alerts.dropped
     alerts.alert(11200, "a", subject="app.example")
     alerts.alert(11200, "b", subject="app.example")
@@ -122,7 +122,7 @@ async def test_an_alert_about_one_thing_is_raised_once_a_minute(gateway: Gateway
 async def test_who_keeps_alerts_few_himself_is_never_taken_for_a_repeat(
     gateway: GatewayUnderTest,
 ) -> None:
-    alerts = gateway.pipeline.alerts
+    alerts = gateway.pipeline.runtime.alerts
     before = alerts.dropped
     for text in ("stuck", "over", "stuck"):
         alerts.alert(99001, text, subject="carrier", bounded=True)
@@ -145,9 +145,9 @@ async def test_an_alert_whose_commit_was_in_doubt_is_there_once_and_told(
 
     monkeypatch.setattr(alert_rows, "insert", broken_after_the_commit)
     told = asyncio.Event()
-    monkeypatch.setattr(gateway.pipeline.alerts, "written", lambda alerts: told.set())
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
-    gateway.pipeline.alerts.alert(11200, "once", account_id=account.id)
+    monkeypatch.setattr(gateway.pipeline.runtime.alerts, "written", lambda alerts: told.set())
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
+    gateway.pipeline.runtime.alerts.alert(11200, "once", account_id=account.id)
     async with asyncio.timeout(WAIT_S):
         await told.wait()
     assert tries == 2
@@ -155,9 +155,9 @@ async def test_an_alert_whose_commit_was_in_doubt_is_there_once_and_told(
 
 
 async def test_what_no_table_takes_is_kept_readable(sdk: Sdk, gateway: GatewayUnderTest) -> None:
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
     odd = Exchange("POST", "https://app.example/", response_body="a\x00b\udcff")
-    gateway.pipeline.alerts.alert(11200, "odd", account_id=account.id, exchange=odd)
+    gateway.pipeline.runtime.alerts.alert(11200, "odd", account_id=account.id, exchange=odd)
     [alert] = await listed(sdk, 1)
     whole = await sdk.call(sdk.client.monitor.v1.alerts(alert.sid).fetch)
     assert whole.response_body == "a\ufffdb?"
@@ -199,7 +199,7 @@ async def test_a_status_callback_that_is_not_taken_is_one_alert_a_minute(
 async def test_the_debugger_webhook_is_told_of_each_alert_and_its_failure_raises_none(
     sdk: Sdk, gateway: GatewayUnderTest, hooks: Hooks
 ) -> None:
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
     url = hooks.url("/debugger")
     updated = await sdk.call(
         sdk.client.request,
@@ -209,7 +209,7 @@ async def test_the_debugger_webhook_is_told_of_each_alert_and_its_failure_raises
     )
     assert json.loads(updated.text)["debugger_url"] == url
     hooks.answers["/debugger"] = status(500)
-    gateway.pipeline.alerts.alert(
+    gateway.pipeline.runtime.alerts.alert(
         11200,
         "HTTP 502",
         level="error",
@@ -232,6 +232,6 @@ async def test_the_debugger_webhook_is_told_of_each_alert_and_its_failure_raises
     assert payload["webhook"]["request"]["parameters"] == {"From": "+15005550001", "Body": "hi"}
     assert payload["webhook"]["response"]["status_code"] == 502
     # Another alert is told, too; the failing of the first made none of its own.
-    gateway.pipeline.alerts.alert(11200, "second", resource="SM2", account_id=account.id)
+    gateway.pipeline.runtime.alerts.alert(11200, "second", resource="SM2", account_id=account.id)
     await until(lambda: len(hooks.taken) == 2)
     assert [a.resource_sid for a in await listed(sdk, 2)] == ["SM2", "SM1"]

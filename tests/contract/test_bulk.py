@@ -204,7 +204,7 @@ async def test_a_row_that_another_has_in_hand_is_decided_by_who_commits_first(
     await sdk.send("takes the only token", from_=sdk.numbers[0])
     sids = [(await sdk.send(str(n), from_=sdk.numbers[0])).sid for n in range(4)]
     ids = [id_from_hex(sid[2:]) for sid in sids]
-    account = next(iter(gateway.pipeline.directory.accounts.values()))
+    account = next(iter(gateway.pipeline.runtime.directory.accounts.values()))
     claiming, looking, watching = [await asyncpg.connect(gateway.database_url) for _ in range(3)]
     claim, look = claiming.transaction(), looking.transaction()
     await claim.start()

@@ -302,7 +302,7 @@ async def test_with_the_database_away_reads_and_changes_say_when_to_come_back(
     sdk: Sdk, gateway: GatewayUnderTest
 ) -> None:
     """The database goes away for the resources: their pool is closed under them."""
-    await gateway.pipeline.pool.close()
+    await gateway.pipeline.runtime.pool.close()
     authorization = f"Authorization: {basic(sdk.account_sid, sdk.auth_token)}"
     form = "FriendlyName=x"
     messages = f"/2010-04-01/Accounts/{sdk.account_sid}/Messages.json"

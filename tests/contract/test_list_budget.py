@@ -89,7 +89,7 @@ async def test_yesterday_gets_its_indexes_beside_what_is_written(
     today = datetime.now(UTC).date()
     await gateway.pipeline.housekeeping.index_past_days()
     sent = await sdk.send("hello")
-    pool = gateway.pipeline.pool
+    pool = gateway.pipeline.runtime.pool
     found = await pool.fetch(
         "SELECT indexname FROM pg_indexes WHERE indexname ~ '^messages_[0-9]+_(recipient|sender)$'"
     )

@@ -152,7 +152,7 @@ async def populated(
     form = {"To": TO, "MessagingServiceSid": sdk.service_sid}
     await made("/tandem/v1/OptOuts/Recipients", data=form)
     await sdk.reaches(sent.sid, "delivered")
-    gateway.pipeline.alerts.alert(12100, "of the account", account_id=1)
+    gateway.pipeline.runtime.alerts.alert(12100, "of the account", account_id=1)
     listed: dict[str, Any] = {}
     async with asyncio.timeout(WAIT_S):
         for path, name in (("/comms/v1/Messages", "messages"), ("/monitor/v1/Alerts", "alerts")):

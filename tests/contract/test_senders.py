@@ -242,7 +242,7 @@ async def test_a_second_toll_free_number_in_a_pool_is_taken_with_an_alert(
     pool = await Pool.of(gateway, smsc)
 
     async def alerts() -> list[Any]:
-        await until(lambda: gateway.pipeline.alerts._queue.empty())
+        await until(lambda: gateway.pipeline.runtime.alerts._queue.empty())
         found = await pool.sdk.call(pool.sdk.client.monitor.v1.alerts.list)
         return [one for one in found if one.error_code == "99005"]
 

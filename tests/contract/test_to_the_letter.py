@@ -81,10 +81,10 @@ async def test_messages_keep_the_sid_of_their_service(
     await sdk.reaches(sent.sid, "delivered")
     await sdk.call(pool.service.delete)
     assert (await sdk.fetch(sent.sid)).messaging_service_sid == pool.sid
-    gateway.pipeline.directory.former_services.clear()  # as one that was deleted long ago
+    gateway.pipeline.runtime.directory.former_services.clear()  # as one that was deleted long ago
     [listed] = await sdk.call(sdk.client.messages.list, to=TO)
     assert listed.messaging_service_sid == pool.sid
-    gateway.pipeline.directory.former_services.clear()
+    gateway.pipeline.runtime.directory.former_services.clear()
     assert (await sdk.fetch(sent.sid)).messaging_service_sid == pool.sid
 
 

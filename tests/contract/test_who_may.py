@@ -320,8 +320,8 @@ async def test_a_standard_key_of_the_operators_has_nothing_of_the_operators(
     form = {"PhoneNumber": "+447700900889"}
     status, answer = await sdk.operate("POST", numbers, *mine, data=form)
     assert (status, answer["code"]) == (400, 21422)
-    gateway.pipeline.alerts.alert(99001, "of the operator's")
-    gateway.pipeline.alerts.alert(12100, "of the account", account_id=1)
+    gateway.pipeline.runtime.alerts.alert(99001, "of the operator's")
+    gateway.pipeline.runtime.alerts.alert(12100, "of the account", account_id=1)
     while "12100" not in str(await sdk.operate("GET", "/monitor/v1/Alerts")):
         pass
     for credential, seen in ((mine, False), (("", ""), True)):

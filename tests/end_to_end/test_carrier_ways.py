@@ -286,7 +286,7 @@ async def test_a_refused_bind_says_why_and_when_it_tries_again(
     assert "ESME_RINVPASWD" in status.trouble
     assert status.next_try_s is not None
     assert status.next_try_s > 200
-    await until(lambda: gateway.pipeline.alerts.raised == 1)
+    await until(lambda: gateway.pipeline.runtime.alerts.raised == 1)
     assert smsc.counters.binds_refused == 1
 
 
@@ -374,7 +374,7 @@ async def test_the_ledgers_agree_on_short_and_long_messages_to_one_recipient(
     texts = ("short", "long " * 40, "short", "short", "long " * 40, "short", "long " * 40)
     for sid in [(await sdk.send(text, from_=NUMBERS[0])).sid for text in texts]:
         await sdk.reaches(sid, "delivered")
-    async with gateway.pipeline.pool.acquire() as connection:
+    async with gateway.pipeline.runtime.pool.acquire() as connection:
         rows = await message_rows.outbound(connection, inbound=Direction.INBOUND, since=id_at(0))
     verdict = compare(rows, read_ledger(smsc.ledger.lines()))
     assert verdict.clean, verdict.table()

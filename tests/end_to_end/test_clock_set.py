@@ -97,6 +97,6 @@ async def test_a_clock_that_was_wrong_by_more_than_a_day_is_not_followed(
     await sdk.send()
     await gateway.stop()
     clock.offset_s = 0.0
-    made = (await start_gateway(smsc.port)).pipeline.next_id
+    made = (await start_gateway(smsc.port)).pipeline.runtime.next_id
     assert made.age(made()) < WAIT_S
     assert abs(made.now() - time.time()) < WAIT_S

@@ -70,17 +70,17 @@ async def test_what_waits_when_its_account_is_suspended_does_not_leave(
     gateway = await start_gateway(smsc.port, default_rate_per_second=1.0)
     sdk = await gateway.sdk()
     sids = [(await sdk.send(f"{n}", TO, from_=NUMBERS[0])).sid for n in range(3)]
-    account = gateway.pipeline.directory.accounts[sdk.account_sid]
-    async with gateway.pipeline.pool.acquire() as connection:
+    account = gateway.pipeline.runtime.directory.accounts[sdk.account_sid]
+    async with gateway.pipeline.runtime.pool.acquire() as connection:
         await connection.execute("UPDATE accounts SET status = 'suspended'")
         await connection.execute("UPDATE config_version SET version = version + 1")
     await gateway.pipeline.configuration.read()
-    assert not gateway.pipeline.directory.accounts[sdk.account_sid].active
+    assert not gateway.pipeline.runtime.directory.accounts[sdk.account_sid].active
     assert account.active, "the picture of before"
     codes: dict[str, int | None] = {}
 
     async def ended() -> bool:
-        rows = await gateway.pipeline.pool.fetch("SELECT id, error_code FROM messages")
+        rows = await gateway.pipeline.runtime.pool.fetch("SELECT id, error_code FROM messages")
         codes.update({f"SM{row['id'].hex}": row["error_code"] for row in rows})
         return sum(code == 30002 for code in codes.values()) >= 2
 

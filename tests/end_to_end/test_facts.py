@@ -278,7 +278,7 @@ async def test_a_table_with_a_mistake_is_refused_with_its_row(
     status, answer = await put(pool, table, content)
     assert (status, answer["code"]) == (400, 20001)
     assert problem in answer["message"]
-    facts = gateway.pipeline.directory.facts
+    facts = gateway.pipeline.runtime.directory.facts
     assert facts.carrier_of(GB) == "Old"
     assert facts.mms_countries == {"US", "CA"}
 
@@ -366,7 +366,7 @@ async def test_what_was_read_before_a_change_does_not_come_in_force_after_it(
     table = "/tandem/v1/Tables/alpha_sender_countries"
     deleting = asyncio.create_task(pool.sdk.operate("DELETE", table))
     async with asyncio.timeout(WAIT_S):
-        while await gateway.pipeline.pool.fetchval("SELECT count(*) FROM fact_tables"):
+        while await gateway.pipeline.runtime.pool.fetchval("SELECT count(*) FROM fact_tables"):
             await asyncio.sleep(0.02)
     go_on.set()
     assert (await putting)[0] == 200

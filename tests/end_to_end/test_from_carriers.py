@@ -37,7 +37,7 @@ async def rows(gateway: GatewayUnderTest, query: str, *values: Any) -> list[Any]
     """What a query finds, once it finds something."""
     async with asyncio.timeout(WAIT_S):
         while True:
-            if found := await gateway.pipeline.pool.fetch(query, *values):
+            if found := await gateway.pipeline.runtime.pool.fetch(query, *values):
                 return list(found)
             await asyncio.sleep(0.02)
 

@@ -100,7 +100,7 @@ async def test_a_message_to_a_number_that_is_not_ours_is_kept(
     assert rows[0]["payload"] == b"who is there?"
     assert smsc.counters.deliveries_answered == 1
     async with asyncio.timeout(WAIT_S):
-        while not (codes := await gateway.pipeline.pool.fetch("SELECT code FROM alerts")):
+        while not (codes := await gateway.pipeline.runtime.pool.fetch("SELECT code FROM alerts")):
             await asyncio.sleep(0.02)
     assert [row["code"] for row in codes] == [21601]
 
@@ -114,7 +114,7 @@ async def test_a_carrier_that_writes_to_many_unknown_numbers_is_one_alert(
     async with asyncio.timeout(WAIT_S):
         while gateway.inner.inbound.counts["unknown number"] < 5:
             await asyncio.sleep(0.02)
-        while not (codes := await gateway.pipeline.pool.fetch("SELECT code FROM alerts")):
+        while not (codes := await gateway.pipeline.runtime.pool.fetch("SELECT code FROM alerts")):
             await asyncio.sleep(0.02)
     assert [row["code"] for row in codes] == [21601]
 

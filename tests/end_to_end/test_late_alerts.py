@@ -92,13 +92,13 @@ async def test_an_answer_that_comes_after_its_message_was_erased_is_not_kept(
     )
     await listens(sdk, hooks, "/in")
     told: list[Any] = []
-    written = gateway.pipeline.alerts.written
+    written = gateway.pipeline.runtime.alerts.written
 
     def tell(alerts: Any) -> None:
         told.extend(alerts)
         written(alerts)
 
-    gateway.pipeline.alerts.written = tell
+    gateway.pipeline.runtime.alerts.written = tell
     await write(smsc, MARKER, NUMBERS[0])
     await hooks.has("/in")
     [inbound] = await sdk.call(sdk.client.messages.list)

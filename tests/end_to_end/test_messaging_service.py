@@ -377,7 +377,7 @@ async def test_a_change_elsewhere_leaves_a_pool_and_its_standings_alone(
     for n in range(6):
         await pool.number(f"+44770090031{n}")
     await pool.sender_of(GB_US)
-    directory, loads = gateway.pipeline.directory, gateway.pipeline.router.loads
+    directory, loads = gateway.pipeline.runtime.directory, gateway.pipeline.router.loads
     before, orders = directory.services[pool.sid].pool, dict(loads._orders)
     assert orders
     for n in range(5):

@@ -314,7 +314,7 @@ async def test_a_carrier_that_never_answers_is_not_over_at_each_timeout(
     assert Reason.THROTTLED in seen
     _, text = await get(f"{gateway.base_url}/readyz")
     assert "carrier mute: " in text
-    await until(lambda: gateway.pipeline.alerts._queue.empty())
+    await until(lambda: gateway.pipeline.runtime.alerts._queue.empty())
     listed = await sdk.call(sdk.client.monitor.v1.alerts.list)
     codes = [one.error_code for one in listed]
     assert codes.count("99001") == 1

@@ -80,7 +80,7 @@ async def test_a_mapping_in_use_outlives_its_time_to_live(
     await pool.number("+12135550155")  # a better match, once the mapping is void
 
     async def age(seconds: int) -> None:
-        await gateway.pipeline.pool.execute(
+        await gateway.pipeline.runtime.pool.execute(
             "UPDATE sticky SET last_used = last_used - make_interval(secs => $1)", seconds
         )
 

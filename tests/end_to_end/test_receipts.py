@@ -95,7 +95,7 @@ async def test_a_change_of_the_spelling_is_matched_and_raises_an_alert(
         for _ in range(2):
             await all_become(sdk, await send(sdk, 60), "delivered")
         connection = await asyncpg.connect(gateway.database_url)
-        await until(lambda: gateway.pipeline.alerts.raised == 1)
+        await until(lambda: gateway.pipeline.runtime.alerts.raised == 1)
         async with asyncio.timeout(WAIT_S):
             while not (rows := await connection.fetch("SELECT * FROM alerts")):
                 await asyncio.sleep(0.02)

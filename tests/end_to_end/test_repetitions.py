@@ -54,7 +54,7 @@ async def settled(gateway: GatewayUnderTest) -> None:
     """Return when no answer may still be under way."""
     query = "SELECT count(*) FROM inbound_parts WHERE NOT settled"
     async with asyncio.timeout(WAIT_S):
-        while await gateway.pipeline.pool.fetchval(query):
+        while await gateway.pipeline.runtime.pool.fetchval(query):
             await asyncio.sleep(0.01)
 
 
@@ -62,7 +62,7 @@ async def alerts(gateway: GatewayUnderTest, code: int) -> list[Any]:
     async with asyncio.timeout(WAIT_S):
         while True:
             query = "SELECT * FROM alerts WHERE code = $1 ORDER BY id"
-            if rows := await gateway.pipeline.pool.fetch(query, code):
+            if rows := await gateway.pipeline.runtime.pool.fetch(query, code):
                 return list(rows)
             await asyncio.sleep(0.02)
 

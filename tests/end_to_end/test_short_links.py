@@ -142,10 +142,10 @@ async def test_a_link_ends_after_ninety_days_and_nobody_is_told(
     domain = await tied(sdk, CallbackUrl=hooks.url("/clicks"))
     code = await code_of(sdk, (await sdk.send(LONG, shorten_urls=True)).sid)
     age = "UPDATE short_links SET until = until - $1::interval"
-    await gateway.pipeline.pool.execute(age, timedelta(days=90) - timedelta(minutes=5))
+    await gateway.pipeline.runtime.pool.execute(age, timedelta(days=90) - timedelta(minutes=5))
     assert (await follow(gateway, code))[0] == 302
     await hooks.has("/clicks", 1)
-    await gateway.pipeline.pool.execute(age, timedelta(minutes=5))
+    await gateway.pipeline.runtime.pool.execute(age, timedelta(minutes=5))
     assert await follow(gateway, code) == (404, None)
     assert (await alerts(sdk, "30105"))[0].resource_sid == domain
 
@@ -208,7 +208,7 @@ async def test_a_scheduled_message_keeps_its_link_until_it_leaves(
     assert entry["text"] == f"Soon https://{DOMAIN}/{code}"
     assert await follow(gateway, code) == (302, SAFE)
     # Its ninety days begin when it leaves.
-    ends = await gateway.pipeline.pool.fetchval("SELECT until FROM short_links")
+    ends = await gateway.pipeline.runtime.pool.fetchval("SELECT until FROM short_links")
     assert abs(ends - timedelta(days=90) - at) < timedelta(seconds=1)
 
 
@@ -216,7 +216,7 @@ async def test_links_that_have_ended_are_forgotten(sdk: Sdk, gateway: GatewayUnd
     await tied(sdk)
     await sdk.send(f"{LONG} {LONG}", shorten_urls=True)
     now = datetime.now(UTC)
-    async with gateway.pipeline.pool.acquire() as connection:
+    async with gateway.pipeline.runtime.pool.acquire() as connection:
         assert await short_links.purge(connection, now, 10) == 0
         assert await short_links.purge(connection, now + timedelta(days=91), 1) == 1
         assert await short_links.purge(connection, now + timedelta(days=91), 10) == 1

@@ -83,7 +83,7 @@ async def test_a_long_queue_leaves_in_order_and_memory_holds_its_head_only(
 
 
 async def _id_of(gateway: GatewayUnderTest, address: str) -> int:
-    return int(gateway.pipeline.directory.senders_by_address[address].sender.id)
+    return int(gateway.pipeline.runtime.directory.senders_by_address[address].sender.id)
 
 
 async def test_what_comes_meanwhile_stays_behind_it(
@@ -143,7 +143,9 @@ async def test_rows_that_became_ours_behind_a_long_queue_are_counted_once(
     start_gateway: Any, start_smsc: StartSmsc
 ) -> None:
     away, sdk, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
-    async with pipeline.pool.acquire() as connection:  # as another worker would have stored them
+    async with (
+        pipeline.runtime.pool.acquire() as connection
+    ):  # as another worker would have stored them
         rows = await connection.fetch("SELECT id FROM messages WHERE sender_id = $1", sender_id)
         for row in rows[:30]:
             await _stored_behind(connection, row["id"], Direction.OUTBOUND_API)
@@ -163,7 +165,7 @@ async def test_nothing_is_read_past_a_reply_that_is_still_coming_to_its_queue(
 ) -> None:
     """Another stage has just stored it, and will bring it: what is behind must not pass it."""
     _, _, sids, pipeline, sender_id = await _deep(start_gateway, start_smsc, 60)
-    async with pipeline.pool.acquire() as connection:
+    async with pipeline.runtime.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[29][2:]), Direction.OUTBOUND_REPLY)
         await pipeline.overflow._page_in(connection, sender_id)
         assert (len(pipeline.pacer), len(pipeline.overflow)) == (30, 30)
@@ -181,7 +183,7 @@ async def test_what_is_forgotten_while_its_rows_are_read_is_not_taken_up(
         return rows
 
     monkeypatch.setattr(overflow.message_rows, "waiting", read_and_lose)
-    async with pipeline.pool.acquire() as connection:
+    async with pipeline.runtime.pool.acquire() as connection:
         await pipeline.overflow._page_in(connection, sender_id)
     assert (len(pipeline.pacer), len(pipeline.overflow)) == (20, 0)
     assert pipeline.router.loads.backlog(sender_id) == 20, "its rows are settled, and once"
@@ -201,7 +203,7 @@ async def test_a_count_that_the_database_did_not_give_is_asked_for_again(
         return await ask(*arguments)
 
     monkeypatch.setattr(overflow.message_rows, "waiting_sizes", refuse_once)
-    async with pipeline.pool.acquire() as connection:
+    async with pipeline.runtime.pool.acquire() as connection:
         await _stored_behind(connection, UUID(sids[40][2:]), Direction.OUTBOUND_API)
     await pipeline.takeover.take_up_all()
     await refused.wait()
@@ -236,7 +238,7 @@ async def _counted(pipeline: Any) -> None:
     await until(lambda: not any(rest.unsure for rest in pipeline.overflow._rests.values()))
     for rest in pipeline.overflow._rests.values():
         rest.unsure = True
-    async with pipeline.pool.acquire() as connection:
+    async with pipeline.runtime.pool.acquire() as connection:
         await pipeline.overflow._count(connection)
 
 
@@ -359,7 +361,7 @@ async def test_a_deep_queue_without_senders_goes_to_the_senders_queues(
     monkeypatch.setattr(gateway.pipeline.router.rates, "_rate_for_all", 10_000.0)
     gateway.pipeline.router.configuration_changed()
     there = await away.come()
-    gateway.pipeline.pacer.rates_changed(gateway.pipeline.clock.monotonic())
+    gateway.pipeline.pacer.rates_changed(gateway.pipeline.runtime.clock.monotonic())
     await until(lambda: len(texts(there)) == 120)
     assert texts(there) == [f"message {n}" for n in range(120)]
 

@@ -232,7 +232,7 @@ async def test_a_database_that_is_gone_is_told_though_nothing_waits(
         assert (episode.group.account_id, episode.waiting) == (0, 0)
         assert {getattr(line, "event", None) for line in said()} == {EVENT}
         assert shown.getvalue().count(refusal) <= 1
-        assert gateway.pipeline.alerts.raised > 0
+        assert gateway.pipeline.runtime.alerts.raised > 0
     finally:
         logging.getLogger().removeHandler(handler)
         await server.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')

@@ -98,7 +98,7 @@ async def test_a_write_that_a_claim_overtook_does_not_undo_it(
     sdk = await gateway.sdk()
     sid = (await sdk.send(to=TO)).sid
     await until(lambda: submits(smsc) == 1)
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     # As it was when the batch was taken.
     message.status, message.waiting = Status.QUEUED, True
     gateway.pipeline.writer.mark(message)

@@ -40,7 +40,7 @@ async def test_what_a_large_request_waits_for_holds_up_nobody_else(
     gateway: GatewayUnderTest, pool: Pool
 ) -> None:
     """But for a message to one of its recipients, which would wait for the same."""
-    acceptor, directory = gateway.pipeline.acceptor, gateway.pipeline.directory
+    acceptor, directory = gateway.pipeline.acceptor, gateway.pipeline.runtime.directory
     service = directory.services[pool.sid]
     [sender] = service.pool.senders
     connection = await asyncpg.connect(gateway.database_url)

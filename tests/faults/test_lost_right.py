@@ -116,7 +116,7 @@ async def test_what_was_claimed_is_not_written_and_goes_on_when_the_right_is_bac
     monkeypatch.setattr(gateway.pipeline.acceptor, "_answer", stand_still)
     assert await post(sdk) == 201
     monkeypatch.undo()
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     assert message.status is Status.SENDING
     assert message.outstanding == 0
     assert not list(smsc.ledger.lines())

@@ -55,12 +55,12 @@ def client_of(gateway: GatewayUnderTest) -> Client:
 
 def draft_of(gateway: GatewayUnderTest, **more: Any) -> Draft:
     """As of a request for the first number of the world."""
-    directory = gateway.pipeline.directory
+    directory = gateway.pipeline.runtime.directory
     destination = parse_destination(TO)
     assert destination is not None
     record = directory.senders_by_address[NUMBERS[0]]
     message = Message(
-        gateway.pipeline.next_id(), record.account_id, destination.e164, "hello", **more
+        gateway.pipeline.runtime.next_id(), record.account_id, destination.e164, "hello", **more
     )
     message.valid_until = datetime.now(UTC).timestamp() + 3_600
     return Draft(message, destination, from_record=record)
@@ -96,7 +96,7 @@ async def told(sdk: Sdk, sid: str | None = None) -> list[Any]:
 
 def held(gateway: GatewayUnderTest, sid: str) -> Message:
     """The message in memory."""
-    messages: list[Message] = list(gateway.pipeline.receipts.live.values())
+    messages: list[Message] = list(gateway.pipeline.runtime.live.values())
     return next(message for message in messages if message.sid == sid)
 
 
@@ -153,9 +153,9 @@ async def test_write_behind_writes_all_but_the_row_that_nothing_can_hold(
     broken, good = [await sdk.send(to=f"+44163296068{number}") for number in range(2)]
     for sid in (broken.sid, good.sid):
         await sdk.reaches(sid, "delivered")
-    message = Message(gateway.pipeline.next_id(), 1, TO, "x")
+    message = Message(gateway.pipeline.runtime.next_id(), 1, TO, "x")
     message.done_date = object()  # type: ignore[assignment]
-    never = Message(gateway.pipeline.next_id(), 1, TO, "x")
+    never = Message(gateway.pipeline.runtime.next_id(), 1, TO, "x")
     never.sent_at = "not a time"  # type: ignore[assignment]
     for odd in (message, never):
         gateway.pipeline.writer.mark(odd)
@@ -226,7 +226,7 @@ async def test_a_service_that_can_not_be_read_leaves_out_that_service(
     await connection.execute("UPDATE config_version SET version = version + 1")
     await connection.close()
     await gateway.pipeline.configuration.read()
-    assert odd.sid not in gateway.pipeline.directory.services
+    assert odd.sid not in gateway.pipeline.runtime.directory.services
     await told(sdk, odd.sid)
     await all_stages_run(gateway, sdk)
 

@@ -92,9 +92,9 @@ async def test_what_is_young_or_scheduled_or_in_memory_is_let_be(
     await sdk.reaches(sid, "delivered")
     young = await strand(connection, sid, 0.0)
     scheduled = await strand(connection, sid, STRANDED_S + 20, status=Status.SCHEDULED)
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     held = await strand(connection, sid, STRANDED_S + 10)
-    gateway.pipeline.receipts.live[held] = message  # whatever it is: it is there
+    gateway.pipeline.runtime.live[held] = message  # whatever it is: it is there
     await swept(gateway)
     rows = await connection.fetch("SELECT id FROM messages WHERE waiting IS NOT NULL")
     assert {row["id"] for row in rows} == {young, scheduled, held}

@@ -18,7 +18,7 @@ async def test_a_row_that_is_final_goes_back_for_nobody(
 ) -> None:
     sid = (await sdk.send()).sid
     await sdk.reaches(sid, "delivered")
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     writer = gateway.pipeline.writer
     # As a process that has not heard of the receipt, and of one more callback.
     message.status, message.done_at = Status.SENT, 0.0
@@ -35,7 +35,7 @@ FORGET = Flag.FORGET_TEXT | Flag.FORGET_RECIPIENT
 
 async def late_write(gateway: GatewayUnderTest, row: int, memory: int) -> int:
     """The flags of a row, after a write of somebody who has others in memory."""
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     connection = await asyncpg.connect(gateway.database_url)
     await connection.execute("UPDATE messages SET flags = $1", row)
     message.flags = memory
@@ -82,7 +82,7 @@ async def test_what_has_ended_keeps_its_end(
     """Another process gave it up, and did not hear that the carrier had it."""
     sid = (await sdk.send()).sid
     await sdk.reaches(sid, "delivered")
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     message.status, message.error_code = late, 30410
     gateway.pipeline.writer.mark(message)
     await gateway.pipeline.writer.drained()

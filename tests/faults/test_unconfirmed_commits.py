@@ -241,7 +241,7 @@ async def test_what_was_written_behind_and_is_on_no_standby_is_written_again(
     sdk = await gateway.sdk()
     assert await post(sdk) == 201
     await standby.wanted(True)
-    [message] = gateway.pipeline.receipts.live.values()
+    [message] = gateway.pipeline.runtime.live.values()
     before = message.committed
     await standby.given_up("write")
     await standby.given_up("write")  # it waits again

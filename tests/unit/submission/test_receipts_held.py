@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from random import Random
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway.content.encoding import encode
 from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import IdSource, Message, Status
 from gateway.observe.alerts import Alerts
-from gateway.observe.wall import Wall
+from gateway.observe.wall import Walls
 from gateway.submission.receipts import HeldReceipt, Receipts
 from gateway.submission.write_behind import WriteBehind
 from smpp.pdu import DeliverSm, SmeAddress
@@ -34,20 +35,17 @@ class StandingClock:
 def receipts(profile: Profile | None = None) -> Receipts:
     """The stage with nothing running: what is to be written is only noted."""
     # No spelling changes here, and nothing breaks, so no alert is raised.
-    wall = Wall("write-behind", cast(Alerts, None))
-    writer = WriteBehind(
-        "postgresql://nowhere", lambda message: None, lambda message: None, lambda: 0.0, wall
+    runtime: Any = SimpleNamespace(
+        database="postgresql://nowhere",
+        clock=StandingClock(),
+        alerts=None,
+        walls=Walls(cast(Alerts, None)),
+        live={},
     )
-    return Receipts(
-        "postgresql://nowhere",
-        writer,
-        Lifecycle(StandingClock(), writer.mark, lambda message: None),
-        cast(Alerts, None),
-        StandingClock(),
-        lambda _: profile,
-        str,
-        wall,
-    )
+    writer = WriteBehind(runtime, lambda message: None, lambda message: None)
+    lifecycle = Lifecycle(StandingClock(), writer.mark, lambda message: None)
+    ways: Any = SimpleNamespace(profile=lambda _: profile, name=str)
+    return Receipts(runtime, writer, lifecycle, ways)
 
 
 def sent(recipient: str) -> Message:

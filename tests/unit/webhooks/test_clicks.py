@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -78,9 +79,10 @@ async def test_an_event_is_told_five_times_and_then_given_up(
     monkeypatch.setattr(host_queues, "FIRST_RETRY_S", 0.001)
     app, raised = App([500] * failures), Raised()
     accounts: Any = Accounts({1: Account()})
-    clicks = Clicks(
-        cast("Any", app), accounts, SystemClock(), Random(1), cast("Any", raised), Connections()
+    runtime: Any = SimpleNamespace(
+        directory=accounts, clock=SystemClock(), random=Random(1), alerts=raised
     )
+    clicks = Clicks(runtime, cast("Any", app), Connections())
     running = asyncio.create_task(clicks.run())
     try:
         clicks.tell(CLICK)
