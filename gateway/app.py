@@ -7,14 +7,11 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from random import Random
-from typing import Any
 
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
-from gateway.api.http.probes import Probes, Readiness
-from gateway.api.operator.carriers import statuses
+from gateway.api.http.probes import Probes
 from gateway.backlog.restore import remind_of_held
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, new_run
 from gateway.cluster.share import ALONE
@@ -26,17 +23,15 @@ from gateway.inbound.keywords import OptOuts
 from gateway.inbound.receive import InboundStage
 from gateway.messages.message import Direction
 from gateway.messages.rows import from_row
+from gateway.monitoring.all_workers import AllWorkers
 from gateway.monitoring.listener import ProbeListener
-from gateway.monitoring.merge import merged
-from gateway.monitoring.metrics import Exposition, Stages
+from gateway.monitoring.metrics import Stages
 from gateway.monitoring.queue_watch import Watch
-from gateway.monitoring.readiness import readiness, stuck, together
 from gateway.observe.alerts import Alerts
 from gateway.opt_out.scope import network_could
 from gateway.outward import Outward
 from gateway.pipeline.assembly import Pipeline
 from gateway.proxy.listeners import Listeners
-from gateway.relay import Relay
 from gateway.runtime.clock import Clock, SystemClock
 from gateway.runtime.random_source import Chance
 from gateway.server import ApiServer, listen
@@ -79,7 +74,6 @@ class Gateway:
         self.settings = settings
         self._place = place
         self._share = place.share if place is not None else ALONE
-        self._relay: Relay | None = None
         self.stop = asyncio.Event()
         self.started = asyncio.Event()
         self._clock = clock or SystemClock()
@@ -145,8 +139,8 @@ class Gateway:
             with contextlib.suppress(TimeoutError):  # without it, every send is a 503
                 async with asyncio.timeout(OPENS_S):
                     await pipeline.acceptor.connected()
-            if self._relay is not None:
-                pipeline.stages.start("links", self._relay.links.run())
+            if (links := pipeline.runtime.peers.links) is not None:
+                pipeline.stages.start("links", links.run())
             await self._serve(pipeline, conversations, clicks, probes, posting, listener)
 
     async def _pipeline(self, database: Database, stack: contextlib.AsyncExitStack) -> Pipeline:
@@ -154,12 +148,8 @@ class Gateway:
         pool = await database.open_pool()
         stack.push_async_callback(close_pool, pool)
         await ensure_account(pool, self.settings, self._random)
-        runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._share)
+        runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._place)
         pipeline = Pipeline(self.settings, runtime, self._share)
-        self._run_id = f"{self._random.getrandbits(32):08x}"
-        if self._place is not None:
-            self._relay = Relay(self._place.folder, self._share, pipeline, self._run_id)
-            pipeline.handover.others = self._relay
         if self._share.slot == 0:
             self._warn_of(unsafe, pipeline.runtime.alerts)
             await remind_of_held(pool, pipeline.runtime.alerts)
@@ -180,7 +170,6 @@ class Gateway:
             pipeline.ways.profile_of,
             handlers.handle,
             self._effects(pipeline),
-            self._run_id,
         )
         pipeline.events.inbound = inbound
         return inbound
@@ -214,19 +203,18 @@ class Gateway:
         assert self.inbound is not None
         watch = self.watch = Watch(pipeline, enricher, self.settings.watchdog, self._clock)
         pipeline.stages.start("watchdog", watch.run())
-        probes = self._probes(
-            Stages(
-                pipeline,
-                self.callbacks,
-                self.handlers,
-                self.inbound,
-                enricher,
-                watch,
-                self.gate,
-                self._logins,
-                outward.connections,
-            )
+        stages = Stages(
+            pipeline,
+            self.callbacks,
+            self.handlers,
+            self.inbound,
+            enricher,
+            watch,
+            self.gate,
+            self._logins,
+            outward.connections,
         )
+        probes = AllWorkers(stages, self.settings.metrics, self.stop).probes()
         if self.settings.metrics.port is not None:
             stack.push_async_callback(await self._listen_for_probes(probes))
         return probes
@@ -241,15 +229,8 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         """Until `stop` is set, or a stage fails."""
-        relay = self._relay
-        server = self.server = ApiServer(self.settings, pipeline, relay, self.gate, self._logins)
+        server = self.server = ApiServer(self.settings, pipeline, self.gate, self._logins)
         app = server.app(conversations, clicks, probes, self._replay)
-        if relay is not None:
-            assert self.watch is not None
-            still = partial(stuck, self.watch)
-            relay.serve(
-                server.creation, app.inner, self._replay, self._exposition, self._carriers, still
-            )
         failing = asyncio.create_task(pipeline.stages.failed(), name="pipeline watch")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
         try:
@@ -269,43 +250,6 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
-
-    def _probes(self, stages: Stages) -> Probes:
-        """What the process says of itself."""
-        settings = self.settings.metrics
-        self._exposition = Exposition(stages, self._clock, settings.most_senders).render
-        return Probes(
-            readiness=partial(self._readiness, stages),
-            loop_lag=lambda: stages.watch.loop_lag,
-            exposition=self._all_metrics,
-            token=settings.token.get_secret_value() if settings.token is not None else None,
-        )
-
-    async def _readiness(self, stages: Stages) -> Readiness:
-        """Of this process, with the binds of all workers, and what is stuck at any."""
-        own = readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set())
-        if self._relay is None:
-            return own
-        names = {
-            carrier.sid: carrier.name
-            for carrier in stages.pipeline.runtime.directory.carriers.values()
-        }
-        carriers, elsewhere = await asyncio.gather(self._relay.carriers(), self._relay.stuck())
-        return together(own, carriers, names, elsewhere)
-
-    async def _all_metrics(self, accept: str) -> tuple[bytes, str]:
-        """The metrics of this process, or of all workers."""
-        text, kind = self._exposition(accept)
-        if self._relay is None:
-            return text, kind
-        others = await self._relay.metrics(accept)
-        return merged([(self._share.slot, text), *others]), kind
-
-    def _carriers(self) -> dict[str, dict[str, Any]]:
-        """How the carriers are in this worker, by SID."""
-        assert self.pipeline is not None
-        known = self.pipeline.runtime.directory.carriers.values()
-        return statuses(known, self.pipeline.connectors, self.pipeline.receipts)
 
     async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
         """Open the listener of the operator's machines; what closes it."""

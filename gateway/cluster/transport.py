@@ -23,7 +23,8 @@ from gateway.cluster.share import WorkerSlot
 
 log = logging.getLogger(__name__)
 
-HEAD: Final = struct.Struct(">IIB")  # octets of the payload, number, kind
+PROTOCOL: Final = 1  # rises with every change of what a frame says
+HEAD: Final = struct.Struct(">BIIB")  # protocol, octets of the payload, number, kind
 RETRY_S: Final = 0.05
 WAIT_S: Final = 6.0  # for a worker to be followed by another
 BOUND: Final = 20_000  # questions to one worker without their replies; beyond it nobody asks it
@@ -84,7 +85,13 @@ class _Frames(asyncio.Protocol, ABC):
         buffer += data
         at, size = 0, len(buffer)
         while size - at >= HEAD.size:
-            length, number, kind = HEAD.unpack_from(buffer, at)
+            protocol, length, number, kind = HEAD.unpack_from(buffer, at)
+            if protocol != PROTOCOL:
+                log.error("a worker of another version speaks protocol %d", protocol)
+                buffer.clear()
+                if self.transport is not None:
+                    self.transport.close()
+                return
             end = at + HEAD.size + length
             if end > size:
                 break
@@ -101,7 +108,7 @@ class _Frames(asyncio.Protocol, ABC):
         """Send one, with whatever else this loop turn brings."""
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(HEAD.pack(len(payload), number, kind))
+        self._out.append(HEAD.pack(PROTOCOL, len(payload), number, kind))
         self._out.append(payload)
 
     def _flush(self) -> None:

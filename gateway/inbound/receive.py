@@ -130,7 +130,6 @@ class InboundStage:
         profile_of: Callable[[int], Profile],
         handle: Callable[[Message], None],
         effects: InboundEffects,
-        run_id: str,
     ) -> None:
         self._wall = runtime.walls.of("inbound")
         # How often a delivery came that could not be handled.
@@ -143,7 +142,7 @@ class InboundStage:
         self._clock = runtime.clock
         self._handle = handle
         self._effects = effects
-        self._run_id = run_id  # tells this process's connections from a former one's
+        self._run_id = runtime.run_id
         self._waiting: deque[Incoming] = deque()
         # How long the parts of a message are waited for, from its first.
         self.join_for_s = JOIN_FOR_S

@@ -101,7 +101,7 @@ class Pipeline:
         self._build_backlog()
         self.events = ConnectorEvents(runtime, self.submitter, self.receipts, self.ways.profile_of)
         self.connectors = Connectors(runtime, settings, self.events, share, by_id)
-        self.events.connect(self.connectors, self.handover, self.router.loads.set_carrier)
+        self.events.connect(self.connectors, self.router.loads.set_carrier)
         self._build_upkeep()
 
     def _build_submission(self) -> None:

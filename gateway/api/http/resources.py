@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.acceptance.committer import Client
+from gateway.api.forwarded import RELAYED, ForwardedRequests
 from gateway.api.http.auth import acting_account, authenticate
 from gateway.api.http.errors import ApiError, not_found
 from gateway.api.http.forms import Form, check_form_type, parse_form
-from gateway.api.http.forwarding import RELAYED, Elsewhere
 from gateway.api.http.limits import Gate, Quota, Turnstile
 from gateway.api.http.logins import Logins
 from gateway.api.http.paging import PageRequest, page_request
@@ -32,7 +32,6 @@ from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.webhooks.clicks import Clicks
 from storage.database import Connection, ConnectionPool, Row
-from storage.ids import Id
 from storage.lists import Lists, ListTooLong
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (docs/reliability.md#bounds)
@@ -65,9 +64,7 @@ class Deps:
     bulk_quota: Quota  # of consents and contacts
     alerts: Alerts
     clicks: Clicks
-    elsewhere: Elsewhere
-    cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
-    cancel_many: Callable[[int, Sequence[Id]], Awaitable[set[Id]]]  # those that were
+    forwarded: ForwardedRequests
 
 
 class Call:
@@ -190,7 +187,7 @@ class Call:
         """The answer of the worker `slot`; None where that is this one. Raises ApiError."""
         if slot is None or self.request.scope.get(RELAYED):
             return None
-        return await self.deps.elsewhere.request(slot, self)
+        return await self.deps.forwarded.request(slot, self.request.scope, self.body)
 
     def missing(self) -> ApiError:
         return not_found(self.path)

@@ -90,7 +90,7 @@ async def relayed(
 ) -> Response | None:
     """The answer of the worker whose the pool is; None where that is this one."""
     to = [recipients[0].to] if recipients else []
-    return await call.relayed(call.deps.elsewhere.place(call.account, Form({**shared, "To": to})))
+    return await call.relayed(call.deps.forwarded.place(call.account, Form({**shared, "To": to})))
 
 
 async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) -> None:

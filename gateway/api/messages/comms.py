@@ -232,7 +232,7 @@ async def cancel(call: Call) -> Response:
         ids = await bulk_rows.unended(
             call.deps.pool, row["id"], sent=Status.SENDING, after=after, most=CANCEL_PAGE
         )
-        if ids and await call.deps.cancel_many(call.account.id, ids):
+        if ids and await call.deps.forwarded.cancel_many(call.account.id, ids):
             await bulk_rows.canceled(call.deps.pool, row["id"])
         if len(ids) < CANCEL_PAGE:
             return json_response(await _operation(call, await _operation_row(call)))

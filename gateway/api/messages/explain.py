@@ -42,7 +42,7 @@ async def fetch(call: Call) -> Response:
     row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
     if row is None:
         raise call.missing()
-    owner = call.deps.elsewhere.owner(row["service_id"], row["sender_id"])
+    owner = call.deps.forwarded.owner(row["service_id"], row["sender_id"])
     elsewhere = await call.relayed(owner)  # the loads of senders are known there
     if elsewhere is not None:
         return elsewhere
@@ -74,7 +74,7 @@ async def fetch(call: Call) -> Response:
 async def dry_run(call: Call) -> Response:
     """What would become of a message; nothing is stored, and nothing is sent."""
     creation = call.deps.creation
-    elsewhere = await call.relayed(call.deps.elsewhere.place(call.account, call.form))
+    elsewhere = await call.relayed(call.deps.forwarded.place(call.account, call.form))
     if elsewhere is not None:
         return elsewhere
     draft = creation.draft(call.account, call.form)

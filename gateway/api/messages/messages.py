@@ -92,7 +92,7 @@ async def update(call: Call) -> Response:
     if (body is None) == (status is None) or body or status not in (None, "canceled"):
         raise ApiError(30400)
     if status is not None:
-        row = await call.deps.cancel(call.account.id, id)
+        row = await call.deps.forwarded.cancel(call.account.id, id)
         too_early_or_late = ApiError(30409)
     else:
         row = await message_changes.redact(

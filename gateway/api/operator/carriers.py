@@ -35,7 +35,7 @@ from storage.database import BadRow, Connection, UniqueViolation
 async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str, Any]]:
     """Carriers as they are configured and as they are, in all workers together."""
     here = statuses(carriers, call.deps.connectors, call.deps.receipts)
-    others = await call.deps.elsewhere.carriers()
+    others = await call.deps.forwarded.carriers()
     rows = []
     for carrier in carriers:
         sid = carrier.sid
