@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,21 +13,11 @@ from storage.lists import Lists
 
 INSERT = """
 INSERT INTO bulk_operations
-       (id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       (id, account_id, send_at, recipients, unaddressable, tags)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 
 FETCH = "SELECT * FROM bulk_operations WHERE id = $1 AND account_id = $2"
-
-BY_KEY = """
-SELECT * FROM bulk_operations
- WHERE account_id = $1 AND idempotency_key = $2 AND created_at > now() - interval '24 hours'
-"""
-
-FORGET_KEYS = """
-UPDATE bulk_operations SET idempotency_key = NULL
- WHERE account_id = $1 AND idempotency_key = $2 AND created_at <= now() - interval '24 hours'
-"""
 
 COUNTS = "SELECT status, count(*) AS messages FROM messages WHERE operation_id = $1 GROUP BY status"
 
@@ -55,24 +46,17 @@ async def insert(
     recipients: int,
     unaddressable: list[dict[str, Any]],
     tags: dict[str, str] | None,
-    idempotency_key: str | None,
-    digest: bytes | None,
 ) -> None:
-    """Raises UniqueViolation when the key was used by another operation of the last day."""
-    if idempotency_key is not None:
-        await connection.execute(FORGET_KEYS, account_id, idempotency_key)
-    await connection.execute(
-        INSERT, id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest
-    )
+    await connection.execute(INSERT, id, account_id, send_at, recipients, unaddressable, tags)
+
+
+async def delete(connection: Connection, ids: Sequence[Id]) -> None:
+    """Operations that were not stored after all."""
+    await connection.execute("DELETE FROM bulk_operations WHERE id = ANY ($1)", ids)
 
 
 async def fetch(pool: ConnectionPool, account_id: int, id: Id) -> Row | None:
     return await pool.fetchrow(FETCH, id, account_id)
-
-
-async def by_key(pool: ConnectionPool, account_id: int, key: str) -> Row | None:
-    """The operation that used an idempotency key within 24 hours."""
-    return await pool.fetchrow(BY_KEY, account_id, key)
 
 
 async def counts(pool: ConnectionPool, id: Id) -> dict[int, int]:

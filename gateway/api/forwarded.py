@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Scope
 from starlette.types import Message as AsgiMessage
 
 from gateway.acceptance.forecast import Outlook
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import RETRY_AFTER_S, ApiError
 from gateway.api.http.forms import Form
 from gateway.api.messages.addresses import normal_sender
-from gateway.api.messages.create_message import RETRY_AFTER_S, SERVICE_SID, Creation, OnAccepted
+from gateway.api.messages.create_message import SERVICE_SID, Creation, OnAccepted
 from gateway.backlog.canceler import Canceler
 from gateway.cluster.peers import pack_ids, unpack_ids
 from gateway.cluster.transport import FrameKind, PeerFailure, SendReply, Unanswered

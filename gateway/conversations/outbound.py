@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.acceptance.acceptor import Acceptor, Overloaded, Rejected, Unavailable
+from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations.events import (
@@ -124,7 +125,8 @@ class ConversationSender:
                 await self._events.write(connection, told)
 
         if sends:
-            error = await self._submit([draft for _, draft in sends], store)
+            also = Also(store, holds=("conversation", conversation["id"]))
+            error = await self._submit([draft for _, draft in sends], also)
             if isinstance(error, Rejected):
                 raise NotPosted from error
             if error is not None:
@@ -154,9 +156,7 @@ class ConversationSender:
                 await self._events.record(connection, after, STATE_UPDATED, parameters, source)
             return after
 
-    async def _submit(
-        self, drafts: Sequence[Draft], store: Callable[[Connection], Any]
-    ) -> Exception | None:
+    async def _submit(self, drafts: Sequence[Draft], also: Also) -> Exception | None:
         outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def done(error: Exception | None) -> None:
@@ -164,7 +164,7 @@ class ConversationSender:
                 outcome.set_result(error)
 
         try:
-            self._acceptor.submit(drafts, done, store)
+            self._acceptor.submit(drafts, done, also)
         except (Overloaded, Unavailable) as error:
             return error
         return await outcome

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.acceptance.committer import Also
 from gateway.directory.directory import SenderRecord, Service
 from gateway.inbound.geography import cities
 from gateway.inbound.owed_webhook import (
@@ -166,7 +167,7 @@ class Handlers:
                 replies = [draft.message.id for draft in drafts]
                 await alert_rows.link_replies(connection, message.id, replies)
 
-        if drafts and await self._replies.store(message, drafts, mark):
+        if drafts and await self._replies.store(message, drafts, Also(mark)):
             self._end(message)
             return
         self._finish(message)

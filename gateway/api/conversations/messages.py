@@ -18,7 +18,7 @@ from gateway.api.conversations.shared import (
     path_sid,
     text_of,
 )
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import RETRY_AFTER_S, ApiError
 from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
@@ -33,7 +33,6 @@ from storage.database import Row
 
 DEFAULT_AUTHOR: Final = "system"
 MOST_INDEX: Final = 2**31 - 1  # of a message in its conversation: an int column
-RETRY_AFTER_S: Final = {"Retry-After": "1"}
 # Which statuses of receipts count as which: what was delivered was sent.
 COUNTS: Final = {
     "sent": ("sent", "delivered", "undelivered", "read"),

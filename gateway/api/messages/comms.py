@@ -16,8 +16,9 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
+from gateway.acceptance.committer import Also
 from gateway.api.http.errors import ApiError, meaning
-from gateway.api.http.idempotency import key_of
+from gateway.api.http.idempotency import first_of, key_of, once
 from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
@@ -30,9 +31,11 @@ from gateway.runtime.times import iso8601_ms
 from storage import bulk as bulk_rows
 from storage import messages as message_rows
 from storage.database import Connection, Row
+from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
 MESSAGE, OPERATION = "comms_message", "comms_operation"
+OPERATION_KEY: Final = "operation "  # before a key: no single send can have such a one
 MOST: Final = 10_000
 MOST_PAGE, DEFAULT_PAGE = 1_000, 50
 CANCEL_PAGE: Final = 500  # messages in one statement; what follows in memory holds up the loop
@@ -54,25 +57,35 @@ async def create(call: Call) -> Response:
     if unknown:
         raise ApiError(20001, f"unknown field {min(unknown)}")
     key = key_of(call)
-    digest = sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest() if key else None
-    if key is not None:
-        first = await bulk_rows.by_key(call.deps.pool, call.account.id, key)
-        if first is not None:
-            if first["digest"] != digest:
-                raise ApiError(20409, "this idempotency key was used by another request")
-            return _accepted(call, first["id"], replayed=True)
+    if key is None:
+        return await _made(call, request, None)
+    digest = sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest()
+    named = OPERATION_KEY + key
+    given = IdempotencyKey(call.account.id, named, digest, call.deps.creation.next_id())
+    return await once(
+        partial(_first_answer, call, named, digest), partial(_made, call, request, given)
+    )
+
+
+async def _first_answer(call: Call, key: str, digest: bytes) -> Response | None:
+    operation_id = await first_of(call, key, digest)
+    return _accepted(call, operation_id, replayed=True) if operation_id is not None else None
+
+
+async def _made(call: Call, request: dict[str, Any], key: IdempotencyKey | None) -> Response:
+    """202 once it is stored."""
     shared = _shared(request)
     recipients = _recipients(request, _template(request))
     elsewhere = await relayed(call, shared, recipients)
     if elsewhere is not None:
         return elsewhere
     batch = await drafts_of(call, shared, recipients)
-    operation_id = call.deps.creation.next_id()
+    operation_id = key.message_id if key is not None else call.deps.creation.next_id()
     send_at = batch.drafts[0].message.send_at if batch.drafts else 0.0
     for draft in batch.drafts:
         draft.message.operation_id = operation_id
 
-    async def also(connection: Connection) -> None:
+    async def store(connection: Connection) -> None:
         await bulk_rows.insert(
             connection,
             operation_id,
@@ -84,15 +97,9 @@ async def create(call: Call) -> Response:
                 for refusal in batch.refusals
             ],
             tags=request.get("tags"),
-            idempotency_key=key,
-            digest=digest,
         )
 
-    if batch.drafts:
-        await accept(call, batch.drafts, also)
-    else:
-        async with call.deps.pool.acquire() as connection, connection.transaction():
-            await also(connection)
+    await accept(call, batch.drafts, Also(store, operation_id), key)
     return _accepted(call, operation_id)
 
 

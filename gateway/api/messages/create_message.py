@@ -25,7 +25,7 @@ from gateway.acceptance.draft import Draft
 from gateway.acceptance.forecast import Forecast, Outlook
 from gateway.acceptance.media_conversion import COUNTRY_CLOSED, NO_MMS_HERE
 from gateway.acceptance.router import Router
-from gateway.api.http.errors import ApiError, unreadable
+from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError, unreadable
 from gateway.api.http.forms import Form, check_url
 from gateway.api.http.render import created_message
 from gateway.api.messages.addresses import (
@@ -59,8 +59,6 @@ from storage.ids import Id
 SERVICE_SID: Final = re.compile(r"MG[0-9a-fA-F]{32}")
 MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
-REPEATED: Final = 20409  # an idempotency key that was used before
-RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
 # The body of a 201 (octets where another worker made it) and what its queue says, or an error.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,12 +14,11 @@ from starlette.responses import Response
 
 from gateway.acceptance.forecast import Outlook
 from gateway.api.http.errors import ApiError
-from gateway.api.http.idempotency import digest_of, first_answer, key_of
+from gateway.api.http.idempotency import digest_of, first_answer, key_of, once
 from gateway.api.http.paging import Tokens, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
-from gateway.api.messages.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.services.services import service_of
 from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status
@@ -38,18 +38,7 @@ async def create(call: Call) -> Response:
     key = key_of(call)
     if key is None:
         return await _accepted(call, None)
-    first = await first_answer(call, key)
-    if first is not None:
-        return first
-    try:
-        return await _accepted(call, key)
-    except ApiError as error:
-        if error.code != REPEATED:
-            raise
-        first = await first_answer(call, key)  # somebody else was faster with the same key
-        if first is None:  # it was taken back after all
-            raise ApiError(20503, headers=RETRY_AFTER_S) from None
-        return first
+    return await once(partial(first_answer, call, key), partial(_accepted, call, key))
 
 
 async def _accepted(call: Call, key: str | None) -> Response:
