@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -16,7 +17,6 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations.timers import interval_of
@@ -161,9 +161,7 @@ async def list_services(call: Call) -> Response:
         found = await rows.chat_services(
             lists, call.account.id, request.key, request.size + 1, back=request.back
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [_render_service(call, row) for row in page]
-    return json_response(envelope_v1("services", shown, call.origin + call.path, request, token))
+    return call.listed("services", found, lambda row: row["sid"], partial(_render_service, call))
 
 
 async def fetch_service(call: Call) -> Response:
@@ -181,7 +179,6 @@ async def delete_service(call: Call) -> Response:
 
 
 async def _service(call: Call) -> Row:
-    row = await rows.chat_service(call.deps.pool, call.account.id, path_sid(call, "IS"))
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(
+        await rows.chat_service(call.deps.pool, call.account.id, path_sid(call, "IS"))
+    )

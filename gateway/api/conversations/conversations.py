@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -18,7 +19,6 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time
@@ -108,11 +108,7 @@ async def list_(call: Call) -> Response:
             until=_date(call, "EndDate"),
             most=request.size + 1,
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [render(call, row) for row in page]
-    return json_response(
-        envelope_v1("conversations", shown, call.origin + call.path, request, token)
-    )
+    return call.listed("conversations", found, lambda row: row["sid"], partial(render, call))
 
 
 async def fetch(call: Call) -> Response:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -19,7 +20,6 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations import events as names
@@ -113,10 +113,8 @@ async def list_(call: Call) -> Response:
         found = await rows.participants(
             lists, conversation["id"], request.key, request.size + 1, back=request.back
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [render(call, conversation, row) for row in page]
-    return json_response(
-        envelope_v1("participants", shown, call.origin + call.path, request, token)
+    return call.listed(
+        "participants", found, lambda row: row["sid"], partial(render, call, conversation)
     )
 
 
@@ -186,11 +184,8 @@ async def list_memberships(call: Call) -> Response:
             back=request.back,
             most=request.size + 1,
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [_render_membership(call, row) for row in page]
-    return json_response(
-        envelope_v1("conversations", shown, call.origin + call.path, request, token)
-    )
+    shown = partial(_render_membership, call)
+    return call.listed("conversations", found, lambda row: row["sid"], shown)
 
 
 def _render_membership(call: Call, row: Row) -> dict[str, Any]:

@@ -42,10 +42,7 @@ async def conversation_of(call: Call) -> Row:
 
 async def message_of(call: Call, conversation: Row) -> Row:
     sid = normal_sid(str(call.request.path_params["message"]), "IM")
-    row = await message_rows.one(call.deps.pool, conversation["id"], sid)
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await message_rows.one(call.deps.pool, conversation["id"], sid))
 
 
 def normal_sid(text: str, prefix: str) -> str:

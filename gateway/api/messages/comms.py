@@ -241,10 +241,7 @@ async def cancel(call: Call) -> Response:
 
 async def _operation_row(call: Call) -> Row:
     id = id_of(OPERATION, call.request.path_params["operation"])
-    row = await bulk_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await bulk_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
 async def _operation(call: Call, row: Row) -> dict[str, Any]:
@@ -308,10 +305,7 @@ async def receipts(call: Call) -> Response:
 
 async def _message_row(call: Call) -> Row:
     id = id_of(MESSAGE, call.request.path_params["message"])
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await message_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
 def _message(row: Row) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gateway.acceptance.media_conversion import settle_media
 from gateway.api.http.errors import meaning
 from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
-from gateway.api.messages.messages import id_of_path
+from gateway.api.messages.messages import row_of_path
 from gateway.channels.smpp import journal_view
 from gateway.content.encoding import Content, Encoding, encode, is_gsm7, whole
 from gateway.content.smart import replacements
@@ -28,7 +28,6 @@ from gateway.routing.question import Channel, Mapping, Needs
 from gateway.routing.selector import EXPLICIT_FROM, RULES_BY_ID
 from gateway.routing.sender_pool import Sender
 from gateway.runtime.times import iso8601_ms
-from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage import sticky as sticky_rows
 from storage.database import Row
@@ -39,9 +38,7 @@ ENCODINGS = {Encoding.GSM7: "GSM-7", Encoding.UCS2: "UCS-2"}
 
 async def fetch(call: Call) -> Response:
     """Why a message has its sender, encoding, segments and wait; what went over the wire."""
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
-    if row is None:
-        raise call.missing()
+    row = await row_of_path(call)
     owner = call.deps.elsewhere.owner(row["service_id"], row["sender_id"])
     elsewhere = await call.relayed(owner)  # the loads of senders are known there
     if elsewhere is not None:

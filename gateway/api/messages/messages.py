@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.acceptance.forecast import Outlook
 from gateway.api.http.errors import ApiError
 from gateway.api.http.idempotency import digest_of, first_answer, key_of
-from gateway.api.http.paging import Tokens, cut, envelope_2010, envelope_v1
+from gateway.api.http.paging import Tokens, cut
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
@@ -79,10 +79,7 @@ async def _accepted(call: Call, key: str | None) -> Response:
 
 
 async def fetch(call: Call) -> Response:
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
-    if row is None:
-        raise call.missing()
-    return json_response((await _shown(call, [row]))[0])
+    return json_response((await _shown(call, [await row_of_path(call)]))[0])
 
 
 async def update(call: Call) -> Response:
@@ -100,8 +97,7 @@ async def update(call: Call) -> Response:
         )
         too_early_or_late = ApiError(20009)
     if row is None:
-        if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
-            raise call.missing()
+        await row_of_path(call)
         raise too_early_or_late
     if body is not None:
         await _erase_wire(call, row)
@@ -110,12 +106,9 @@ async def update(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """With its feedback. Raises ApiError 20009 while the message is not final."""
-    id = id_of_path(call)
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id)
-    if row is None:
-        raise call.missing()
+    row = await row_of_path(call)
     if not await message_changes.delete(
-        call.deps.pool, call.account.id, id, first_final=Status.DELIVERED
+        call.deps.pool, call.account.id, row["id"], first_final=Status.DELIVERED
     ):
         raise ApiError(20009)
     await _erase_wire(call, row)
@@ -136,9 +129,7 @@ async def feedback(call: Call) -> Response:
     outcome = (call.form.get("Outcome") or "unconfirmed").lower()
     if outcome not in OUTCOMES:
         raise ApiError(20001, f"Outcome must be one of {', '.join(OUTCOMES)}")
-    message = await message_rows.fetch(call.deps.pool, call.account.id, id)
-    if message is None:
-        raise call.missing()
+    message = await row_of_path(call)
     if not message["flags"] & Flag.PROVIDE_FEEDBACK:
         raise ApiError(20001, "the message was not created with ProvideFeedback=true")
     row = await message_changes.tell_outcome(call.deps.pool, call.account.id, id, outcome)
@@ -147,9 +138,7 @@ async def feedback(call: Call) -> Response:
 
 async def fetch_feedback(call: Call) -> Response:
     """What was told of it; `unconfirmed` until then."""
-    id = id_of_path(call)
-    if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
-        raise call.missing()
+    id = (await row_of_path(call))["id"]
     return json_response(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
 
 
@@ -167,13 +156,13 @@ def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
 
 async def list_(call: Call) -> Response:
     page, tokens = await _page(call, None)
-    return json_response(envelope_2010("messages", page, call.path, call.page, tokens))
+    return call.page_shown("messages", page, tokens)
 
 
 async def list_of_service(call: Call) -> Response:
     """The messages of one service, with the same filters."""
     page, tokens = await _page(call, service_of(call).id)
-    return json_response(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
+    return call.page_shown("messages", page, tokens)
 
 
 async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]], Tokens]:
@@ -216,10 +205,12 @@ async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def id_of_path(call: Call) -> Id:
-    id = id_of_sid(call.request.path_params["sid"])
-    if id is None:
-        raise call.missing()
-    return id
+    return call.found(id_of_sid(call.request.path_params["sid"]))
+
+
+async def row_of_path(call: Call) -> Row:
+    """The account's message that the path names. Raises ApiError 20404."""
+    return call.found(await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)))
 
 
 def id_of_sid(sid: str) -> Id | None:

@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
-from gateway.api.http.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION
 from gateway.api.http.resources import Call, Handler, change, gone, json_response
 from gateway.routing.destination import Destination, parse_destination
@@ -72,7 +71,7 @@ def _render_country(call: Call, row: Row) -> dict[str, Any]:
 
 async def countries(call: Call) -> Response:
     rows = [_render_country(call, row) for row in await inventory.countries(call.deps.pool)]
-    return json_response(envelope_2010("countries", rows, call.path, call.page, ALONE))
+    return call.page_shown("countries", rows)
 
 
 async def country(call: Call) -> Response:
@@ -107,10 +106,8 @@ def listing(type: str) -> Handler:
                 back=request.back,
                 most=request.size + 1,
             )
-        page, token = cut(rows, request, lambda row: row["address"][1:])
-        shown = [_render_available(row) for row in page]
-        return json_response(
-            envelope_2010("available_phone_numbers", shown, call.path, request, token)
+        return call.listed(
+            "available_phone_numbers", rows, lambda row: row["address"][1:], _render_available
         )
 
     return list_
@@ -166,10 +163,10 @@ async def list_(call: Call) -> Response:
     after = f"+{request.key}" if request.key is not None else None
     async with call.listing() as lists:
         rows = await inventory.search(lists, after=after, back=request.back, most=request.size + 1)
-    page, token = cut(rows, request, lambda row: row["address"][1:])
     names = {carrier.id: carrier.name for carrier in call.deps.directory.carriers.values()}
-    shown = [
-        {
+
+    def render(row: Row) -> dict[str, Any]:
+        return {
             "phone_number": row["address"],
             "type": row["type"],
             "country": row["country"],
@@ -180,16 +177,13 @@ async def list_(call: Call) -> Response:
             "mms": row["mms"],
             "voice": row["voice"],
         }
-        for row in page
-    ]
-    return json_response(envelope_v1("numbers", shown, call.origin + call.path, request, token))
+
+    return call.listed("numbers", rows, lambda row: row["address"][1:], render)
 
 
 async def remove(call: Call) -> Response:
     call.operator_only("the inventory is the operator's")
-    number = parse_destination("+" + call.request.path_params["number"].lstrip("+"))
-    if number is None:
-        raise call.missing()
+    number = call.found(parse_destination("+" + call.request.path_params["number"].lstrip("+")))
 
     async def work(connection: Connection) -> None:
         if not await inventory.remove(connection, number.e164):

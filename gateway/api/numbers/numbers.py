@@ -172,7 +172,9 @@ def _list(call: Call, type: str | None) -> Response:
         and call.filter("Origin") in (None, ORIGIN)
         and (type is None or _type(record) == type)
     ]
-    return sender_fields.listed(call, "incoming_phone_numbers", records, render)
+    return call.listed_by_sid(
+        "incoming_phone_numbers", records, lambda record: render(record, call.account.sid)
+    )
 
 
 async def fetch(call: Call) -> Response:

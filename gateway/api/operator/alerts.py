@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from gateway.api.http.errors import MORE_INFO, ApiError, meaning
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
@@ -84,9 +83,12 @@ async def list_(call: Call) -> Response:
             until=_moment(call, "EndDate"),
             operator=call.is_operators and call.account.owner_id is None,
         )
-    page, token = cut(rows, request, lambda row: row["sid"])
-    resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
-    return json_response(envelope_v1("alerts", resources, call.origin + call.path, request, token))
+    return call.listed(
+        "alerts",
+        rows,
+        lambda row: row["sid"],
+        lambda row: render(row, call.account.sid, call.origin, whole=False),
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -97,9 +99,7 @@ async def fetch(call: Call) -> Response:
         sid,
         operator=call.is_operators and call.account.owner_id is None,
     )
-    if row is None:
-        raise call.missing()
-    return json_response(render(row, call.account.sid, call.origin, whole=True))
+    return json_response(render(call.found(row), call.account.sid, call.origin, whole=True))
 
 
 def _moment(call: Call, name: str) -> datetime | None:

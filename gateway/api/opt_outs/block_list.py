@@ -11,12 +11,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time, read_whole
@@ -76,9 +76,7 @@ async def list_(call: Call) -> Response:
             source=call.filter("Source"),
             since=_time(call.filter("Since")),
         )
-    page, token = cut(rows, request, _token_of)
-    shown = [render(call, row) for row in page]
-    return json_response(envelope_v1("recipients", shown, call.origin + call.path, request, token))
+    return call.listed("recipients", rows, _token_of, partial(render, call))
 
 
 async def fetch(call: Call) -> Response:
@@ -150,9 +148,7 @@ async def log(call: Call) -> Response:
             recipient=_number(call.filter("To")),
             account_id=_account(call),
         )
-    page, token = cut(rows, request, lambda row: str(row["id"]))
-    shown = [_render_change(call, row) for row in page]
-    return json_response(envelope_v1("changes", shown, call.origin + call.path, request, token))
+    return call.listed("changes", rows, lambda row: str(row["id"]), partial(_render_change, call))
 
 
 def _render_change(call: Call, row: Row) -> dict[str, Any]:
@@ -189,9 +185,7 @@ def note_of(call: Call) -> str | None:
 
 
 async def _of_recipient(call: Call) -> Sequence[Row]:
-    number = parse_destination(call.request.path_params["recipient"])
-    if number is None:
-        raise call.missing()
+    number = call.found(parse_destination(call.request.path_params["recipient"]))
     rows = await block_list.page(call.deps.pool, after=START, most=1_000, recipient=number.e164)
     if not rows:
         raise call.missing()

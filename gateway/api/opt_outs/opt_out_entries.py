@@ -69,9 +69,7 @@ class Collection:
         config = config_of(call)
 
         async def work(connection: Connection) -> None:
-            row = await opt_out_configs.locked(connection, config.id)
-            if row is None:
-                raise call.missing()
+            row = call.found(await opt_out_configs.locked(connection, config.id))
             try:
                 changed = edited(row[self._column])
                 if self._column == "keywords":

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import ALONE, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers.sender_fields import rate
@@ -102,8 +101,7 @@ async def list_(call: Call) -> Response:
     service = service_seen(call)
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     shown = [_render(call, service, row)] if row is not None else []
-    url = call.origin + call.path
-    return json_response(envelope_v1("compliance", shown, url, call.page, ALONE))
+    return call.page_shown("compliance", shown)
 
 
 async def fetch(call: Call) -> Response:
