@@ -17,8 +17,9 @@ import orjson
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy
-    ConnectionPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    # Rows take the type that a query's function promises (`storage.records`).
+    Connection: TypeAlias = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+    ConnectionPool: TypeAlias = asyncpg.Pool[Any]
     Row: TypeAlias = asyncpg.Record
 else:
     Connection = asyncpg.Connection

@@ -153,7 +153,7 @@ async def delete(
 
 
 async def tell_outcome(pool: ConnectionPool, account_id: int, message_id: Id, outcome: str) -> Row:
-    row = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
+    row: Row | None = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
     assert row is not None, "an upsert returns its row"
     return row
 

@@ -19,12 +19,12 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from storage import conversation_settings as rows
-from storage.database import Row, UniqueViolation
+from storage.database import UniqueViolation
 
 TYPES: Final = ("webhook", "default")  # "studio" has nobody to take it
 
 
-def render(call: Call, row: Row) -> dict[str, Any]:
+def render(call: Call, row: rows.ConversationAddressRow) -> dict[str, Any]:
     return {
         "sid": row["sid"],
         "account_sid": call.account.sid,
@@ -100,7 +100,7 @@ async def fetch(call: Call) -> Response:
 async def update(call: Call) -> Response:
     row = await _address(call)
     values = await _values(call)
-    _check({**dict(row), **values})
+    _check({**row, **values})
     await rows.update_address(call.deps.pool, row["id"], values)
     return json_response(render(call, await _address(call)))
 
@@ -111,7 +111,7 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _address(call: Call) -> Row:
+async def _address(call: Call) -> rows.ConversationAddressRow:
     """The configuration of the path: by SID, or by the address itself."""
     return call.found(await rows.address(call.deps.pool, call.account.id, path_sid(call, "IG")))
 

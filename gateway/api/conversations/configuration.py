@@ -21,7 +21,7 @@ from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations.timers import interval_of
 from storage import conversation_settings as rows
-from storage.database import BadRow, Row
+from storage.database import BadRow
 
 TIMERS: Final = {"inactive": (60, 50375), "closed": (600, 50376)}
 
@@ -51,7 +51,7 @@ def messaging_service(call: Call, text: str | None) -> str | None:
     return service.sid
 
 
-def _render(call: Call, row: Row) -> dict[str, Any]:
+def _render(call: Call, row: rows.ConversationSettingsRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Configuration"
     return {
         "account_sid": call.account.sid,
@@ -92,7 +92,7 @@ async def update(call: Call) -> Response:
 # Global webhooks ------------------------------------------------------------------------------
 
 
-def _render_webhooks(call: Call, row: Row) -> dict[str, Any]:
+def _render_webhooks(call: Call, row: rows.ConversationSettingsRow) -> dict[str, Any]:
     return {
         "account_sid": call.account.sid,
         "method": row["method"],
@@ -131,7 +131,7 @@ async def update_webhooks(call: Call) -> Response:
 # Chat services --------------------------------------------------------------------------------
 
 
-def _render_service(call: Call, row: Row) -> dict[str, Any]:
+def _render_service(call: Call, row: rows.ChatServiceRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Services/{row['sid']}"
     return {
         "sid": row["sid"],
@@ -178,7 +178,7 @@ async def delete_service(call: Call) -> Response:
     return gone()
 
 
-async def _service(call: Call) -> Row:
+async def _service(call: Call) -> rows.ChatServiceRow:
     return call.found(
         await rows.chat_service(call.deps.pool, call.account.id, path_sid(call, "IS"))
     )

@@ -29,7 +29,7 @@ from gateway.conversations.events import Source
 from gateway.conversations.outbound import NotPosted, Words
 from storage import conversation_messages as rows
 from storage import conversations as conversation_rows
-from storage.database import Row
+from storage.conversations import ConversationRow
 
 DEFAULT_AUTHOR: Final = "system"
 MOST_INDEX: Final = 2**31 - 1  # of a message in its conversation: an int column
@@ -57,7 +57,10 @@ def delivery_of(tally: Mapping[str | None, int] | None) -> dict[str, Any] | None
 
 
 def render(
-    call: Call, conversation: Row, row: Row, tally: Mapping[str | None, int] | None
+    call: Call,
+    conversation: ConversationRow,
+    row: rows.ConversationMessageRow,
+    tally: Mapping[str | None, int] | None,
 ) -> dict[str, Any]:
     url = f"{call.origin}/v1/Conversations/{conversation['sid']}/Messages/{row['sid']}"
     return {
@@ -216,7 +219,12 @@ def _body(text: str | None) -> str:
 # Receipts -------------------------------------------------------------------------------------
 
 
-def _render_receipt(call: Call, conversation: Row, message: Row, row: Row) -> dict[str, Any]:
+def _render_receipt(
+    call: Call,
+    conversation: ConversationRow,
+    message: rows.ConversationMessageRow,
+    row: rows.ConversationReceiptRow,
+) -> dict[str, Any]:
     path = f"/v1/Conversations/{conversation['sid']}/Messages/{message['sid']}/Receipts"
     return {
         "sid": row["sid"],

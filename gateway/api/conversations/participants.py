@@ -24,20 +24,21 @@ from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations import events as names
 from storage import conversations as rows
-from storage.database import Row, UniqueViolation
+from storage.conversations import ConversationRow, MembershipRow, ParticipantRow, SpeakerRow
+from storage.database import UniqueViolation
 
 # participants with an address, in one conversation
 # (docs/spec/messaging-services.md#autocreate-a-conversation)
 MOST_BOUND: Final = 50
 
 
-def binding_of(row: Row) -> dict[str, str] | None:
+def binding_of(row: SpeakerRow) -> dict[str, str | None] | None:
     if row["address"] is None:
         return None
     return {"type": "sms", "address": row["address"], "proxy_address": row["proxy_address"]}
 
 
-def render(call: Call, conversation: Row, row: Row) -> dict[str, Any]:
+def render(call: Call, conversation: ConversationRow, row: ParticipantRow) -> dict[str, Any]:
     return {
         "sid": row["sid"],
         "account_sid": call.account.sid,
@@ -91,7 +92,7 @@ async def create(call: Call) -> Response:
     return json_response(render(call, conversation, row), 201)
 
 
-async def _conflict(call: Call, conversation: Row, values: dict[str, Any]) -> ApiError:
+async def _conflict(call: Call, conversation: ConversationRow, values: dict[str, Any]) -> ApiError:
     """The pair is in this conversation (50433) or in another one (50416); or the identity is."""
     if values.get("address") is None:
         return ApiError(50433)
@@ -188,7 +189,7 @@ async def list_memberships(call: Call) -> Response:
     return call.listed("conversations", found, lambda row: row["sid"], shown)
 
 
-def _render_membership(call: Call, row: Row) -> dict[str, Any]:
+def _render_membership(call: Call, row: MembershipRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Conversations/{row['conversation']}"
     return {
         "account_sid": call.account.sid,
@@ -210,7 +211,7 @@ def _render_membership(call: Call, row: Row) -> dict[str, Any]:
     }
 
 
-async def _participant(call: Call, conversation: Row) -> Row:
+async def _participant(call: Call, conversation: ConversationRow) -> ParticipantRow:
     row = await rows.participant(call.deps.pool, conversation["id"], path_sid(call, "MB"))
     if row is None:
         raise ApiError(50432)

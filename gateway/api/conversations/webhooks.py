@@ -15,7 +15,7 @@ from gateway.api.http.paging import in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from storage import conversations as rows
-from storage.database import Row
+from storage.conversations import ConversationRow, ConversationWebhookRow
 
 TARGETS: Final = ("webhook", "trigger")  # "studio" has nobody to take it
 MOST_HOOKS: Final = 5  # of one conversation
@@ -23,7 +23,9 @@ MOST_TRIGGERS: Final = 50
 TRIGGER_LIMIT: Final = 256
 
 
-def render(call: Call, conversation: Row, row: Row) -> dict[str, Any]:
+def render(
+    call: Call, conversation: ConversationRow, row: ConversationWebhookRow
+) -> dict[str, Any]:
     configuration: dict[str, Any] = {"url": row["url"], "method": row["method"]}
     if row["target"] == "trigger":
         configuration["triggers"] = row["triggers"]
@@ -102,7 +104,7 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _webhook(call: Call, conversation: Row) -> Row:
+async def _webhook(call: Call, conversation: ConversationRow) -> ConversationWebhookRow:
     return call.found(await rows.webhook(call.deps.pool, conversation["id"], path_sid(call, "WH")))
 
 
