@@ -44,8 +44,9 @@ from smpp.codec import CodecError, decode_deliver, encode_deliver
 from smpp.pdu import DeliverSm
 from smpp.vocabulary import ESME_RX_T_APPN
 from storage import messages as message_rows
-from storage.database import DatabaseUnavailable, Row
+from storage.database import DatabaseUnavailable
 from storage.ids import Id, id_from_bytes
+from storage.messages import MessageRow
 
 if TYPE_CHECKING:
     from gateway.api.http.resources import Call
@@ -82,7 +83,7 @@ class Relay:
         self._run_id = run_id
         self._creation: Creation | None = None
         self._app: ASGIApp | None = None
-        self._replay: Callable[[Row], None] = lambda row: None
+        self._replay: Callable[[MessageRow], None] = lambda row: None
         self._metrics: Callable[[str], tuple[bytes, str]] = lambda accept: (b"", "")
         self._carriers: Callable[[], dict[str, dict[str, Any]]] = dict
         self._stuck: Callable[[], list[str]] = list
@@ -108,7 +109,7 @@ class Relay:
         self,
         creation: Creation,
         app: ASGIApp,
-        replay: Callable[[Row], None],
+        replay: Callable[[MessageRow], None],
         metrics: Callable[[str], tuple[bytes, str]],
         carriers: Callable[[], dict[str, dict[str, Any]]],
         stuck: Callable[[], list[str]],
@@ -346,7 +347,7 @@ class Relay:
             self._pipeline.takeover.named(list(_ids(payload[VERSION.size :])))
         reply(b"")
 
-    async def cancel(self, account_id: int, message_id: Id) -> Row | None:
+    async def cancel(self, account_id: int, message_id: Id) -> MessageRow | None:
         """Cancel a message where it waits; as `Canceler.cancel`."""
         row = await message_rows.fetch(self._pipeline.pool, account_id, message_id)
         slot = self.owner(row["service_id"], row["sender_id"]) if row is not None else None
@@ -394,7 +395,7 @@ class Relay:
 
         self._task(work(), reply)
 
-    def replay(self, row: Row) -> None:
+    def replay(self, row: MessageRow) -> None:
         """A row owes its webhooks once more."""
         slot = self.owner(row["service_id"], row["sender_id"])
         if slot is None:

@@ -34,8 +34,8 @@ from gateway.relay import Relay
 from gateway.runtime.clock import Clock
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.clicks import Clicks
-from storage.database import Row
 from storage.lists import Lists
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class ApiServer:
         conversations: Conversations,
         clicks: Clicks,
         probes: Probes,
-        replay: Callable[[Row], None],
+        replay: Callable[[MessageRow], None],
     ) -> Any:
         """The ASGI application; `replay` makes a row owe its webhooks once more."""
         settings, pipeline, relay = self._settings, self._pipeline, self._relay

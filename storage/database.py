@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     # Rows take the type that a query's function promises (`storage.records`).
     Connection: TypeAlias = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
     ConnectionPool: TypeAlias = asyncpg.Pool[Any]
-    Row: TypeAlias = asyncpg.Record
 else:
     Connection = asyncpg.Connection
     ConnectionPool = asyncpg.Pool
-    Row = asyncpg.Record
 
 # What callers may catch without knowing the driver.
 # By class, so that what was never met here is met right: all of these pass by themselves.

@@ -1,7 +1,8 @@
 """What queries return: records of the driver, each described by a TypedDict beside its query.
 
 A connection's rows are `Any`, so that they take the type that the query's function promises, and
-nothing is converted.
+nothing is converted. What they promise is held to the schema by
+`tests/unit/storage/test_row_types.py`.
 """
 
 from __future__ import annotations

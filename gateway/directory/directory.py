@@ -18,9 +18,17 @@ from typing import Any, Final, Protocol, TypeVar
 from gateway.routing.destination import parse_destination
 from gateway.routing.networks import DEFAULT, NetworkFacts
 from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
-from storage.config import ConfigurationSnapshot, Rest
+from storage.config import (
+    ConfigurationSnapshot,
+    PoolMemberRow,
+    Rest,
+    SenderRow,
+    ServiceRow,
+    TableRow,
+)
 
 RecordT = TypeVar("RecordT")
+RowT = TypeVar("RowT", bound=Mapping[str, object])
 
 
 class _Kept(Protocol):
@@ -343,7 +351,7 @@ class Directory:
         before: dict[str, KeptT],
     ) -> dict[str, KeptT]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
-        rows = self._read(snapshot.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
+        rows = self._read(snapshot.rows.get(table, ()), lambda row: _as(shape, row))
         if snapshot.whole:
             return {row.sid: row for row in rows}
         gone = snapshot.gone.get(table)
@@ -396,9 +404,12 @@ class Directory:
             if record.service_id is not None:
                 members[record.service_id].append(record.sender)
         approved: dict[int, set[tuple[str, str]]] = defaultdict(set)
-        for row in rest.registrations:
-            if row["status"] == "approved":
-                approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
+        registrations = [_as(Registration, row) for row in rest.registrations]
+        for registration in registrations:
+            if registration.status == "approved":
+                approved[registration.account_id].add(
+                    (registration.alpha_sender, registration.country)
+                )
         domains = {domain.id: domain for domain in self.link_domains.values()}
         services = self._read(
             rest.services,
@@ -406,7 +417,7 @@ class Directory:
                 row,
                 members[row["id"]],
                 frozenset(approved[row["account_id"]]),
-                domains.get(row["link_domain_id"]),
+                domains.get(row["link_domain_id"] or 0),
                 self.services_by_id.get(row["id"]),
             ),
         )
@@ -416,9 +427,8 @@ class Directory:
             account.test_sid: account for account in accounts if account.test_sid is not None
         }
         self.accounts_by_id = {account.id: account for account in accounts}
-        self.carriers = {
-            row["name"]: CarrierRecord(**_only(row, CarrierRecord)) for row in rest.carriers
-        }
+        carriers = [_as(CarrierRecord, row) for row in rest.carriers]
+        self.carriers = {carrier.name: carrier for carrier in carriers}
         self._place_senders(records)
         now = {service.id for service in services}
         self.remember_services(
@@ -426,10 +436,8 @@ class Directory:
         )
         self._place_services(services)
         self.registered = approved
-        self.registrations = {
-            row["sid"]: Registration(**_only(row, Registration)) for row in rest.registrations
-        }
-        self.campaign_rates = {row["service_id"]: row["rate"] for row in rest.campaign_rates}
+        self.registrations = {registration.sid: registration for registration in registrations}
+        self.campaign_rates = rest.campaign_rates
 
     def _place_senders(self, records: Sequence[SenderRecord]) -> None:
         self.senders = {record.sid: record for record in records}
@@ -451,14 +459,14 @@ class Directory:
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
 
-    def _read(self, rows: Iterable[Any], make: Callable[[Any], RecordT]) -> list[RecordT]:
+    def _read(self, rows: Iterable[RowT], make: Callable[[RowT], RecordT]) -> list[RecordT]:
         """What each row is; one that can't be read is left out, and holds up no other account's."""
         made = []
         for row in rows:
             try:
                 made.append(make(row))
             except Exception as error:
-                self.unreadable[row["sid"]] = f"{type(error).__name__}"
+                self.unreadable[str(row["sid"])] = f"{type(error).__name__}"
         return made
 
     def remember_services(self, sids: Mapping[int, str]) -> None:
@@ -500,13 +508,14 @@ class Directory:
         return None
 
 
-def _only(row: Any, shape: Any) -> dict[str, Any]:
-    return {name: row[name] for name in shape.__dataclass_fields__}
+def _as(shape: Callable[..., RecordT], row: TableRow) -> RecordT:
+    """A row in a shape whose fields have the names of its columns."""
+    return shape(**{name: row[name] for name in shape.__annotations__})
 
 
-def _account(row: Any) -> Account:
-    closed = frozenset(row["closed_countries"])
-    return Account(**{**_only(row, Account), "closed_countries": closed})
+def _account(row: TableRow) -> Account:
+    account = _as(Account, row)
+    return replace(account, closed_countries=frozenset(account.closed_countries))
 
 
 def _spelled(sender: Sender) -> str | None:
@@ -514,14 +523,14 @@ def _spelled(sender: Sender) -> str | None:
     return number.e164 if number is not None and number.e164 != sender.address else None
 
 
-def _sender_record(row: Any, membership: Any, application: dict[str, Any] | None) -> SenderRecord:
-    kind = SenderKind(row["kind"])
-    if row["service_id"] is not None:  # an alphanumeric ID, made in its pool
-        service_id, joined_at = row["service_id"], row["created_at"]
+def _sender_record(
+    row: SenderRow, membership: PoolMemberRow | None, application: dict[str, Any] | None
+) -> SenderRecord:
+    kind, service_id, joined_at = SenderKind(row["kind"]), row["service_id"], None
+    if service_id is not None:  # an alphanumeric ID, made in its pool
+        joined_at = row["created_at"]
     elif membership:
         service_id, joined_at = membership["service_id"], membership["created_at"]
-    else:
-        service_id = joined_at = None
     number = parse_destination(row["address"]) if kind is SenderKind.LONG_CODE else None
     sender = Sender(
         id=row["id"],
@@ -567,7 +576,7 @@ ROUTING_SETTINGS = {
 
 
 def _service(
-    row: Any,
+    row: ServiceRow,
     members: list[Sender],
     registrations: frozenset[tuple[str, str]],
     link_domain: LinkDomain | None,

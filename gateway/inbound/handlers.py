@@ -36,8 +36,9 @@ from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
 from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
-from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
+from storage.database import Connection, ConnectionPool, DatabaseUnavailable
 from storage.ids import Id, id_from_bytes
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Handlers:
         per_host: int,
         retry_for_s: float,
         conversation: Converse,
-        ours: Callable[[Row], bool] = lambda row: True,
+        ours: Callable[[MessageRow], bool] = lambda row: True,
     ) -> None:
         """`conversation` takes a message into its conversation, made if the service wants that
         (the flag), and says whether it belongs there; it may be called again for one that it has.
@@ -286,7 +287,7 @@ class Handlers:
         self._after = NOTHING if last else rows[-1]["id"]
         return not last
 
-    def _take_up(self, row: Row) -> None:
+    def _take_up(self, row: MessageRow) -> None:
         ended = self._ended
         if (ended is None or row["id"] not in ended) and self._ours(row):
             self.handle(from_row(row))

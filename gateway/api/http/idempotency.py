@@ -65,9 +65,10 @@ async def first_answer(call: Call, key: str) -> Response | None:
     found = await key_rows.find(call.deps.pool, call.account.id, key)
     if found is None:
         return None
-    if found["digest"] != digest_of(call.form):
+    digest, message_id = found
+    if digest != digest_of(call.form):
         raise ApiError(20409, "this idempotency key was used with other parameters")
-    row = await message_rows.fetch(call.deps.pool, call.account.id, found["message_id"])
+    row = await message_rows.fetch(call.deps.pool, call.account.id, message_id)
     if row is None:
         raise ApiError(20409, "the message of this idempotency key was deleted")
     message = from_row(row)

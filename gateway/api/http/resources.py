@@ -42,9 +42,10 @@ from gateway.settings import LimitSettings
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.webhooks.clicks import Clicks
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.lists import Lists, ListTooLong
+from storage.messages import MessageRow
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (docs/reliability.md#bounds)
 BULK_BODY_LIMIT = 10 * 1024 * 1024
@@ -73,7 +74,7 @@ class Deps:
     connectors: Connectors
     receipts: Receipts
     journal: Journal
-    replay: Callable[[Row], None]
+    replay: Callable[[MessageRow], None]
     limits: LimitSettings
     lists: Lists
     turnstile: Turnstile
@@ -86,7 +87,7 @@ class Deps:
     alerts: Alerts
     clicks: Clicks
     elsewhere: Elsewhere
-    cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
+    cancel: Callable[[int, Id], Awaitable[MessageRow | None]]  # account, message
     cancel_many: Callable[[int, Sequence[Id]], Awaitable[set[Id]]]  # those that were
 
 

@@ -16,7 +16,6 @@ from gateway.api.http.resources import Call, Deps, gone, json_response
 from gateway.api.messages.messages import date_range, id_of_path, row_of_path
 from gateway.enrichment.media_links import CODE
 from storage import media as media_rows
-from storage.database import Row
 
 LINKS: Final = "/links/{code}"
 # A browser must not take a file for what it is not said to be.
@@ -60,7 +59,7 @@ async def delete(call: Call) -> Response:
 async def content(call: Call) -> Response:
     """The path without `.json`: the file itself."""
     sid = await _checked_sid(call)
-    return _file(call.found(await media_rows.content(call.deps.pool, id_of_path(call), sid)))
+    return _file(*call.found(await media_rows.content(call.deps.pool, id_of_path(call), sid)))
 
 
 async def linked(request: Request, deps: Deps) -> Response:
@@ -70,11 +69,11 @@ async def linked(request: Request, deps: Deps) -> Response:
     row = await media_rows.by_code(deps.pool, code, now) if CODE.fullmatch(code) else None
     if row is None:
         raise not_found(str(request.scope["tandem.path"]))
-    return _file(row)
+    return _file(*row)
 
 
-def _file(row: Row) -> Response:
-    return Response(row["bytes"], media_type=row["content_type"], headers=_AS_SAID)
+def _file(content_type: str, data: bytes) -> Response:
+    return Response(data, media_type=content_type, headers=_AS_SAID)
 
 
 async def _checked_sid(call: Call) -> str:
@@ -84,7 +83,7 @@ async def _checked_sid(call: Call) -> str:
     return str(sid[:2].upper() + sid[2:].lower())
 
 
-def _render(call: Call, row: Row) -> dict[str, Any]:
+def _render(call: Call, row: media_rows.MediaRow) -> dict[str, Any]:
     parent = call.request.path_params["sid"]
     base = f"/{API_VERSION}/Accounts/{call.account.sid}/Messages/{parent}/Media/{row['sid']}"
     created = rfc2822_of(row["created_at"])

@@ -15,19 +15,20 @@ from gateway.acceptance.forecast import Outlook
 from gateway.api.http.errors import ApiError
 from gateway.api.http.idempotency import digest_of, first_answer, key_of
 from gateway.api.http.paging import Tokens, cut
-from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
+from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
 from gateway.api.messages.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.services.services import service_of
 from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status
+from gateway.messages.rows import sid_of_row
 from gateway.routing.destination import parse_destination
 from storage import config as config_rows
 from storage import message_changes
 from storage import messages as message_rows
-from storage.database import Row
 from storage.ids import Id, id_from_hex
+from storage.messages import MessageRow
 
 RECEIPT_SLACK_S = 120.0  # a receipt may be told to the app for so long after a message ended
 OUTCOMES = ("confirmed", "unconfirmed")
@@ -115,7 +116,7 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _erase_wire(call: Call, row: Row) -> None:
+async def _erase_wire(call: Call, row: MessageRow) -> None:
     """The text is gone from the journal of PDUs as well."""
     ended = row["done_at"] or datetime.fromtimestamp(call.deps.creation.clock.wall(), UTC)
     until = ended.timestamp() + RECEIPT_SLACK_S
@@ -142,7 +143,7 @@ async def fetch_feedback(call: Call) -> Response:
     return json_response(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
 
 
-def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
+def _feedback(call: Call, row: message_changes.FeedbackRow | None) -> dict[str, Any]:
     sid = call.request.path_params["sid"]
     return {
         "account_sid": call.account.sid,
@@ -190,7 +191,7 @@ async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]
     return await _shown(call, page), tokens
 
 
-async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
+async def _shown(call: Call, rows: Sequence[MessageRow]) -> list[dict[str, Any]]:
     """The resources of these rows; they name their services, also those deleted long ago."""
     directory = call.deps.directory
     unknown = {
@@ -199,8 +200,9 @@ async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
         if row["service_id"] is not None and directory.service_sid(row["service_id"]) is None
     }
     if unknown:
-        found = await config_rows.former_services(call.deps.pool, list(unknown), len(unknown))
-        directory.remember_services({row["id"]: row["sid"] for row in found})
+        directory.remember_services(
+            await config_rows.former_services(call.deps.pool, list(unknown), len(unknown))
+        )
     return [message_row(row, call.account.sid, directory) for row in rows]
 
 
@@ -208,7 +210,7 @@ def id_of_path(call: Call) -> Id:
     return call.found(id_of_sid(call.request.path_params["sid"]))
 
 
-async def row_of_path(call: Call) -> Row:
+async def row_of_path(call: Call) -> MessageRow:
     """The account's message that the path names. Raises ApiError 20404."""
     return call.found(await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)))
 

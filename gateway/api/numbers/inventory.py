@@ -20,7 +20,7 @@ from gateway.api.http.resources import Call, Handler, change, gone, json_respons
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind
 from storage import inventory
-from storage.database import Connection, Row
+from storage.database import Connection
 
 MOST_AT_ONCE: Final = 1_000  # numbers of one request
 PORTION: Final = 100  # numbers that are read without a pause: 6 ms
@@ -54,32 +54,31 @@ def _country_uri(call: Call, country: str) -> str:
     return f"/{API_VERSION}/Accounts/{call.account.sid}/AvailablePhoneNumbers/{country}"
 
 
-def _render_country(call: Call, row: Row) -> dict[str, Any]:
-    uri = _country_uri(call, row["country"])
+def _render_country(call: Call, country: str, types: list[str]) -> dict[str, Any]:
+    uri = _country_uri(call, country)
     return {
-        "country_code": row["country"],
-        "country": row["country"],
+        "country_code": country,
+        "country": country,
         "beta": False,
         "uri": f"{uri}.json",
         "subresource_uris": {
             _snake(path): f"{uri}/{path}.json"
             for path, type in COLLECTIONS.items()
-            if type in row["types"]
+            if type in types
         },
     }
 
 
 async def countries(call: Call) -> Response:
-    rows = [_render_country(call, row) for row in await inventory.countries(call.deps.pool)]
-    return call.page_shown("countries", rows)
+    found = await inventory.countries(call.deps.pool)
+    shown = [_render_country(call, country, types) for country, types in found.items()]
+    return call.page_shown("countries", shown)
 
 
 async def country(call: Call) -> Response:
     wanted = call.request.path_params["country"].upper()
-    for row in await inventory.countries(call.deps.pool):
-        if row["country"] == wanted:
-            return json_response(_render_country(call, row))
-    raise call.missing()
+    types = call.found((await inventory.countries(call.deps.pool)).get(wanted))
+    return json_response(_render_country(call, wanted, types))
 
 
 def listing(type: str) -> Handler:
@@ -113,7 +112,7 @@ def listing(type: str) -> Handler:
     return list_
 
 
-def _render_available(row: Row) -> dict[str, Any]:
+def _render_available(row: inventory.InventoryRow) -> dict[str, Any]:
     return {
         "friendly_name": national(row["address"]),
         "phone_number": row["address"],
@@ -165,7 +164,7 @@ async def list_(call: Call) -> Response:
         rows = await inventory.search(lists, after=after, back=request.back, most=request.size + 1)
     names = {carrier.id: carrier.name for carrier in call.deps.directory.carriers.values()}
 
-    def render(row: Row) -> dict[str, Any]:
+    def render(row: inventory.InventoryRow) -> dict[str, Any]:
         return {
             "phone_number": row["address"],
             "type": row["type"],

@@ -19,13 +19,12 @@ from gateway.api.http.values import read_time
 from gateway.observe.alerts import Alert, Exchange
 from gateway.webhooks.debugger import more_info
 from storage import alerts as alert_rows
-from storage.database import Row
+from storage.alerts import AlertRow
 
-DETAILS = ("request_variables", "request_headers", "response_headers", "response_body")
 LEVELS = ("error", "warning", "notice", "debug")
 
 
-def render(row: Row, account_sid: str, origin: str, *, whole: bool) -> dict[str, Any]:
+def render(row: AlertRow, account_sid: str, origin: str, *, whole: bool) -> dict[str, Any]:
     """The resource; with the request and its answer where it is fetched by itself."""
     at = iso8601(row["at"])
     resource = {
@@ -46,15 +45,20 @@ def render(row: Row, account_sid: str, origin: str, *, whole: bool) -> dict[str,
         "url": f"{origin}/v1/Alerts/{row['sid']}",
     }
     if whole:
-        resource |= {name: row[name] for name in DETAILS}
+        resource |= {
+            "request_variables": row["request_variables"],
+            "request_headers": row["request_headers"],
+            "response_headers": row["response_headers"],
+            "response_body": row["response_body"],
+        }
     return resource
 
 
-def _alert(row: Row) -> Alert:
+def _alert(row: AlertRow) -> Alert:
     exchange = None
     if row["request_url"] is not None:
         exchange = Exchange(
-            row["request_method"], row["request_url"], status=row["response_status"] or 0
+            row["request_method"] or "", row["request_url"], status=row["response_status"] or 0
         )
     return Alert(
         row["sid"],

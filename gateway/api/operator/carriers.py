@@ -29,7 +29,7 @@ from gateway.submission.connectors import (
 from gateway.submission.receipts import Receipts
 from storage import carriers as carrier_rows
 from storage import deliveries as delivery_rows
-from storage.database import BadRow, Connection, Row, UniqueViolation
+from storage.database import BadRow, Connection, UniqueViolation
 
 
 async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str, Any]]:
@@ -199,7 +199,7 @@ async def deliveries(call: Call) -> Response:
     return call.listed("deliveries", rows, lambda row: str(row["id"]), _delivery)
 
 
-def _delivery(row: Row) -> dict[str, Any]:
+def _delivery(row: delivery_rows.KeptDeliveryRow) -> dict[str, Any]:
     return {
         "reason": row["reason"],
         "date_created": iso8601(row["at"]),

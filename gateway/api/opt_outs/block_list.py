@@ -24,8 +24,7 @@ from gateway.opt_out.scope import Scoped, scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import block_list, recipients
-from storage.block_list import BlockKey
-from storage.database import Row
+from storage.block_list import BlockKey, BlockRow, LoggedBlockRow
 from storage.recipients import BlockChange
 
 WHY: Final = "the block list is the operator's"
@@ -34,7 +33,7 @@ NOTE_LIMIT: Final = 200
 OF_NETWORK: Final = "the network itself has blocked this; only the recipient can lift it"
 
 
-def render(call: Call, row: Row) -> dict[str, Any]:
+def render(call: Call, row: BlockRow) -> dict[str, Any]:
     directory = call.deps.directory
     account = directory.accounts_by_id.get(row["account_id"])
     return {
@@ -151,7 +150,7 @@ async def log(call: Call) -> Response:
     return call.listed("changes", rows, lambda row: str(row["id"]), partial(_render_change, call))
 
 
-def _render_change(call: Call, row: Row) -> dict[str, Any]:
+def _render_change(call: Call, row: LoggedBlockRow) -> dict[str, Any]:
     account = call.deps.directory.accounts_by_id.get(row["account_id"])
     return {
         "date": iso8601(row["at"]),
@@ -184,7 +183,7 @@ def note_of(call: Call) -> str | None:
     return (call.form.get("Note") or "").replace("\x00", "")[:NOTE_LIMIT] or None
 
 
-async def _of_recipient(call: Call) -> Sequence[Row]:
+async def _of_recipient(call: Call) -> Sequence[BlockRow]:
     number = call.found(parse_destination(call.request.path_params["recipient"]))
     rows = await block_list.page(call.deps.pool, after=START, most=1_000, recipient=number.e164)
     if not rows:
@@ -192,11 +191,11 @@ async def _of_recipient(call: Call) -> Sequence[Row]:
     return rows
 
 
-def _key(row: Row) -> BlockKey:
+def _key(row: BlockRow) -> BlockKey:
     return row["recipient"], row["channel"], row["scope"]
 
 
-def _token_of(row: Row) -> str:
+def _token_of(row: BlockRow) -> str:
     return base64.urlsafe_b64encode("|".join(map(str, _key(row))).encode()).decode()
 
 

@@ -19,12 +19,11 @@ from gateway.directory.directory import SenderRecord, Service
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import sticky as sticky_rows
-from storage.database import Row
 
 PORTION: Final = 10_000  # mappings in one transaction
 
 
-def render(call: Call, service: Service, row: Row) -> dict[str, Any]:
+def render(call: Call, service: Service, row: sticky_rows.StickyRow) -> dict[str, Any]:
     record = call.deps.directory.senders_by_id.get(row["sender_id"])
     path = f"/v1/Services/{service.sid}/StickySenders/{row['recipient']}"
     return {
@@ -118,7 +117,7 @@ def _recipient(call: Call) -> str:
     return call.found(parse_destination(call.request.path_params["recipient"])).e164
 
 
-async def _row(call: Call, service: Service) -> Row:
+async def _row(call: Call, service: Service) -> sticky_rows.StickyRow:
     return call.found(
         await sticky_rows.one(call.deps.pool, service.id, Channel.SMS, _recipient(call))
     )
