@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.routing.destination import parse_destination
 from gateway.routing.networks import DEFAULT, NetworkFacts
@@ -30,25 +30,38 @@ from storage.config import (
 RecordT = TypeVar("RecordT")
 RowT = TypeVar("RowT", bound=Mapping[str, object])
 
-
-class _Kept(Protocol):
-    """A row that is kept by its SID."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def sid(self) -> str: ...
-
-
-KeptT = TypeVar("KeptT", bound=_Kept)
-
 MOST_FORMER: Final = 10_000  # deleted services whose SIDs are in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StoredResource:
+    """A row under its SID; its fields have the names of their columns."""
+
     id: int
     sid: str
+
+
+ResourceT = TypeVar("ResourceT", bound=StoredResource)
+
+
+@dataclass(frozen=True, slots=True)
+class DatedResource(StoredResource):
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedResource(DatedResource):
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamedResource(OwnedResource):
+    friendly_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account(DatedResource):
     owner_id: int | None
     friendly_name: str
     status: str
@@ -58,8 +71,6 @@ class Account:
     test_token: str | None
     balance: Decimal
     currency: str
-    created_at: datetime
-    updated_at: datetime
     debugger_url: str | None
     closed_countries: frozenset[str]
     pumping_protection: bool
@@ -86,31 +97,19 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
+class ApiKey(NamedResource):
     main: bool
     secret_hash: bytes  # SHA-256 of a secret that we made at random
-    created_at: datetime
-    updated_at: datetime
 
     def knows(self, secret: str) -> bool:
         return hmac.compare_digest(self.secret_hash, sha256(secret.encode()).digest())
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class Application(NamedResource):
     """A TwiML application: URLs under one SID."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     settings: dict[str, Any]  # by API field name; absent means the default
-    created_at: datetime
-    updated_at: datetime
 
     @property
     def status_callback(self) -> str | None:
@@ -120,16 +119,12 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class CarrierRecord:
+class CarrierRecord(DatedResource):
     """A carrier as it is stored; `gateway.submission.connectors` runs it."""
 
-    id: int
-    sid: str
     name: str
     settings: dict[str, Any]  # what differs from the defaults, the password apart
     password: bytes | None  # encrypted
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +154,15 @@ class SenderRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDomain:
+class LinkDomain(OwnedResource):
     """A domain of short links (docs/spec/twilio-api.md#bulk-and-newer-apis)."""
 
-    id: int
-    sid: str
     config_sid: str
-    account_id: int
     domain_name: str  # what `Host` says, in lower case
     fallback_url: str | None
     callback_url: str | None
     continue_on_failure: bool
     disable_https: bool
-    created_at: datetime
-    updated_at: datetime
 
     @property
     def base(self) -> str:
@@ -181,16 +171,10 @@ class LinkDomain:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedResource):
     """A messaging service with its pool."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     settings: dict[str, Any]  # by API field name; absent means the default
-    created_at: datetime
-    updated_at: datetime
     pool: SenderPool
     link_domain: LinkDomain | None = None  # that its links are shortened with
 
@@ -216,58 +200,39 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentTemplate:
+class ContentTemplate(NamedResource):
     """A content template; its types and variables are checked (gateway.content.templates)."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     language: str
     variables: dict[str, str]
     types: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class SafeNumber:
+class SafeNumber(StoredResource):
     """A number, or its beginning, that is never taken for pumped."""
 
-    id: int
-    sid: str
     account_id: int
     phone_number: str
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(OwnedResource):
     """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
 
-    id: int
-    sid: str
-    account_id: int
     alpha_sender: str
     country: str
     status: str  # draft, in_review, approved, rejected
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class OptOutConfig:
+class OptOutConfig(NamedResource):
     """Advanced Opt-Out of a service: its keyword sets and replies, as `/v3/OptOuts` shows them."""
 
-    id: int
-    sid: str
-    account_id: int
     service_id: int | None
-    friendly_name: str
     enabled: bool
     keywords: list[dict[str, Any]]  # keyword_type, message_type, keywords
     messages: list[dict[str, Any]]  # keyword_type, message_type, message
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(slots=True)
@@ -347,9 +312,9 @@ class Directory:
         self,
         snapshot: ConfigurationSnapshot,
         table: str,
-        shape: Callable[..., KeptT],
-        before: dict[str, KeptT],
-    ) -> dict[str, KeptT]:
+        shape: type[ResourceT],
+        before: dict[str, ResourceT],
+    ) -> dict[str, ResourceT]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
         rows = self._read(snapshot.rows.get(table, ()), lambda row: _as(shape, row))
         if snapshot.whole:
@@ -508,9 +473,8 @@ class Directory:
         return None
 
 
-def _as(shape: Callable[..., RecordT], row: TableRow) -> RecordT:
-    """A row in a shape whose fields have the names of its columns."""
-    return shape(**{name: row[name] for name in shape.__annotations__})
+def _as(shape: type[ResourceT], row: TableRow) -> ResourceT:
+    return shape(**{name: row[name] for name in shape.__dataclass_fields__})
 
 
 def _account(row: TableRow) -> Account:
