@@ -48,8 +48,9 @@ from gateway.startup import (
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
 from gateway.webhooks.client import WebhookClient
-from storage.database import Database, Row
+from storage.database import Database
 from storage.embedded import EmbeddedPostgres
+from storage.messages import MessageRow
 from storage.safety import Unsafe
 
 log = logging.getLogger(__name__)
@@ -262,7 +263,7 @@ class Gateway:
             raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
         return listener.stop
 
-    def _replay(self, row: Row) -> None:
+    def _replay(self, row: MessageRow) -> None:
         """A row owes its webhooks once more: call them."""
         assert self.pipeline is not None
         assert self.callbacks is not None

@@ -31,8 +31,8 @@ from gateway.proxy.authority import Authority, AuthorityError
 from gateway.proxy.listeners import Listeners
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.clicks import Clicks
-from storage.database import Row
 from storage.lists import Lists
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class ApiServer:
         conversations: Conversations,
         clicks: Clicks,
         probes: Probes,
-        replay: Callable[[Row], None],
+        replay: Callable[[MessageRow], None],
     ) -> Any:
         """The ASGI application; `replay` makes a row owe its webhooks once more."""
         settings, pipeline, forwarded = self._settings, self._pipeline, self._forwarded

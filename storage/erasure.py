@@ -58,8 +58,8 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
     await connection.execute(PARTS, ids)
     await connection.execute(KEPT, ids)
     await alerts.erase(connection, ids)
-    for row in await connection.fetch(CONVERSATION, ids):
-        await erase_events(connection, row["conversation_id"], row["sid"])
+    for sid, conversation_id in await connection.fetch(CONVERSATION, ids):
+        await erase_events(connection, conversation_id, sid)
     # Those of what is in no conversation any more.
     await connection.execute(EVENTS_OF_MESSAGES, ids)
 

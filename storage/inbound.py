@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
+from storage.messages import MessageRow
 
 UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
 
@@ -18,7 +19,7 @@ UPDATE messages AS m SET handling = NULL, sent_at = coalesce(u.called_at, m.sent
 """
 
 
-async def unhandled(pool: ConnectionPool, *, after: Id, most: int) -> list[Row]:
+async def unhandled(pool: ConnectionPool, *, after: Id, most: int) -> list[MessageRow]:
     """Messages that something is owed for, in the order of their arrival, a page at a time."""
     return await pool.fetch(UNHANDLED, after, most)
 

@@ -31,8 +31,8 @@ from gateway.directory.directory import Account
 from gateway.routing.destination import parse_destination
 from gateway.stage_runtime import Runtime
 from storage import messages as message_rows
-from storage.database import Row
 from storage.ids import Id
+from storage.messages import MessageRow
 
 ASKED_S: Final = 2.0  # for what is only shown
 LENGTH: Final = struct.Struct(">I")
@@ -59,14 +59,14 @@ class ForwardedRequests:
         self._canceler = canceler
         self._creation: Creation | None = None
         self._app: ASGIApp | None = None
-        self._replay: Callable[[Row], None] = lambda row: None
+        self._replay: Callable[[MessageRow], None] = lambda row: None
         self._peers = peers = runtime.peers
         peers.on(FrameKind.SEND, self._on_send)
         peers.on_work(FrameKind.REQUEST, self._on_request)
         peers.on_work(FrameKind.CANCEL, self._on_cancel)
         peers.on_work(FrameKind.REPLAY, self._on_replay)
 
-    def serve(self, creation: Creation, app: ASGIApp, replay: Callable[[Row], None]) -> None:
+    def serve(self, creation: Creation, app: ASGIApp, replay: Callable[[MessageRow], None]) -> None:
         """What the questions of others are answered with."""
         self._creation, self._app, self._replay = creation, app, replay
 
@@ -217,7 +217,7 @@ class ForwardedRequests:
 
     # Messages that are stored -------------------------------------------------------------
 
-    async def cancel(self, account_id: int, message_id: Id) -> Row | None:
+    async def cancel(self, account_id: int, message_id: Id) -> MessageRow | None:
         """Cancel a message where it waits; as `Canceler.cancel`."""
         if self._peers.links is None:
             return await self._canceler.cancel(account_id, message_id)
@@ -265,7 +265,7 @@ class ForwardedRequests:
         taken = await self._canceler.cancel_many(account_id, ids)
         return bytes(id in taken for id in ids)
 
-    def replay(self, row: Row) -> None:
+    def replay(self, row: MessageRow) -> None:
         """A row owes its webhooks once more."""
         slot = self.owner(row["service_id"], row["sender_id"])
         if slot is None:

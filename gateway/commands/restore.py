@@ -24,6 +24,7 @@ from typer import Argument, Option
 from gateway.backlog import restore
 from gateway.commands.options import TIME, ConfigFile, new_app, refuses, taking
 from gateway.messages.message import Status, created_at
+from gateway.messages.rows import sid_of_row
 from gateway.runtime.times import shown
 from gateway.settings import ConfigurationError, Settings, load_settings
 from smpp.describe import shown_number
@@ -31,11 +32,11 @@ from storage.database import (
     Connection,
     DatabaseRefused,
     DatabaseUnavailable,
-    Row,
     open_connection,
 )
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError
+from storage.restore import HeldRow
 
 COLUMNS = {  # of a table, and their names in JSON
     "SID": "sid",
@@ -240,11 +241,11 @@ async def _close(
 # As printed ----------------------------------------------------------------------------------
 
 
-def _entry(row: Row, *, mask: bool) -> dict[str, Any]:
+def _entry(row: HeldRow, *, mask: bool) -> dict[str, Any]:
     """One held message, without its text."""
     until = row["expires_at"]
     return {
-        "sid": restore.sid_of(row),
+        "sid": sid_of_row(row),
         "account_sid": row["account"],
         "messaging_service_sid": row["service"],
         "from": row["sender"],

@@ -34,8 +34,9 @@ from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
 from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
-from storage.database import Connection, DatabaseUnavailable, Row
+from storage.database import Connection, DatabaseUnavailable
 from storage.ids import Id, id_from_bytes
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ class Handlers:
         self._after = NOTHING if last else rows[-1]["id"]
         return not last
 
-    def _take_up(self, row: Row) -> None:
+    def _take_up(self, row: MessageRow) -> None:
         ended = self._ended
         if (ended is None or row["id"] not in ended) and self._ownership.mine(
             row["service_id"], row["sender_id"]

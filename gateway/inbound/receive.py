@@ -57,7 +57,6 @@ from storage.database import (
     Connection,
     DatabaseUnavailable,
     OwnConnection,
-    Row,
     wait_for_standby,
 )
 from storage.ids import Id
@@ -302,7 +301,7 @@ class InboundStage:
             status = ESME_RX_R_APPN if times < MOST_TIMES else ESME_ROK
             incoming.answer(incoming.delivery, status)
 
-    def _restore(self, rows: list[Row]) -> None:
+    def _restore(self, rows: list[delivery_rows.OpenPartRow]) -> None:
         """Parts of messages that were not whole when the process ended."""
         self._given_up.clear()
         for row, why in self._wall.each(rows, self._restore_part):
@@ -310,7 +309,7 @@ class InboundStage:
         if self._given_up:
             self._wake.set()
 
-    def _restore_part(self, row: Row) -> None:
+    def _restore_part(self, row: delivery_rows.OpenPartRow) -> None:
         carrier_id, delivery = row["carrier_id"], delivery_of(row)
         record = self._number(carrier_id, delivery.destination)
         for whole in self._join(carrier_id, delivery, record, row["id"]):

@@ -66,7 +66,7 @@ class Refresh:
         """Read all of it for the first time."""
         await self.read()
         former = await config_rows.former_services(self._pool, None, MOST_FORMER)
-        self._directory.remember_services({row["id"]: row["sid"] for row in reversed(former)})
+        self._directory.remember_services(dict(reversed(former.items())))
 
     async def spread(self) -> None:
         """Read a change of the configuration, here and (so far as they answer) everywhere."""

@@ -85,9 +85,9 @@ async def first_of(call: Call, key: str, digest: bytes) -> Id | None:
     found = await key_rows.find(call.deps.pool, call.account.id, key)
     if found is None:
         return None
-    if found["digest"] != digest:
+    first_digest, first = found
+    if first_digest != digest:
         raise ApiError(20409, "this idempotency key was used with other parameters")
-    first: Id = found["message_id"]
     return first
 
 

@@ -19,7 +19,6 @@ from starlette.responses import Response
 from gateway.acceptance.committer import Also
 from gateway.api.http.errors import ApiError, meaning
 from gateway.api.http.idempotency import first_of, key_of, once
-from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed
@@ -27,12 +26,14 @@ from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.content.filling import TooLong
 from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.messages.message import Status, created_at
+from gateway.messages.rows import sid_of_row
 from gateway.runtime.times import iso8601_ms
 from storage import bulk as bulk_rows
 from storage import messages as message_rows
-from storage.database import Connection, Row
+from storage.database import Connection
 from storage.idempotency import IdempotencyKey
 from storage.ids import Id
+from storage.messages import MessageRow
 
 MESSAGE, OPERATION = "comms_message", "comms_operation"
 OPERATION_KEY: Final = "operation "  # before a key: no single send can have such a one
@@ -246,15 +247,12 @@ async def cancel(call: Call) -> Response:
         after = ids[-1]
 
 
-async def _operation_row(call: Call) -> Row:
+async def _operation_row(call: Call) -> bulk_rows.BulkOperationRow:
     id = id_of(OPERATION, call.request.path_params["operation"])
-    row = await bulk_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await bulk_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
-async def _operation(call: Call, row: Row) -> dict[str, Any]:
+async def _operation(call: Call, row: bulk_rows.BulkOperationRow) -> dict[str, Any]:
     counts = await bulk_rows.counts(call.deps.pool, row["id"])
     by_name: dict[str, int] = {}
     for status, count in counts.items():
@@ -313,15 +311,12 @@ async def receipts(call: Call) -> Response:
     return json_response({"receipts": list(_receipts(await _message_row(call)))})
 
 
-async def _message_row(call: Call) -> Row:
+async def _message_row(call: Call) -> MessageRow:
     id = id_of(MESSAGE, call.request.path_params["message"])
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await message_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
-def _message(row: Row) -> dict[str, Any]:
+def _message(row: MessageRow) -> dict[str, Any]:
     code = row["error_code"]
     return {
         "id": text_of(MESSAGE, row["id"]),
@@ -336,18 +331,17 @@ def _message(row: Row) -> dict[str, Any]:
     }
 
 
-def _receipts(row: Row) -> Iterator[dict[str, Any]]:
-    steps = (("SCHEDULED", "send_at"), ("QUEUED", "queued_at"), ("SENT", "sent_at"))
-    for status, column in steps:
-        if row[column] is not None:
-            at = row[column].timestamp() if column != "send_at" else created_at(row["id"])
-            yield {"status": status, "at": iso8601_ms(at), "errorCode": None}
-    if row["done_at"] is not None:
-        yield {
-            "status": _status(Status(row["status"])),
-            "at": iso8601_ms(row["done_at"].timestamp()),
-            "errorCode": row["error_code"],
-        }
+def _receipts(row: MessageRow) -> Iterator[dict[str, Any]]:
+    if row["send_at"] is not None:
+        created = iso8601_ms(created_at(row["id"]))
+        yield {"status": "SCHEDULED", "at": created, "errorCode": None}
+    for status, at, code in (
+        ("QUEUED", row["queued_at"], None),
+        ("SENT", row["sent_at"], None),
+        (_status(Status(row["status"])), row["done_at"], row["error_code"]),
+    ):
+        if at is not None:
+            yield {"status": status, "at": iso8601_ms(at.timestamp()), "errorCode": code}
 
 
 def _status(status: Status) -> str:
