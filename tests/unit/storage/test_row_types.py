@@ -99,7 +99,6 @@ QUERIES: list[Query] = [
     (block_list.BlockRow, "opt_outs", block_list.PAGE.onwards),
     (block_list.LoggedBlockRow, "opt_out_log", block_list.LOG_PAGE.back),
     (bulk.BulkOperationRow, "bulk_operations", bulk.FETCH),
-    (bulk.BulkOperationRow, "bulk_operations", bulk.FETCH),
     (campaigns.CampaignRow, "campaigns", campaigns.INSERT),
     (campaigns.CampaignRow, "campaigns", campaigns.OF_SERVICE),
     (carriers.CarrierRow, "carriers", carriers.ALL),
