@@ -70,8 +70,10 @@ UPDATE messages SET callbacks_done = 0
 RETURNING *
 """
 
+# The bits above those of what is owed count, so that a clearing under way, of what was owed before,
+# leaves this alone.
 WEBHOOK_AGAIN = f"""
-UPDATE messages SET handling = coalesce(handling, 0) | $6
+UPDATE messages SET handling = (((coalesce(handling, 0)::int + 32) & 32767) | $6)::smallint
  WHERE id = ANY ({_SOME.format(which="direction = $5")})
 RETURNING *
 """

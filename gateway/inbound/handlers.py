@@ -163,7 +163,7 @@ class Handlers:
 
         async def mark(connection: Connection) -> None:
             if message.id not in self._again:
-                await inbound_rows.clear(connection, [(message.id, self._called_at(message))])
+                await inbound_rows.clear(connection, [self._done(message)])
             if run.alerted:
                 replies = [draft.message.id for draft in drafts]
                 await alert_rows.link_replies(connection, message.id, replies)
@@ -226,6 +226,9 @@ class Handlers:
         at = self._called.get(message.id)
         return moment(at) if at is not None else None
 
+    def _done(self, message: Message) -> tuple[Id, int, datetime | None]:
+        return message.id, message.handling, self._called_at(message)
+
     def _end(self, message: Message) -> None:
         """The message's row says that nothing is owed."""
         self.handled += 1
@@ -249,11 +252,7 @@ class Handlers:
             self._wake.clear()
             batch, self._finished = self._finished, []
             try:
-                done = [
-                    (message.id, self._called_at(message))
-                    for message in batch
-                    if message.id not in self._again
-                ]
+                done = [self._done(message) for message in batch if message.id not in self._again]
                 if done:
                     await inbound_rows.clear(self._pool, done)
             except DatabaseUnavailable as error:
