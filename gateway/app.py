@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from gateway.api.http.limits import Gate
@@ -14,28 +14,25 @@ from gateway.api.http.logins import Logins
 from gateway.api.http.probes import Probes
 from gateway.backlog.restore import remind_of_held
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, new_run
-from gateway.cluster.share import ALONE
 from gateway.conversations.service import Conversations
 from gateway.enrichment.enricher import Enricher
 from gateway.inbound.effects import InboundEffects
 from gateway.inbound.handlers import Handlers
-from gateway.inbound.keywords import OptOuts
 from gateway.inbound.receive import InboundStage
-from gateway.messages.message import Direction
-from gateway.messages.rows import from_row
+from gateway.inbound.replays import Replays
 from gateway.monitoring.all_workers import AllWorkers
 from gateway.monitoring.listener import ProbeListener
 from gateway.monitoring.metrics import Stages
 from gateway.monitoring.queue_watch import Watch
 from gateway.observe.alerts import Alerts
-from gateway.opt_out.scope import network_could
 from gateway.outward import Outward
 from gateway.pipeline.assembly import Pipeline
+from gateway.pipeline.running import start, stop
 from gateway.proxy.listeners import Listeners
 from gateway.runtime.clock import Clock, SystemClock
 from gateway.runtime.random_source import Chance
 from gateway.server import ApiServer, listen
-from gateway.settings import ConfigurationError, Settings
+from gateway.settings import Settings
 from gateway.startup import (
     close_pool,
     ensure_account,
@@ -47,10 +44,8 @@ from gateway.startup import (
 )
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
-from gateway.webhooks.client import WebhookClient
 from storage.database import Database
 from storage.embedded import EmbeddedPostgres
-from storage.messages import MessageRow
 from storage.safety import Unsafe
 
 log = logging.getLogger(__name__)
@@ -74,7 +69,6 @@ class Gateway:
         """`place`: as one of several workers; None: as the whole gateway."""
         self.settings = settings
         self._place = place
-        self._share = place.share if place is not None else ALONE
         self.stop = asyncio.Event()
         self.started = asyncio.Event()
         self._clock = clock or SystemClock()
@@ -119,7 +113,7 @@ class Gateway:
             outward = Outward(self.settings, pipeline, stack)
             teller = await outward.client("callbacks")
             callbacks = self.callbacks = outward.callbacks(teller)
-            enricher = await outward.enricher(self._link_base)
+            enricher = await outward.enricher(self.port)
             conversations = await outward.conversations()
             handlers = self.handlers = outward.handlers(
                 await outward.client("inbound"), conversations.take
@@ -127,15 +121,17 @@ class Gateway:
             inbound = self.inbound = self._inbound(pipeline, handlers)
             self._watch_lock(pipeline, gateway_lock, embedded)
             pipeline.stages.start("inbound", inbound.run())
-            await pipeline.start()
+            await start(pipeline)
             pipeline.stages.start("handlers", handlers.run())
             pipeline.stages.start("gathering", enricher.run())
             for name, stage in conversations.stages():
                 pipeline.stages.start(name, stage)
-            stack.push_async_callback(pipeline.stop, DRAIN_S)
+            stack.push_async_callback(stop, pipeline, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
-            clicks = self._told(pipeline, outward, teller)
+            pipeline.stages.start("debugger", outward.debugger(teller).run())
+            clicks = outward.clicks(teller)
+            pipeline.stages.start("clicks", clicks.run())
             probes = await self._observed(pipeline, outward, enricher, stack)
             with contextlib.suppress(TimeoutError):  # without it, every send is a 503
                 async with asyncio.timeout(OPENS_S):
@@ -150,12 +146,12 @@ class Gateway:
         stack.push_async_callback(close_pool, pool)
         await ensure_account(pool, self.settings, self._random)
         runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._place)
-        pipeline = Pipeline(self.settings, runtime, self._share)
-        if self._share.slot == 0:
-            self._warn_of(unsafe, pipeline.runtime.alerts)
-            await remind_of_held(pool, pipeline.runtime.alerts)
+        pipeline = Pipeline(self.settings, runtime)
+        if runtime.ownership.share.slot == 0:
+            self._warn_of(unsafe, runtime.alerts)
+            await remind_of_held(pool, runtime.alerts)
         self._logins = Logins(
-            pipeline.runtime.alerts,
+            runtime.alerts,
             self._clock.monotonic,
             trust_forwarded=self.settings.trust_forwarded,
             stop=self.stop,
@@ -166,12 +162,10 @@ class Gateway:
         warn_of(unsafe, alerts)
 
     def _inbound(self, pipeline: Pipeline, handlers: Handlers) -> InboundStage:
-        inbound = InboundStage(
-            pipeline.runtime,
-            pipeline.ways.profile_of,
-            handlers.handle,
-            self._effects(pipeline),
-        )
+        ways = pipeline.ways
+        runtime, router = pipeline.runtime, pipeline.router
+        effects = InboundEffects(runtime, router, ways.network_opt_out, pipeline.send_stored)
+        inbound = InboundStage(runtime, ways.profile_of, handlers.handle, effects)
         pipeline.events.inbound = inbound
         return inbound
 
@@ -183,13 +177,6 @@ class Gateway:
         pipeline.stages.start("tenure", gateway_lock.run())
         if embedded is not None:
             pipeline.stages.start("postgres", embedded.keep(self.stop))
-
-    def _told(self, pipeline: Pipeline, outward: Outward, client: WebhookClient) -> Clicks:
-        """Alerts are told to the Debugger webhook, clicks to their domain's."""
-        pipeline.stages.start("debugger", outward.debugger(client).run())
-        clicks = outward.clicks(client)
-        pipeline.stages.start("clicks", clicks.run())
-        return clicks
 
     async def _observed(
         self,
@@ -216,8 +203,11 @@ class Gateway:
             outward.connections,
         )
         probes = AllWorkers(stages, self.settings.metrics, self.stop).probes()
-        if self.settings.metrics.port is not None:
-            stack.push_async_callback(await self._listen_for_probes(probes))
+        metrics = self.settings.metrics
+        if metrics.port is not None:
+            listener = self.probe_listener = ProbeListener(probes)
+            await listener.start(metrics.host, metrics.port, shared=self._place is not None)
+            stack.push_async_callback(listener.stop)
         return probes
 
     async def _serve(
@@ -231,7 +221,10 @@ class Gateway:
     ) -> None:
         """Until `stop` is set, or a stage fails."""
         server = self.server = ApiServer(self.settings, pipeline, self.gate, self._logins)
-        app = server.app(conversations, clicks, probes, self._replay)
+        assert self.callbacks is not None
+        assert self.handlers is not None
+        replays = Replays(pipeline.runtime, self.callbacks, self.handlers)
+        app = server.app(conversations, clicks, probes, replays.again)
         failing = asyncio.create_task(pipeline.stages.failed(), name="pipeline watch")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
         try:
@@ -251,52 +244,6 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
-
-    async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
-        """Open the listener of the operator's machines; what closes it."""
-        settings = self.settings.metrics
-        listener = self.probe_listener = ProbeListener(probes)
-        try:
-            shared = self._place is not None
-            await listener.start(settings.host, settings.port or 0, shared=shared)
-        except OSError as error:
-            raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
-        return listener.stop
-
-    def _replay(self, row: MessageRow) -> None:
-        """A row owes its webhooks once more: call them."""
-        assert self.pipeline is not None
-        assert self.callbacks is not None
-        assert self.handlers is not None
-        if row["direction"] == Direction.INBOUND:
-            self.handlers.again(from_row(row))
-            return
-        live = self.pipeline.runtime.live
-        message = live.get(row["id"])
-        if message is None:
-            message = live[row["id"]] = from_row(row)
-        message.callbacks_done = 0
-        self.callbacks.owe(message)
-
-    def _effects(self, pipeline: Pipeline) -> InboundEffects:
-        """What inbound messages change of their writers' standing."""
-        opt_outs = OptOuts(
-            pipeline.runtime.directory,
-            pipeline.router,
-            pipeline.runtime.next_id,
-            self._clock,
-            lambda record: network_could(record) and pipeline.ways.network_opt_out(record),
-        )
-        return InboundEffects(
-            pipeline.runtime.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
-        )
-
-    def _link_base(self) -> str:
-        """What links to media begin with."""
-        if self.settings.media.link_base is not None:
-            return self.settings.media.link_base
-        origin = self.settings.public_url or f"http://{self.settings.host}:{self.port}"
-        return origin.rstrip("/") + "/"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
