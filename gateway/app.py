@@ -12,7 +12,7 @@ from random import Random
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.api.http.probes import Probes
-from gateway.backlog.restore import remind_of_held
+from gateway.backlog.backup_hold import remind_of_held
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, new_run
 from gateway.conversations.service import Conversations
 from gateway.enrichment.enricher import Enricher

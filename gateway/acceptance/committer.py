@@ -1,7 +1,7 @@
 """One connection that commits what was accepted, and the units that wait for it.
 
 There are two: for units of a few messages, and for large ones. A large unit is committed whole,
-which takes a while; nobody else's message waits for that.
+which takes a while; nobody else's message waits for that. Which of them: `acceptor.LARGE`.
 """
 
 from __future__ import annotations

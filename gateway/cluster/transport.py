@@ -31,20 +31,24 @@ BOUND: Final = 20_000  # questions to one worker without their replies; beyond i
 
 
 class FrameKind(IntEnum):
-    """What a frame is about."""
+    """What a frame is about, and who answers it (`Peers.on`)."""
 
     REPLY = 0
     FAILED = 10  # instead of a reply: the question could not be answered
+    # api/forwarded.py
     SEND = 1  # a message to be created
     REQUEST = 2  # an HTTP request to be answered
-    DELIVER = 3  # what a carrier delivered for a number
-    TAKE_UP = 4  # rows that are another's
     CANCEL = 5
     REPLAY = 6
+    # pipeline/forwarded_deliveries.py
+    DELIVER = 3  # what a carrier delivered for a number
+    LOST = 11  # a connection to a carrier is over
+    # backlog/handover.py
+    TAKE_UP = 4  # rows that are another's
     REFRESH = 7  # the configuration changed
+    # monitoring/all_workers.py
     CARRIERS = 8  # how the binds are
     METRICS = 9
-    LOST = 11  # a connection to a carrier is over
     STUCK = 12  # what could go and does not
 
 

@@ -1,6 +1,6 @@
 """What an inbound message changes for its writer, before any app hears of it.
 
-Its keyword (`optout`) and its sticky mapping (`greeting`) are stored with it; what follows a commit
+Its keyword (`opt_outs`) and its sticky mapping (`sticky`) are stored with it; what follows a commit
 follows here, and what was counted before one that failed is taken back.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
 from gateway.directory.directory import SenderRecord
-from gateway.inbound.keywords import Arrival, KeywordOutcome, OptOuts
+from gateway.inbound.opt_outs import Arrival, KeywordOutcome, OptOuts
 from gateway.inbound.sticky import map_sticky_sender
 from gateway.messages.message import Message
 from gateway.stage_runtime import Runtime

@@ -28,7 +28,7 @@ from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import Encoding
 from gateway.directory.directory import SenderRecord
 from gateway.inbound.effects import InboundEffects, Judged
-from gateway.inbound.keywords import NO_KEYWORD, Arrival
+from gateway.inbound.opt_outs import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
 from gateway.inbound.repetitions import DeliveryKey, Earlier, Repetitions
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of

@@ -1,4 +1,4 @@
-"""Receipts: from a carrier's id back to the message, and its state moved.
+"""Receipts: matched to their message, whose state they move, or held until its response comes.
 
 A recent submission is in memory; an older one, or one from before a restart, is in the
 `submissions` table. A receipt that finds neither is kept, with its octets, and waits for its

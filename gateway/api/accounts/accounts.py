@@ -13,7 +13,7 @@ from gateway.api.http.render import API_VERSION, rfc2822_of
 from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers.sender_fields import rate
 from gateway.directory.directory import Account, Directory
-from gateway.directory.quotas import mms_rate
+from gateway.directory.shared_rates import mms_rate
 from gateway.routing.sender_pool import SenderKind
 from storage import config as config_rows
 from storage.database import Connection

@@ -1,8 +1,8 @@
 """STOP, START and HELP: what inbound keywords change, in the transaction that stores them.
 
 The block is committed with the message that asked for it, and only then is the SMSC answered;
-whoever is letting messages of that scope go has written them by then, or sees the block (design
-docs/spec/messaging-services.md#smart-encoding). The confirmation is stored in the same transaction,
+whoever is letting messages of that scope go has written them by then, or sees the block
+(docs/reliability.md#opt-out). The confirmation is stored in the same transaction,
 so it is sent once, however the process ends.
 """
 
