@@ -75,6 +75,7 @@ class Kept(NamedTuple):
     carrier_message_id: str | None
     delivery: DeliverSm
     answer: Respond | None
+    message_id: Id | None = None
 
 
 class Receipts:
@@ -100,7 +101,8 @@ class Receipts:
             ReceiptKey, dict[ReceiptKey, None]
         ] = {}  # by each spelling: keys of `_held`
         self._unlooked: list[HeldReceipt] = []
-        self._settled: list[tuple[HeldReceipt, str]] = []  # whose waiting is over, and how it ended
+        # Whose waiting is over, how it ended, and which message it found.
+        self._settled: list[tuple[HeldReceipt, str, Id | None]] = []
         self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
         # How each carrier's receipts spell ids, as learnt or pinned.
@@ -254,7 +256,7 @@ class Receipts:
 
     def _apply_late(self, meant: list[HeldReceipt], candidate: Candidate[Message]) -> None:
         for held in meant:
-            self._settled.append((held, "matched late"))
+            self._settled.append((held, "matched late", candidate.message.id))
             self._apply(*candidate, held.receipt, held.delivery)
         self._wake.set()
 
@@ -284,7 +286,8 @@ class Receipts:
         event = Receipted(result.delivered, result.code, receipt.done_date or None)
         if not self._lifecycle.apply(message, event, at=self._done_at(message, receipt)):
             self._count(message.carrier_id, "duplicate")
-            self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
+            name = receipt.message_id
+            self._keep(Kept(message.carrier_id, "duplicate", name, delivery, None, message.id))
 
     def _done_at(self, message: Message, receipt: Receipt) -> float:
         """When the carrier says it was done, in its time zone, if that can be true; else now."""
@@ -342,7 +345,7 @@ class Receipts:
             return
         outcome = await self._wall.by_halves(batch, partial(self._look_up, connection))
         for held, why in outcome.failed:
-            self._set_aside(held.carrier_id, held.delivery, held.answer, why)
+            self._set_aside(held.carrier_id, held.delivery, held.answer, why, held.receipt)
         if outcome.away is not None:
             self._unlooked[:0] = outcome.undone
             raise outcome.away
@@ -366,7 +369,7 @@ class Receipts:
         if not batch:
             return
         outcome = await self._wall.by_halves(batch, partial(self._settle, connection))
-        for (held, _), why in outcome.failed:
+        for (held, *_), why in outcome.failed:
             self._wall.tell(why, resource=self._name(held.carrier_id))
         if outcome.away is not None:
             self._settled[:0] = outcome.undone
@@ -377,7 +380,12 @@ class Receipts:
         self._set_aside(carrier_id, delivery, answer, why)
 
     def _set_aside(
-        self, carrier_id: int, delivery: DeliverSm, answer: Respond | None, why: str
+        self,
+        carrier_id: int,
+        delivery: DeliverSm,
+        answer: Respond | None,
+        why: str,
+        receipt: Receipt | None = None,
     ) -> None:
         """Keep a receipt that can't be handled; the carrier is told so."""
         self._count(carrier_id, "set aside")
@@ -386,7 +394,8 @@ class Receipts:
         def refuse(delivery: DeliverSm, _: int) -> object:
             return answer(delivery, ESME_RX_R_APPN) if answer is not None else None
 
-        self._keep(Kept(carrier_id, "set aside", None, delivery, refuse))
+        name = receipt.message_id if receipt is not None else None
+        self._keep(Kept(carrier_id, "set aside", name, delivery, refuse))
 
     async def _sleep(self) -> None:
         try:
@@ -413,7 +422,8 @@ class Receipts:
             try:
                 self._match(held, rows, messages)
             except Exception as error:  # the others of the batch are matched already
-                self._set_aside(held.carrier_id, held.delivery, held.answer, described(error))
+                why = described(error)
+                self._set_aside(held.carrier_id, held.delivery, held.answer, why, held.receipt)
 
     def _match(
         self,
@@ -513,7 +523,7 @@ class Receipts:
                     self._apply_late([held], found)
                     continue
                 self._count(carrier_id, "orphan")
-                self._settled.append((held, "orphan"))
+                self._settled.append((held, "orphan", None))
                 log.warning(
                     "receipt for an unknown id %s of carrier %d",
                     name,
@@ -522,7 +532,7 @@ class Receipts:
                 )
 
     async def _settle(
-        self, connection: Connection, batch: Sequence[tuple[HeldReceipt, str]]
+        self, connection: Connection, batch: Sequence[tuple[HeldReceipt, str, Id | None]]
     ) -> None:
         for reason in ("matched late", "orphan"):
             keys = [
@@ -531,8 +541,9 @@ class Receipts:
                     storable(held.receipt.message_id),
                     storable(held.delivery.source.value),
                     storable(held.delivery.destination.value),
+                    message_id,
                 )
-                for held, why in batch
+                for held, why, message_id in batch
                 if why == reason
             ]
             if keys:
@@ -542,7 +553,14 @@ class Receipts:
         """Keep what is to be kept, then answer for it."""
         at = moment(self._clock.wall())
         rows = [
-            kept_row(kept.carrier_id, at, kept.reason, kept.carrier_message_id, kept.delivery)
+            kept_row(
+                kept.carrier_id,
+                at,
+                kept.reason,
+                kept.carrier_message_id,
+                kept.delivery,
+                kept.message_id,
+            )
             for kept in batch
         ]
         await delivery_rows.keep(connection, rows)
