@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -53,6 +53,7 @@ SPELLING_CHANGED = 99006  # an alert of ours
 
 Respond = Callable[[DeliverSm, int], object]
 ReceiptKey = tuple[int, str]
+HeldKey = tuple[int, tuple[str, ...]]  # with each id that the receipt gives
 MessageSegment = tuple[Message, int]  # and its segment
 
 
@@ -95,11 +96,9 @@ class Receipts:
         # Not a dict: its first entry is found by passing over all that were removed before it.
         # One submission, or a list where the carrier gave one id to several, the oldest first.
         self._recent: OrderedDict[ReceiptKey, MessageSegment | list[MessageSegment]] = OrderedDict()
-        self._held: dict[ReceiptKey, list[HeldReceipt]] = {}
+        self._held: dict[HeldKey, list[HeldReceipt]] = {}
         self._holding = 0  # receipts in `_held`
-        self._spelt: dict[
-            ReceiptKey, dict[ReceiptKey, None]
-        ] = {}  # by each spelling: keys of `_held`
+        self._spelt: dict[ReceiptKey, dict[HeldKey, None]] = {}  # by each spelling: keys of `_held`
         self._unlooked: list[HeldReceipt] = []
         # Whose waiting is over, how it ended, and which message it found.
         self._settled: list[tuple[HeldReceipt, str, Id | None]] = []
@@ -185,6 +184,8 @@ class Receipts:
         receipt = parse_receipt(delivery, profile.receipt_pattern if profile else None)
         if receipt is not None:
             receipt.message_id = storable(receipt.message_id)[:MOST_ID]
+            others = (storable(other)[:MOST_ID] for other in receipt.other_ids)
+            receipt.other_ids = tuple(others)
             if profile is not None:
                 self.spelling[carrier_id].pinned = profile.receipt_id_form
         return receipt
@@ -201,13 +202,13 @@ class Receipts:
         raw = self._recent.get((carrier_id, receipt.message_id))
         if raw.__class__ is tuple and addresses_agree(delivery, raw[0]):
             return Candidate(*raw, IdForm.RAW)
-        candidates = self._remembered(carrier_id, receipt)
+        candidates = self._remembered(carrier_id, receipt.message_id)
         return choose(candidates, delivery, self.spelling[carrier_id], all_known=False)
 
-    def _remembered(self, carrier_id: int, receipt: Receipt) -> list[Candidate[Message]]:
-        """The submissions in memory that a receipt can mean by its id."""
+    def _remembered(self, carrier_id: int, name: str) -> list[Candidate[Message]]:
+        """The submissions in memory that a receipt can mean by an id."""
         candidates: list[Candidate[Message]] = []
-        for form, text in self.spelling[carrier_id].spellings(receipt.message_id):
+        for form, text in self.spelling[carrier_id].spellings(name):
             found = self._recent.get((carrier_id, text))
             if found is None:
                 continue
@@ -217,13 +218,17 @@ class Receipts:
 
     def _hold(self, held: HeldReceipt) -> None:
         """Let a receipt wait, to be found by any spelling that its response may have."""
-        key = (held.carrier_id, held.receipt.message_id)
+        key = (held.carrier_id, held.receipt.ids)
         self._held.setdefault(key, []).append(held)
         self._holding += 1
-        for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
+        for _, text in self._spellings(*key):
             self._spelt.setdefault((held.carrier_id, text), {})[key] = None
 
-    def _let_go(self, key: ReceiptKey, some: list[HeldReceipt]) -> None:
+    def _spellings(self, carrier_id: int, ids: Iterable[str]) -> list[tuple[IdForm, str]]:
+        spelling = self.spelling[carrier_id]
+        return [pair for name in ids for pair in spelling.spellings(name)]
+
+    def _let_go(self, key: HeldKey, some: list[HeldReceipt]) -> None:
         """Receipts that were held under a key wait no more."""
         rest = [held for held in self._held[key] if held not in some]
         self._holding -= len(self._held[key]) - len(rest)
@@ -231,7 +236,7 @@ class Receipts:
             self._held[key] = rest
             return
         del self._held[key]
-        for _, text in forms_of(key[1]):
+        for _, text in (pair for name in key[1] for pair in forms_of(name)):
             keys = self._spelt.get((key[0], text))
             if keys is not None:
                 keys.pop(key, None)
@@ -245,7 +250,7 @@ class Receipts:
         be about to come.
         """
         for key in list(self._spelt.get((message.carrier_id, carrier_message_id), ())):
-            forms = {text: form for form, text in self.spelling[key[0]].spellings(key[1])}
+            forms = {text: form for form, text in reversed(self._spellings(*key))}
             form = forms.get(carrier_message_id)
             if form is None:
                 continue
@@ -410,7 +415,7 @@ class Receipts:
         wanted = {
             (held.carrier_id, text)
             for held in batch
-            for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for _, text in self._spellings(held.carrier_id, held.receipt.ids)
         }
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
         rows: dict[ReceiptKey, list[tuple[Id, int]]] = {}
@@ -431,11 +436,7 @@ class Receipts:
         rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
     ) -> None:
-        # Its response may have come while we were reading.
-        candidates = self._remembered(held.carrier_id, held.receipt)
-        candidates += self._in_rows(held, rows, messages)
-        spelling = self.spelling[held.carrier_id]
-        found = choose(candidates, held.delivery, spelling, all_known=True)
+        found = self._first_meant(held, rows, messages)
         if found is not None:
             self._apply(*found, held.receipt, held.delivery)
             answer, held.answer = held.answer, None
@@ -448,16 +449,35 @@ class Receipts:
             name = held.receipt.message_id
             self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
 
-    def _in_rows(
+    def _first_meant(
         self,
         held: HeldReceipt,
         rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
+    ) -> Candidate[Message] | None:
+        """What the first of its ids means; the others are believed only of its addresses."""
+        spelling = self.spelling[held.carrier_id]
+        for name in held.receipt.ids:
+            # Its response may have come while we were reading.
+            candidates = self._remembered(held.carrier_id, name)
+            candidates += self._in_rows(held, name, rows, messages)
+            first = name == held.receipt.message_id
+            found = choose(candidates, held.delivery, spelling, all_known=first)
+            if found is not None:
+                return found
+        return None
+
+    def _in_rows(
+        self,
+        held: HeldReceipt,
+        name: str,
+        rows: dict[ReceiptKey, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
     ) -> list[Candidate[Message]]:
-        """The submissions in the table that a receipt can mean by its id."""
+        """The submissions in the table that a receipt can mean by an id."""
         return [
             Candidate(message, segment, form)
-            for form, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for form, text in self.spelling[held.carrier_id].spellings(name)
             for id, segment in rows.get((held.carrier_id, text), ())
             if (message := messages.get(id)) is not None
         ]
@@ -512,13 +532,11 @@ class Receipts:
         """Receipts that waited long enough: believed against their addresses, or given up."""
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            carrier_id, name = key
+            carrier_id, ids = key
             over = [held for held in self._held[key] if held.until <= now]
             self._let_go(key, over)
             for held in over:
-                candidates = self._remembered(carrier_id, held.receipt)
-                spelling = self.spelling[carrier_id]
-                found = choose(candidates, held.delivery, spelling, all_known=True)
+                found = self._first_meant(held, {}, {})
                 if found is not None:
                     self._apply_late([held], found)
                     continue
@@ -526,7 +544,7 @@ class Receipts:
                 self._settled.append((held, "orphan", None))
                 log.warning(
                     "receipt for an unknown id %s of carrier %d",
-                    name,
+                    ids[0],
                     carrier_id,
                     extra=caused_by_peer(f"receipt for an unknown id {carrier_id}"),
                 )
