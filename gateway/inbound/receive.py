@@ -437,7 +437,7 @@ class InboundStage:
         """Parts that no message can be made of: their SMSC had its answers; they are kept."""
         self.counts["set aside"] += 1
         self._wall.tell(why, resource=self._name_of(carrier_id))
-        keys = cast(tuple[Id, ...], (*(piece.token for piece in whole.pieces), *whole.again))
+        keys = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
         rows = [
             kept_row(carrier_id, self._now(), "set aside", None, piece.delivery)
             for piece in whole.pieces
@@ -638,8 +638,7 @@ class InboundStage:
                 resource=message.sid,
                 account_id=record.account_id,
             )
-        tokens = (*(piece.token for piece in whole.pieces), *whole.again)
-        parts = cast(tuple[Id, ...], tokens)
+        parts = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
         service = self._directory.services_by_id.get(record.service_id or 0)
         dropped = inbound_mode(record, service) is InboundMode.DROP
         deliveries = tuple(piece.delivery for piece in whole.pieces)
