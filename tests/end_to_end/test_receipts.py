@@ -268,7 +268,7 @@ async def test_parts_receipted_one_after_the_other_after_a_restart_make_a_whole(
         await gateway.stop()
         gateway = await start_gateway(smsc.port)
         receipts = gateway.pipeline.receipts
-        assert not receipts.live
+        assert not gateway.pipeline.runtime.live
         connection = await asyncpg.connect(database_url)
         answers: list[int] = []
         async with connection.transaction():  # which the write of a receipt must wait for
