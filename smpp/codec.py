@@ -127,7 +127,7 @@ def decode_deliver(pdu: bytes) -> DeliverSm:
     """Read a whole deliver_sm. Raises CodecError."""
     message, end = _mandatory(pdu)
     if end < len(pdu):
-        message.tlvs, message.flaw = _message_tlvs(pdu, end)
+        message.tlvs, message.flaw = _message_tlvs(pdu, end, message)
     return message
 
 
@@ -249,16 +249,18 @@ def decode_tlvs(pdu: bytes, start: int, *, tolerant: bool = False) -> Tlvs:
     return tlvs
 
 
-def _message_tlvs(pdu: bytes, start: int) -> tuple[Tlvs, str]:
+def _message_tlvs(pdu: bytes, start: int, message: DeliverSm) -> tuple[Tlvs, str]:
     """The optional parameters of a message, as far as they go, and what was left out.
 
-    Raises CodecError where that is the text: nobody would know that it is not all.
+    Raises CodecError where that is the text: nobody would know that it is not all. A receipt in
+    short_message needs no other.
     """
     tlvs, cut = _tlvs_at(pdu, start)
     if cut is None:
         return tlvs, ""
     is_text = _TLV.unpack_from(pdu, cut)[0] == v.MESSAGE_PAYLOAD
-    if is_text and tlv(tlvs, v.MESSAGE_PAYLOAD) is None:
+    told = message.short_message and message.is_receipt
+    if is_text and not told and tlv(tlvs, v.MESSAGE_PAYLOAD) is None:
         raise CodecError(_beyond(pdu, cut), v.ESME_RINVOPTPARSTREAM)
     return tlvs, _beyond(pdu, cut)
 
@@ -333,8 +335,9 @@ def decode(data: bytes) -> Pdu:
     if length - at < 4:
         return Pdu(command, sequence, status, fields)
     if command in (v.DELIVER_SM, v.DATA_SM):
-        tlvs, flaw = _message_tlvs(data, at)
-        return Pdu(command, sequence, status, fields, tlvs, flaw)
+        pdu = Pdu(command, sequence, status, fields)
+        pdu.tlvs, pdu.flaw = _message_tlvs(data, at, message_from(pdu))
+        return pdu
     tlvs = decode_tlvs(data, at, tolerant=tolerant)
     return Pdu(command, sequence, status, fields, tlvs)
 

@@ -137,8 +137,6 @@ class Whole(NamedTuple):
     pieces: tuple[Piece, ...]
     total: int
     missing: tuple[int, ...] = ()
-    # Tokens of parts that came again while the message was open; `pieces` has the newest.
-    again: tuple[object, ...] = ()
 
 
 _Key = tuple[Hashable, int, int]
@@ -152,56 +150,57 @@ class _Open:
     holder: Hashable
     deadline: float
     pieces: dict[int, list[Piece]] = field(default_factory=dict)
-    again: list[object] = field(default_factory=list)
     octets: int = 0
 
-    def take(self, number: int, piece: Piece) -> int:
-        """Add a piece; the octets that it costs."""
-        there = self.pieces.setdefault(number, [])
-        for place, other in enumerate(there):
-            if _says_the_same(other, piece):
-                there[place] = piece
-                self.again.append(other.token)
-                return 0
-        there.append(piece)
-        cost = len(piece.delivery.payload) + PIECE_OCTETS
-        self.octets += cost
-        return cost
+    def take(self, number: int, piece: Piece) -> None:
+        """Add a piece, of one more message if that part is here already."""
+        self.pieces.setdefault(number, []).append(piece)
+        self.octets += len(piece.delivery.payload) + PIECE_OCTETS
 
     def whole(self) -> list[Whole]:
-        """The messages that these pieces are; none while a part of any is missing."""
+        """The messages that these pieces are; none while it is open whose a piece is."""
         total = self.key[2]
         counts = {len(pieces) for pieces in self.pieces.values()}
-        if len(self.pieces) < total or len(counts) > 1:
+        if len(self.pieces) < total or (len(counts) > 1 and not self._alike()):
             return []
-        columns = [self.pieces[number] for number in range(1, total + 1)]
+        columns = [self.pieces[number][: min(counts)] for number in range(1, total + 1)]
         if len({tuple(sorted(map(_coding, pieces))) for pieces in columns}) == 1:
             # One is in UCS-2 and the other is not: that tells them apart better than the order.
             columns = [sorted(pieces, key=_coding) for pieces in columns]
-        return self._with_again([Whole(row, total) for row in zip(*columns, strict=True)])
+        return [Whole(row, total) for row in zip(*columns, strict=True)]
+
+    def after(self, told: int) -> list[tuple[int, Piece]]:
+        """The pieces of messages behind so many that are told, with their numbers."""
+        return [
+            (number, piece) for number, pieces in self.pieces.items() for piece in pieces[told:]
+        ]
 
     def rest(self) -> list[Whole]:
         """What is there, with what is missing.
 
-        Of two messages under one key nobody can tell whose a single part is: each piece is told
-        by itself then, rather than as a text that nobody wrote.
+        Of two messages under one key nobody can tell whose a single part is, unless they say the
+        same: each piece is told by itself then, rather than as a text that nobody wrote.
         """
         total = self.key[2]
-        if all(len(pieces) == 1 for pieces in self.pieces.values()):
-            found = tuple(self.pieces[number][0] for number in sorted(self.pieces))
-            return self._with_again([Whole(found, total, _without(total, self.pieces))])
-        return self._with_again(
-            [
+        numbers = sorted(self.pieces)
+        if not self._alike():
+            return [
                 Whole((piece,), total, _without(total, (number,)))
-                for number in sorted(self.pieces)
+                for number in numbers
                 for piece in self.pieces[number]
             ]
-        )
-
-    def _with_again(self, wholes: list[Whole]) -> list[Whole]:
-        if self.again:
-            wholes[0] = wholes[0]._replace(again=tuple(self.again))
+        wholes = []
+        for place in range(max(map(len, self.pieces.values()))):
+            there = [number for number in numbers if len(self.pieces[number]) > place]
+            found = tuple(self.pieces[number][place] for number in there)
+            wholes.append(Whole(found, total, _without(total, there)))
         return wholes
+
+    def _alike(self) -> bool:
+        """Whether all pieces of one number say the same, so that it is no matter whose each is."""
+        return all(
+            _says_the_same(pieces[0], other) for pieces in self.pieces.values() for other in pieces
+        )
 
 
 @dataclass(slots=True)
@@ -215,9 +214,11 @@ class _Share:
 class Reassembler:
     """Joins parts by (source, destination, reference, total), across all binds of a carrier.
 
-    A peer may use a key again while a message of it is open. The octets tell: the same ones are
-    the same part, sent again; others are another message's part, and the pieces under that key
-    are told once each of its messages has all of them, paired in order of arrival.
+    A peer may use a key again while a message of it is open: a part that is here already is
+    another message's, whatever it says (what was sent again is no part any more: its owner leaves
+    it out). Where all that came for a number says the same, the oldest message takes each part;
+    else the pieces under that key are told once each of its messages has all of them, paired in
+    order of arrival.
 
     Bounded, in messages and in octets, and so is the share of each holder (a tenant): what is
     beyond gives up the oldest of that holder, or of the one who has most, as it is. Parts that do
@@ -261,9 +262,7 @@ class Reassembler:
         """Take one delivery; return the messages that are ready now (seldom more than one).
 
         `pair` names its source and destination where they may be spelt in several ways; `holder`
-        is whose it is. A part that is already here, octet for octet, is replaced: it was sent
-        again by the SMSC, and the answer it waits for belongs to the newer one. Ask
-        `is_duplicate` first to treat it otherwise.
+        is whose it is.
         """
         part, text, _ = split_header(delivery)
         piece = Piece(delivery, text, token)
@@ -275,26 +274,29 @@ class Reassembler:
         if waiting is None:
             if len(self._open) >= self.limit:
                 ready += self._give_up(next(iter(self._fattest().keys)))
-            waiting = self._open[key] = _Open(key, holder, now + self.timeout_s)
-            self._shares.setdefault(holder, _Share()).keys[key] = None
-        cost = waiting.take(part.number, piece)
-        self.octets += cost
-        self._shares[waiting.holder].octets += cost
+            waiting = self._open_anew(key, holder, now)
+        self._take(waiting, part.number, piece)
         if whole := waiting.whole():
             self._close(key)
+            if rest := waiting.after(len(whole)):
+                following = self._open_anew(key, holder, now)
+                for number, other in rest:
+                    self._take(following, number, other)
             return ready + whole
         if len(waiting.pieces[part.number]) > MOST_ALIKE:
             return ready + self._give_up(key)
         return ready + self._bounded(waiting.holder)
 
-    def is_duplicate(self, delivery: DeliverSm) -> bool:
-        """Whether this very part is here already, octet for octet."""
-        part, text, _ = split_header(delivery)
-        if part is None:
-            return False
-        waiting = self._open.get(_key(delivery, part, None))
-        there = waiting.pieces.get(part.number, []) if waiting is not None else []
-        return any(_says_the_same(piece, Piece(delivery, text)) for piece in there)
+    def _open_anew(self, key: _Key, holder: Hashable, now: float) -> _Open:
+        opened = self._open[key] = _Open(key, holder, now + self.timeout_s)
+        self._shares.setdefault(holder, _Share()).keys[key] = None
+        return opened
+
+    def _take(self, waiting: _Open, number: int, piece: Piece) -> None:
+        before = waiting.octets
+        waiting.take(number, piece)
+        self.octets += waiting.octets - before
+        self._shares[waiting.holder].octets += waiting.octets - before
 
     def deadline(self) -> float:
         """When `expire` has something to give up next; infinity if nothing is open."""

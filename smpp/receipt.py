@@ -44,6 +44,13 @@ class Receipt:
     dlvrd: str = ""
     text: bytes = b""
     network_error: bytes | None = None
+    # What else it may mean: the id in the text where a TLV has another.
+    other_ids: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Each id that it gives, the likeliest first."""
+        return (self.message_id, *self.other_ids)
 
 
 # Its lengths are bounded, so that no text takes long, wherever it is looked for in it.
@@ -80,11 +87,20 @@ _NAMES: Final = {
 # its beginning decides.
 _STATES: Final = (
     ("DELIV", MessageState.DELIVERED),
+    ("DELV", MessageState.DELIVERED),
+    ("DLV", MessageState.DELIVERED),
     ("EXPIR", MessageState.EXPIRED),
     ("DELET", MessageState.DELETED),
     ("CANCEL", MessageState.DELETED),
-    ("UNDELIV", MessageState.UNDELIVERABLE),
+    ("UNDEL", MessageState.UNDELIVERABLE),
+    ("UNDLV", MessageState.UNDELIVERABLE),
+    ("NOT", MessageState.UNDELIVERABLE),
+    ("NON", MessageState.UNDELIVERABLE),
     ("FAIL", MessageState.UNDELIVERABLE),
+    ("ERR", MessageState.UNDELIVERABLE),
+    ("IMPOSS", MessageState.UNDELIVERABLE),
+    ("ABORT", MessageState.UNDELIVERABLE),
+    ("TIMEOUT", MessageState.EXPIRED),
     ("ACCEPT", MessageState.ACCEPTED),
     ("ACKED", MessageState.ACCEPTED),
     ("SENT", MessageState.ENROUTE),
@@ -96,6 +112,9 @@ _STATES: Final = (
     ("SKIP", MessageState.SKIPPED),
     ("UNKN", MessageState.UNKNOWN),
 )
+# What a verb is said of: `DELIVERY_FAILED`.
+_SUBJECT: Final = re.compile(r"(?:MESSAGE|MSG|SMS|DELIVERY|DLVRY)[ _.-]*|DELIV(?:[ _.-]+|(?=FAIL))")
+_SUCCESS: Final = ("OK", "SUCC", "CONF", "COMPL", "DONE", "ACK", "REPORT", "RECE", "TO")
 _KNOWN: dict[str, MessageState] = {state.stat: state for state in MessageState}
 
 
@@ -109,11 +128,22 @@ def state_of(stat: str) -> MessageState:
     if known is not None:
         return known
     word = stat.upper()
+    if word.isascii() and word.isdigit() and len(word) <= 3:
+        return MessageState(int(word)) if int(word) < len(MessageState) else MessageState.UNKNOWN
+    subject = _SUBJECT.match(word)
+    if subject is not None and (verb := word[subject.end() :]):
+        state = _by_beginning(verb)
+        if state is not MessageState.UNKNOWN:
+            return state
+        if subject[0].startswith("DELIVERY") and not verb.startswith(_SUCCESS):
+            return MessageState.UNKNOWN  # a wrong `delivered` is worse than none
+    return _by_beginning(word)
+
+
+def _by_beginning(word: str) -> MessageState:
     for beginning, state in _STATES:
         if word.startswith(beginning):
             return state
-    if len(word) == 1 and "0" <= word <= "9":
-        return MessageState(int(word))
     return MessageState.UNKNOWN
 
 
@@ -160,12 +190,12 @@ def parse_receipt(delivery: DeliverSm, pattern: re.Pattern[bytes] | None = None)
 def _read(standard: re.Match[bytes], delivery: DeliverSm) -> Receipt:
     """The receipt in the specification's own form."""
     raw_id, sub, dlvrd, submitted, done, raw_stat, error, quoted = standard.groups()
-    stat = raw_stat.decode("latin-1")
+    stat = _value(raw_stat)
     receipt = Receipt(
-        raw_id.decode("latin-1"),
+        _value(raw_id),
         _KNOWN.get(stat) or state_of(stat),
         stat,
-        error.decode("latin-1"),
+        _value(error),
         submitted.decode("latin-1"),
         done.decode("latin-1"),
         sub.decode("latin-1"),
@@ -179,7 +209,10 @@ def _with_tlvs(receipt: Receipt, delivery: DeliverSm) -> Receipt:
     """Let the TLVs, if there are any, win over the text."""
     message_id = tlv(delivery.tlvs, RECEIPTED_MESSAGE_ID)
     if message_id:
-        receipt.message_id = message_id.split(b"\0", 1)[0].decode("latin-1") or receipt.message_id
+        ended = message_id.split(b"\0", 1)[0]
+        ids = (_value(ended), ended.decode("latin-1"), receipt.message_id)
+        receipt.message_id, *others = dict.fromkeys(filter(None, ids)) or ("",)
+        receipt.other_ids = tuple(others)
     state = tlv(delivery.tlvs, MESSAGE_STATE)
     if state and state[-1] < len(MessageState):
         receipt.state = MessageState(state[-1])

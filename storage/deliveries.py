@@ -53,7 +53,7 @@ class EarlierPartRow(TypedDict):
 
 KEPT_COLUMNS = (
     *("carrier_id", "at", "reason", "carrier_message_id", "source", "destination"),
-    *("esm_class", "data_coding", "payload", "tlvs"),
+    *("esm_class", "data_coding", "payload", "tlvs", "message_id"),
 )
 PART_COLUMNS = (
     *("id", "carrier_id", "source", "destination", "reference", "total", "part", "digest"),
@@ -74,12 +74,23 @@ SELECT {columns(KeptDeliveryRow)} FROM kept_deliveries
 """)
 
 SETTLE = """
-UPDATE kept_deliveries k SET reason = $5
-  FROM unnest($1::int[], $2::text[], $3::text[], $4::text[])
-    AS u (carrier_id, carrier_message_id, source, destination)
+UPDATE kept_deliveries k SET reason = $6, message_id = u.message_id
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::uuid[])
+    AS u (carrier_id, carrier_message_id, source, destination, message_id)
  WHERE k.reason = 'unmatched' AND k.carrier_id = u.carrier_id
    AND k.carrier_message_id = u.carrier_message_id
    AND k.source = u.source AND k.destination = u.destination
+"""
+
+# By the octets, which stand in either place; `long` is the parameter that they are in.
+LINK = """
+UPDATE kept_deliveries k SET message_id = u.message_id
+  FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bytea[], $6::bytea[], $7::uuid[])
+    AS u (carrier_id, source, destination, data_coding, payload, long, message_id)
+ WHERE k.reason IN ('set aside', 'unknown number', 'another carrier''s number')
+   AND k.source = u.source AND k.destination = u.destination AND k.carrier_id = u.carrier_id
+   AND k.data_coding = u.data_coding AND k.message_id IS NULL
+   AND (k.payload = u.payload OR k.payload = '' AND position(u.long IN k.tlvs) > 0)
 """
 
 # As many of each as there are deliveries that may repeat them, oldest first.
@@ -162,10 +173,19 @@ async def unmatched(connection: Connection, since: datetime) -> list[TypedDelive
     return await connection.fetch(UNMATCHED, since)
 
 
-async def settle(
-    connection: Connection, waited: Sequence[tuple[int, str, str, str]], reason: str
+async def link(
+    connection: Connection, stored: Sequence[tuple[int, str, str, int, bytes, bytes, Id]]
 ) -> None:
-    """Receipts (carrier, id, source, destination) found their message, or are given up."""
+    """What was kept of (carrier, source, destination, data_coding, payload, the same as a
+    message_payload) is of a message now: it goes with its text.
+    """
+    await connection.execute(LINK, *zip(*stored, strict=True))
+
+
+async def settle(
+    connection: Connection, waited: Sequence[tuple[int, str, str, str, Id | None]], reason: str
+) -> None:
+    """Receipts (carrier, id, source, destination) found their message, or are given up (None)."""
     await connection.execute(SETTLE, *zip(*waited, strict=True), reason)
 
 

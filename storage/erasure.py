@@ -16,12 +16,15 @@ from storage.ids import Id
 
 PARTS = "UPDATE inbound_parts SET payload = '', tlvs = '' WHERE message_id = ANY($1::uuid[])"
 
-# Receipts quote the beginning of a text.
+# Receipts quote the beginning of a text: those of no known message are found by their id.
 KEPT = """
 UPDATE kept_deliveries AS k SET payload = '', tlvs = ''
   FROM submissions AS s
  WHERE s.message_id = ANY($1::uuid[]) AND k.carrier_id = s.carrier_id
    AND k.carrier_message_id = s.carrier_message_id
+"""
+OWN_KEPT = """
+UPDATE kept_deliveries SET payload = '', tlvs = '' WHERE message_id = ANY($1::uuid[])
 """
 
 CONVERSATION = """
@@ -57,6 +60,7 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
     """Remove the texts of these messages wherever they are kept beside the rows."""
     await connection.execute(PARTS, ids)
     await connection.execute(KEPT, ids)
+    await connection.execute(OWN_KEPT, ids)
     await alerts.erase(connection, ids)
     for sid, conversation_id in await connection.fetch(CONVERSATION, ids):
         await erase_events(connection, conversation_id, sid)

@@ -17,6 +17,7 @@ from storage.database import Connection, ConnectionPool
 from storage.ids import Id, moment_of
 from storage.lists import Lists
 from storage.records import columns
+from storage.times import LATEST
 
 WAITS = 0  # in the column `waiting` of what is not claimed yet; NULL in all others'
 
@@ -462,7 +463,7 @@ async def page(
     """
     low, high = 0, LAST
     if sent_before is not None:  # what is sent was made before that
-        high = _first_of(sent_before + CLOCKS_APART) - 1
+        high = _first_of(min(sent_before, LATEST - CLOCKS_APART) + CLOCKS_APART) - 1
     if before is not None and back:
         low = before.int + 1
     elif before is not None:

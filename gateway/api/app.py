@@ -22,7 +22,7 @@ from gateway.api.http import probes
 from gateway.api.http.errors import ApiError, not_found
 from gateway.api.http.logins import Logins
 from gateway.api.http.origin import resolve
-from gateway.api.http.resources import SINGLE_BODY_LIMIT, Call, Deps
+from gateway.api.http.resources import SINGLE_BODY_LIMIT, Call, Deps, unkept
 from gateway.api.messages import media
 from gateway.api.opt_outs import deactivations
 from gateway.api.reference import openapi
@@ -223,7 +223,7 @@ def _endpoint(deps: Deps, resource: Resource) -> Callable[[Request], Awaitable[R
             response = error_response(error)
         except BadRow as error:  # a NUL in a text, a number beyond its column
             log.info("%s %s: %s", request.method, request.url.path, error)
-            response = error_response(ApiError(20001, "a parameter has a value that can't be kept"))
+            response = error_response(ApiError(20001, unkept(call)))
         except ClientDisconnect:
             response = Response(status_code=499)
         except DatabaseUnavailable as error:

@@ -291,4 +291,4 @@ class OwedSweep:
 
 def id_at(wall: float) -> Id:
     """The lowest id of a moment."""
-    return id_from_bytes((int(wall * 1000) << 80).to_bytes(16, "big"))
+    return id_from_bytes((max(0, int(wall * 1000)) << 80).to_bytes(16, "big"))

@@ -59,10 +59,15 @@ class Requeue:
         self._assigner.admit((draft,))
 
     def destination(self, message: Message) -> Destination | None:
-        """Where it goes; one that was accepted once, by rules that have changed, fails here."""
+        """Where it goes; one that was accepted once, by rules that have changed, fails here.
+
+        Blocks are looked for by the recipient, so it is spelled by the rules of today.
+        """
         destination = parse_destination(message.recipient)
         if destination is None:
             self.fail(message, INVALID_DESTINATION)
+        else:
+            message.recipient = destination.e164
         return destination
 
     def fail(self, message: Message, code: int) -> bool:

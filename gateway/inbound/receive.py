@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -49,7 +49,7 @@ from gateway.submission.stored_deliveries import (
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import DeliverSm, SmeAddress
-from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN
+from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage.database import (
@@ -96,6 +96,7 @@ class Stored(NamedTuple):
 
     message: Message
     parts: tuple[Id, ...]
+    deliveries: tuple[DeliverSm, ...]
     record: SenderRecord
     dropped: bool  # nobody wants it: its text counts as a keyword, and nothing is kept of it
 
@@ -434,7 +435,7 @@ class InboundStage:
         """Parts that no message can be made of: their SMSC had its answers; they are kept."""
         self.counts["set aside"] += 1
         self._wall.tell(why, resource=self._name_of(carrier_id))
-        keys = cast(tuple[Id, ...], (*(piece.token for piece in whole.pieces), *whole.again))
+        keys = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
         rows = [
             kept_row(carrier_id, self._now(), "set aside", None, piece.delivery)
             for piece in whole.pieces
@@ -464,6 +465,8 @@ class InboundStage:
                     await self._store(connection, batch.wholes, judged)
                 if closed:
                     await delivery_rows.close_parts(connection, closed)
+                if batch.wholes:
+                    await delivery_rows.link(connection, _deliveries_of(batch.wholes))
                 if batch.moved:
                     await delivery_rows.move_parts(connection, batch.moved)
                 if batch.unknown or batch.foreign:
@@ -633,11 +636,11 @@ class InboundStage:
                 resource=message.sid,
                 account_id=record.account_id,
             )
-        tokens = (*(piece.token for piece in whole.pieces), *whole.again)
-        parts = cast(tuple[Id, ...], tokens)
+        parts = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
         service = self._directory.services_by_id.get(record.service_id or 0)
         dropped = inbound_mode(record, service) is InboundMode.DROP
-        return Stored(message, parts, record, dropped)
+        deliveries = tuple(piece.delivery for piece in whole.pieces)
+        return Stored(message, parts, deliveries, record, dropped)
 
     def _text(self, carrier_id: int, profile: Profile, whole: Whole) -> str:
         """The text of a message, without the NUL that some put behind it."""
@@ -671,6 +674,25 @@ class InboundStage:
             *delivery.source[:2],
             *delivery.destination[:2],
         )
+
+
+def _deliveries_of(
+    wholes: Iterable[Stored],
+) -> list[tuple[int, str, str, int, bytes, bytes, Id]]:
+    """What messages were made of, as `storage.deliveries.link` looks for it."""
+    return [
+        (
+            stored.message.carrier_id,
+            storable(delivery.source.value),
+            storable(delivery.destination.value),
+            delivery.data_coding,
+            delivery.payload,
+            encode_tlvs(((MESSAGE_PAYLOAD, delivery.payload),)),
+            stored.message.id,
+        )
+        for stored in wholes
+        for delivery in stored.deliveries
+    ]
 
 
 def _digest(delivery: DeliverSm) -> bytes:

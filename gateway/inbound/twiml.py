@@ -23,13 +23,8 @@ BAD_CONTENT_TYPE: Final = 12300
 BAD_METHOD: Final = 14104
 VOICE_VERB: Final = 14110
 
-# What an answer may be written in, by Python's names. Others of its codecs are no alphabets, or
-# make texts of what can be stored nowhere.
-CHARSETS: Final = frozenset(
-    {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii"}
-    | {f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)}
-    | {f"cp125{page}" for page in range(9)}
-)
+# Python's codecs that are no charset of a text; those that are not of texts at all it refuses.
+NO_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 XML_TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 METHODS: Final = ("GET", "POST")
@@ -116,7 +111,7 @@ def parse(status: int, content_type: str, body: bytes) -> Document:
         return Document((MessageVerb(_decoded(body, charset).strip()),))
     if kind not in XML_TYPES:
         raise TwimlError(BAD_CONTENT_TYPE, f"Content-Type {kind[:100] or 'is missing'}")
-    return _Reader().read(body.lstrip(), charset)
+    return _Reader().read(body, charset)
 
 
 def outline(content_type: str, body: bytes) -> str:
@@ -126,7 +121,7 @@ def outline(content_type: str, body: bytes) -> str:
         return ""
     if kind == "text/plain":
         return _length(_decoded(body, charset))
-    return _Outline().read(body.lstrip(), charset)
+    return _Outline().read(body, charset)
 
 
 def _length(text: str) -> str:
@@ -143,16 +138,19 @@ def _content_type(header: str) -> tuple[str, str | None]:
 
 
 def _decoded(body: bytes, charset: str | None) -> str:
-    """As text; what says it is in none of CHARSETS is read as UTF-8."""
-    return body.decode(_codec(charset), "replace").lstrip("\ufeff")
+    """As text, in any charset that Python knows; in UTF-8 without one.
 
-
-def _codec(charset: str | None) -> str:
+    Raises TwimlError for what it is not: a recipient would see what nobody wrote.
+    """
     try:
-        name = codecs.lookup(charset or "utf-8").name
+        codec = codecs.lookup(charset or "utf-8").name
+        if codec.replace("-", "_") in NO_CHARSETS:
+            raise LookupError
+        text = body.decode(codec)
+        text.encode()  # no halves of surrogate pairs
     except (LookupError, ValueError):
-        return "utf-8"
-    return name if name in CHARSETS else "utf-8"
+        raise TwimlError(NOT_XML, f"not readable as {ascii(charset or 'utf-8')[:40]}") from None
+    return text.lstrip("\ufeff")
 
 
 @dataclass(slots=True)
@@ -304,4 +302,6 @@ class _Outline:
 
 def _in_utf8(body: bytes, charset: str | None) -> tuple[bytes, str | None]:
     """A document for the parser: where the headers name its characters, they are right."""
-    return (body, None) if charset is None else (_decoded(body, charset).encode(), "utf-8")
+    if charset is None:
+        return body.lstrip(), None
+    return _decoded(body, charset).lstrip().encode(), "utf-8"

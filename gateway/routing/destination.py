@@ -139,6 +139,32 @@ def _without_prefix(e164: str, calling_code: str) -> str:
     return fitting
 
 
+def spelled_block(text: str) -> str:
+    """A number, or the digits that numbers begin with, without what is only dialled within their
+    country; `text` is a plus and digits.
+    """
+    destination = parse_destination(text)
+    if destination is not None:
+        text = destination.e164
+    digits = text[1:]
+    calling_code = calling_code_of(digits)
+    dialled = _dialled_within(calling_code) if calling_code is not None else None
+    if calling_code is None or dialled is None:
+        return text
+    return f"+{calling_code}{dialled.sub('', digits[len(calling_code) :], count=1)}"
+
+
+@cache
+def _dialled_within(calling_code: str) -> re.Pattern[str] | None:
+    """What no number of the country begins with, though it is dialled there; None for nothing."""
+    if calling_code in _FORMER:
+        return re.compile(r"^(?:01|04[45]|1)(?=[0-9])")
+    metadata = _metadata(calling_code)
+    trunk = metadata.national_prefix if metadata is not None else None
+    # Another than a zero may be an area code's first digit as well (Russia's 8).
+    return re.compile(rf"^{trunk}0*(?=[1-9])") if trunk and trunk[0] == "0" else None
+
+
 @cache
 def _prefix(calling_code: str) -> re.Pattern[str] | None:
     """What may stand before national numbers; None where nothing does."""

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Final
+
+# A date, by months or by weeks, and a time with or without its zone. `fromisoformat` ends at a NUL
+# behind a time, and takes any character before one.
+_ISO: Final = re.compile(
+    r"[0-9]{4}-?(?:[0-9]{2}-?[0-9]{2}|W[0-9]{2}(?:-?[0-9])?)"
+    r"(?:[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,12})?)?)?"
+    r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2})?)?)?)?",
+    re.IGNORECASE,
+)
+
+
+def read_iso(text: str) -> datetime:
+    """The ISO 8601 time that `text` is, as a whole. Raises ValueError."""
+    if _ISO.fullmatch(text) is None or not text.isascii():
+        raise ValueError("not an ISO 8601 time")
+    return datetime.fromisoformat(text.upper())
 
 
 def moment(text: str) -> datetime:
     """A time with its zone; UTC without one. Raises ValueError."""
-    at = datetime.fromisoformat(text)
+    at = read_iso(text)
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -53,6 +53,7 @@ SPELLING_CHANGED = 99006  # an alert of ours
 
 Respond = Callable[[DeliverSm, int], object]
 ReceiptKey = tuple[int, str]
+HeldKey = tuple[int, tuple[str, ...]]  # with each id that the receipt gives
 MessageSegment = tuple[Message, int]  # and its segment
 
 
@@ -75,6 +76,7 @@ class Kept(NamedTuple):
     carrier_message_id: str | None
     delivery: DeliverSm
     answer: Respond | None
+    message_id: Id | None = None
 
 
 class Receipts:
@@ -94,13 +96,12 @@ class Receipts:
         # Not a dict: its first entry is found by passing over all that were removed before it.
         # One submission, or a list where the carrier gave one id to several, the oldest first.
         self._recent: OrderedDict[ReceiptKey, MessageSegment | list[MessageSegment]] = OrderedDict()
-        self._held: dict[ReceiptKey, list[HeldReceipt]] = {}
+        self._held: dict[HeldKey, list[HeldReceipt]] = {}
         self._holding = 0  # receipts in `_held`
-        self._spelt: dict[
-            ReceiptKey, dict[ReceiptKey, None]
-        ] = {}  # by each spelling: keys of `_held`
+        self._spelt: dict[ReceiptKey, dict[HeldKey, None]] = {}  # by each spelling: keys of `_held`
         self._unlooked: list[HeldReceipt] = []
-        self._settled: list[tuple[HeldReceipt, str]] = []  # whose waiting is over, and how it ended
+        # Whose waiting is over, how it ended, and which message it found.
+        self._settled: list[tuple[HeldReceipt, str, Id | None]] = []
         self._to_keep: list[Kept] = []
         self._wake = asyncio.Event()
         # How each carrier's receipts spell ids, as learnt or pinned.
@@ -183,6 +184,8 @@ class Receipts:
         receipt = parse_receipt(delivery, profile.receipt_pattern if profile else None)
         if receipt is not None:
             receipt.message_id = storable(receipt.message_id)[:MOST_ID]
+            others = (storable(other)[:MOST_ID] for other in receipt.other_ids)
+            receipt.other_ids = tuple(others)
             if profile is not None:
                 self.spelling[carrier_id].pinned = profile.receipt_id_form
         return receipt
@@ -199,13 +202,13 @@ class Receipts:
         raw = self._recent.get((carrier_id, receipt.message_id))
         if raw.__class__ is tuple and addresses_agree(delivery, raw[0]):
             return Candidate(*raw, IdForm.RAW)
-        candidates = self._remembered(carrier_id, receipt)
+        candidates = self._remembered(carrier_id, receipt.message_id)
         return choose(candidates, delivery, self.spelling[carrier_id], all_known=False)
 
-    def _remembered(self, carrier_id: int, receipt: Receipt) -> list[Candidate[Message]]:
-        """The submissions in memory that a receipt can mean by its id."""
+    def _remembered(self, carrier_id: int, name: str) -> list[Candidate[Message]]:
+        """The submissions in memory that a receipt can mean by an id."""
         candidates: list[Candidate[Message]] = []
-        for form, text in self.spelling[carrier_id].spellings(receipt.message_id):
+        for form, text in self.spelling[carrier_id].spellings(name):
             found = self._recent.get((carrier_id, text))
             if found is None:
                 continue
@@ -215,13 +218,17 @@ class Receipts:
 
     def _hold(self, held: HeldReceipt) -> None:
         """Let a receipt wait, to be found by any spelling that its response may have."""
-        key = (held.carrier_id, held.receipt.message_id)
+        key = (held.carrier_id, held.receipt.ids)
         self._held.setdefault(key, []).append(held)
         self._holding += 1
-        for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id):
+        for _, text in self._spellings(*key):
             self._spelt.setdefault((held.carrier_id, text), {})[key] = None
 
-    def _let_go(self, key: ReceiptKey, some: list[HeldReceipt]) -> None:
+    def _spellings(self, carrier_id: int, ids: Iterable[str]) -> list[tuple[IdForm, str]]:
+        spelling = self.spelling[carrier_id]
+        return [pair for name in ids for pair in spelling.spellings(name)]
+
+    def _let_go(self, key: HeldKey, some: list[HeldReceipt]) -> None:
         """Receipts that were held under a key wait no more."""
         rest = [held for held in self._held[key] if held not in some]
         self._holding -= len(self._held[key]) - len(rest)
@@ -229,7 +236,7 @@ class Receipts:
             self._held[key] = rest
             return
         del self._held[key]
-        for _, text in forms_of(key[1]):
+        for _, text in (pair for name in key[1] for pair in forms_of(name)):
             keys = self._spelt.get((key[0], text))
             if keys is not None:
                 keys.pop(key, None)
@@ -243,7 +250,7 @@ class Receipts:
         be about to come.
         """
         for key in list(self._spelt.get((message.carrier_id, carrier_message_id), ())):
-            forms = {text: form for form, text in self.spelling[key[0]].spellings(key[1])}
+            forms = {text: form for form, text in reversed(self._spellings(*key))}
             form = forms.get(carrier_message_id)
             if form is None:
                 continue
@@ -254,7 +261,7 @@ class Receipts:
 
     def _apply_late(self, meant: list[HeldReceipt], candidate: Candidate[Message]) -> None:
         for held in meant:
-            self._settled.append((held, "matched late"))
+            self._settled.append((held, "matched late", candidate.message.id))
             self._apply(*candidate, held.receipt, held.delivery)
         self._wake.set()
 
@@ -284,7 +291,8 @@ class Receipts:
         event = Receipted(result.delivered, result.code, receipt.done_date or None)
         if not self._lifecycle.apply(message, event, at=self._done_at(message, receipt)):
             self._count(message.carrier_id, "duplicate")
-            self._keep(Kept(message.carrier_id, "duplicate", receipt.message_id, delivery, None))
+            name = receipt.message_id
+            self._keep(Kept(message.carrier_id, "duplicate", name, delivery, None, message.id))
 
     def _done_at(self, message: Message, receipt: Receipt) -> float:
         """When the carrier says it was done, in its time zone, if that can be true; else now."""
@@ -342,7 +350,7 @@ class Receipts:
             return
         outcome = await self._wall.by_halves(batch, partial(self._look_up, connection))
         for held, why in outcome.failed:
-            self._set_aside(held.carrier_id, held.delivery, held.answer, why)
+            self._set_aside(held.carrier_id, held.delivery, held.answer, why, held.receipt)
         if outcome.away is not None:
             self._unlooked[:0] = outcome.undone
             raise outcome.away
@@ -366,7 +374,7 @@ class Receipts:
         if not batch:
             return
         outcome = await self._wall.by_halves(batch, partial(self._settle, connection))
-        for (held, _), why in outcome.failed:
+        for (held, *_), why in outcome.failed:
             self._wall.tell(why, resource=self._name(held.carrier_id))
         if outcome.away is not None:
             self._settled[:0] = outcome.undone
@@ -377,7 +385,12 @@ class Receipts:
         self._set_aside(carrier_id, delivery, answer, why)
 
     def _set_aside(
-        self, carrier_id: int, delivery: DeliverSm, answer: Respond | None, why: str
+        self,
+        carrier_id: int,
+        delivery: DeliverSm,
+        answer: Respond | None,
+        why: str,
+        receipt: Receipt | None = None,
     ) -> None:
         """Keep a receipt that can't be handled; the carrier is told so."""
         self._count(carrier_id, "set aside")
@@ -386,7 +399,8 @@ class Receipts:
         def refuse(delivery: DeliverSm, _: int) -> object:
             return answer(delivery, ESME_RX_R_APPN) if answer is not None else None
 
-        self._keep(Kept(carrier_id, "set aside", None, delivery, refuse))
+        name = receipt.message_id if receipt is not None else None
+        self._keep(Kept(carrier_id, "set aside", name, delivery, refuse))
 
     async def _sleep(self) -> None:
         try:
@@ -401,7 +415,7 @@ class Receipts:
         wanted = {
             (held.carrier_id, text)
             for held in batch
-            for _, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for _, text in self._spellings(held.carrier_id, held.receipt.ids)
         }
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
         rows: dict[ReceiptKey, list[tuple[Id, int]]] = {}
@@ -413,7 +427,8 @@ class Receipts:
             try:
                 self._match(held, rows, messages)
             except Exception as error:  # the others of the batch are matched already
-                self._set_aside(held.carrier_id, held.delivery, held.answer, described(error))
+                why = described(error)
+                self._set_aside(held.carrier_id, held.delivery, held.answer, why, held.receipt)
 
     def _match(
         self,
@@ -421,11 +436,7 @@ class Receipts:
         rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
     ) -> None:
-        # Its response may have come while we were reading.
-        candidates = self._remembered(held.carrier_id, held.receipt)
-        candidates += self._in_rows(held, rows, messages)
-        spelling = self.spelling[held.carrier_id]
-        found = choose(candidates, held.delivery, spelling, all_known=True)
+        found = self._first_meant(held, rows, messages)
         if found is not None:
             self._apply(*found, held.receipt, held.delivery)
             answer, held.answer = held.answer, None
@@ -438,16 +449,35 @@ class Receipts:
             name = held.receipt.message_id
             self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
 
-    def _in_rows(
+    def _first_meant(
         self,
         held: HeldReceipt,
         rows: dict[ReceiptKey, list[tuple[Id, int]]],
         messages: dict[Id, Message],
+    ) -> Candidate[Message] | None:
+        """What the first of its ids means; the others are believed only of its addresses."""
+        spelling = self.spelling[held.carrier_id]
+        for name in held.receipt.ids:
+            # Its response may have come while we were reading.
+            candidates = self._remembered(held.carrier_id, name)
+            candidates += self._in_rows(held, name, rows, messages)
+            first = name == held.receipt.message_id
+            found = choose(candidates, held.delivery, spelling, all_known=first)
+            if found is not None:
+                return found
+        return None
+
+    def _in_rows(
+        self,
+        held: HeldReceipt,
+        name: str,
+        rows: dict[ReceiptKey, list[tuple[Id, int]]],
+        messages: dict[Id, Message],
     ) -> list[Candidate[Message]]:
-        """The submissions in the table that a receipt can mean by its id."""
+        """The submissions in the table that a receipt can mean by an id."""
         return [
             Candidate(message, segment, form)
-            for form, text in self.spelling[held.carrier_id].spellings(held.receipt.message_id)
+            for form, text in self.spelling[held.carrier_id].spellings(name)
             for id, segment in rows.get((held.carrier_id, text), ())
             if (message := messages.get(id)) is not None
         ]
@@ -502,27 +532,25 @@ class Receipts:
         """Receipts that waited long enough: believed against their addresses, or given up."""
         now = self._clock.monotonic()
         for key in [key for key, held in self._held.items() if held[0].until <= now]:
-            carrier_id, name = key
+            carrier_id, ids = key
             over = [held for held in self._held[key] if held.until <= now]
             self._let_go(key, over)
             for held in over:
-                candidates = self._remembered(carrier_id, held.receipt)
-                spelling = self.spelling[carrier_id]
-                found = choose(candidates, held.delivery, spelling, all_known=True)
+                found = self._first_meant(held, {}, {})
                 if found is not None:
                     self._apply_late([held], found)
                     continue
                 self._count(carrier_id, "orphan")
-                self._settled.append((held, "orphan"))
+                self._settled.append((held, "orphan", None))
                 log.warning(
                     "receipt for an unknown id %s of carrier %d",
-                    name,
+                    ids[0],
                     carrier_id,
                     extra=caused_by_peer(f"receipt for an unknown id {carrier_id}"),
                 )
 
     async def _settle(
-        self, connection: Connection, batch: Sequence[tuple[HeldReceipt, str]]
+        self, connection: Connection, batch: Sequence[tuple[HeldReceipt, str, Id | None]]
     ) -> None:
         for reason in ("matched late", "orphan"):
             keys = [
@@ -531,8 +559,9 @@ class Receipts:
                     storable(held.receipt.message_id),
                     storable(held.delivery.source.value),
                     storable(held.delivery.destination.value),
+                    message_id,
                 )
-                for held, why in batch
+                for held, why, message_id in batch
                 if why == reason
             ]
             if keys:
@@ -542,7 +571,14 @@ class Receipts:
         """Keep what is to be kept, then answer for it."""
         at = moment(self._clock.wall())
         rows = [
-            kept_row(kept.carrier_id, at, kept.reason, kept.carrier_message_id, kept.delivery)
+            kept_row(
+                kept.carrier_id,
+                at,
+                kept.reason,
+                kept.carrier_message_id,
+                kept.delivery,
+                kept.message_id,
+            )
             for kept in batch
         ]
         await delivery_rows.keep(connection, rows)

@@ -11,6 +11,7 @@ from gateway.routing.incoming import NATIONAL, SUBSCRIBER, SURELY_INTERNATIONAL,
 from smpp.codec import decode_tlvs, encode_tlvs
 from smpp.pdu import DeliverSm, SmeAddress
 from storage.deliveries import TypedDeliveryRow
+from storage.ids import Id
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -59,8 +60,9 @@ def kept_row(
     reason: str,
     carrier_message_id: str | None,
     delivery: DeliverSm,
+    message_id: Id | None = None,
 ) -> tuple[object, ...]:
-    """A delivery to be kept, in the order of KEPT_COLUMNS."""
+    """A delivery to be kept, in the order of KEPT_COLUMNS; of a message, where that is known."""
     return (
         carrier_id,
         at,
@@ -72,6 +74,7 @@ def kept_row(
         delivery.data_coding,
         delivery.short_message,
         encode_tlvs(delivery.tlvs),
+        message_id,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -23,11 +23,20 @@ class ForbiddenTarget(OSError):
     """The URL's host is, or resolves to, an address that webhooks may not reach."""
 
 
-# An IPv6 address in these stands for an IPv4 one: its last four octets. The first is what
-# translators (NAT64) use, the second is no longer in use and still understood by some.
-_LAST_OCTETS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-# Translators within a network: private by definition (RFC 8215), whatever is in it.
-_LOCAL_TRANSLATORS = ipaddress.ip_network("64:ff9b:1::/48")
+def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
+
+
+# An IPv6 address in these stands for an IPv4 one: its last four octets. Translators use the first
+# (NAT64) and the second (SIIT); the third is no longer in use and still understood by some.
+_LAST_OCTETS = _networks("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")
+# So does one of any network with this before those (ISATAP, RFC 5214 §6.1): the bit of the
+# first octet says whether the IPv4 address is unique.
+_ISATAP = (0x00005EFE, 0x02005EFE)
+# What is given out to be reached from everywhere: a new block of special use is in none of them.
+_GLOBAL = _networks("0.0.0.0/0", "2000::/3", "64:ff9b::/96")
+# Within those, and not so (IANA's registries of special purpose): Python knows some only of late.
+_SPECIAL = _networks("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,15 +44,15 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 def stands_for(ip: IpAddress) -> list[IpAddress]:
     """The addresses that a packet to `ip` may end at: itself, and IPv4 ones inside it.
 
-    Mapped, translated (NAT64), 6to4, Teredo: by any of them a host in the operator's own network
-    can be written as an address that looks public.
+    Mapped, translated (NAT64, SIIT), ISATAP, 6to4, Teredo: by any of them a host in the operator's
+    own network can be written as an address that looks public.
     """
     if isinstance(ip, ipaddress.IPv4Address):
         return [ip]
     if ip.ipv4_mapped is not None:
         return [ip.ipv4_mapped]
     found: list[IpAddress] = [ip]
-    if any(ip in network for network in _LAST_OCTETS):
+    if _in(ip, _LAST_OCTETS) or int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
         found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
     if ip.sixtofour is not None:
         found.append(ip.sixtofour)
@@ -67,7 +76,7 @@ class Guard:
         return all(self._listed(address) or _public(address) for address in stands_for(ip))
 
     def _listed(self, ip: IpAddress) -> bool:
-        return any(ip in network for network in self._networks)
+        return _in(ip, self._networks)
 
     def check_host(self, host: str) -> None:
         """Refuse a numeric host at once (a client resolves only names).
@@ -102,9 +111,13 @@ def _numeric(host: str) -> str | None:
 
 
 def _public(ip: IpAddress) -> bool:
-    if ip in _LOCAL_TRANSLATORS:
+    if ip.is_multicast or not ip.is_global:
         return False
-    return ip.is_global and not ip.is_multicast
+    return _in(ip, _GLOBAL) and not _in(ip, _SPECIAL)
+
+
+def _in(ip: IpAddress, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    return any(ip in network for network in networks)
 
 
 # Whose names are looked up: aiohttp asks its resolver from the task that has the request, and has

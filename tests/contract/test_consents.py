@@ -72,7 +72,7 @@ async def test_a_wrong_item_has_its_code_and_leaves_the_others_alone(sdk: Sdk) -
         "INVALID_SENDER_ID": {"sender_id": "MG" + "0" * 32},
         "INVALID_STATUS": {"status": "maybe"},
         "INVALID_SOURCE": {"source": "hearsay"},
-        "INVALID_DATE_OF_CONSENT": {"date_of_consent": "yesterday"},
+        "INVALID_DATE_OF_CONSENT": {"date_of_consent": "2026-01-01T00:00:00Z\0"},
     }
     done = await consents(
         sdk, consent(sdk, 99), *(consent(sdk, **changes) for changes in wrong.values())

@@ -111,3 +111,42 @@ async def test_one_recipients_long_text_leaves_out_that_recipient_alone(sdk: Sdk
         },
     )
     assert status == 202, answer
+
+
+async def test_a_nul_is_refused_by_the_name_of_its_parameter(sdk: Sdk) -> None:
+    account = f"/2010-04-01/Accounts/{sdk.account_sid}"
+    chats = "/conversations/v1"
+    service = f"/messaging/v1/Services/{sdk.service_sid}"
+    opt_outs = {"MessagingServiceSid": sdk.service_sid, "Enabled": "true"}
+    address = {"Address": NUMBERS[0]}
+    available = f"{account}/AvailablePhoneNumbers"
+    for method, path, form, name in (
+        ("POST", "/messaging/v1/Services", {}, "FriendlyName"),
+        ("POST", service, {}, "FriendlyName"),
+        ("POST", "/messaging/v3/OptOuts", opt_outs, "FriendlyName"),
+        ("POST", f"{account}/Applications.json", {}, "FriendlyName"),
+        ("POST", f"{account}/Keys.json", {}, "FriendlyName"),
+        ("POST", f"{account}.json", {}, "FriendlyName"),
+        ("POST", f"{account}/IncomingPhoneNumbers.json", {}, "AreaCode"),
+        ("POST", f"{chats}/Conversations", {}, "FriendlyName"),
+        ("POST", f"{chats}/Conversations", {}, "UniqueName"),
+        ("POST", f"{chats}/Configuration/Addresses", address, "Type"),
+        ("GET", f"{account}/Messages.json", {}, "From"),
+        ("GET", f"{available}/US/Local.json", {}, "AreaCode"),
+        ("GET", f"{available}/US/Local.json", {}, "InRegion"),
+        ("GET", f"{available}/US/Local.json", {}, "InLocality"),
+    ):
+        if method == "GET":
+            status, answer = await sdk.operate(method, f"{path}?{name}=a%00b")
+        else:
+            status, answer = await sdk.operate(method, path, data={**form, name: "a\0b"})
+        assert (status, name in answer["message"]) == (400, True), (path, name, answer)
+    for named in ("friendly_name", "language", "variables"):
+        template = {"friendly_name": "x", "language": "en", "types": {"twilio/text": {"body": "x"}}}
+        odd = {"1": "a\0b"} if named == "variables" else "a\0b"
+        status, answer = await sdk.operate(
+            "POST", "/content/v1/Content", json={**template, named: odd}
+        )
+        assert (status, named in answer["message"]) == (400, True), (named, answer)
+    status, answer = await sdk.operate("GET", f"{available}/U%00/Local.json")
+    assert (status, "country" in answer["message"]) == (400, True), answer

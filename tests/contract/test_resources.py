@@ -162,6 +162,17 @@ async def test_message_lists_filter_by_address_and_date(sdk: Sdk) -> None:
     assert await found(date_sent_after=now - timedelta(minutes=5)) == both
     assert await found(date_sent_after=now + timedelta(minutes=5)) == set()
     assert await found(date_sent_before=now - timedelta(days=1)) == set()
+    for end in ("9999-12-27", "9999-12-28", "9999-12-29", "9999-12-30", "9999-12-31"):
+        assert await found(date_sent_before=end) == both
+        assert await found(date_sent_after=end) == await found(date_sent=end) == set()
+    assert await found(date_sent_after="0001-01-01") == both
+    assert await found(date_sent_before="0001-01-01") == set()
+    assert await found(date_sent="0001-01-01") == set()
+    form = {"Since": "0001-01-01", "Until": "9999-12-31"}
+    status, _ = await sdk.operate(
+        "POST", f"/2010-04-01/Accounts/{sdk.account_sid}/Webhooks/Replay.json", data=form
+    )
+    assert status == 202
 
 
 async def test_unknown_paths_and_methods_are_told_in_the_same_shape(sdk: Sdk) -> None:

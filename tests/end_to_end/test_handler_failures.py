@@ -43,6 +43,7 @@ async def nowhere(request: web.Request) -> web.Response:
     ("answer", "code", "taken"),
     [
         (says("<Response><Message>", "text/xml"), 12100, True),
+        (says("hello", "text/plain; charset=nonsense"), 12100, True),
         (says('<?xml version="3.0"?><Response/>'), 12101, True),
         (says("<html/>", "text/html"), 12102, True),
         (says('<!DOCTYPE a [<!ENTITY b "c">]><Response/>'), 12100, True),

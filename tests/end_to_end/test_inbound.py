@@ -217,6 +217,23 @@ async def test_two_long_messages_with_one_reference_are_two(
     assert bodies == ["pump 3 at 11:00", "pump 3 at 11:05"]
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("order", [(1, 1, 2, 2), (1, 2, 1, 2), (2, 2, 1, 1)])
+async def test_two_equal_long_messages_with_one_reference_are_two(
+    start_gateway: Start, odd: OddCarrier, order: tuple[int, ...], at_once: bool
+) -> None:
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    for sequence, number in enumerate(order, start=1):
+        odd.deliver(sequence, udh8(7, 2, number) + b"half ", esm_class=0x40)
+        if not at_once:
+            await odd.answered(sequence)
+    bodies = [message.body for message in await received(sdk, 2)]
+    assert bodies == ["half half "] * 2
+    await odd.answered(4)
+    assert odd.answers == [0] * 4
+
+
 async def alerts_of(sdk: Sdk, code: int) -> list[Any]:
     """The account's alerts with a code, once there is one."""
     async with asyncio.timeout(WAIT_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from testing import GatewayUnderTest, Sdk
 
 from gateway.routing.pumping import SEQUENCE
@@ -40,6 +41,24 @@ async def test_recipients_that_follow_one_another_are_blocked_unless_vouched_for
     await sdk.refused(20404, 404, safe_list.fetch, phone_number="+4474001234")
     for bad in ("+44", "4474001234", "+" + "1" * 16):
         await sdk.refused(20001, 400, safe_list.create, phone_number=bad)
+
+
+@pytest.mark.parametrize(
+    "block", ["+4407400123", "+440074001234", f"+44074001234{SEQUENCE + 2:02}"]
+)
+async def test_a_safe_number_has_the_spelling_of_a_recipient(sdk: Sdk, block: str) -> None:
+    await account(sdk, PumpingProtection="true")
+    sids = [(await sdk.send(to=f"+4474001234{n:02}")).sid for n in range(SEQUENCE)]
+    for sid in sids:
+        await sdk.reaches(sid, "delivered")
+    safe_list = sdk.client.accounts.v1.safelist
+    assert await code_of(sdk, f"+4474001234{SEQUENCE:02}") == 30450
+    one = await sdk.call(safe_list.create, phone_number=block)
+    assert one.phone_number == "+44" + block.removeprefix("+44").lstrip("0")
+    await sdk.refused(20409, 409, safe_list.create, phone_number=one.phone_number)
+    assert (await sdk.call(safe_list.fetch, phone_number=block)).sid == one.sid
+    assert await code_of(sdk, f"+4474001234{SEQUENCE + 2:02}") is None
+    assert await sdk.call(safe_list.delete, phone_number=block)
 
 
 async def test_a_day_has_so_many_messages(sdk: Sdk, gateway: GatewayUnderTest) -> None:

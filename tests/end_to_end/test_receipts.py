@@ -209,6 +209,35 @@ async def test_an_operator_sees_what_was_kept_and_how_ids_are_spelt(start_gatewa
         assert kept[0]["source"] == "447900000000"
 
 
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (ScenarioRule(receipt_id="decimal", receipt_copies=2), "duplicate"),
+        (
+            ScenarioRule(receipt_id="decimal", receipt_before_response=True, answer_after_s=0.5),
+            "matched late",
+        ),
+    ],
+)
+async def test_a_kept_receipt_is_erased_with_its_message_however_it_spells_the_id(
+    start_gateway: Start, rule: ScenarioRule, reason: str
+) -> None:
+    async with simulated(rule) as smsc:
+        gateway = await start_gateway(smsc.port)
+        sdk = await gateway.sdk()
+        sent = await sdk.send("secret")
+        await sdk.reaches(sent.sid, "delivered")
+        connection = await asyncpg.connect(gateway.database_url)
+        kept = "SELECT payload FROM kept_deliveries WHERE reason = $1"
+        async with asyncio.timeout(WAIT_S):
+            while not (rows := await connection.fetch(kept, reason)):
+                await asyncio.sleep(0.02)
+        assert [b"secret" in row["payload"] for row in rows] == [True]
+        await sdk.call(sdk.client.messages(sent.sid).update, body="")
+        assert await connection.fetchval(kept, reason) == b""
+        await connection.close()
+
+
 async def test_a_carriers_parameters_are_kept_and_told_by_its_list(
     start_gateway: Start, receiver: Receiver
 ) -> None:

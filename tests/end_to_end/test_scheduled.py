@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from testing import NUMBERS, TO, GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port, until
 
@@ -51,6 +52,22 @@ async def test_an_explicit_from_is_kept_until_then(sdk: Sdk) -> None:
             sdk, 1, messaging_service_sid=sdk.service_sid, from_=number, to="+441632960998"
         )
         assert (await sdk.reaches(message.sid, "delivered")).from_ == number
+
+
+@pytest.mark.parametrize("former", ["+4407700900881", "+44007700900881"])
+async def test_a_stop_holds_for_a_recipient_stored_in_another_spelling(
+    start_gateway: Start, smsc: Smsc, former: str
+) -> None:
+    gateway = await start_gateway(smsc.port, scheduling=AT_ONCE)
+    sdk = await gateway.sdk()
+    message = await schedule(sdk, 2, to="+447700900881")
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute("UPDATE messages SET recipient = $1", former)
+    await connection.close()
+    path = "/tandem/v1/OptOuts/Recipients"
+    block = {"To": "+447700900881", "MessagingServiceSid": sdk.service_sid}
+    assert (await sdk.operate("POST", path, data=block))[0] in (200, 201)
+    assert (await sdk.reaches(message.sid, "failed")).error_code == 21610
 
 
 async def test_it_fails_when_its_service_is_gone_or_empty_by_then(sdk: Sdk) -> None:

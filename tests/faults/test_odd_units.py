@@ -280,6 +280,55 @@ async def test_a_delivery_that_can_not_be_stored_is_kept_and_its_carrier_goes_on
     await all_stages_run(gateway, sdk, delivered=False)
 
 
+async def spoil(gateway: GatewayUnderTest, keywords: str) -> None:
+    """Opt-out keywords as no request could leave them; or `[]` again."""
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute("UPDATE opt_out_configs SET keywords = $1::jsonb", keywords)
+    await connection.execute("UPDATE config_version SET version = version + 1")
+    await connection.close()
+    await gateway.pipeline.configuration.read()
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(b"secret", {})],
+        [(b"", {"tlvs": ((v.MESSAGE_PAYLOAD, b"secret"),)})],
+        [
+            (bytes((5, 0, 3, 9, 2, 1)) + b"sec", {"esm_class": 0x40}),
+            (bytes((5, 0, 3, 9, 2, 2)) + b"ret", {"esm_class": 0x40}),
+        ],
+    ],
+)
+async def test_what_was_set_aside_and_stored_after_all_is_erased_with_its_message(
+    start_gateway: Start, odd: OddCarrier, parts: list[tuple[bytes, Any]], deleted: bool
+) -> None:
+    """The others of its sender and its words stay."""
+    gateway, sdk = await odd_world(start_gateway, odd)
+    form = {"FriendlyName": "x", "MessagingServiceSid": sdk.service_sid, "Enabled": "true"}
+    assert (await sdk.operate("POST", "/messaging/v3/OptOuts", data=form))[0] == 201
+    await spoil(gateway, '[{"keywords": 5}]')
+    others: list[tuple[bytes, Any]] = [
+        (b"secrets", {}),
+        (b"", {"tlvs": ((v.MESSAGE_PAYLOAD, b"our secret"),)}),
+        (b"secret", {"source": "447700900501"}),
+    ]
+    if len(parts) > 1:  # the last makes it whole
+        assert await odd.delivered(parts[0][0], **parts[0][1]) == v.ESME_ROK
+    for octets, fields in (parts[-1], *others):
+        assert await odd.delivered(octets, **fields) == v.ESME_RX_R_APPN
+    await spoil(gateway, "[]")
+    assert await odd.delivered(parts[-1][0], **parts[-1][1]) == v.ESME_ROK
+    [message] = await sdk.call(sdk.client.messages.list)
+    assert message.body == "secret"
+    await sdk.call(message.delete) if deleted else await sdk.call(message.update, body="")
+    connection = await asyncpg.connect(gateway.database_url)
+    rows = await connection.fetch("SELECT payload, tlvs FROM kept_deliveries ORDER BY id")
+    await connection.close()
+    assert [bool(row["payload"] or row["tlvs"]) for row in rows] == [False, True, True, True]
+
+
 async def test_parts_that_make_no_message_are_kept_when_their_time_is_over(
     start_gateway: Start, odd: OddCarrier
 ) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.routing.destination import spelled_block
 from storage import protection
 from storage.database import UniqueViolation
 
@@ -49,7 +50,8 @@ def _found(call: Call) -> tuple[str, str]:
 
 
 def _number(text: str | None) -> str:
-    """Raises ApiError 20001."""
-    if text is None or not NUMBER.fullmatch(text):
+    """In the one spelling that recipients have. Raises ApiError 20001."""
+    number = spelled_block(text) if text is not None and NUMBER.fullmatch(text) else ""
+    if not NUMBER.fullmatch(number):
         raise unreadable(20001, text or "", "PhoneNumber must be + and 4 to 15 digits")
-    return text
+    return number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,6 +136,16 @@ class Call:
     @property
     def page(self) -> PageRequest:
         return page_request(self.query)
+
+    def parameters(self) -> Iterator[tuple[str, str]]:
+        """Whatever was given: in the body, the query, and the path."""
+        if self.request.headers.get("content-type", "").startswith("application/json"):
+            yield from _texts("", self.json)
+        elif self.body:
+            for name, values in self.form.items():
+                yield from ((name, value) for value in values)
+        yield from self.query
+        yield from ((name, str(value)) for name, value in self.request.path_params.items())
 
     def filter(self, name: str) -> str | None:
         return dict(self.query).get(name) or None
@@ -295,3 +305,27 @@ def adding(
             await config_rows.check_held(connection, setting, most, account_id, *more)
 
     return checked
+
+
+def unkept(call: Call) -> str:
+    """Why a row could not be written as it was asked for: the parameters with a NUL, by name."""
+    try:
+        names = dict.fromkeys(name for name, value in call.parameters() if "\0" in value)
+    except ApiError:  # not of a form that has parameters
+        names = {}
+    if not names:
+        return "a parameter has a value that can't be kept"
+    return f"{', '.join(names)[:200]} contains a NUL character"
+
+
+def _texts(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """The texts in a JSON value, each by its place in it, as `to.address`."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{name}.{key}".lstrip("."), key
+            yield from _texts(f"{name}.{key}".lstrip("."), inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(name, inner)

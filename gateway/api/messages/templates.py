@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.http.resources import Call, adding, change, gone, json_response, unkept
 from gateway.api.messages.template_variables import variables_of
 from gateway.content.templates import problem_of
 from gateway.directory.directory import ContentTemplate
@@ -36,7 +36,7 @@ async def create(call: Call) -> Response:
     """From JSON: `friendly_name`, `language`, `variables`, `types`. Raises ApiError 20001."""
     given = call.json
     if b"\\u0000" in call.body:
-        raise ApiError(20001, "the template contains a NUL character")
+        raise ApiError(20001, unkept(call))
     name, language = given.get("friendly_name") or "", given.get("language")
     if not isinstance(name, str) or len(name) > NAME_LIMIT:
         raise ApiError(20001, f"friendly_name must be a text of at most {NAME_LIMIT} characters")

@@ -164,7 +164,64 @@ def test_the_header_names_the_alphabet() -> None:
     assert parse(200, "text/xml; charset=latin-1", text.encode("latin-1")).verbs == (
         MessageVerb("né"),
     )
-    assert parse(200, "text/plain; charset=nonsense", "né".encode()).verbs == (MessageVerb("né"),)
+
+
+@pytest.mark.parametrize("kind", ["text/xml", "text/plain"])
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("koi8-r", "Привет"),
+        ("KOI8-U", "Привіт"),
+        ("cp866", "Привет"),
+        ("windows-1251", "Привет"),
+        ("macintosh", "né"),
+        ("shift_jis", "こんにちは"),
+        ("euc-jp", "こんにちは"),
+        ("gb18030", "你好"),
+        ("big5", "你好"),
+        ("euc-kr", "안녕"),
+        ("tis-620", "สวัสดี"),
+        ("utf-7", "né"),
+        ("utf-16", "né 😀"),
+        ("utf-32-be", "né 😀"),
+    ],
+)
+def test_an_answer_is_read_in_whatever_charset_it_says(kind: str, charset: str, text: str) -> None:
+    written = f"\n<Response><Message>{text}</Message></Response>" if kind == "text/xml" else text
+    found = parse(200, f"{kind}; charset={charset}", written.encode(charset))
+    assert found.verbs == (MessageVerb(text),)
+
+
+@pytest.mark.parametrize("kind", ["text/xml", "text/plain"])
+@pytest.mark.parametrize(
+    ("charset", "octets"),
+    [
+        ("nonsense", "né".encode()),
+        ("utf-8", "né".encode("latin-1")),
+        ("koi8-r\0", "né".encode()),
+        ("shift_jis", b"\x81"),
+        ("ascii", "né".encode()),
+        ("utf-16-le", b"\x00\xd8a\0"),
+        *((name, b"abc") for name in ("rot13", "base64", "hex", "zlib", "uu", "undefined")),
+        *((name, b"abc") for name in ("idna", "punycode", "unicode_escape", "raw-unicode-escape")),
+    ],
+)
+def test_what_is_in_no_charset_is_refused_rather_than_sent_as_garbage(
+    kind: str, charset: str, octets: bytes
+) -> None:
+    head, tail = b"<Response><Message>", b"</Message></Response>"
+    if charset == "utf-16-le":
+        head, tail = head.decode().encode(charset), tail.decode().encode(charset)
+    body = head + octets + tail if kind == "text/xml" else octets
+    with pytest.raises(TwimlError) as refused:
+        parse(200, f"{kind}; charset={charset}", body)
+    assert refused.value.code == 12100
+
+
+def test_a_plain_text_in_no_named_charset_is_utf_8_or_refused() -> None:
+    assert parse(200, "text/plain", "né".encode()).verbs == (MessageVerb("né"),)
+    with pytest.raises(TwimlError):
+        parse(200, "text/plain", "né".encode("latin-1"))
 
 
 def test_depth_has_a_limit() -> None:

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.routing.countries import GLOBAL_CODES, MAIN_COUNTRY, SHARING_CODES, country_under
-from gateway.routing.destination import Destination, country_of, parse_destination
+from gateway.routing.destination import (
+    Destination,
+    country_of,
+    parse_destination,
+    spelled_block,
+)
 from gateway.routing.nanp import NumberKind, area_codes
 
 
@@ -276,3 +281,25 @@ def test_the_librarys_example_numbers_are_read_with_their_country(region: str) -
         assert destination.calling_code == str(example.country_code)
         if phonenumbers.region_code_for_number(example) == region and example.country_code != 590:
             assert destination.country == region
+
+
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        ("+4407700", "+447700"),
+        ("+4400770", "+44770"),
+        ("+4407700911222", "+447700911222"),
+        ("+5215512345678", "+525512345678"),
+        ("+52155", "+5255"),
+        ("+520155", "+5255"),
+        ("+490151", "+49151"),
+        ("+3606201", "+36201"),
+        ("+390669", "+390669"),  # a zero that is dialled from everywhere
+        ("+78121", "+78121"),  # as is this eight
+        ("+1415", "+1415"),
+        ("+447700", "+447700"),
+        ("+440", "+440"),  # nothing is left of it
+    ],
+)
+def test_a_block_of_numbers_begins_as_they_do(given: str, spelled: str) -> None:
+    assert spelled_block(given) == spelled

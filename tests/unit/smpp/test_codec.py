@@ -77,6 +77,17 @@ def test_a_text_beyond_the_pdu_is_refused(text):
         assert error.value.status == v.ESME_RINVOPTPARSTREAM
 
 
+@pytest.mark.parametrize("esm_class", [0, v.ESM_RECEIPT])
+def test_a_receipt_beside_a_text_beyond_the_pdu_is_read(esm_class):
+    text = b"id:1 submit date:2611300900 done date:2611300900 stat:DELIVRD err:000"
+    message = SubmitSm(SmeAddress(1, 1, "1"), SmeAddress(1, 1, "2"), text, esm_class=esm_class)
+    data = codec.encode_deliver(message, 1) + b"\x04\x24\xff\xff!"
+    data = len(data).to_bytes(4, "big") + data[4:]
+    for read in (codec.decode_deliver(data), codec.message_from(codec.decode(data))):
+        assert (read.payload, read.tlvs) == (text, ())
+        assert "beyond the PDU" in read.flaw
+
+
 @pytest.mark.parametrize(
     "tail",
     [

@@ -97,15 +97,42 @@ def test_messages_of_other_senders_references_or_totals_stay_apart():
     assert len(reassembler) == 4
 
 
-def test_a_part_sent_again_is_known_and_replaces_the_first():
+def test_a_part_that_is_here_already_begins_a_second_message():
     reassembler = Reassembler()
-    assert not reassembler.is_duplicate(eight(1, 2))
-    reassembler.add(eight(1, 2), 0.0)
-    again = eight(1, 2)
-    assert reassembler.is_duplicate(again)
-    assert reassembler.add(again, 1.0) == []
+    first, again = eight(1, 2), eight(1, 2)
+    assert reassembler.add(first, 0.0) == reassembler.add(again, 1.0) == []
     [whole] = reassembler.add(eight(2, 2), 2.0)
+    assert whole.pieces[0].delivery is first
+    assert (len(reassembler), reassembler.deadline()) == (1, 62.0)
+    [whole] = reassembler.add(eight(2, 2), 3.0)
     assert whole.pieces[0].delivery is again
+    assert (len(reassembler), reassembler.octets) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("came", "told", "late"),
+    [
+        ("1A 1A 2B 2B", ["AB", "AB"], []),
+        ("1A 2B 1A 2B", ["AB", "AB"], []),
+        ("1A 1A 2B 2C", ["AB", "AC"], []),
+        ("2B 2B 1A 1C", ["AB", "CB"], []),
+        ("1A 1A 1A 2B 2B 2B", ["AB", "AB", "AB"], []),
+        ("1A 1A 2B", ["AB"], ["A?"]),
+        ("1A 1A", [], ["A?", "A?"]),
+        ("1A 1C 1A 2B 2B 2B", ["AB", "CB", "AB"], []),
+    ],
+)
+def test_parts_of_the_same_octets_are_as_many_messages_as_came(came, told, late):
+    parts = [(int(one[0]), one[1].encode()) for one in came.split()]
+    at_once, expired, left = under_one_key(*parts)
+    assert at_once == [(text.encode(), False) for text in told]
+    assert expired == [(text.rstrip("?").encode(), True) for text in late]
+    assert left == 0
+
+
+def test_parts_of_equal_messages_stay_together_when_their_time_is_over():
+    at_once, late, _ = under_one_key((1, b"A"), (1, b"A"), (2, b"B"), total=3)
+    assert (at_once, late) == ([], [(b"AB", True), (b"A", True)])
 
 
 def test_what_is_missing_after_the_timeout_is_named():
@@ -185,19 +212,20 @@ def test_two_messages_under_one_reference_in_two_codings_are_told_apart_by_them(
     assert texts(ready) == [(b"A1A2", False), (b"B1B2", False)]
 
 
-def test_a_part_sent_again_while_two_messages_are_open_is_still_one_part():
-    at_once, late, _ = under_one_key((1, b"A1"), (1, b"B1"), (1, b"A1"), (2, b"A2"), (2, b"B2"))
-    assert at_once == [(b"A1A2", False), (b"B1B2", False)]
-    assert late == []
-
-
 def test_the_tokens_of_all_parts_come_back():
     reassembler = Reassembler()
     reassembler.add(eight(1, 2), 0.0, token="first")
-    reassembler.add(eight(1, 2), 0.0, token="again")
     [whole] = reassembler.add(eight(2, 2), 0.0, token="second")
-    assert [piece.token for piece in whole.pieces] == ["again", "second"]
-    assert whole.again == ("first",)
+    assert [piece.token for piece in whole.pieces] == ["first", "second"]
+
+
+def test_equal_parts_without_end_are_given_up():
+    reassembler = Reassembler()
+    ready = []
+    for _ in range(100):
+        ready += reassembler.add(eight(1, 2), 0.0)
+    assert len(ready) >= 80
+    assert reassembler.octets <= 17 * 600
 
 
 def test_one_source_spelt_in_two_ways_is_one_message():

@@ -241,6 +241,59 @@ def test_words_and_numbers_for_states(stat, state):
     assert state_of(stat) is state
 
 
+@pytest.mark.parametrize(
+    ("state", "stats"),
+    [
+        ("UNDELIVERABLE", "DELIVERY_FAILED delivfail DELIVERY-ERROR MESSAGE_FAILED NOT_DELIVERED"),
+        ("UNDELIVERABLE", "Delivery.Impossible UNDLVRD DELIVERY_NOT_POSSIBLE 05 005"),
+        ("EXPIRED", "DELIVERY_EXPIRED DELIVERY_TIMEOUT 03"),
+        ("REJECTED", "DELIVERY_REJECTED MSG_REJECTED 08"),
+        ("ENROUTE", "DELIVERY_PENDING 01"),
+        ("DELIVERED", "DLVRD DELVRD 02 002 DELIVERY_OK DELIVERY_SUCCESS DELIVERED_TO_HANDSET"),
+        ("DELIVERED", "SMS_DELIVERED DELIVERY DELIVERRED Deliv-ok"),
+        ("UNKNOWN", "DELIVERY_WHATEVER 10 99 0002 ٢"),
+    ],
+)
+def test_a_stat_of_several_words_or_digits_is_read_whole(state, stats):
+    assert {stat: state_of(stat).name for stat in stats.split()} == dict.fromkeys(
+        stats.split(), state
+    )
+
+
+def test_marks_around_the_values_of_the_specifications_form_are_none_of_them():
+    receipt = parse_receipt(
+        delivery(
+            b'id:"1001" sub:001 dlvrd:001 submit date:2611300900 done date:2611300900'
+            b" stat:\"DELIVRD\" err:'000' text:x",
+        )
+    )
+    assert receipt is not None
+    assert (receipt.message_id, receipt.stat, receipt.error) == ("1001", "DELIVRD", "000")
+    assert receipt.state.name == "DELIVERED"
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        (b"1001\0", ("1001", "0A1F")),
+        (b" 1001 \0", ("1001", " 1001 ", "0A1F")),
+        (b"0A1F\0", ("0A1F",)),
+        (b"\0", ("0A1F",)),
+        (b"  ", ("  ", "0A1F")),
+    ],
+)
+def test_the_id_of_a_tlv_is_first_and_the_texts_another(given, ids):
+    receipt = parse_receipt(
+        delivery(
+            b"id:0A1F sub:001 dlvrd:001 submit date:2611300900 done date:2611300900"
+            b" stat:DELIVRD err:000 text:x",
+            tlvs=((0x001E, given),),
+        )
+    )
+    assert receipt is not None
+    assert receipt.ids == ids
+
+
 def test_only_the_passing_states_are_not_final():
     passing = {state for state in MessageState if not state.final}
     assert passing == {MessageState.SCHEDULED, MessageState.ENROUTE, MessageState.ACCEPTED}

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from datetime import date
 from itertools import takewhile
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from gateway.routing.destination import spelled_block
 from storage import partitions
 from storage.database import open_connection
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -51,17 +53,22 @@ async def test_a_schema_newer_than_the_code_is_refused(empty_database_url: str) 
     await connection.close()
 
 
-async def test_blocks_of_a_former_spelling_hold_for_the_number(empty_database_url: str) -> None:
-    connection = await open_connection(empty_database_url)
+async def until_before(connection: asyncpg.Connection, name: str) -> None:
+    """The schema as it was before that migration."""
     await connection.execute(
         "CREATE TABLE schema_version (version int PRIMARY KEY, name text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    for migration in takewhile(lambda migration: migration.name != "one_spelling", migrations()):
+    for migration in takewhile(lambda migration: migration.name != name, migrations()):
         await connection.execute(migration.sql)
         await connection.execute(
             "INSERT INTO schema_version VALUES ($1, $2)", migration.version, migration.name
         )
+
+
+async def test_blocks_of_a_former_spelling_hold_for_the_number(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
+    await until_before(connection, "one_spelling")
     stored = ["+5215512345678", "+4407715518094", "+390612345678", "+447715518094", "+15125550100"]
     await connection.executemany(
         "INSERT INTO opt_outs (recipient, channel, scope, account_id, source)"
@@ -71,6 +78,61 @@ async def test_blocks_of_a_former_spelling_hold_for_the_number(empty_database_ur
     await migrate(connection)
     rows = await connection.fetch("SELECT recipient FROM opt_outs")
     assert {row["recipient"] for row in rows} == {*stored, "+525512345678"}
+    await connection.close()
+
+
+async def test_what_waits_goes_to_the_one_spelling_of_its_number(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
+    await until_before(connection, "one_spelling_that_waits")
+    spelled = {
+        "+5215512345678": "+525512345678",
+        "+4407715518094": "+447715518094",
+        "+390612345678": "+390612345678",
+        "+78121234567": "+78121234567",
+    }
+    lower = partitions.lower_bound(date(2026, 11, 24)).int
+    for number, (recipient, waits) in enumerate((r, w) for r in spelled for w in (True, None)):
+        await connection.execute(
+            "INSERT INTO messages (id, account_id, direction, status, segments, recipient, body,"
+            " waiting) VALUES ($1, 1, 1, 0, 1, $2, 'x', $3)",
+            UUID(int=lower + number),
+            recipient,
+            waits,
+        )
+    await migrate(connection)
+    rows = await connection.fetch("SELECT recipient, waiting FROM messages ORDER BY id")
+    assert [row["recipient"] for row in rows if row["waiting"]] == list(spelled.values())
+    assert [row["recipient"] for row in rows if not row["waiting"]] == list(spelled)
+    await connection.close()
+
+
+async def test_safe_lists_go_to_the_one_spelling_and_have_it_once(empty_database_url: str) -> None:
+    connection = await open_connection(empty_database_url)
+    await until_before(connection, "one_spelling_that_waits")
+    [account] = await connection.fetch(
+        "INSERT INTO accounts (sid, auth_token, friendly_name) VALUES ('AC1', 'x', 'x')"
+        " RETURNING id"
+    )
+    given = ["+4407700", "+447700", "+52155", "+5215512345678", "+440044", "+390699", "+5299"]
+    for number in given:
+        await connection.execute(
+            "INSERT INTO safe_list (sid, account_id, phone_number) VALUES ($1, $2, $1)",
+            number,
+            account["id"],
+        )
+    await migrate(connection)
+    rows = await connection.fetch("SELECT sid, phone_number FROM safe_list ORDER BY id")
+    assert [(row["sid"], row["phone_number"]) for row in rows] == [
+        ("+4407700", "+447700"),
+        ("+52155", "+5255"),
+        ("+5215512345678", "+525512345678"),
+        ("+440044", "+4444"),
+        ("+390699", "+390699"),
+        ("+5299", "+5299"),
+    ]
+    assert [spelled_block(number) for number in given if number != "+447700"] == [
+        row["phone_number"] for row in rows
+    ]
     await connection.close()
 
 

@@ -19,6 +19,7 @@ from gateway.submission.receipts import HeldReceipt, Receipts
 from gateway.submission.write_behind import WriteBehind
 from smpp.pdu import DeliverSm, SmeAddress
 from smpp.receipt import parse_receipt
+from smpp.vocabulary import RECEIPTED_MESSAGE_ID
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC).timestamp()
 next_id = IdSource(lambda: NOW - 60, lambda: 0.0, Random(1).getrandbits)
@@ -80,6 +81,40 @@ def test_a_held_receipt_is_found_by_any_spelling_and_leaves_nothing_behind() -> 
     assert stage.held == 0
     assert stage._held == {}
     assert stage._spelt == {}
+
+
+@pytest.mark.parametrize("answered", ["31", "77", " 31 "])
+def test_a_held_receipt_is_found_by_each_of_its_ids_and_leaves_nothing_behind(
+    answered: str,
+) -> None:
+    stage = receipts()
+    there = held("77", "+441632960001")
+    there.delivery.tlvs = ((RECEIPTED_MESSAGE_ID, b" 31 \0"),)
+    receipt = stage._parse(1, there.delivery)
+    assert receipt is not None
+    stage._hold(HeldReceipt(1, receipt, there.delivery, 160.0))
+    message = sent("+441632960001")
+    stage.expect(message, 0, answered)
+    assert message.status is Status.DELIVERED
+    assert (stage.held, stage._held, stage._spelt) == (0, {}, {})
+
+
+@pytest.mark.parametrize(("to", "meant"), [("+441632960001", True), ("+441632960002", False)])
+def test_the_id_in_the_text_counts_where_that_of_the_tlv_finds_nothing_and_addresses_agree(
+    to: str, meant: bool
+) -> None:
+    stage = receipts()
+    there = held("77", "+441632960001")
+    there.delivery.tlvs = ((RECEIPTED_MESSAGE_ID, b"31\0"),)
+    there.receipt = stage._parse(1, there.delivery) or there.receipt
+    message = sent(to)
+    stage.expect(message, 0, "77")
+    stage._match(there, {}, {})
+    assert (message.status is Status.DELIVERED) is meant
+    assert stage.held == (0 if meant else 1)
+    other = sent("+441632960001")
+    stage.expect(other, 0, "31")
+    assert (other.status is Status.DELIVERED) is not meant
 
 
 def test_a_held_receipt_for_another_recipient_waits_on() -> None:

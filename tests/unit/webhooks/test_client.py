@@ -432,6 +432,17 @@ def test_public_addresses_in_any_spelling_and_names_pass(host: str) -> None:
         ("64:ff9b::7f00:1", False),
         ("64:ff9b:1::a00:1", False),
         ("64:ff9b:1::808:808", False),
+        ("::ffff:0:10.0.0.1", False),  # of translators without a state (SIIT)
+        ("2606:4700::5efe:10.0.0.1", False),  # within a site (ISATAP)
+        ("2606:4700::200:5efe:7f00:1", False),
+        ("2606:4700::5efe:8.8.8.8", True),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("100:0:0:1::1", False),
+        ("4000::1", False),  # nobody's yet
+        ("192.0.0.8", False),
+        ("192.88.99.1", False),
         ("2002:808:808::1", True),
         ("2002:7f00:1::", False),
         ("2002:a00:1:2::3", False),

@@ -86,6 +86,52 @@ def test_a_date_that_nothing_holds_is_none(text: str) -> None:
     assert read_any_time(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24",
+        "20261124",
+        "2026-W48-2",
+        "2026-11-24T12",
+        "2026-11-24 12:00",
+        "20261124T120000Z",
+        "2026-11-24t12:00:00z",
+        "2026-11-24T12:00:00.123456789+0530",
+        "2026-11-24T12:00:00,5-08",
+    ],
+)
+def test_each_form_of_an_iso_time_is_read(text: str) -> None:
+    at = read_time(text)
+    assert at is not None
+    assert (at.year, at.month, at.day) == (2026, 11, 24)
+
+
+@pytest.mark.parametrize("tail", ["\0", "\0junk", " ", "\n", "é", "x", "٠", "Z", "+"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24",
+        "2026-11-24T12:00:00Z",
+        "2026-11-24T12:00:00.5+00:00",
+        "Tue, 24 Nov 2026 12:00:00 +0000",
+        "Tue, 24 Nov 2026 12:00:00 GMT",
+        "11/24/2026 12:00:00 +0000",
+    ],
+)
+def test_a_time_with_something_behind_it_is_none(text: str, tail: str) -> None:
+    assert read_any_time(text) is not None
+    assert (read_any_time(text + tail), read_time(text + tail)) == (None, None)
+    assert read_day(text + tail) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-12-01é00:00:00", "2026-12-01x00", "2026-12-01\n00:00", "2026\0-12-01", "２026-12-01"],
+)
+def test_a_time_with_something_in_it_is_none(text: str) -> None:
+    assert (read_any_time(text), read_time(text), read_day(text)) == (None, None, None)
+
+
 def test_times_are_read_in_each_of_the_forms_that_filters_take() -> None:
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     for text in (
