@@ -14,14 +14,14 @@ import uvicorn
 
 from gateway.acceptance.forecast import Forecast
 from gateway.api.app import FrontSettings, build_app
+from gateway.api.fastlane import fast_lane
 from gateway.api.forwarded import ForwardedRequests
 from gateway.api.http.errors import ApiError
-from gateway.api.http.fastlane import fast_lane
 from gateway.api.http.limits import Gate, Quota, Turnstile
 from gateway.api.http.logins import Logins
 from gateway.api.http.probes import Probes
-from gateway.api.http.resources import Deps
 from gateway.api.messages.create_message import Creation, ScheduleRules
+from gateway.api.resources import Deps
 from gateway.api.routes import body_limit
 from gateway.content import shortening
 from gateway.conversations.service import Conversations

@@ -33,7 +33,7 @@ PRONOUN = re.compile(
     r"|These (are|were|wait)|This (is|was|one)|One (has|who|that))\b"
 )
 # Long for a reason: closures over one protocol object, on the path of every request.
-LONG = {"gateway/api/http/fastlane.py: fast_lane"}
+LONG = {"gateway/api/fastlane.py: fast_lane"}
 
 
 def trees(*folders: str) -> Iterator[tuple[str, ast.Module]]:

@@ -22,10 +22,10 @@ from gateway.api.http import probes
 from gateway.api.http.errors import ApiError, not_found
 from gateway.api.http.logins import Logins
 from gateway.api.http.origin import resolve
-from gateway.api.http.resources import SINGLE_BODY_LIMIT, Call, Deps, unkept
 from gateway.api.messages import media
 from gateway.api.opt_outs import deactivations
 from gateway.api.reference import openapi
+from gateway.api.resources import SINGLE_BODY_LIMIT, Call, Deps, unkept
 from gateway.api.routes import RESOURCES, Resource
 from gateway.api.services import short_links
 from gateway.enrichment.media_links import CODE

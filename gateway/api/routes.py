@@ -18,7 +18,6 @@ from gateway.api.conversations import messages as chat_messages
 from gateway.api.conversations import participants as chat_participants
 from gateway.api.conversations import webhooks as chat_webhooks
 from gateway.api.http.origin import resolve
-from gateway.api.http.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 from gateway.api.messages import (
     comms,
     explain,
@@ -39,6 +38,7 @@ from gateway.api.opt_outs import (
     opt_out_entries,
     opt_outs,
 )
+from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT, Handler
 from gateway.api.services import campaigns, link_domains, pools, registrations, services, sticky
 
 ACCOUNT: Final = "/api/2010-04-01/Accounts/{account}"

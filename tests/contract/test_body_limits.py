@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from testing import Sdk
 
-from gateway.api.http.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT
 from gateway.api.opt_outs.block_list_files import IMPORT_LIMIT
+from gateway.api.resources import BULK_BODY_LIMIT, SINGLE_BODY_LIMIT
 from gateway.api.routes import RESOURCES, Resource, body_limit
 
 CHUNK = 64 * 1024

@@ -12,10 +12,11 @@ from urllib.parse import urlencode
 import pytest
 from testing import TO, WAIT_S, GatewayUnderTest, Sdk, basic
 
-from gateway.api.http import fastlane, logins, unproven
-from gateway.api.http.fastlane import HEAD_LIMIT, MOST_HEADERS, URL_LIMIT
+from gateway.api import fastlane
+from gateway.api.fastlane import HEAD_LIMIT, MOST_HEADERS, URL_LIMIT
+from gateway.api.http import logins, unproven
 from gateway.api.http.limits import MOST_BULKS
-from gateway.api.http.resources import SINGLE_BODY_LIMIT
+from gateway.api.resources import SINGLE_BODY_LIMIT
 from smpp.smsc import Smsc
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]

@@ -24,7 +24,7 @@ from testing import (
     until,
 )
 
-from gateway.api.http import fastlane
+from gateway.api import fastlane
 from gateway.server import HTTP_DRAIN_S
 from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 

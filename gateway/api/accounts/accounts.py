@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers.sender_fields import rate
+from gateway.api.resources import Call, change, json_response
 from gateway.directory.directory import Account, Directory
 from gateway.directory.shared_rates import mms_rate
 from gateway.routing.sender_pool import SenderKind

@@ -8,8 +8,8 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Application
 from storage import config as config_rows
 

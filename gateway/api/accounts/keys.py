@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import rfc2822_of
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import ApiKey
 from storage import credentials
 

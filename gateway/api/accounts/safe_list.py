@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.routing.destination import spelled_block
 from storage import protection
 from storage.database import UniqueViolation

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, change, gone, json_response
+from gateway.api.resources import Call, change, gone, json_response
 from gateway.directory.directory import Account
 from storage import credentials
 from storage.database import Connection

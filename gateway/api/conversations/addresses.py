@@ -17,7 +17,7 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
+from gateway.api.resources import Call, gone, json_response
 from storage import conversation_settings as rows
 from storage.database import UniqueViolation
 

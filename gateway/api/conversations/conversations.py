@@ -20,8 +20,8 @@ from gateway.api.conversations.shared import (
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time
+from gateway.api.resources import Call, gone, json_response
 from gateway.conversations import events as names
 from gateway.conversations.timers import interval_of
 from storage import conversations as rows

@@ -21,8 +21,8 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import RETRY_AFTER_S, ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_whole
+from gateway.api.resources import Call, gone, json_response
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations import events as names
 from gateway.conversations.events import Source

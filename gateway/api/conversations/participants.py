@@ -21,7 +21,7 @@ from gateway.api.conversations.shared import (
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
+from gateway.api.resources import Call, gone, json_response
 from gateway.conversations import events as names
 from storage import conversations as rows
 from storage.conversations import ConversationRow, MembershipRow, ParticipantRow, SpeakerRow

@@ -8,7 +8,7 @@ import orjson
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call
+from gateway.api.resources import Call
 from gateway.conversations.events import AFTER, BEFORE, Pairs, Source
 from gateway.routing.destination import parse_destination
 from storage import conversation_messages as message_rows

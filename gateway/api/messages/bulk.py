@@ -19,9 +19,9 @@ from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call
 from gateway.api.messages.addresses import read_destination
 from gateway.api.messages.create_message import CheckedRequest, Text, accept_error, read_who
+from gateway.api.resources import Call
 from storage.idempotency import IdempotencyKey
 
 SLICE: Final = 250  # recipients between two turns of the event loop

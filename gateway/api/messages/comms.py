@@ -18,11 +18,11 @@ from starlette.responses import Response
 
 from gateway.acceptance.committer import Also
 from gateway.api.http.errors import ApiError, meaning
-from gateway.api.http.idempotency import first_of, key_of, once
-from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
+from gateway.api.idempotency import first_of, key_of, once
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed
 from gateway.api.messages.comms_ids import id_of, text_of
+from gateway.api.resources import Call, json_response
 from gateway.content.filling import TooLong
 from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.messages.message import Status, created_at

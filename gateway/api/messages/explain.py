@@ -13,8 +13,8 @@ from starlette.responses import Response
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.media_conversion import settle_media
 from gateway.api.http.errors import meaning
-from gateway.api.http.resources import Call, json_response
 from gateway.api.messages.messages import row_of_path
+from gateway.api.resources import Call, json_response
 from gateway.channels.smpp import journal_view
 from gateway.content.encoding import Content, Encoding, encode, is_gsm7, whole
 from gateway.content.smart import replacements

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import not_found
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, Deps, gone, json_response
 from gateway.api.messages.messages import date_range, id_of_path, row_of_path
+from gateway.api.resources import Call, Deps, gone, json_response
 from gateway.enrichment.media_links import CODE
 from storage import media as media_rows
 

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from gateway.acceptance.forecast import Outlook
 from gateway.api.http.errors import ApiError
-from gateway.api.http.idempotency import digest_of, first_answer, key_of, once
 from gateway.api.http.paging import Tokens, cut
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of
-from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
+from gateway.api.idempotency import digest_of, first_answer, key_of, once
+from gateway.api.resources import Call, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status

@@ -8,9 +8,9 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.idempotency import key_of
-from gateway.api.http.resources import Call, json_response
+from gateway.api.idempotency import key_of
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed, text_list
+from gateway.api.resources import Call, json_response
 from gateway.routing.destination import parse_destination
 
 MOST: Final = 100

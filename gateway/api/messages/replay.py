@@ -10,9 +10,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.api.messages.messages import id_of_sid
+from gateway.api.resources import Call, json_response
 from gateway.backlog.recovery import id_at
 from gateway.messages.message import WEBHOOK_OWED, Direction
 from storage import message_changes

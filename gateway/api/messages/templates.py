@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response, unkept
 from gateway.api.messages.template_variables import variables_of
+from gateway.api.resources import Call, adding, change, gone, json_response, unkept
 from gateway.content.templates import problem_of
 from gateway.directory.directory import ContentTemplate
 from storage import templates as template_rows

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
-from gateway.api.http.resources import Call, change, json_response
 from gateway.api.messages.addresses import (
     check_channels,
     is_sender,
@@ -26,6 +25,7 @@ from gateway.api.messages.create_message import read_body
 from gateway.api.messages.message_options import read_options
 from gateway.api.numbers import numbers
 from gateway.api.numbers.inventory import national
+from gateway.api.resources import Call, change, json_response
 from gateway.content.encoding import encode
 from gateway.directory.directory import Account, SenderRecord
 from gateway.messages.message import Message

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, change, gone, json_response
+from gateway.api.resources import Call, change, gone, json_response
 from gateway.api.services.pools import CHANNEL_NAMES
 from gateway.directory.directory import SenderRecord
 from gateway.routing.destination import parse_destination

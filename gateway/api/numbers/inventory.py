@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
 from gateway.api.http.render import API_VERSION
-from gateway.api.http.resources import Call, Handler, change, gone, json_response
+from gateway.api.resources import Call, Handler, change, gone, json_response
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind
 from storage import inventory

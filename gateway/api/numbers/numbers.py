@@ -15,9 +15,9 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, Handler, change, json_response
 from gateway.api.numbers import sender_fields
 from gateway.api.numbers.inventory import national, number_type
+from gateway.api.resources import Call, Handler, change, json_response
 from gateway.directory.directory import SenderRecord
 from gateway.routing.destination import parse_destination
 from gateway.routing.nanp import NumberKind

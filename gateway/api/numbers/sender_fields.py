@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.http.values import read_decimal
+from gateway.api.resources import Call, change, gone, json_response
 from gateway.directory.directory import SenderRecord
 from storage import config as config_rows
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.render import API_VERSION, rfc2822_of
-from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers import sender_fields
+from gateway.api.resources import Call, change, json_response
 from gateway.directory.directory import SenderRecord
 from gateway.routing import alpha
 from gateway.routing.sender_pool import SenderKind

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import MORE_INFO, ApiError, meaning
 from gateway.api.http.render import API_VERSION, iso8601
-from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
+from gateway.api.resources import Call, json_response
 from gateway.observe.alerts import Alert, Exchange
 from gateway.webhooks.debugger import more_info
 from storage import alerts as alert_rows

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.paging import cut, in_memory
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, Deps, change, gone, json_response
 from gateway.api.http.values import read_whole
+from gateway.api.resources import Call, Deps, change, gone, json_response
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.directory.directory import CarrierRecord
 from gateway.submission.connectors import (

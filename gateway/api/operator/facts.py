@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway import data
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Account, Registration
 from gateway.routing import alpha, tables
 from storage import facts as fact_rows

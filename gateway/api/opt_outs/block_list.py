@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time, read_whole
+from gateway.api.resources import Call, gone, json_response
 from gateway.opt_out.scope import Scoped, scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel

@@ -17,7 +17,6 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, json_response
 from gateway.api.opt_outs.block_list import (
     NOTE_LIMIT,
     OF_NETWORK,
@@ -26,6 +25,7 @@ from gateway.api.opt_outs.block_list import (
     operator_change,
     scope_shown,
 )
+from gateway.api.resources import Call, json_response
 from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.hidden import naming_hidden

@@ -16,9 +16,9 @@ import phonenumbers
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.api.opt_outs.block_list import operator_change
+from gateway.api.resources import Call, json_response
 from gateway.opt_out.scope import scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel

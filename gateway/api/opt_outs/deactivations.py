@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway.api.http.errors import ApiError, not_found, unreadable
-from gateway.api.http.resources import Call, Deps, json_response
 from gateway.api.http.values import read_day, read_whole
+from gateway.api.resources import Call, Deps, json_response
 from gateway.directory.directory import Account
 from gateway.routing.destination import parse_destination
 from storage import deactivations

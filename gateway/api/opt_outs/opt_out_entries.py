@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.resources import Call, change, json_response
 from gateway.api.opt_outs.opt_outs import config_of
+from gateway.api.resources import Call, change, json_response
 from gateway.directory.directory import OptOutConfig
 from gateway.opt_out import entries
 from gateway.opt_out.entries import BadEntry, EntryRow, name_of

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import OptOutConfig, Service
 from storage import opt_out_configs as rows
 from storage.database import Connection, UniqueViolation

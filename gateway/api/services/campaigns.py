@@ -15,8 +15,8 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers.sender_fields import rate
+from gateway.api.resources import Call, change, gone, json_response
 from gateway.api.services.services import service_of, service_seen
 from gateway.directory.directory import Service
 from storage import campaigns as campaign_rows

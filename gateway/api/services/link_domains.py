@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.directory.directory import LinkDomain, Service
 from storage import short_links as link_rows

@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.directory.directory import SenderRecord, Service
 from gateway.routing import alpha

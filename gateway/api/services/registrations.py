@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from gateway.api.http.resources import Call
+from gateway.api.resources import Call
 
 
 async def brands(call: Call) -> Response:

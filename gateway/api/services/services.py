@@ -12,7 +12,7 @@ from gateway.api.http import preferences
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, adding, change, gone, json_response
+from gateway.api.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Service
 from storage import config as config_rows
 

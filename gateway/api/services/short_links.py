@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.api.http.resources import Deps
+from gateway.api.resources import Deps
 from gateway.content.shortening import CODE
 from gateway.directory.directory import Directory, LinkDomain
 from gateway.messages.rows import sid_of_row

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.render import iso8601
-from gateway.api.http.resources import Call, gone, json_response
+from gateway.api.resources import Call, gone, json_response
 from gateway.api.services.services import service_of
 from gateway.directory.directory import SenderRecord, Service
 from gateway.routing.destination import parse_destination

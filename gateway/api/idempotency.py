@@ -17,7 +17,7 @@ from starlette.responses import Response
 from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
-from gateway.api.http.resources import Call, json_response
+from gateway.api.resources import Call, json_response
 from gateway.content.shortening import codes_in
 from gateway.directory.directory import Service
 from gateway.messages.message import Message

@@ -39,10 +39,10 @@ from gateway.api.http.forms import check_form_type, parse_form
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.api.http.render import iso8601_of
-from gateway.api.http.resources import CLIENT, SINGLE_BODY_LIMIT
 from gateway.api.http.unproven import Unproven
 from gateway.api.messages import test_credentials
 from gateway.api.messages.create_message import Creation
+from gateway.api.resources import CLIENT, SINGLE_BODY_LIMIT
 
 log = logging.getLogger(__name__)
 
