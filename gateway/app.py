@@ -6,41 +6,33 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
-from gateway.api.http.probes import Probes, Readiness
-from gateway.api.operator.carriers import statuses
-from gateway.backlog.restore import remind_of_held
+from gateway.api.http.probes import Probes
+from gateway.backlog.backup_hold import remind_of_held
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, new_run
-from gateway.cluster.share import ALONE
 from gateway.conversations.service import Conversations
 from gateway.enrichment.enricher import Enricher
 from gateway.inbound.effects import InboundEffects
 from gateway.inbound.handlers import Handlers
-from gateway.inbound.keywords import OptOuts
 from gateway.inbound.receive import InboundStage
-from gateway.messages.message import Direction
-from gateway.messages.rows import from_row
+from gateway.inbound.replays import Replays
+from gateway.monitoring.all_workers import AllWorkers
 from gateway.monitoring.listener import ProbeListener
-from gateway.monitoring.merge import merged
-from gateway.monitoring.metrics import Exposition, Stages
+from gateway.monitoring.metrics import Stages
 from gateway.monitoring.queue_watch import Watch
-from gateway.monitoring.readiness import readiness, stuck, together
 from gateway.observe.alerts import Alerts
-from gateway.opt_out.scope import network_could
 from gateway.outward import Outward
 from gateway.pipeline.assembly import Pipeline
+from gateway.pipeline.running import start, stop
 from gateway.proxy.listeners import Listeners
-from gateway.relay import Relay
 from gateway.runtime.clock import Clock, SystemClock
 from gateway.runtime.random_source import Chance
 from gateway.server import ApiServer, listen
-from gateway.settings import ConfigurationError, Settings
+from gateway.settings import Settings
 from gateway.startup import (
     close_pool,
     ensure_account,
@@ -52,8 +44,7 @@ from gateway.startup import (
 )
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
-from gateway.webhooks.client import WebhookClient
-from storage.database import Database, Row
+from storage.database import Database
 from storage.embedded import EmbeddedPostgres
 from storage.safety import Unsafe
 
@@ -78,8 +69,6 @@ class Gateway:
         """`place`: as one of several workers; None: as the whole gateway."""
         self.settings = settings
         self._place = place
-        self._share = place.share if place is not None else ALONE
-        self._relay: Relay | None = None
         self.stop = asyncio.Event()
         self.started = asyncio.Event()
         self._clock = clock or SystemClock()
@@ -124,7 +113,7 @@ class Gateway:
             outward = Outward(self.settings, pipeline, stack)
             teller = await outward.client("callbacks")
             callbacks = self.callbacks = outward.callbacks(teller)
-            enricher = await outward.enricher(self._link_base)
+            enricher = await outward.enricher(self.port)
             conversations = await outward.conversations()
             handlers = self.handlers = outward.handlers(
                 await outward.client("inbound"), conversations.take
@@ -132,21 +121,23 @@ class Gateway:
             inbound = self.inbound = self._inbound(pipeline, handlers)
             self._watch_lock(pipeline, gateway_lock, embedded)
             pipeline.stages.start("inbound", inbound.run())
-            await pipeline.start()
+            await start(pipeline)
             pipeline.stages.start("handlers", handlers.run())
             pipeline.stages.start("gathering", enricher.run())
             for name, stage in conversations.stages():
                 pipeline.stages.start(name, stage)
-            stack.push_async_callback(pipeline.stop, DRAIN_S)
+            stack.push_async_callback(stop, pipeline, DRAIN_S)
             posting = asyncio.create_task(callbacks.run(), name="callbacks")
             stack.push_async_callback(_cancel, posting)
-            clicks = self._told(pipeline, outward, teller)
+            pipeline.stages.start("debugger", outward.debugger(teller).run())
+            clicks = outward.clicks(teller)
+            pipeline.stages.start("clicks", clicks.run())
             probes = await self._observed(pipeline, outward, enricher, stack)
             with contextlib.suppress(TimeoutError):  # without it, every send is a 503
                 async with asyncio.timeout(OPENS_S):
                     await pipeline.acceptor.connected()
-            if self._relay is not None:
-                pipeline.stages.start("links", self._relay.links.run())
+            if (links := pipeline.runtime.peers.links) is not None:
+                pipeline.stages.start("links", links.run())
             await self._serve(pipeline, conversations, clicks, probes, posting, listener)
 
     async def _pipeline(self, database: Database, stack: contextlib.AsyncExitStack) -> Pipeline:
@@ -154,17 +145,13 @@ class Gateway:
         pool = await database.open_pool()
         stack.push_async_callback(close_pool, pool)
         await ensure_account(pool, self.settings, self._random)
-        runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._share)
-        pipeline = Pipeline(self.settings, runtime, self._share)
-        self._run_id = f"{self._random.getrandbits(32):08x}"
-        if self._place is not None:
-            self._relay = Relay(self._place.folder, self._share, pipeline, self._run_id)
-            pipeline.handover.others = self._relay
-        if self._share.slot == 0:
-            self._warn_of(unsafe, pipeline.runtime.alerts)
-            await remind_of_held(pool, pipeline.runtime.alerts)
+        runtime = runtime_of(self.settings, database, pool, self._clock, self._random, self._place)
+        pipeline = Pipeline(self.settings, runtime)
+        if runtime.ownership.share.slot == 0:
+            self._warn_of(unsafe, runtime.alerts)
+            await remind_of_held(pool, runtime.alerts)
         self._logins = Logins(
-            pipeline.runtime.alerts,
+            runtime.alerts,
             self._clock.monotonic,
             trust_forwarded=self.settings.trust_forwarded,
             stop=self.stop,
@@ -175,13 +162,10 @@ class Gateway:
         warn_of(unsafe, alerts)
 
     def _inbound(self, pipeline: Pipeline, handlers: Handlers) -> InboundStage:
-        inbound = InboundStage(
-            pipeline.runtime,
-            pipeline.ways.profile_of,
-            handlers.handle,
-            self._effects(pipeline),
-            self._run_id,
-        )
+        ways = pipeline.ways
+        runtime, router = pipeline.runtime, pipeline.router
+        effects = InboundEffects(runtime, router, ways.network_opt_out, pipeline.send_stored)
+        inbound = InboundStage(runtime, ways.profile_of, handlers.handle, effects)
         pipeline.events.inbound = inbound
         return inbound
 
@@ -193,13 +177,6 @@ class Gateway:
         pipeline.stages.start("tenure", gateway_lock.run())
         if embedded is not None:
             pipeline.stages.start("postgres", embedded.keep(self.stop))
-
-    def _told(self, pipeline: Pipeline, outward: Outward, client: WebhookClient) -> Clicks:
-        """Alerts are told to the Debugger webhook, clicks to their domain's."""
-        pipeline.stages.start("debugger", outward.debugger(client).run())
-        clicks = outward.clicks(client)
-        pipeline.stages.start("clicks", clicks.run())
-        return clicks
 
     async def _observed(
         self,
@@ -214,21 +191,23 @@ class Gateway:
         assert self.inbound is not None
         watch = self.watch = Watch(pipeline, enricher, self.settings.watchdog, self._clock)
         pipeline.stages.start("watchdog", watch.run())
-        probes = self._probes(
-            Stages(
-                pipeline,
-                self.callbacks,
-                self.handlers,
-                self.inbound,
-                enricher,
-                watch,
-                self.gate,
-                self._logins,
-                outward.connections,
-            )
+        stages = Stages(
+            pipeline,
+            self.callbacks,
+            self.handlers,
+            self.inbound,
+            enricher,
+            watch,
+            self.gate,
+            self._logins,
+            outward.connections,
         )
-        if self.settings.metrics.port is not None:
-            stack.push_async_callback(await self._listen_for_probes(probes))
+        probes = AllWorkers(stages, self.settings.metrics, self.stop).probes()
+        metrics = self.settings.metrics
+        if metrics.port is not None:
+            listener = self.probe_listener = ProbeListener(probes)
+            await listener.start(metrics.host, metrics.port, shared=self._place is not None)
+            stack.push_async_callback(listener.stop)
         return probes
 
     async def _serve(
@@ -241,15 +220,11 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         """Until `stop` is set, or a stage fails."""
-        relay = self._relay
-        server = self.server = ApiServer(self.settings, pipeline, relay, self.gate, self._logins)
-        app = server.app(conversations, clicks, probes, self._replay)
-        if relay is not None:
-            assert self.watch is not None
-            still = partial(stuck, self.watch)
-            relay.serve(
-                server.creation, app.inner, self._replay, self._exposition, self._carriers, still
-            )
+        server = self.server = ApiServer(self.settings, pipeline, self.gate, self._logins)
+        assert self.callbacks is not None
+        assert self.handlers is not None
+        replays = Replays(pipeline.runtime, self.callbacks, self.handlers)
+        app = server.app(conversations, clicks, probes, replays.again)
         failing = asyncio.create_task(pipeline.stages.failed(), name="pipeline watch")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
         try:
@@ -269,89 +244,6 @@ class Gateway:
         finally:
             for task in (failing, stopping):
                 task.cancel()
-
-    def _probes(self, stages: Stages) -> Probes:
-        """What the process says of itself."""
-        settings = self.settings.metrics
-        self._exposition = Exposition(stages, self._clock, settings.most_senders).render
-        return Probes(
-            readiness=partial(self._readiness, stages),
-            loop_lag=lambda: stages.watch.loop_lag,
-            exposition=self._all_metrics,
-            token=settings.token.get_secret_value() if settings.token is not None else None,
-        )
-
-    async def _readiness(self, stages: Stages) -> Readiness:
-        """Of this process, with the binds of all workers, and what is stuck at any."""
-        own = readiness(stages.pipeline, stages.watch, stopping=self.stop.is_set())
-        if self._relay is None:
-            return own
-        names = {
-            carrier.sid: carrier.name
-            for carrier in stages.pipeline.runtime.directory.carriers.values()
-        }
-        carriers, elsewhere = await asyncio.gather(self._relay.carriers(), self._relay.stuck())
-        return together(own, carriers, names, elsewhere)
-
-    async def _all_metrics(self, accept: str) -> tuple[bytes, str]:
-        """The metrics of this process, or of all workers."""
-        text, kind = self._exposition(accept)
-        if self._relay is None:
-            return text, kind
-        others = await self._relay.metrics(accept)
-        return merged([(self._share.slot, text), *others]), kind
-
-    def _carriers(self) -> dict[str, dict[str, Any]]:
-        """How the carriers are in this worker, by SID."""
-        assert self.pipeline is not None
-        known = self.pipeline.runtime.directory.carriers.values()
-        return statuses(known, self.pipeline.connectors, self.pipeline.receipts)
-
-    async def _listen_for_probes(self, probes: Probes) -> Callable[[], Awaitable[None]]:
-        """Open the listener of the operator's machines; what closes it."""
-        settings = self.settings.metrics
-        listener = self.probe_listener = ProbeListener(probes)
-        try:
-            shared = self._place is not None
-            await listener.start(settings.host, settings.port or 0, shared=shared)
-        except OSError as error:
-            raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
-        return listener.stop
-
-    def _replay(self, row: Row) -> None:
-        """A row owes its webhooks once more: call them."""
-        assert self.pipeline is not None
-        assert self.callbacks is not None
-        assert self.handlers is not None
-        if row["direction"] == Direction.INBOUND:
-            self.handlers.again(from_row(row))
-            return
-        live = self.pipeline.runtime.live
-        message = live.get(row["id"])
-        if message is None:
-            message = live[row["id"]] = from_row(row)
-        message.callbacks_done = 0
-        self.callbacks.owe(message)
-
-    def _effects(self, pipeline: Pipeline) -> InboundEffects:
-        """What inbound messages change of their writers' standing."""
-        opt_outs = OptOuts(
-            pipeline.runtime.directory,
-            pipeline.router,
-            pipeline.runtime.next_id,
-            self._clock,
-            lambda record: network_could(record) and pipeline.ways.network_opt_out(record),
-        )
-        return InboundEffects(
-            pipeline.runtime.directory, opt_outs, pipeline.router.loads, pipeline.send_stored
-        )
-
-    def _link_base(self) -> str:
-        """What links to media begin with."""
-        if self.settings.media.link_base is not None:
-            return self.settings.media.link_base
-        origin = self.settings.public_url or f"http://{self.settings.host}:{self.port}"
-        return origin.rstrip("/") + "/"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

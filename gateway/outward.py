@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from functools import partial
 
 from gateway.conversations.service import Conversations
@@ -128,10 +127,8 @@ class Outward:
             conversation=conversation,
         )
 
-    async def enricher(self, link_base: Callable[[], str]) -> Enricher:
-        """The stage before routing, for what needs something from outside; `link_base`: what links
-        to media begin with.
-        """
+    async def enricher(self, port: int) -> Enricher:
+        """The stage before routing, for what needs something from outside; `port`: the API's."""
         pipeline, settings = self._pipeline, self._settings
         fetcher = await self._stack.enter_async_context(
             Fetcher(self._guard, self._names, timeout_s=settings.media.timeout_s)
@@ -145,12 +142,19 @@ class Outward:
             pipeline.assigner,
             pipeline.lifecycle,
             self.connections["media"],
-            link_base=link_base,
+            link_base=self._link_base(port),
             pause_s=settings.media.pause_s,
             lookup=lookup,
         )
         pipeline.assigner.gather = enricher.hold
         return enricher
+
+    def _link_base(self, port: int) -> str:
+        """What links to media begin with."""
+        settings = self._settings
+        if settings.media.link_base is not None:
+            return settings.media.link_base
+        return (settings.public_url or f"http://{settings.host}:{port}").rstrip("/") + "/"
 
     def _number_lookup(self) -> NumberLookup | None:
         """The operator's own, where there is one."""

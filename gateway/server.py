@@ -14,9 +14,9 @@ import uvicorn
 
 from gateway.acceptance.forecast import Forecast
 from gateway.api.app import FrontSettings, build_app
+from gateway.api.forwarded import ForwardedRequests
 from gateway.api.http.errors import ApiError
 from gateway.api.http.fastlane import fast_lane
-from gateway.api.http.forwarding import Elsewhere, Nowhere
 from gateway.api.http.limits import Gate, Quota, Turnstile
 from gateway.api.http.logins import Logins
 from gateway.api.http.probes import Probes
@@ -29,11 +29,10 @@ from gateway.enrichment.media_links import new_code
 from gateway.pipeline.assembly import Pipeline
 from gateway.proxy.authority import Authority, AuthorityError
 from gateway.proxy.listeners import Listeners
-from gateway.relay import Relay
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.clicks import Clicks
-from storage.database import Row
 from storage.lists import Lists
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +59,16 @@ class ApiServer:
         self,
         settings: Settings,
         pipeline: Pipeline,
-        relay: Relay | None,
         gate: Gate,
         logins: Logins,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._relay = relay
         self._gate = gate
         self._logins = logins
         runtime = self._runtime = pipeline.runtime
         self.listeners: Listeners | None = None
-        elsewhere: Elsewhere = relay if relay is not None else Nowhere()
+        self._forwarded = ForwardedRequests(runtime, pipeline.canceler)
         self.creation = Creation(
             directory=runtime.directory,
             acceptor=pipeline.acceptor,
@@ -80,7 +77,7 @@ class ApiServer:
             clock=runtime.clock,
             legacy_21606=settings.legacy_21606,
             new_code=partial(new_code, runtime.random, shortening.LENGTH),
-            elsewhere=elsewhere,
+            forwarded=self._forwarded,
             forecast=Forecast(runtime.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=settings.scheduling.least_s,
@@ -95,21 +92,21 @@ class ApiServer:
         conversations: Conversations,
         clicks: Clicks,
         probes: Probes,
-        replay: Callable[[Row], None],
+        replay: Callable[[MessageRow], None],
     ) -> Any:
         """The ASGI application; `replay` makes a row owe its webhooks once more."""
-        settings, pipeline, relay = self._settings, self._pipeline, self._relay
+        settings, pipeline, forwarded = self._settings, self._pipeline, self._forwarded
         deps = Deps(
             directory=pipeline.runtime.directory,
             pool=pipeline.runtime.pool,
             creation=self.creation,
             random=self._runtime.random,
-            refresh=relay.refresh if relay is not None else pipeline.configuration.read,
+            refresh=pipeline.configuration.spread,
             default_carrier_id=self._default_carrier_id,
             connectors=pipeline.connectors,
             receipts=pipeline.receipts,
             journal=pipeline.runtime.journal,
-            replay=relay.replay if relay is not None else replay,
+            replay=forwarded.replay,
             conversations=conversations,
             alerts=pipeline.runtime.alerts,
             clicks=clicks,
@@ -121,16 +118,16 @@ class ApiServer:
             gate=self._gate,
             logins=self._logins,
             bulk_quota=Quota(BULK_PER_MINUTE, 60.0, self._runtime.clock.monotonic),
-            cancel=relay.cancel if relay is not None else pipeline.canceler.cancel,
-            cancel_many=(relay or pipeline.canceler).cancel_many,
-            elsewhere=self.creation.elsewhere,
+            forwarded=forwarded,
         )
         front = FrontSettings(
             public_url=settings.public_url,
             base_domain=settings.base_domain,
             trust_forwarded=settings.trust_forwarded,
         )
-        return build_app(deps, front, probes)
+        app = build_app(deps, front, probes)
+        forwarded.serve(self.creation, app.inner, replay)
+        return app
 
     @contextlib.asynccontextmanager
     async def serving(
@@ -161,8 +158,8 @@ class ApiServer:
         listeners = await self._stand_in(server, shared)
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         yield task
-        if self._relay is not None:
-            self._relay.links.end()
+        if (links := self._runtime.peers.links) is not None:
+            links.end()
         if listeners is not None:
             await listeners.stop()
         server.should_exit = True

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from random import Random
 
+from gateway.cluster.peers import Peers
 from gateway.cluster.placement import Ownership
 from gateway.directory.directory import Directory
 from gateway.messages.message import IdSource, Message
@@ -28,6 +29,8 @@ class Runtime:
     pool: ConnectionPool
     directory: Directory
     ownership: Ownership  # of the messages that are this worker's
+    peers: Peers
+    run_id: str  # tells this process's connections from a former one's
     alerts: Alerts
     walls: Walls
     journal: Journal

@@ -11,9 +11,10 @@ from collections.abc import Collection, Sequence
 from random import Random
 from weakref import WeakValueDictionary
 
+from gateway.cluster.peers import Peers
 from gateway.cluster.placement import Ownership
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, keys_of
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.share import ALONE
 from gateway.directory.directory import Directory
 from gateway.messages.message import IdSource
 from gateway.observe.alerts import Alerts
@@ -162,10 +163,12 @@ def runtime_of(
     pool: ConnectionPool,
     clock: Clock,
     random: Random,
-    share: WorkerSlot,
+    place: WorkerIdentity | None,
 ) -> Runtime:
     """What the stages of this process are given."""
+    share = place.share if place is not None else ALONE
     directory = Directory()
+    ownership = Ownership(share, directory)
     journal = Journal(
         settings.data_dir / "journal" if settings.journal.keep_hours else None,
         clock,
@@ -181,7 +184,9 @@ def runtime_of(
         database=database,
         pool=pool,
         directory=directory,
-        ownership=Ownership(share, directory),
+        ownership=ownership,
+        peers=Peers(directory, ownership, place.folder if place is not None else None),
+        run_id=f"{random.getrandbits(32):08x}",
         alerts=alerts,
         walls=Walls(alerts),
         journal=journal,

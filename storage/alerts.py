@@ -5,41 +5,43 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
 from storage.messages import ERASED
+from storage.records import columns
 
-COLUMNS = (
-    "sid",
-    "at",
-    "account_id",
-    "code",
-    "level",
-    "text",
-    "resource",
-    "service",
-    "request_method",
-    "request_url",
-    "request_variables",
-    "request_headers",
-    "response_status",
-    "response_headers",
-    "response_body",
-    "messages",
-)
+
+class AlertRow(TypedDict):
+    sid: str
+    at: datetime
+    code: int
+    level: str
+    text: str
+    resource: str | None
+    service: str | None
+    request_method: str | None
+    request_url: str | None
+    request_variables: str | None
+    request_headers: str | None
+    response_status: int | None
+    response_headers: str | None
+    response_body: str | None
+
+
+COLUMNS = (*AlertRow.__annotations__, "account_id", "messages")
 
 # Those without an account are about the gateway itself: the operator's.
-FETCH = """
-SELECT * FROM alerts
+FETCH = f"""
+SELECT {columns(AlertRow)} FROM alerts
  WHERE sid = $1 AND (account_id = $2 OR ($3 AND account_id IS NULL))
 """
 
-PAGE = falling("""
-SELECT * FROM alerts
+PAGE = falling(f"""
+SELECT {columns(AlertRow)} FROM alerts
  WHERE (account_id = $1 OR ($7 AND account_id IS NULL))
    AND ($2::text IS NULL OR id @PAST (SELECT id FROM alerts WHERE sid = $2))
    AND ($3::text IS NULL OR level = $3)
@@ -99,10 +101,10 @@ async def _erased(connection: Connection, quoting: Mapping[str, Collection[Id]])
     """The SIDs of alerts one of whose messages, or of the replies to them, is gone or empty."""
     ids = {id for quoted in quoting.values() for id in quoted}
     replies: dict[Id, set[Id]] = {}
-    for row in await connection.fetch(REPLIES, list(ids)):
-        replies.setdefault(row["inbound_id"], set()).add(row["reply_id"])
+    for reply_id, inbound_id in await connection.fetch(REPLIES, list(ids)):
+        replies.setdefault(inbound_id, set()).add(reply_id)
     every = ids.union(*replies.values())
-    there = {row["id"] for row in await connection.fetch(THERE, list(every))}
+    there = {row[0] for row in await connection.fetch(THERE, list(every))}
     return {
         sid
         for sid, quoted in quoting.items()
@@ -113,7 +115,7 @@ async def _erased(connection: Connection, quoting: Mapping[str, Collection[Id]])
 async def erase(connection: Connection, ids: Sequence[Id]) -> None:
     """Take from alerts what may quote these messages, in the transaction that erases them."""
     await connection.execute(ERASING)
-    answered = [row["inbound_id"] for row in await connection.fetch(ANSWERED, ids)]
+    answered = [row[0] for row in await connection.fetch(ANSWERED, ids)]
     about = [*ids, *answered]
     await connection.execute(ERASE, [kind + id.hex for id in about for kind in ("SM", "MM")], about)
 
@@ -128,7 +130,9 @@ async def write(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     await connection.copy_records_to_table("alerts", records=rows, columns=COLUMNS)
 
 
-async def fetch(pool: ConnectionPool, account_id: int, sid: str, *, operator: bool) -> Row | None:
+async def fetch(
+    pool: ConnectionPool, account_id: int, sid: str, *, operator: bool
+) -> AlertRow | None:
     return await pool.fetchrow(FETCH, sid, account_id, operator)
 
 
@@ -143,7 +147,7 @@ async def page(
     since: datetime | None,
     until: datetime | None,
     operator: bool,
-) -> list[Row]:
+) -> list[AlertRow]:
     """At most `most` alerts of an account, newest first, older than the one named `before`.
 
     With `operator`, those about the gateway itself too.

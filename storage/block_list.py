@@ -8,12 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.keyset import falling, rising
 from storage.lists import Lists
 
 BlockKey = tuple[str, int, int]  # recipient, channel, scope
+
+
+class BlockRow(TypedDict):
+    recipient: str
+    channel: int
+    scope: int
+    account_id: int
+    source: str
+    at: datetime
+
+
+class LoggedBlockRow(BlockRow):
+    id: int
+    blocked: bool
+    actor: str
+    note: str | None
+
 
 PAGE = rising("""
 SELECT * FROM opt_outs
@@ -54,7 +72,7 @@ async def page(
     scope: int | None = None,
     source: str | None = None,
     since: datetime | None = None,
-) -> list[Row]:
+) -> list[BlockRow]:
     """At most `most` blocks above `after`, by recipient."""
     return await pool.fetch(
         PAGE.of(back), *after, recipient, account_id, scope, source, since, most
@@ -65,8 +83,7 @@ async def held_by_network(connection: Connection, keys: Sequence[BlockKey]) -> s
     """Which of these blocks the network itself made; exact once their scopes are excluded."""
     if not keys:
         return set()
-    rows = await connection.fetch(HELD, *zip(*keys, strict=True))
-    return {(row["recipient"], row["channel"], row["scope"]) for row in rows}
+    return set(map(tuple, await connection.fetch(HELD, *zip(*keys, strict=True))))
 
 
 async def log_page(
@@ -77,6 +94,6 @@ async def log_page(
     recipient: str | None,
     account_id: int | None,
     back: bool = False,
-) -> list[Row]:
+) -> list[LoggedBlockRow]:
     """At most `most` changes, newest first, older than the one with the id `before`."""
     return await pool.fetch(LOG_PAGE.of(back), before, recipient, account_id, most)

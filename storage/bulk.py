@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from storage import messages
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.lists import Lists
+from storage.messages import MessageRow
+from storage.records import columns
+
+
+class BulkOperationRow(TypedDict):
+    id: Id
+    created_at: datetime
+    send_at: datetime | None
+    recipients: int
+    unaddressable: list[dict[str, Any]]
+    tags: dict[str, str] | None
+    canceled_at: datetime | None
+
 
 INSERT = """
 INSERT INTO bulk_operations
-       (id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       (id, account_id, send_at, recipients, unaddressable, tags)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 
-FETCH = "SELECT * FROM bulk_operations WHERE id = $1 AND account_id = $2"
-
-BY_KEY = """
-SELECT * FROM bulk_operations
- WHERE account_id = $1 AND idempotency_key = $2 AND created_at > now() - interval '24 hours'
-"""
-
-FORGET_KEYS = """
-UPDATE bulk_operations SET idempotency_key = NULL
- WHERE account_id = $1 AND idempotency_key = $2 AND created_at <= now() - interval '24 hours'
+FETCH = f"""
+SELECT {columns(BulkOperationRow)} FROM bulk_operations WHERE id = $1 AND account_id = $2
 """
 
 COUNTS = "SELECT status, count(*) AS messages FROM messages WHERE operation_id = $1 GROUP BY status"
@@ -55,34 +61,27 @@ async def insert(
     recipients: int,
     unaddressable: list[dict[str, Any]],
     tags: dict[str, str] | None,
-    idempotency_key: str | None,
-    digest: bytes | None,
 ) -> None:
-    """Raises UniqueViolation when the key was used by another operation of the last day."""
-    if idempotency_key is not None:
-        await connection.execute(FORGET_KEYS, account_id, idempotency_key)
-    await connection.execute(
-        INSERT, id, account_id, send_at, recipients, unaddressable, tags, idempotency_key, digest
-    )
+    await connection.execute(INSERT, id, account_id, send_at, recipients, unaddressable, tags)
 
 
-async def fetch(pool: ConnectionPool, account_id: int, id: Id) -> Row | None:
+async def delete(connection: Connection, ids: Sequence[Id]) -> None:
+    """Operations that were not stored after all."""
+    await connection.execute("DELETE FROM bulk_operations WHERE id = ANY ($1)", ids)
+
+
+async def fetch(pool: ConnectionPool, account_id: int, id: Id) -> BulkOperationRow | None:
     return await pool.fetchrow(FETCH, id, account_id)
-
-
-async def by_key(pool: ConnectionPool, account_id: int, key: str) -> Row | None:
-    """The operation that used an idempotency key within 24 hours."""
-    return await pool.fetchrow(BY_KEY, account_id, key)
 
 
 async def counts(pool: ConnectionPool, id: Id) -> dict[int, int]:
     """How many of an operation's messages have which status."""
-    return {row["status"]: row["messages"] for row in await pool.fetch(COUNTS, id)}
+    return dict(await pool.fetch(COUNTS, id))
 
 
 async def page(
     lists: Lists, account_id: int, operation_id: Id | None, *, before: Id | None, most: int
-) -> list[Row]:
+) -> list[MessageRow]:
     """Messages of one bulk operation, or of all, newest first, below the id `before`.
 
     Raises ListTooLong.
@@ -96,7 +95,7 @@ async def unended(
     pool: ConnectionPool, id: Id, *, sent: int, after: Id | None, most: int
 ) -> list[Id]:
     """Messages of an operation whose status is below `sent`, in their order."""
-    return [row["id"] for row in await pool.fetch(UNENDED, id, sent, after, most)]
+    return [row[0] for row in await pool.fetch(UNENDED, id, sent, after, most)]
 
 
 async def canceled(pool: ConnectionPool, id: Id) -> None:

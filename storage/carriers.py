@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
-from storage.database import Connection, Row
+from storage.database import Connection
+from storage.records import columns
 
-ALL = "SELECT id, name, settings, password, from_file FROM carriers ORDER BY id"
+
+class CarrierRow(TypedDict):
+    name: str
+    settings: dict[str, Any]
+    password: bytes | None
+    from_file: dict[str, Any] | None
+
+
+ALL = f"SELECT {columns(CarrierRow)} FROM carriers ORDER BY id"
 
 ADOPT = """
 INSERT INTO carriers (name, settings, password, from_file) VALUES ($1, $2, $3, $4)
@@ -23,7 +32,7 @@ UPDATE carriers SET settings = $2, password = $3, updated_at = now() WHERE id = 
 DELETE = "DELETE FROM carriers WHERE id = $1"
 
 
-async def all_(connection: Connection) -> list[Row]:
+async def all_(connection: Connection) -> list[CarrierRow]:
     return await connection.fetch(ALL)
 
 

@@ -7,14 +7,14 @@ since the version that somebody knows.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import asyncpg
+from datetime import datetime
+from typing import Any, TypedDict
 
 from storage.database import Connection, ConnectionPool
+from storage.records import ResourceRow
 
 DELETE_SERVICE = """
 WITH gone AS (DELETE FROM services WHERE id = $1 RETURNING id, sid, account_id)
@@ -85,17 +85,50 @@ class AtLimit(Exception):
         self.most = most
 
 
+class SenderRow(ResourceRow):
+    account_id: int
+    carrier_id: int | None
+    kind: int
+    address: str
+    country: str
+    friendly_name: str
+    sms: bool
+    mms: bool
+    voice: bool
+    rate: float | None
+    settings: dict[str, Any]
+    service_id: int | None
+    destination_country: str
+
+
+class ServiceRow(ResourceRow):
+    account_id: int
+    friendly_name: str
+    settings: dict[str, Any]
+    link_domain_id: int | None
+
+
+class PoolMemberRow(TypedDict):
+    service_id: int
+    sender_id: int
+    created_at: datetime
+
+
+# Of a table whose rows the directory has in a shape of its own, whose fields are their columns.
+TableRow = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Rest:
     """What routing is made of, and the operator's tables: read whole whenever any of it changed."""
 
-    accounts: list[asyncpg.Record]
-    carriers: list[asyncpg.Record]
-    senders: list[asyncpg.Record]
-    services: list[asyncpg.Record]
-    memberships: list[asyncpg.Record]
-    registrations: list[asyncpg.Record]
-    campaign_rates: list[asyncpg.Record]
+    accounts: list[TableRow]
+    carriers: list[TableRow]
+    senders: list[SenderRow]
+    services: list[ServiceRow]
+    memberships: list[PoolMemberRow]
+    registrations: list[TableRow]
+    campaign_rates: dict[int, float]  # by service
     fact_revision: str  # of the operator's tables, whose content is read apart
 
 
@@ -106,7 +139,7 @@ class ConfigurationSnapshot:
     version: int
     whole: bool
     # Of each table of BY_ROW: all of them where this is whole, else those that changed.
-    rows: dict[str, list[asyncpg.Record]]
+    rows: dict[str, list[TableRow]]
     # Ids of the rows of those that are deleted.
     gone: dict[str, set[int]]
     # None where nothing of it changed.
@@ -118,7 +151,7 @@ async def version(pool: ConnectionPool) -> int:
 
 
 async def account_sids(pool: ConnectionPool) -> set[str]:
-    return {row["sid"] for row in await pool.fetch("SELECT sid FROM accounts")}
+    return {row[0] for row in await pool.fetch("SELECT sid FROM accounts")}
 
 
 async def load(pool: ConnectionPool, known: int = 0) -> ConfigurationSnapshot:
@@ -159,11 +192,11 @@ async def _changes(connection: Connection, known: int, now: int) -> dict[str, se
     if not known or not 0 <= now - known <= MOST_VERSIONS:
         return None
     log = await connection.fetch(CHANGES, known, MOST_CHANGES + 1)
-    if len(log) > MOST_CHANGES or len({row["version"] for row in log}) < now - known:
+    if len(log) > MOST_CHANGES or len({row[0] for row in log}) < now - known:
         return None
     changes: dict[str, set[int]] = {}
-    for row in log:
-        changes.setdefault(row["kind"], set()).add(row["id"])
+    for _, kind, id in log:
+        changes.setdefault(kind, set()).add(id)
     return changes
 
 
@@ -179,9 +212,11 @@ async def _rest(connection: Connection) -> Rest:
         senders=await connection.fetch("SELECT * FROM senders ORDER BY id"),
         services=await connection.fetch("SELECT * FROM services ORDER BY id"),
         registrations=await connection.fetch("SELECT * FROM sender_registrations ORDER BY id"),
-        campaign_rates=await connection.fetch(
-            "SELECT service_id, (fields->>'mps')::double precision AS rate FROM campaigns"
-            " WHERE fields->>'mps' IS NOT NULL"
+        campaign_rates=dict(
+            await connection.fetch(
+                "SELECT service_id, (fields->>'mps')::double precision FROM campaigns"
+                " WHERE fields->>'mps' IS NOT NULL"
+            )
         ),
         fact_revision=await connection.fetchval(
             "SELECT coalesce(string_agg(name || ' ' || revision, ',' ORDER BY name), '')"
@@ -276,14 +311,15 @@ async def delete_service(connection: Connection, service_id: int) -> None:
 
 async def former_services(
     pool: ConnectionPool, ids: Sequence[int] | None, most: int
-) -> list[asyncpg.Record]:
-    """SIDs of services that are deleted: of these, or of the newest."""
-    return await pool.fetch(
+) -> dict[int, str]:
+    """SIDs of services that are deleted, by id, the newest first: of these, or of the newest."""
+    rows = await pool.fetch(
         "SELECT id, sid FROM former_services WHERE $1::int[] IS NULL OR id = ANY($1)"
         " ORDER BY deleted_at DESC LIMIT $2",
         ids,
         most,
     )
+    return dict(rows)
 
 
 async def add_member(
@@ -299,9 +335,7 @@ async def add_member(
     no room. Exact, because changes of configuration happen one after another.
     """
     await connection.execute(
-        "INSERT INTO service_senders (service_id, sender_id) VALUES ($1, $2)",
-        service_id,
-        sender_id,
+        "INSERT INTO service_senders (service_id, sender_id) VALUES ($1, $2)", service_id, sender_id
     )
     if counted:
         held = await connection.fetchval(

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
+
+
+class ConversationEventRow(TypedDict):
+    id: int
+    conversation_id: int
+    account_id: int
+    url: str
+    method: str
+    parameters: list[list[str]]  # pairs
+    attempts: int
+    messages: list[Id] | None
+
 
 LEASE_S = 30  # of one that is being told; whoever dies with it leaves it to others
 
@@ -33,7 +45,8 @@ WITH heads AS (
 UPDATE conversation_events AS e
    SET due_at = now() + interval '{LEASE_S} seconds', attempts = attempts + 1
   FROM chosen WHERE e.id = chosen.id AND e.due_at <= now()
-RETURNING e.*
+RETURNING e.id, e.conversation_id, e.account_id, e.url, e.method, e.parameters, e.attempts,
+          e.messages
 """
 
 
@@ -55,7 +68,7 @@ async def insert(
 
 async def claim(
     pool: ConnectionPool, most: int, most_of_account: int, under_way: Mapping[int, int]
-) -> list[Row]:
+) -> list[ConversationEventRow]:
     """Take events to be told now, at most one of each conversation.
 
     `under_way`: how many are being told, by account; with those, each has `most_of_account`.

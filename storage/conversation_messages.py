@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from storage import config
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.erasure import erase_events
 from storage.ids import Id
 from storage.keyset import rising
 from storage.lists import Lists
+from storage.records import DatedRow, ResourceRow, columns
+
+
+class ConversationMessageRow(ResourceRow):
+    conversation_id: int
+    index: int
+    author: str
+    participant: str | None
+    body: str
+    attributes: str
+
+
+class ConversationReceiptRow(DatedRow):
+    sid: str
+    participant: str
+    message_sid: str
+    status: str
+    error_code: int
+
+
+class ChangedReceiptRow(TypedDict):
+    id: int
+    sid: str
+    participant: str
+    message_sid: str
+    known: str | None
+    status: int
+    error_code: int
+    was_sent: bool
+    im: str
+    conversation_id: int
+
 
 # No index for one that is closed: a message without an index is refused by its column, and so is
 # whatever the same transaction would have sent.
@@ -22,18 +54,18 @@ UPDATE conversations
 RETURNING next_index - 1
 """
 
-PAGE = rising("""
-SELECT * FROM conversation_messages
+PAGE = rising(f"""
+SELECT {columns(ConversationMessageRow)} FROM conversation_messages
  WHERE conversation_id = $1 AND index @PAST $2 ORDER BY index @ORDER LIMIT $3
 """)
 
 TALLY = """
-SELECT im_id, status, count(*) AS many FROM conversation_receipts
+SELECT im_id, status, count(*) FROM conversation_receipts
  WHERE im_id = ANY ($1::bigint[]) GROUP BY im_id, status
 """
 
-RECEIPTS = rising("""
-SELECT * FROM conversation_receipts
+RECEIPTS = rising(f"""
+SELECT {columns(ConversationReceiptRow)} FROM conversation_receipts
  WHERE im_id = $1 AND status IS NOT NULL
    AND ($2::text IS NULL OR id @PAST (SELECT id FROM conversation_receipts WHERE sid = $2))
  ORDER BY id @ORDER LIMIT $3
@@ -41,7 +73,7 @@ SELECT * FROM conversation_receipts
 
 # What was heard of messages since: those named, or (null) of all that more may be heard of.
 CHANGED = """
-SELECT r.id, r.sid, r.participant, r.message_id, r.message_sid, r.status AS known,
+SELECT r.id, r.sid, r.participant, r.message_sid, r.status AS known,
        m.status, coalesce(m.error_code, 0) AS error_code, m.sent_at IS NOT NULL AS was_sent,
        i.sid AS im, i.conversation_id
   FROM conversation_receipts AS r
@@ -52,10 +84,10 @@ SELECT r.id, r.sid, r.participant, r.message_id, r.message_sid, r.status AS know
 """
 
 # Only from the status that was read: of two processes, one tells it.
-SET_RECEIPT = """
+SET_RECEIPT = f"""
 UPDATE conversation_receipts SET status = $3, error_code = $4, open = $5, updated_at = now()
  WHERE id = $1 AND open AND status IS NOT DISTINCT FROM $2
-RETURNING created_at, updated_at
+RETURNING {columns(DatedRow)}
 """
 
 # Messages that were not accepted after all take what they were sent for with them, and that it is
@@ -70,7 +102,9 @@ DELETE FROM conversation_messages WHERE id IN
 # way is waited for, and one that comes later finds what is stored here.
 STILL_OWED = "SELECT 1 FROM messages WHERE id = $1 AND handling IS NOT NULL FOR SHARE"
 
-LOCK = "SELECT * FROM conversation_messages WHERE id = $1 FOR UPDATE"
+LOCK = f"""
+SELECT {columns(ConversationMessageRow)} FROM conversation_messages WHERE id = $1 FOR UPDATE
+"""
 
 # The messages that it came as, and went out as: its text is theirs.
 SOURCES = """
@@ -80,7 +114,7 @@ SELECT message_id FROM conversation_receipts WHERE im_id = $1
 """
 
 
-async def insert(connection: Connection, values: dict[str, Any]) -> Row:
+async def insert(connection: Connection, values: dict[str, Any]) -> ConversationMessageRow:
     """Add a message at the end; `index` is taken here.
 
     Raises UniqueViolation for an inbound message that is there, and what BadRow names when the
@@ -115,9 +149,10 @@ async def came(connection: Connection | ConnectionPool, inbound_id: Id) -> bool:
 
 async def one(
     connection: Connection | ConnectionPool, conversation_id: int, sid: str
-) -> Row | None:
+) -> ConversationMessageRow | None:
     return await connection.fetchrow(
-        "SELECT * FROM conversation_messages WHERE conversation_id = $1 AND sid = $2",
+        f"SELECT {columns(ConversationMessageRow)} FROM conversation_messages"
+        " WHERE conversation_id = $1 AND sid = $2",
         conversation_id,
         sid,
     )
@@ -125,7 +160,7 @@ async def one(
 
 async def page(
     pool: ConnectionPool | Lists, conversation_id: int, after: int | None, most: int, *, down: bool
-) -> list[Row]:
+) -> list[ConversationMessageRow]:
     """By index; `down`: the highest first."""
     if after is None:
         after = 2**31 - 1 if down else -1
@@ -137,7 +172,7 @@ async def update(connection: Connection, im_id: int, values: dict[str, Any]) -> 
         await config.update(connection, "conversation_messages", im_id, values)
 
 
-async def locked(connection: Connection, im_id: int) -> Row | None:
+async def locked(connection: Connection, im_id: int) -> ConversationMessageRow | None:
     """The row as it is now; it stays so until the transaction ends."""
     return await connection.fetchrow(LOCK, im_id)
 
@@ -147,7 +182,7 @@ async def sources(connection: Connection, im_id: int) -> list[Id]:
     return [row[0] for row in await connection.fetch(SOURCES, im_id)]
 
 
-async def delete(connection: Connection, row: Row) -> None:
+async def delete(connection: Connection, row: ConversationMessageRow) -> None:
     """A message goes with its text: apps that are still to be told of it are told without."""
     await connection.execute("DELETE FROM conversation_messages WHERE id = $1", row["id"])
     await erase_events(connection, row["conversation_id"], row["sid"])
@@ -156,20 +191,21 @@ async def delete(connection: Connection, row: Row) -> None:
 async def tally(pool: ConnectionPool, im_ids: Sequence[int]) -> dict[int, dict[str | None, int]]:
     """How many receipts of each message have which status."""
     found: dict[int, dict[str | None, int]] = {}
-    for row in await pool.fetch(TALLY, im_ids):
-        found.setdefault(row["im_id"], {})[row["status"]] = row["many"]
+    for im_id, status, many in await pool.fetch(TALLY, im_ids):
+        found.setdefault(im_id, {})[status] = many
     return found
 
 
 async def receipts(
     pool: ConnectionPool | Lists, im_id: int, after: str | None, most: int, *, back: bool = False
-) -> list[Row]:
+) -> list[ConversationReceiptRow]:
     return await pool.fetch(RECEIPTS.of(back), im_id, after, most)
 
 
-async def receipt(pool: ConnectionPool, im_id: int, sid: str) -> Row | None:
+async def receipt(pool: ConnectionPool, im_id: int, sid: str) -> ConversationReceiptRow | None:
     return await pool.fetchrow(
-        "SELECT * FROM conversation_receipts WHERE im_id = $1 AND sid = $2 AND status IS NOT NULL",
+        f"SELECT {columns(ConversationReceiptRow)} FROM conversation_receipts"
+        " WHERE im_id = $1 AND sid = $2 AND status IS NOT NULL",
         im_id,
         sid,
     )
@@ -177,7 +213,7 @@ async def receipt(pool: ConnectionPool, im_id: int, sid: str) -> Row | None:
 
 async def changed(
     connection: Connection, message_ids: Sequence[Id] | None, after: int, most: int
-) -> list[Row]:
+) -> list[ChangedReceiptRow]:
     return await connection.fetch(CHANGED, message_ids, after, most)
 
 
@@ -189,7 +225,7 @@ async def set_receipt(
     error_code: int,
     *,
     open: bool,
-) -> Row | None:
+) -> DatedRow | None:
     """The receipt's dates; None when somebody else was first."""
     return await connection.fetchrow(SET_RECEIPT, receipt_id, known, status, error_code, open)
 

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from storage import config
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.erasure import erase_events_of
 from storage.keyset import rising
 from storage.lists import Lists
+from storage.records import ResourceRow, columns
+
+
+class ConversationSettingsRow(TypedDict):
+    account_id: int
+    chat_service_id: int
+    messaging_service: str | None
+    inactive_after: str | None
+    closed_after: str | None
+    pre_webhook_url: str | None
+    post_webhook_url: str | None
+    method: str
+    filters: list[str]
+    target: str
+    chat_service: str
+
+
+class ChatServiceRow(ResourceRow):
+    friendly_name: str
+
+
+class ConversationAddressRow(ResourceRow):
+    account_id: int
+    type: str
+    address: str
+    friendly_name: str | None
+    country: str | None
+    enabled: bool
+    creation_type: str
+    chat_service_id: int | None
+    webhook_url: str | None
+    webhook_method: str | None
+    webhook_filters: list[str] | None
+    chat_service: str | None
+
 
 SETTINGS = """
 SELECT s.*, c.sid AS chat_service FROM conversation_settings AS s
@@ -38,8 +73,8 @@ SELECT a.*, c.sid AS chat_service FROM conversation_addresses AS a
   LEFT JOIN chat_services AS c ON c.id = a.chat_service_id
 """
 
-CHAT_SERVICES = rising("""
-SELECT * FROM chat_services
+CHAT_SERVICES = rising(f"""
+SELECT {columns(ChatServiceRow)} FROM chat_services
  WHERE account_id = $1
    AND ($2::text IS NULL
         OR id @PAST (SELECT id FROM chat_services WHERE sid = $2 AND account_id = $1))
@@ -56,9 +91,9 @@ ADDRESSES = rising(
 )
 
 
-async def settings(pool: ConnectionPool, account_id: int, new_sid: str) -> Row:
+async def settings(pool: ConnectionPool, account_id: int, new_sid: str) -> ConversationSettingsRow:
     """An account's settings. `new_sid` is its default chat service's when none was made yet."""
-    row = await pool.fetchrow(SETTINGS, account_id)
+    row: ConversationSettingsRow | None = await pool.fetchrow(SETTINGS, account_id)
     if row is None:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute(ONE_MAKER, account_id)
@@ -70,7 +105,9 @@ async def settings(pool: ConnectionPool, account_id: int, new_sid: str) -> Row:
     return row
 
 
-async def known_settings(connection: Connection | ConnectionPool, account_id: int) -> Row | None:
+async def known_settings(
+    connection: Connection | ConnectionPool, account_id: int
+) -> ConversationSettingsRow | None:
     return await connection.fetchrow(SETTINGS, account_id)
 
 
@@ -83,10 +120,12 @@ async def update_settings(pool: ConnectionPool, account_id: int, values: dict[st
 # Chat services --------------------------------------------------------------------------------
 
 
-async def insert_chat_service(pool: ConnectionPool, account_id: int, sid: str, name: str) -> Row:
-    row = await pool.fetchrow(
+async def insert_chat_service(
+    pool: ConnectionPool, account_id: int, sid: str, name: str
+) -> ChatServiceRow:
+    row: ChatServiceRow | None = await pool.fetchrow(
         "INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($1, $2, $3)"
-        " RETURNING *",
+        f" RETURNING {columns(ChatServiceRow)}",
         sid,
         account_id,
         name,
@@ -95,9 +134,13 @@ async def insert_chat_service(pool: ConnectionPool, account_id: int, sid: str, n
     return row
 
 
-async def chat_service(pool: ConnectionPool | Connection, account_id: int, sid: str) -> Row | None:
+async def chat_service(
+    pool: ConnectionPool | Connection, account_id: int, sid: str
+) -> ChatServiceRow | None:
     return await pool.fetchrow(
-        "SELECT * FROM chat_services WHERE account_id = $1 AND sid = $2", account_id, sid
+        f"SELECT {columns(ChatServiceRow)} FROM chat_services WHERE account_id = $1 AND sid = $2",
+        account_id,
+        sid,
     )
 
 
@@ -108,13 +151,8 @@ async def chat_services(
     most: int,
     *,
     back: bool = False,
-) -> list[Row]:
-    return await pool.fetch(
-        CHAT_SERVICES.of(back),
-        account_id,
-        after,
-        most,
-    )
+) -> list[ChatServiceRow]:
+    return await pool.fetch(CHAT_SERVICES.of(back), account_id, after, most)
 
 
 async def delete_chat_service(pool: ConnectionPool, chat_service_id: int) -> None:
@@ -124,7 +162,7 @@ async def delete_chat_service(pool: ConnectionPool, chat_service_id: int) -> Non
     async with pool.acquire() as connection, connection.transaction():
         rows = await connection.fetch(CONVERSATIONS_OF, chat_service_id)
         await connection.execute("DELETE FROM chat_services WHERE id = $1", chat_service_id)
-        await erase_events_of(connection, [row["id"] for row in rows])
+        await erase_events_of(connection, [row[0] for row in rows])
 
 
 # Addresses ------------------------------------------------------------------------------------
@@ -142,7 +180,9 @@ async def update_address(pool: ConnectionPool, address_id: int, values: dict[str
             await config.update(connection, "conversation_addresses", address_id, values)
 
 
-async def address(pool: ConnectionPool, account_id: int, sid_or_address: str) -> Row | None:
+async def address(
+    pool: ConnectionPool, account_id: int, sid_or_address: str
+) -> ConversationAddressRow | None:
     return await pool.fetchrow(
         ADDRESS_FIELDS + " WHERE a.account_id = $1 AND (a.sid = $2 OR a.address = $2)",
         account_id,
@@ -158,14 +198,8 @@ async def addresses(
     most: int,
     *,
     back: bool = False,
-) -> list[Row]:
-    return await pool.fetch(
-        ADDRESSES.of(back),
-        account_id,
-        type,
-        after,
-        most,
-    )
+) -> list[ConversationAddressRow]:
+    return await pool.fetch(ADDRESSES.of(back), account_id, type, after, most)
 
 
 async def delete_address(pool: ConnectionPool, address_id: int) -> None:
@@ -174,7 +208,7 @@ async def delete_address(pool: ConnectionPool, address_id: int) -> None:
 
 async def creating(
     connection: Connection | ConnectionPool, account_id: int, own: str
-) -> Row | None:
+) -> ConversationAddressRow | None:
     """The address configuration by which a message to `own` makes a conversation."""
     return await connection.fetchrow(
         ADDRESS_FIELDS + " WHERE a.account_id = $1 AND a.address = $2 AND a.enabled",

@@ -4,16 +4,74 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from storage import config
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.erasure import erase_events_of
 from storage.keyset import falling, rising
 from storage.lists import Lists
+from storage.records import ResourceRow, columns
+
+
+class NamedConversationRow(TypedDict):
+    """What a conversation is called, and when its state changes."""
+
+    friendly_name: str | None
+    unique_name: str | None
+    state: str
+    date_inactive: datetime | None
+    date_closed: datetime | None
+    chat_service: str
+
+
+class ConversationRow(ResourceRow, NamedConversationRow):
+    account_id: int
+    messaging_service: str | None
+    attributes: str
+
+
+class BoundConversationRow(TypedDict):
+    conversation_id: int
+    conversation: str
+
+
+class SpeakerRow(TypedDict):
+    """Who takes part: by address, or by identity."""
+
+    identity: str | None
+    address: str | None
+    proxy_address: str | None
+
+
+class ParticipantRow(ResourceRow, SpeakerRow):
+    attributes: str
+    role: str | None
+    last_read_index: int | None
+    last_read_at: str | None
+
+
+class MembershipRow(SpeakerRow, NamedConversationRow):
+    sid: str
+    conversation: str
+    conversation_attributes: str
+    conversation_created_at: datetime
+    conversation_updated_at: datetime
+
+
+class ConversationWebhookRow(ResourceRow):
+    target: str
+    url: str
+    method: str
+    filters: list[str]
+    triggers: list[str]
+    replay_after: int | None
+
 
 _FIELDS = """
-SELECT c.*, s.sid AS chat_service FROM conversations AS c
+SELECT c.id, c.sid, c.account_id, c.messaging_service, c.friendly_name, c.unique_name, c.attributes,
+       c.state, c.date_inactive, c.date_closed, c.created_at, c.updated_at, s.sid AS chat_service
+  FROM conversations AS c
   JOIN chat_services AS s ON s.id = c.chat_service_id
 """
 
@@ -57,8 +115,8 @@ SELECT id, CASE WHEN date_closed <= now() THEN 'closed' ELSE 'inactive' END AS s
         OR (state <> 'closed' AND date_closed <= now()))
 """
 
-PARTICIPANTS = rising("""
-SELECT * FROM conversation_participants
+PARTICIPANTS = rising(f"""
+SELECT {columns(ParticipantRow)} FROM conversation_participants
  WHERE conversation_id = $1
    AND ($2::text IS NULL
         OR id @PAST (SELECT id FROM conversation_participants WHERE sid = $2))
@@ -66,7 +124,8 @@ SELECT * FROM conversation_participants
 """)
 
 PARTICIPANTS_OF = falling("""
-SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
+SELECT p.sid, p.identity, p.address, p.proxy_address,
+       c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
        c.attributes AS conversation_attributes, c.created_at AS conversation_created_at,
        c.updated_at AS conversation_updated_at, c.date_inactive, c.date_closed,
        s.sid AS chat_service
@@ -81,7 +140,7 @@ SELECT p.*, c.sid AS conversation, c.friendly_name, c.unique_name, c.state,
 
 async def by_name(
     connection: Connection | ConnectionPool, account_id: int, chat_service_id: int, name: str
-) -> Row | None:
+) -> ConversationRow | None:
     """A conversation by its SID, or by its unique name in the default chat service."""
     return await connection.fetchrow(
         _FIELDS + " WHERE c.account_id = $1 AND (c.sid = $3"
@@ -92,11 +151,13 @@ async def by_name(
     )
 
 
-async def by_id(connection: Connection | ConnectionPool, conversation_id: int) -> Row | None:
+async def by_id(
+    connection: Connection | ConnectionPool, conversation_id: int
+) -> ConversationRow | None:
     return await connection.fetchrow(_FIELDS + " WHERE c.id = $1", conversation_id)
 
 
-async def locked(connection: Connection, conversation_id: int) -> Row | None:
+async def locked(connection: Connection, conversation_id: int) -> ConversationRow | None:
     """The row as it is now; it stays so until the transaction ends."""
     await connection.execute(LOCK, conversation_id)
     return await by_id(connection, conversation_id)
@@ -112,12 +173,12 @@ async def page(
     since: datetime | None,
     until: datetime | None,
     most: int,
-) -> list[Row]:
+) -> list[ConversationRow]:
     """Newest first."""
     return await pool.fetch(PAGE.of(back), account_id, before, state, since, until, most)
 
 
-async def insert(connection: Connection, values: dict[str, Any]) -> Row:
+async def insert(connection: Connection, values: dict[str, Any]) -> ConversationRow:
     """Raises UniqueViolation when the unique name is taken."""
     await config.insert(connection, "conversations", values)
     conversation_id = await connection.fetchval(
@@ -154,27 +215,28 @@ async def delete(connection: Connection, conversation_id: int) -> None:
     await erase_events_of(connection, [conversation_id])
 
 
-async def due(connection: Connection, most: int) -> list[Row]:
-    """Conversations whose timer has run out, with the state that it means."""
-    return await connection.fetch(_DUE + " ORDER BY id LIMIT $1", most)
+async def due(connection: Connection, most: int) -> list[int]:
+    """Conversations whose timer has run out."""
+    return [row[0] for row in await connection.fetch(_DUE + " ORDER BY id LIMIT $1", most)]
 
 
 async def due_now(connection: Connection, conversation_id: int) -> str | None:
     """The state that a conversation's timer means, if it has run out."""
-    row = await connection.fetchrow(_DUE + " AND id = $1", conversation_id)
-    return row["state"] if row is not None else None
+    query = _DUE + " AND id = $1"
+    state: str | None = await connection.fetchval(query, conversation_id, column=1)
+    return state
 
 
 async def bound(
     connection: Connection | ConnectionPool, account_id: int, address: str, proxy_address: str
-) -> Row | None:
+) -> BoundConversationRow | None:
     return await connection.fetchrow(BOUND, account_id, address, proxy_address)
 
 
 # Participants ---------------------------------------------------------------------------------
 
 
-async def insert_participant(connection: Connection, values: dict[str, Any]) -> Row:
+async def insert_participant(connection: Connection, values: dict[str, Any]) -> ParticipantRow:
     """Raises UniqueViolation when the pair or the identity is taken."""
     await config.insert(connection, "conversation_participants", values)
     row = await participant(connection, values["conversation_id"], values["sid"])
@@ -195,9 +257,9 @@ async def delete_participant(connection: Connection, participant_id: int) -> Non
 
 async def participant(
     connection: Connection | ConnectionPool, conversation_id: int, sid_or_identity: str
-) -> Row | None:
+) -> ParticipantRow | None:
     return await connection.fetchrow(
-        "SELECT * FROM conversation_participants"
+        f"SELECT {columns(ParticipantRow)} FROM conversation_participants"
         " WHERE conversation_id = $1 AND (sid = $2 OR identity = $2)",
         conversation_id,
         sid_or_identity,
@@ -211,13 +273,8 @@ async def participants(
     most: int,
     *,
     back: bool = False,
-) -> list[Row]:
-    return await connection.fetch(
-        PARTICIPANTS.of(back),
-        conversation_id,
-        after,
-        most,
-    )
+) -> list[ParticipantRow]:
+    return await connection.fetch(PARTICIPANTS.of(back), conversation_id, after, most)
 
 
 async def count_bound(connection: Connection, conversation_id: int) -> int:
@@ -240,7 +297,7 @@ async def memberships(
     before: str | None,
     most: int,
     back: bool = False,
-) -> list[Row]:
+) -> list[MembershipRow]:
     """Where somebody takes part, newest first."""
     return await pool.fetch(PARTICIPANTS_OF.of(back), account_id, address, identity, before, most)
 
@@ -258,17 +315,23 @@ async def update_webhook(pool: ConnectionPool, webhook_id: int, values: dict[str
             await config.update(connection, "conversation_webhooks", webhook_id, values)
 
 
-async def webhook(pool: ConnectionPool, conversation_id: int, sid: str) -> Row | None:
+async def webhook(
+    pool: ConnectionPool, conversation_id: int, sid: str
+) -> ConversationWebhookRow | None:
     return await pool.fetchrow(
-        "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 AND sid = $2",
+        f"SELECT {columns(ConversationWebhookRow)} FROM conversation_webhooks"
+        " WHERE conversation_id = $1 AND sid = $2",
         conversation_id,
         sid,
     )
 
 
-async def webhooks(connection: Connection | ConnectionPool, conversation_id: int) -> list[Row]:
+async def webhooks(
+    connection: Connection | ConnectionPool, conversation_id: int
+) -> list[ConversationWebhookRow]:
     return await connection.fetch(
-        "SELECT * FROM conversation_webhooks WHERE conversation_id = $1 ORDER BY id",
+        f"SELECT {columns(ConversationWebhookRow)} FROM conversation_webhooks"
+        " WHERE conversation_id = $1 ORDER BY id",
         conversation_id,
     )
 

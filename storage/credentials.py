@@ -13,7 +13,7 @@ async def operators(connection: Connection) -> tuple[str, str] | None:
     row = await connection.fetchrow(
         "SELECT sid, auth_token FROM accounts WHERE owner_id IS NULL ORDER BY id LIMIT 1"
     )
-    return (row["sid"], row["auth_token"]) if row is not None else None
+    return tuple(row) if row is not None else None
 
 
 async def insert_key(connection: Connection, values: dict[str, Any]) -> None:

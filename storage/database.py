@@ -17,13 +17,12 @@ import orjson
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy
-    ConnectionPool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-    Row: TypeAlias = asyncpg.Record
+    # Rows take the type that a query's function promises (`storage.records`).
+    Connection: TypeAlias = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+    ConnectionPool: TypeAlias = asyncpg.Pool[Any]
 else:
     Connection = asyncpg.Connection
     ConnectionPool = asyncpg.Pool
-    Row = asyncpg.Record
 
 # What callers may catch without knowing the driver.
 # By class, so that what was never met here is met right: all of these pass by themselves.

@@ -36,7 +36,7 @@ async def page(pool: ConnectionPool, day: date, *, after: str, most: int) -> lis
         after,
         most,
     )
-    return [row["number"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def purge(connection: Connection, before: date) -> None:

@@ -4,52 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
+from storage.records import columns
+
+
+class StoredDeliveryRow(TypedDict):
+    source: str
+    destination: str
+    esm_class: int
+    data_coding: int
+    payload: bytes
+    tlvs: bytes
+
+
+class KeptDeliveryRow(StoredDeliveryRow):
+    id: int
+    at: datetime
+    reason: str
+    carrier_message_id: str | None
+
+
+class TypedDeliveryRow(StoredDeliveryRow):
+    """A delivery as it can be looked at again, with the types of its addresses."""
+
+    carrier_id: int
+    source_ton: int
+    source_npi: int
+    destination_ton: int
+    destination_npi: int
+
+
+class OpenPartRow(TypedDeliveryRow):
+    id: Id
+
+
+class EarlierPartRow(TypedDict):
+    place: int
+    id: Id
+    connection: str
+    message_id: Id | None
+    number: int
+
 
 KEPT_COLUMNS = (
-    "carrier_id",
-    "at",
-    "reason",
-    "carrier_message_id",
-    "source",
-    "destination",
-    "esm_class",
-    "data_coding",
-    "payload",
-    "tlvs",
-    "message_id",
+    *("carrier_id", "at", "reason", "carrier_message_id", "source", "destination"),
+    *("esm_class", "data_coding", "payload", "tlvs", "message_id"),
 )
 PART_COLUMNS = (
-    "id",
-    "carrier_id",
-    "source",
-    "destination",
-    "reference",
-    "total",
-    "part",
-    "digest",
-    "connection",
-    "esm_class",
-    "data_coding",
-    "payload",
-    "tlvs",
-    "at",
-    "message_id",
-    "number",
-    "source_ton",
-    "source_npi",
-    "destination_ton",
-    "destination_npi",
+    *("id", "carrier_id", "source", "destination", "reference", "total", "part", "digest"),
+    *("connection", "esm_class", "data_coding", "payload", "tlvs", "at", "message_id", "number"),
+    *("source_ton", "source_npi", "destination_ton", "destination_npi"),
 )
-UNMATCHED = "SELECT * FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id"
+# What is kept has no types of number.
+UNMATCHED = f"""
+SELECT carrier_id, {columns(StoredDeliveryRow)}, 0 AS source_ton, 0 AS source_npi,
+       0 AS destination_ton, 0 AS destination_npi
+  FROM kept_deliveries WHERE reason = 'unmatched' AND at >= $1 ORDER BY id
+"""
 
-KEPT = falling("""
-SELECT * FROM kept_deliveries
+KEPT = falling(f"""
+SELECT {columns(KeptDeliveryRow)} FROM kept_deliveries
  WHERE carrier_id = $1 AND ($2::text IS NULL OR reason = $2) AND ($3::bigint IS NULL OR id @PAST $3)
  ORDER BY id @ORDER LIMIT $4
 """)
@@ -104,7 +123,9 @@ SELECT wanted.place, p.id, p.connection, p.message_id, p.number
  WHERE p.at >= $7 AND NOT p.settled
 """
 
-OPEN_PARTS = "SELECT * FROM inbound_parts WHERE message_id IS NULL ORDER BY at"
+OPEN_PARTS = f"""
+SELECT {columns(OpenPartRow)} FROM inbound_parts WHERE message_id IS NULL ORDER BY at
+"""
 
 CLOSE_PARTS = """
 UPDATE inbound_parts p SET message_id = u.message_id
@@ -147,7 +168,7 @@ async def keep(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     await connection.copy_records_to_table("kept_deliveries", records=rows, columns=KEPT_COLUMNS)
 
 
-async def unmatched(connection: Connection, since: datetime) -> list[Row]:
+async def unmatched(connection: Connection, since: datetime) -> list[TypedDeliveryRow]:
     """Receipts that were still waiting for their message when the process ended."""
     return await connection.fetch(UNMATCHED, since)
 
@@ -176,7 +197,7 @@ async def kept(
     before: int | None,
     most: int,
     back: bool = False,
-) -> list[Row]:
+) -> list[KeptDeliveryRow]:
     """At most `most` kept deliveries of a carrier, newest first, below the id `before`."""
     return await pool.fetch(KEPT.of(back), carrier_id, reason, before, most)
 
@@ -186,7 +207,7 @@ async def gone_parts(
     wanted: Sequence[tuple[int, str, str, bytes, int, int, int, int]],
     live: Sequence[str],
     since: datetime,
-) -> list[Row]:
+) -> list[EarlierPartRow]:
     """Unsettled parts that came since by connections other than `live`.
 
     Each of `wanted` is (carrier, source, destination, digest, reference, total, part, how many at
@@ -196,10 +217,8 @@ async def gone_parts(
 
 
 async def same_parts(
-    connection: Connection,
-    wanted: Sequence[tuple[int, str, str, bytes, str, int]],
-    since: datetime,
-) -> list[Row]:
+    connection: Connection, wanted: Sequence[tuple[int, str, str, bytes, str, int]], since: datetime
+) -> list[EarlierPartRow]:
     """The very parts of these (carrier, source, destination, digest, connection, number)."""
     return await connection.fetch(SAME_PARTS, *zip(*wanted, strict=True), since)
 
@@ -209,7 +228,7 @@ async def insert_parts(connection: Connection, rows: Iterable[Sequence[Any]]) ->
     await connection.copy_records_to_table("inbound_parts", records=rows, columns=PART_COLUMNS)
 
 
-async def open_parts(connection: Connection) -> list[Row]:
+async def open_parts(connection: Connection) -> list[OpenPartRow]:
     """Parts of messages that are not whole."""
     return await connection.fetch(OPEN_PARTS)
 

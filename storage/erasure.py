@@ -62,8 +62,8 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
     await connection.execute(KEPT, ids)
     await connection.execute(OWN_KEPT, ids)
     await alerts.erase(connection, ids)
-    for row in await connection.fetch(CONVERSATION, ids):
-        await erase_events(connection, row["conversation_id"], row["sid"])
+    for sid, conversation_id in await connection.fetch(CONVERSATION, ids):
+        await erase_events(connection, conversation_id, sid)
     # Those of what is in no conversation any more.
     await connection.execute(EVENTS_OF_MESSAGES, ids)
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 from storage.config import insert, update
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
+
+
+class FactTableRow(TypedDict):
+    content: str
+    updated_at: datetime
 
 
 async def contents(pool: ConnectionPool) -> dict[str, str]:
     """Every table that is not as packaged."""
-    rows = await pool.fetch("SELECT name, content FROM fact_tables")
-    return {row["name"]: row["content"] for row in rows}
+    return dict(await pool.fetch("SELECT name, content FROM fact_tables"))
 
 
-async def one(pool: ConnectionPool, name: str) -> Row | None:
-    return await pool.fetchrow("SELECT * FROM fact_tables WHERE name = $1", name)
+async def one(pool: ConnectionPool, name: str) -> FactTableRow | None:
+    query = "SELECT content, updated_at FROM fact_tables WHERE name = $1"
+    return await pool.fetchrow(query, name)
 
 
 async def put(connection: Connection, name: str, content: str) -> None:

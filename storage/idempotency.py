@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 
 LIFE = "interval '24 hours'"
@@ -46,11 +46,12 @@ async def claim(connection: Connection, keys: Sequence[IdempotencyKey]) -> set[I
         first.setdefault((key.account_id, key.key), key)
     ordered = [first[name] for name in sorted(first)]
     rows = await connection.fetch(CLAIM, *(list(column) for column in zip(*ordered, strict=True)))
-    won = {row["message_id"] for row in rows}
+    won = {row[0] for row in rows}
     return {key.message_id for key in keys} - won
 
 
-async def find(pool: ConnectionPool, account_id: int, key: str) -> Row | None:
+async def find(pool: ConnectionPool, account_id: int, key: str) -> tuple[bytes, Id] | None:
+    """What the key was used for: its digest, and the message."""
     return await pool.fetchrow(FIND, account_id, key)
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
+from storage.messages import MessageRow
 
 UNHANDLED = "SELECT * FROM messages WHERE handling IS NOT NULL AND id > $1 ORDER BY id LIMIT $2"
 
 # The batch's own lowest and highest id let the executor prune partitions before it starts.
 CLEAR = """
 UPDATE messages AS m SET handling = NULL, sent_at = coalesce(u.called_at, m.sent_at)
-  FROM unnest($1::uuid[], $4::timestamptz[]) AS u (id, called_at)
- WHERE m.id = u.id AND m.id >= $2 AND m.id <= $3
+  FROM unnest($1::uuid[], $4::int[], $5::timestamptz[]) AS u (id, handling, called_at)
+ WHERE m.id = u.id AND m.handling = u.handling AND m.id >= $2 AND m.id <= $3
 """
 
 
-async def unhandled(pool: ConnectionPool, *, after: Id, most: int) -> list[Row]:
+async def unhandled(pool: ConnectionPool, *, after: Id, most: int) -> list[MessageRow]:
     """Messages that something is owed for, in the order of their arrival, a page at a time."""
     return await pool.fetch(UNHANDLED, after, most)
 
@@ -29,8 +30,10 @@ async def is_owed(pool: ConnectionPool, id: Id) -> bool:
 
 
 async def clear(
-    connection: Connection | ConnectionPool, handled: Sequence[tuple[Id, datetime | None]]
+    connection: Connection | ConnectionPool, handled: Sequence[tuple[Id, int, datetime | None]]
 ) -> None:
-    """Nothing is owed for these any more; each with when its webhook was first called."""
-    ids, called_at = zip(*handled, strict=True)
-    await connection.execute(CLEAR, ids, min(ids), max(ids), called_at)
+    """What was owed for these is done; each with that, and with when its webhook was first called.
+    What is owed since then stays.
+    """
+    ids, owed, called_at = zip(*handled, strict=True)
+    await connection.execute(CLEAR, ids, min(ids), max(ids), owed, called_at)

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.keyset import rising
 from storage.lists import Lists
+from storage.records import columns
 
-COLUMNS = (
-    *("address", "type", "country", "area_code", "locality", "region"),
-    *("carrier_id", "sms", "mms", "voice"),
-)
+
+class InventoryRow(TypedDict):
+    address: str
+    type: str
+    country: str
+    area_code: str | None
+    locality: str
+    region: str
+    carrier_id: int
+    sms: bool
+    mms: bool
+    voice: bool
+
+
+COLUMNS = tuple(InventoryRow.__annotations__)
 
 # 0 and 1: long codes and toll-free numbers (gateway.routing.sender_pool.SenderKind).
 _FREE = "NOT EXISTS (SELECT FROM senders AS s WHERE s.address = i.address AND s.kind IN (0, 1))"
 
 _SEARCH = rising(f"""
-SELECT i.* FROM inventory AS i
+SELECT {columns(InventoryRow)} FROM inventory AS i
  WHERE {_FREE}
    AND ($1::text IS NULL OR i.country = $1)
    AND ($2::text IS NULL OR i.type = $2)
@@ -40,7 +52,7 @@ async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     places = ", ".join(f"${index}" for index in range(1, len(COLUMNS) + 1))
     changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS[1:])
     await connection.executemany(
-        f"INSERT INTO inventory ({', '.join(COLUMNS)}) VALUES ({places})"
+        f"INSERT INTO inventory ({columns(InventoryRow)}) VALUES ({places})"
         f" ON CONFLICT (address) DO UPDATE SET {changes}",
         rows,
     )
@@ -67,7 +79,7 @@ async def search(
     after: str | None = None,
     back: bool = False,
     most: int = 50,
-) -> list[Row]:
+) -> list[InventoryRow]:
     """Numbers on offer, by address; `pattern` is for LIKE."""
     return await source.fetch(
         _SEARCH.of(back),
@@ -85,14 +97,16 @@ async def search(
     )
 
 
-async def find(source: ConnectionPool | Connection, address: str) -> Row | None:
+async def find(source: ConnectionPool | Connection, address: str) -> InventoryRow | None:
     """The description of a number, taken or not."""
-    return await source.fetchrow("SELECT * FROM inventory WHERE address = $1", address)
+    query = f"SELECT {columns(InventoryRow)} FROM inventory WHERE address = $1"
+    return await source.fetchrow(query, address)
 
 
-async def countries(pool: ConnectionPool) -> list[Row]:
+async def countries(pool: ConnectionPool) -> dict[str, list[str]]:
     """Where numbers are on offer, with their types."""
-    return await pool.fetch(
-        "SELECT i.country, array_agg(DISTINCT i.type) AS types FROM inventory AS i"
+    rows = await pool.fetch(
+        "SELECT i.country, array_agg(DISTINCT i.type) FROM inventory AS i"
         f" WHERE {_FREE} GROUP BY i.country ORDER BY i.country"
     )
+    return dict(rows)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 
 # One tenant's list has one process of the server, and no compiler, and is planned for this tenant:
 # what is best for one that has nearly all rows is the worst for the others. A slice reads by the
@@ -51,12 +51,12 @@ class Lists:
         if time.monotonic() > until:
             raise ListTooLong
 
-    async def fetch(self, statement: str, *values: object) -> list[Row]:
+    async def fetch(self, statement: str, *values: object) -> list[Any]:
         """As the pool's. Raises ListTooLong, and what DatabaseUnavailable names."""
         async with self._reading(TUNED) as connection:
             return await connection.fetch(statement, *values)
 
-    async def fetch_by_index(self, statement: str, *values: object) -> list[Row]:
+    async def fetch_by_index(self, statement: str, *values: object) -> list[Any]:
         """The same, of a statement whose order an index has."""
         async with self._reading(f"{TUNED}; {BY_INDEX}") as connection:
             return await connection.fetch(statement, *values)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.keyset import rising
 from storage.messages import FLAGS
+from storage.records import columns
+
+
+class MediaRow(TypedDict):
+    sid: str
+    position: int
+    content_type: str
+    created_at: datetime
+
 
 COLUMNS = (
-    "sid",
-    "message_id",
-    "account_id",
-    "position",
-    "content_type",
-    "bytes",
-    "code",
-    "link_until",
+    *("sid", "message_id", "account_id", "position", "content_type", "bytes"),
+    *("code", "link_until"),
 )
 
 # Only what still waits: a message that was canceled in the meantime keeps no media.
@@ -30,10 +33,8 @@ UPDATE messages AS m SET flags = {FLAGS}, extras = $3
 RETURNING id
 """
 
-_SHOWN = "sid, message_id, account_id, content_type, created_at"
-
 _PAGE = rising(f"""
-SELECT {_SHOWN}, position FROM media
+SELECT {columns(MediaRow)} FROM media
  WHERE message_id = $1 AND position @PAST $2
    AND ($4::timestamptz IS NULL OR created_at >= $4)
    AND ($5::timestamptz IS NULL OR created_at < $5)
@@ -69,36 +70,26 @@ async def of_message(
     most: int = 1000,
     since: datetime | None = None,
     before: datetime | None = None,
-) -> list[Row]:
+) -> list[MediaRow]:
     """A message's media, in their order, without their bytes."""
-    return await pool.fetch(
-        _PAGE.of(back),
-        message_id,
-        after,
-        most,
-        since,
-        before,
-    )
+    return await pool.fetch(_PAGE.of(back), message_id, after, most, since, before)
 
 
-async def one(pool: ConnectionPool, message_id: Id, sid: str) -> Row | None:
+async def one(pool: ConnectionPool, message_id: Id, sid: str) -> MediaRow | None:
     """One of a message's media, without its bytes."""
+    query = f"SELECT {columns(MediaRow)} FROM media WHERE message_id = $1 AND sid = $2"
+    return await pool.fetchrow(query, message_id, sid)
+
+
+async def content(pool: ConnectionPool, message_id: Id, sid: str) -> tuple[str, bytes] | None:
+    """One of a message's media: its content type and its bytes."""
     return await pool.fetchrow(
-        f"SELECT {_SHOWN} FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
+        "SELECT content_type, bytes FROM media WHERE message_id = $1 AND sid = $2", message_id, sid
     )
 
 
-async def content(pool: ConnectionPool, message_id: Id, sid: str) -> Row | None:
-    """`content_type` and `bytes` of one of a message's media."""
-    return await pool.fetchrow(
-        "SELECT content_type, bytes FROM media WHERE message_id = $1 AND sid = $2",
-        message_id,
-        sid,
-    )
-
-
-async def by_code(pool: ConnectionPool, code: str, now: datetime) -> Row | None:
-    """`content_type` and `bytes` behind a link that has not ended yet."""
+async def by_code(pool: ConnectionPool, code: str, now: datetime) -> tuple[str, bytes] | None:
+    """The same of what is behind a link that has not ended yet."""
     return await pool.fetchrow(
         "SELECT content_type, bytes FROM media WHERE code = $1 AND link_until > $2", code, now
     )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.erasure import erase_copies
 from storage.ids import Id
-from storage.messages import ERASED
+from storage.messages import ERASED, MessageRow
+from storage.records import DatedRow, columns
+
+
+class FeedbackRow(DatedRow):
+    outcome: str
+
 
 # The same condition as a claim's: whichever of the two commits first has the message.
 CANCEL = """
@@ -64,16 +70,18 @@ UPDATE messages SET callbacks_done = 0
 RETURNING *
 """
 
+# The bits above those of what is owed count, so that a clearing under way, of what was owed before,
+# leaves this alone.
 WEBHOOK_AGAIN = f"""
-UPDATE messages SET handling = coalesce(handling, 0) | $6
+UPDATE messages SET handling = (((coalesce(handling, 0)::int + 32) & 32767) | $6)::smallint
  WHERE id = ANY ({_SOME.format(which="direction = $5")})
 RETURNING *
 """
 
-FEEDBACK = """
+FEEDBACK = f"""
 INSERT INTO message_feedback (message_id, account_id, outcome) VALUES ($1, $2, $3)
 ON CONFLICT (message_id) DO UPDATE SET outcome = EXCLUDED.outcome, updated_at = now()
-RETURNING *
+RETURNING {columns(FeedbackRow)}
 """
 
 # The text may go when the carrier has it; the recipient when no callback will name it any more.
@@ -101,14 +109,14 @@ RETURNING m.id, u.text
 
 async def cancel(
     pool: ConnectionPool, account_id: int, message_id: Id, *, canceled: int, inbound: int
-) -> Row | None:
+) -> MessageRow | None:
     """Take back a message that still waits; None when it does not (any more)."""
     return await pool.fetchrow(CANCEL, message_id, account_id, canceled, inbound)
 
 
 async def cancel_many(
     pool: ConnectionPool, account_id: int, ids: Sequence[Id], *, canceled: int, inbound: int
-) -> list[Row]:
+) -> list[MessageRow]:
     """Take back those that still wait, and that nobody has locked just now; by id."""
     rows = await pool.fetch(CANCEL_MANY, ids, account_id, canceled, inbound)
     return sorted(rows, key=_age)
@@ -116,17 +124,19 @@ async def cancel_many(
 
 async def waiting(pool: ConnectionPool, ids: Sequence[Id]) -> list[Id]:
     """The messages that wait, so far as is committed; by id."""
-    return [row["id"] for row in await pool.fetch(WAITING, ids)]
+    return [row[0] for row in await pool.fetch(WAITING, ids)]
 
 
 async def redact(
     pool: ConnectionPool, account_id: int, message_id: Id, *, first_final: int
-) -> Row | None:
+) -> MessageRow | None:
     """Remove the text of a message with a final status, and its copies; None when there is no
     such message.
     """
     async with pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(REDACT, message_id, account_id, first_final)
+        row: MessageRow | None = await connection.fetchrow(
+            REDACT, message_id, account_id, first_final
+        )
         if row is not None:
             await erase_copies(connection, [message_id])
     return row
@@ -152,15 +162,18 @@ async def delete(
     return status == "INSERT 0 1"
 
 
-async def tell_outcome(pool: ConnectionPool, account_id: int, message_id: Id, outcome: str) -> Row:
-    row = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
+async def tell_outcome(
+    pool: ConnectionPool, account_id: int, message_id: Id, outcome: str
+) -> FeedbackRow:
+    row: FeedbackRow | None = await pool.fetchrow(FEEDBACK, message_id, account_id, outcome)
     assert row is not None, "an upsert returns its row"
     return row
 
 
-async def outcome(pool: ConnectionPool, message_id: Id) -> Row | None:
+async def outcome(pool: ConnectionPool, message_id: Id) -> FeedbackRow | None:
     """What was told of a message; None until then."""
-    return await pool.fetchrow("SELECT * FROM message_feedback WHERE message_id = $1", message_id)
+    query = f"SELECT {columns(FeedbackRow)} FROM message_feedback WHERE message_id = $1"
+    return await pool.fetchrow(query, message_id)
 
 
 async def forget(
@@ -171,7 +184,7 @@ async def forget(
     A recipient is kept while callbacks are owed, at most `after_s` seconds.
     """
     rows = await connection.fetch(FORGET, text_flag, address_flag, most, after_s)
-    if ids := [row["id"] for row in rows if row["text"]]:
+    if ids := [id for id, text in rows if text]:
         await erase_copies(connection, ids)
     return len(rows)
 
@@ -185,7 +198,7 @@ async def owe_callbacks_again(
     inbound: int,
     url: str | None,
     most: int,
-) -> list[Row]:
+) -> list[MessageRow]:
     """Forget that the status callbacks of these messages were acknowledged; oldest first."""
     rows = await pool.fetch(CALLBACKS_AGAIN, account_id, low, high, most, inbound, url)
     return sorted(rows, key=_age)
@@ -193,12 +206,11 @@ async def owe_callbacks_again(
 
 async def owe_webhook_again(
     pool: ConnectionPool, account_id: int, low: Id, high: Id, *, inbound: int, owed: int, most: int
-) -> list[Row]:
+) -> list[MessageRow]:
     """Owe the webhook of these inbound messages once more; oldest first."""
     rows = await pool.fetch(WEBHOOK_AGAIN, account_id, low, high, most, inbound, owed)
     return sorted(rows, key=_age)
 
 
-def _age(row: Row) -> bytes:
-    key: bytes = row["id"].bytes
-    return key
+def _age(row: MessageRow) -> bytes:
+    return row["id"].bytes

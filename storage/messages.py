@@ -8,52 +8,92 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypedDict
 from uuid import UUID
-
-import asyncpg
 
 from storage import partitions
 from storage.database import Connection, ConnectionPool
 from storage.ids import Id, moment_of
 from storage.lists import Lists
+from storage.records import columns
 from storage.times import LATEST
 
 WAITS = 0  # in the column `waiting` of what is not claimed yet; NULL in all others'
-COLUMNS = (
-    "id",
-    "account_id",
-    "service_id",
-    "sender_id",
-    "carrier_id",
-    "direction",
-    "status",
-    "encoding",
-    "segments",
-    "flags",
-    "priority",
-    "reference",
-    "error_code",
-    "callbacks_done",
-    "waiting",
-    "queued_at",
-    "sent_at",
-    "done_at",
-    "expires_at",
-    "recipient",
-    "sender",
-    "body",
-    "submitted_body",
-    "callback_url",
-    "done_date",
-    "tlvs",
-    "handling",
-    "send_at",
-    "extras",
-    "rule",
-    "operation_id",
-    "price",
-)
+
+
+class NewMessageRow(TypedDict):
+    id: Id
+    account_id: int
+    service_id: int | None
+    sender_id: int | None
+    carrier_id: int | None
+    direction: int
+    status: int
+    encoding: int | None
+    segments: int
+    flags: int
+    priority: int
+    reference: int | None
+    error_code: int | None
+    callbacks_done: int
+    waiting: int | None
+    queued_at: datetime | None
+    sent_at: datetime | None
+    done_at: datetime | None
+    expires_at: datetime | None
+    recipient: str
+    sender: str | None
+    body: str
+    submitted_body: str | None
+    callback_url: str | None
+    done_date: str | None
+    tlvs: bytes | None
+    handling: int | None
+    send_at: datetime | None
+    extras: dict[str, Any] | None
+    rule: int | None
+    operation_id: Id | None
+    price: Decimal | None
+
+
+class MessageRow(NewMessageRow):
+    carrier_tlvs: bytes | None
+
+
+class _SliceRow(MessageRow):
+    fits: bool
+    place: int
+
+
+class OutboundRow(TypedDict):
+    """What a reconciliation needs of a message."""
+
+    id: Id
+    status: int
+    error_code: int | None
+    flags: int
+    reference: int | None
+    sender: str | None
+    recipient: str
+
+
+class WaitingRow(TypedDict):
+    """Where a message waits."""
+
+    id: Id
+    service_id: int | None
+    sender_id: int | None
+
+
+class FlaggedRow(TypedDict):
+    """What a message's SID is made of."""
+
+    id: Id
+    flags: int
+
+
+COLUMNS = tuple(NewMessageRow.__annotations__)
 
 # Bits of `flags` that a write from memory, which may be late, leaves as the row has them: marks
 # that stay once they are set (a possible duplicate, an erased text), and what is to be done once,
@@ -179,15 +219,15 @@ SELECT * FROM messages WHERE waiting = 0 AND sender_id = $1 AND status = $2
 """
 
 WAITING_SIZES = """
-SELECT sender_id, count(*) AS messages, sum(segments) AS segments FROM messages
+SELECT sender_id, count(*), sum(segments) FROM messages
  WHERE waiting = 0 AND sender_id = ANY($1::bigint[]) AND status = $2 GROUP BY sender_id
 """
 
 NEWEST = "SELECT id FROM messages WHERE id < $1 ORDER BY id DESC LIMIT 1"
 
 # Of whatever age but the last: what waits in nobody's memory is among them.
-OLD_WAITING = """
-SELECT id, service_id, sender_id FROM messages
+OLD_WAITING = f"""
+SELECT {columns(WaitingRow)} FROM messages
  WHERE waiting IS NOT NULL AND status <> $1 AND id < $2
    AND (sender_id IS NULL OR sender_id <> ALL($3::bigint[]))
 """
@@ -232,8 +272,8 @@ SELECT * FROM (
 """
 
 
-OUTBOUND = """
-SELECT id, status, error_code, flags, reference, sender, recipient FROM messages
+OUTBOUND = f"""
+SELECT {columns(OutboundRow)} FROM messages
  WHERE direction <> $1 AND id >= $2 ORDER BY id
 """
 
@@ -254,7 +294,7 @@ async def insert(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
 async def claim(connection: Connection, ids: Sequence[Id], claimed_status: int) -> set[Id]:
     """Take waiting messages for submission; return those that were really ours to take."""
     rows = await connection.fetch(CLAIM, ids, claimed_status, min(ids), max(ids))
-    return {row["id"] for row in rows}
+    return {row[0] for row in rows}
 
 
 async def newest(connection: Connection, before: Id) -> Id | None:
@@ -266,7 +306,7 @@ async def newest(connection: Connection, before: Id) -> Id | None:
 async def claimed(connection: Connection, ids: Sequence[Id], claimed_status: int) -> set[Id]:
     """Which of these are claimed: to be asked after a claim whose commit was not confirmed."""
     rows = await connection.fetch(CLAIMED, ids, claimed_status)
-    return {row["id"] for row in rows}
+    return {row[0] for row in rows}
 
 
 async def unclaim(
@@ -288,9 +328,7 @@ async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> No
 
 
 async def update_and_submit(
-    connection: Connection,
-    columns: Sequence[Sequence[Any]],
-    submissions: Sequence[Sequence[Any]],
+    connection: Connection, columns: Sequence[Sequence[Any]], submissions: Sequence[Sequence[Any]]
 ) -> None:
     """`update`, and new rows of `submissions` (in the order of its COLUMNS); both, or neither."""
     ids = columns[0]
@@ -298,11 +336,11 @@ async def update_and_submit(
     await connection.execute(UPDATE_AND_SUBMIT, *columns, min(ids), max(ids), *map(list, named))
 
 
-async def fetch(pool: ConnectionPool, account_id: int, message_id: Id) -> asyncpg.Record | None:
+async def fetch(pool: ConnectionPool, account_id: int, message_id: Id) -> MessageRow | None:
     return await pool.fetchrow(FETCH, message_id, account_id)
 
 
-async def by_ids(connection: Connection, ids: Sequence[Id]) -> list[asyncpg.Record]:
+async def by_ids(connection: Connection, ids: Sequence[Id]) -> list[MessageRow]:
     return await connection.fetch(BY_IDS, ids)
 
 
@@ -315,32 +353,25 @@ async def unfinished(
     claimed_status: int,
     scheduled_status: int,
     most: int,
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """What a restart must take up again, in order of acceptance, a page at a time.
 
     Waiting rows of any age; rows younger than `since` that were claimed for submission without
     a recorded answer, or whose status callbacks are not all acknowledged.
     """
     return await connection.fetch(
-        UNFINISHED,
-        after,
-        since,
-        inbound,
-        claimed_status,
-        most,
-        scheduled_status,
-        moment_of(since),
+        UNFINISHED, after, since, inbound, claimed_status, most, scheduled_status, moment_of(since)
     )
 
 
-async def outbound(connection: Connection, *, inbound: int, since: Id) -> list[asyncpg.Record]:
+async def outbound(connection: Connection, *, inbound: int, since: Id) -> list[OutboundRow]:
     """What a reconciliation needs of every outbound message since an id."""
     return await connection.fetch(OUTBOUND, inbound, since)
 
 
 async def owed(
     pool: ConnectionPool, *, after: Id, since: Id, inbound: int, most: int
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """Messages younger than `since` whose status callbacks are not all acknowledged, by id."""
     return await pool.fetch(OWED, after, since, inbound, most, moment_of(since))
 
@@ -352,21 +383,22 @@ async def assign(connection: Connection, columns: Sequence[Sequence[Any]]) -> se
     """
     ids = columns[0]
     rows = await connection.fetch(ASSIGN, *columns, min(ids), max(ids))
-    return {row["id"] for row in rows}
+    return {row[0] for row in rows}
 
 
 async def waiting(
     connection: Connection, sender_id: int, queued_status: int, most: int
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """The first `most` of a sender's queue, whoever holds them in memory."""
     return await connection.fetch(WAITING, sender_id, queued_status, most)
 
 
 async def waiting_sizes(
     connection: Connection, sender_ids: Sequence[int], queued_status: int
-) -> list[asyncpg.Record]:
-    """Of each of these senders whose queue is not empty: its `messages` and `segments`."""
-    return await connection.fetch(WAITING_SIZES, sender_ids, queued_status)
+) -> dict[int, tuple[int, int]]:
+    """Messages and segments of each of these senders whose queue is not empty."""
+    rows = await connection.fetch(WAITING_SIZES, sender_ids, queued_status)
+    return {sender_id: (messages, segments) for sender_id, messages, segments in rows}
 
 
 async def exists(pool: ConnectionPool, id: Id) -> bool:
@@ -381,7 +413,7 @@ async def old_waiting(
     scheduled_status: int,
     without_senders: Sequence[int],
     page: int,
-) -> AsyncIterator[list[asyncpg.Record]]:
+) -> AsyncIterator[list[WaitingRow]]:
     """Id, service and sender of all that waits and came before an id, some at a time.
 
     But for what is scheduled, and what waits for one of these senders. One scan, whose transaction
@@ -402,7 +434,7 @@ async def count_old_waiting(connection: Connection, *, before: Id, scheduled_sta
 
 async def overdue(
     connection: Connection, now: datetime, queued_status: int, most: int
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """Queued messages whose validity has ended, the oldest end first."""
     return await connection.fetch(OVERDUE, now, queued_status, most)
 
@@ -424,7 +456,7 @@ async def page(
     sender: str | None = None,
     sent_from: datetime | None = None,
     sent_before: datetime | None = None,
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """At most `most` messages of an account, newest first, below the id `before`.
 
     `back`: those above it, the nearest first. Raises ListTooLong.
@@ -455,7 +487,7 @@ async def page(
 
 async def bulk_page(
     lists: Lists, account_id: int, *, before: Id | None, most: int
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """At most `most` messages of an account's bulk operations, newest first, below `before`.
 
     Raises ListTooLong.
@@ -481,7 +513,7 @@ async def _walk(
     most: int,
     back: bool = False,
     by_address: bool = False,
-) -> list[asyncpg.Record]:
+) -> list[MessageRow]:
     """What passes the filters, a bounded number of rows at a time.
 
     A day that is still written has no index for any filter: it would cost each accept, and each
@@ -492,7 +524,7 @@ async def _walk(
     values = [value for _, value in given]
     fits, order = " AND ".join(conditions) or "true", "ASC" if back else "DESC"
     indexed = await partitions.indexed_stretches(lists) if by_address else []
-    found: list[asyncpg.Record] = []
+    found: list[MessageRow] = []
     until, now = lists.until(), _first_of(datetime.now(UTC))
     low, high = stretch
     reach = iter(REACH)
@@ -504,13 +536,12 @@ async def _walk(
         bounds = account_id, UUID(int=part.low), UUID(int=part.high)
         if whole or not given:
             statement = ALL_OF.format(fits=fits, order=order, most=most - len(found))
-            rows = await lists.fetch_by_index(statement, *bounds, *values)
-            found += rows
+            found += await lists.fetch_by_index(statement, *bounds, *values)
             edge = part.high if back else part.low
         else:
             size = lists.slice_rows
             statement = SLICE_OF.format(fits=fits, order=order, size=size, most=most - len(found))
-            rows = await lists.fetch_by_index(statement, *bounds, *values)
+            rows: list[_SliceRow] = await lists.fetch_by_index(statement, *bounds, *values)
             found += [row for row in rows if row["fits"]]
             if rows and rows[-1]["place"] == size:
                 edge = rows[-1]["id"].int

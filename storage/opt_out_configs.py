@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from storage import config
-from storage.database import Connection, Row
+from storage.database import Connection
+from storage.records import columns
 
-LOCKED = "SELECT * FROM opt_out_configs WHERE id = $1 FOR UPDATE"
+
+class OptOutConfigRow(TypedDict):
+    service_id: int | None
+    enabled: bool
+    keywords: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
+
+
+LOCKED = f"SELECT {columns(OptOutConfigRow)} FROM opt_out_configs WHERE id = $1 FOR UPDATE"
 
 
 async def insert(connection: Connection, values: dict[str, Any]) -> None:
@@ -15,7 +24,7 @@ async def insert(connection: Connection, values: dict[str, Any]) -> None:
     await config.insert(connection, "opt_out_configs", values)
 
 
-async def locked(connection: Connection, config_id: int) -> Row | None:
+async def locked(connection: Connection, config_id: int) -> OptOutConfigRow | None:
     """The row as it is now, nobody else's to change until the transaction ends."""
     return await connection.fetchrow(LOCKED, config_id)
 

@@ -78,16 +78,16 @@ async def index_past_days(connection: Connection, today: date) -> None:
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):
         return
     try:
-        for row in await connection.fetch(DAYS):
-            if _day_of(row["name"]) >= today:
+        for (name,) in await connection.fetch(DAYS):
+            if _day_of(name) >= today:
                 continue
             for column in LISTED_BY:
                 try:
-                    await _index(connection, row["name"], column)
+                    await _index(connection, name, column)
                 except DatabaseUnavailable:
                     raise
                 except asyncpg.PostgresError as error:  # of this day: the others have theirs
-                    log.warning("no index of %s by %s: %s", row["name"], column, error)
+                    log.warning("no index of %s by %s: %s", name, column, error)
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", INDEX_LOCK)
@@ -108,8 +108,8 @@ async def _index(connection: Connection, table: str, column: str) -> None:
 async def indexed_stretches(lists: Lists) -> list[tuple[int, int]]:
     """First and last id of the days that have them, which rise; days in a row are one."""
     stretches: list[tuple[int, int]] = []
-    for row in await lists.fetch(INDEXED):
-        day = _day_of(row["name"])
+    for (name,) in await lists.fetch(INDEXED):
+        day = _day_of(name)
         first, last = lower_bound(day).int, lower_bound(day + timedelta(days=1)).int - 1
         if stretches and stretches[-1][1] == first - 1:
             first = stretches.pop()[0]

@@ -8,9 +8,10 @@ before the block's own answer, or it sees the block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Literal, NamedTuple, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 
 LOCK_CLASS = 7400  # of the advisory locks; schema 0005 has it too
@@ -53,7 +54,7 @@ SELECT * FROM unnest($1::int[], $2::smallint[], $3::text[], $4::int[])
 RETURNING sender_id
 """
 
-COUNTS = "SELECT sender_id, count(*) AS mappings FROM sticky GROUP BY sender_id"
+COUNTS = "SELECT sender_id, count(*) FROM sticky GROUP BY sender_id"
 
 # Unused for a year, or with a sender that is not in the service any more.
 STALE = """
@@ -117,6 +118,35 @@ class BlockChange(NamedTuple):
     note: str | None
 
 
+class StandingBlockRow(TypedDict):
+    blocked: Literal[True]
+    recipient: str
+    channel: int
+    scope: int
+
+
+class StandingMappingRow(TypedDict):
+    blocked: Literal[False]
+    recipient: str
+    channel: int
+    scope: int  # the service
+    sender_id: int
+    first_message: Id | None
+    created_at: datetime
+    last_used: datetime
+
+
+# The query gives both the columns of a mapping, which in a block are null.
+StandingRow = StandingBlockRow | StandingMappingRow
+
+
+class ReservedRow(TypedDict):
+    service_id: int
+    channel: int
+    recipient: str
+    sender_id: int
+
+
 def lock_key(scope: int) -> int:
     """The advisory lock that stands for a scope."""
     return scope % LOCKS
@@ -127,7 +157,7 @@ async def blocks_and_mappings(
     scopes: Iterable[int],
     recipients: Sequence[str],
     mapped: Sequence[tuple[int, int, str]] = (),
-) -> list[Row]:
+) -> list[StandingRow]:
     """Blocks of `recipients`, and the mappings of `mapped` (service, channel, recipient).
 
     Blocks are complete for messages within `scopes` until `unlock`, or the next call on this
@@ -143,7 +173,7 @@ async def unlock(connection: Connection) -> None:
     await connection.execute(UNLOCK)
 
 
-async def reserve(connection: Connection, wanted: Iterable[Reservation]) -> list[Row]:
+async def reserve(connection: Connection, wanted: Iterable[Reservation]) -> list[ReservedRow]:
     """Store new mappings and note the use of old ones; the rows say who each belongs to."""
     return await connection.fetch(RESERVE, *zip(*wanted, strict=True))
 
@@ -156,7 +186,7 @@ async def drop(connection: Connection, mappings: Iterable[tuple[int, int, str, i
 async def drop_unused(connection: Connection, firsts: Iterable[tuple[int, str, Id]]) -> list[int]:
     """Delete what (service, recipient) got for one message that never went; their senders."""
     rows = await connection.fetch(UNUSED, *zip(*firsts, strict=True))
-    return [row["sender_id"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def greeted(
@@ -167,17 +197,17 @@ async def greeted(
     An existing mapping is kept. Returns the senders of the new ones.
     """
     rows = await connection.fetch(GREETED, *zip(*mappings, strict=True))
-    return [row["sender_id"] for row in rows]
+    return [row[0] for row in rows]
 
 
-async def counts(connection: Connection) -> list[Row]:
+async def counts(connection: Connection) -> dict[int, int]:
     """How many mappings each sender has."""
-    return await connection.fetch(COUNTS)
+    return dict(await connection.fetch(COUNTS))
 
 
 async def drop_stale(pool: ConnectionPool, most: int) -> list[int]:
     """Delete at most `most` mappings that nobody uses any more; returns their senders."""
-    return [row["sender_id"] for row in await pool.fetch(STALE, most)]
+    return [row[0] for row in await pool.fetch(STALE, most)]
 
 
 async def exclude(
@@ -218,5 +248,4 @@ async def blocked_now(
     """Which of these (recipient, channel, scope) are on the list."""
     if not keys:
         return set()
-    rows = await connection.fetch(BLOCKED_NOW, *zip(*keys, strict=True))
-    return {(row["recipient"], row["channel"], row["scope"]) for row in rows}
+    return set(map(tuple, await connection.fetch(BLOCKED_NOW, *zip(*keys, strict=True))))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id, moment_of
+from storage.messages import FlaggedRow
 from storage.migrate import ADVISORY_LOCK
 
 # Rung after a release or a close is committed; without a payload.
@@ -124,6 +125,28 @@ SELECT e.id, e.flags, e.account_id, s.sid AS service
 """
 
 
+class RestoreRow(TypedDict):
+    as_of: datetime
+    held_at: datetime
+    messages: int  # that are still held
+
+
+class HeldRow(FlaggedRow):
+    account: str
+    service: str | None
+    sender: str | None
+    recipient: str
+    status: int
+    expires_at: datetime | None
+    segments: int
+    as_of: datetime
+
+
+class ClosedRow(FlaggedRow):
+    account_id: int
+    service: str | None
+
+
 class StoredNumbers(NamedTuple):
     """What the gateway's numbers are."""
 
@@ -152,8 +175,8 @@ async def end(connection: Connection) -> None:
     await connection.execute("SELECT pg_advisory_unlock($1)", ADVISORY_LOCK)
 
 
-async def last(connection: Connection) -> Row | None:
-    """The restore with the latest `as_of`, when it was held, and `messages` that still are."""
+async def last(connection: Connection) -> RestoreRow | None:
+    """The restore with the latest `as_of`."""
     return await connection.fetchrow(LAST)
 
 
@@ -161,10 +184,10 @@ async def younger(
     connection: Connection, codes: StoredNumbers, *, now: datetime, claimed_since: Id, than: Id
 ) -> tuple[int, datetime] | None:
     """How many doubtful messages have this id or a later one, and when the last was accepted."""
-    row = await connection.fetchrow(
+    rows = await connection.fetch(
         YOUNGER, *_doubtful(codes, now, claimed_since), than, timeout=LONG_S
     )
-    return (row["messages"], moment_of(row["id"])) if row is not None else None
+    return next(((messages, moment_of(id)) for id, messages in rows), None)
 
 
 async def left(connection: Connection, codes: StoredNumbers, *, now: datetime) -> int:
@@ -188,7 +211,7 @@ async def hold(
     rows = await connection.fetch(
         HOLD, *_doubtful(codes, now, claimed_since), as_of, codes.queued, timeout=LONG_S
     )
-    return {row["status"]: row["messages"] for row in rows}
+    return dict(rows)
 
 
 def _doubtful(codes: StoredNumbers, now: datetime, claimed_since: Id) -> tuple[Any, ...]:
@@ -202,7 +225,7 @@ def _doubtful(codes: StoredNumbers, now: datetime, claimed_since: Id) -> tuple[A
     )
 
 
-async def held(connection: Connection, account: str | None = None) -> list[Row]:
+async def held(connection: Connection, account: str | None = None) -> list[HeldRow]:
     """What is held, in order of acceptance, with the status that each had."""
     return await connection.fetch(HELD, account, timeout=LONG_S)
 
@@ -222,11 +245,13 @@ async def release(
     rows = await connection.fetch(
         RELEASE, *chosen, codes.sending, codes.queued, flag, timeout=LONG_S
     )
-    return {row["id"] for row in rows}
+    return {row[0] for row in rows}
 
 
-async def close(connection: Connection, chosen: Chosen, *, failed: int, code: int) -> list[Row]:
-    """End these; id, flags, account and service of those that were held."""
+async def close(
+    connection: Connection, chosen: Chosen, *, failed: int, code: int
+) -> list[ClosedRow]:
+    """End these; those that were held."""
     return await connection.fetch(CLOSE, *chosen, failed, code, timeout=LONG_S)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from storage.database import Connection, Row
+from storage.database import Connection
 from storage.ids import Id
+from storage.messages import MessageRow
 
 _HELD = "waiting IS NOT NULL AND send_at IS NOT NULL AND status = $1"
 
@@ -19,7 +20,7 @@ SELECT * FROM messages
 
 NEXT = f"SELECT min(send_at) FROM messages WHERE {_HELD} AND send_at > $2"
 
-COUNTS = f"SELECT account_id, count(*) AS held FROM messages WHERE {_HELD} GROUP BY account_id"
+COUNTS = f"SELECT account_id, count(*) FROM messages WHERE {_HELD} GROUP BY account_id"
 
 
 async def due(
@@ -30,7 +31,7 @@ async def due(
     without: Sequence[Id],
     most: int,
     services: Sequence[int] | None = None,
-) -> list[Row]:
+) -> list[MessageRow]:
     """Scheduled messages whose time has come, oldest first; of these services, None for all."""
     return await connection.fetch(DUE, scheduled, until, without, most, services)
 
@@ -43,5 +44,4 @@ async def next_time(connection: Connection, *, scheduled: int, after: datetime) 
 
 async def counts(connection: Connection, *, scheduled: int) -> dict[int, int]:
     """How many each account holds."""
-    rows = await connection.fetch(COUNTS, scheduled)
-    return {row["account_id"]: row["held"] for row in rows}
+    return dict(await connection.fetch(COUNTS, scheduled))

@@ -17,14 +17,12 @@ GATEWAY: Final = 0  # the lock of the gateway as a whole; a worker's is 1 and it
 STAGE: Final = "tenure"
 MOST_RUN: Final = 2**63  # a bigint's
 
-TRY: Final = "SELECT key, pg_try_advisory_lock($1, key) AS ours FROM unnest($2::int[]) AS key"
-TRY_SHARED: Final = """
-SELECT key, pg_try_advisory_lock_shared($1, key) AS ours FROM unnest($2::int[]) AS key
-"""
+TRY: Final = "SELECT pg_try_advisory_lock($1, key) FROM unnest($2::int[]) AS key"
+TRY_SHARED: Final = "SELECT pg_try_advisory_lock_shared($1, key) FROM unnest($2::int[]) AS key"
 FREE: Final = "SELECT pg_advisory_unlock_all()"
 HOLDERS: Final = """
 SELECT l.objid::int AS key, l.pid, a.application_name AS name,
-       coalesce(host(a.client_addr), 'this machine') AS machine, a.backend_start AS since
+       coalesce(host(a.client_addr), 'this machine') AS machine
   FROM pg_locks AS l
   JOIN pg_stat_activity AS a USING (pid)
  WHERE l.locktype = 'advisory' AND l.classid = $1::int::oid AND l.objsubid = 2 AND l.granted
@@ -102,7 +100,7 @@ async def open_session(url: str, run: int) -> Connection:
 async def take(connection: Connection, keys: Sequence[int], *, shared: bool = False) -> bool:
     """Take these locks, all or none of them; `shared` with others who take them so."""
     rows = await connection.fetch(TRY_SHARED if shared else TRY, LOCK_CLASS, list(keys))
-    if all(row["ours"] for row in rows):
+    if all(row[0] for row in rows):
         return True
     await connection.execute(FREE)
     return False
@@ -115,8 +113,7 @@ async def give_back(connection: Connection) -> None:
 
 async def holders(connection: Connection) -> list[LockHolder]:
     """Other sessions that hold any of the locks."""
-    rows = await connection.fetch(HOLDERS, LOCK_CLASS)
-    return [LockHolder(row["key"], row["pid"], row["name"], row["machine"]) for row in rows]
+    return [LockHolder(*row) for row in await connection.fetch(HOLDERS, LOCK_CLASS)]
 
 
 async def end_session(connection: Connection, pid: int) -> None:
@@ -151,7 +148,7 @@ async def signs(connection: Connection, runs: Sequence[int]) -> Mapping[int, int
     """How many signs each of these runs has given; those without any are not in it."""
     if not await is_there(connection):
         return {}
-    return {row["run"]: row["n"] for row in await connection.fetch(SIGNS, list(runs))}
+    return dict(await connection.fetch(SIGNS, list(runs)))
 
 
 async def note(connection: Connection, keys: Sequence[int], run: int) -> None:

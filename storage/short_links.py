@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from storage.config import insert, update
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
+from storage.ids import Id
 
 COLUMNS = ("code", "account_id", "domain_name", "message_id", "url", "until")
 
@@ -40,8 +41,8 @@ async def keep(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
 
 async def find(
     pool: ConnectionPool, account_id: int, domain_name: str, code: str, now: datetime
-) -> Row | None:
-    """`url` and `message_id` behind a link that has not ended yet."""
+) -> tuple[str, Id] | None:
+    """The URL and the message of a link that has not ended yet."""
     return await pool.fetchrow(
         "SELECT url, message_id FROM short_links"
         " WHERE code = $1 AND domain_name = $2 AND account_id = $3 AND until > $4",
@@ -59,7 +60,7 @@ async def urls(pool: ConnectionPool, account_id: int, codes: Sequence[str]) -> d
         account_id,
         codes,
     )
-    return {row["code"]: row["url"] for row in found}
+    return dict(found)
 
 
 async def purge(connection: Connection, now: datetime, most: int) -> int:

@@ -6,19 +6,35 @@ The hot path reads and reserves them in `storage.recipients`.
 
 from __future__ import annotations
 
-from storage.database import Connection, ConnectionPool, Row
+from datetime import datetime
+from typing import TypedDict
+
+from storage.database import Connection, ConnectionPool
 from storage.keyset import rising
 from storage.lists import Lists
+from storage.records import columns
 
-PAGE = rising("""
-SELECT * FROM sticky
+
+class StickyRow(TypedDict):
+    channel: int
+    recipient: str
+    sender_id: int
+    created_at: datetime
+    last_used: datetime
+
+
+PAGE = rising(f"""
+SELECT {columns(StickyRow)} FROM sticky
  WHERE service_id = $1 AND channel = $2 AND recipient @PAST $3
    AND ($4::int IS NULL OR sender_id = $4)
  ORDER BY recipient @ORDER
  LIMIT $5
 """)
 
-ONE = "SELECT * FROM sticky WHERE service_id = $1 AND channel = $2 AND recipient = $3"
+ONE = f"""
+SELECT {columns(StickyRow)} FROM sticky
+ WHERE service_id = $1 AND channel = $2 AND recipient = $3
+"""
 
 # The row before the change tells whose count goes down.
 MOVE = """
@@ -63,12 +79,14 @@ async def page(
     sender_id: int | None,
     most: int,
     back: bool = False,
-) -> list[Row]:
+) -> list[StickyRow]:
     """At most `most` mappings of a service, by recipient, above `after`."""
     return await pool.fetch(PAGE.of(back), service_id, channel, after, sender_id, most)
 
 
-async def one(pool: ConnectionPool, service_id: int, channel: int, recipient: str) -> Row | None:
+async def one(
+    pool: ConnectionPool, service_id: int, channel: int, recipient: str
+) -> StickyRow | None:
     return await pool.fetchrow(ONE, service_id, channel, recipient)
 
 

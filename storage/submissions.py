@@ -6,15 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from storage.database import Connection
 from storage.ids import Id
 
 COLUMNS = ("carrier_id", "carrier_message_id", "message_id", "segment", "receipt", "at")
 
 FIND = """
-SELECT s.carrier_id, s.carrier_message_id, s.message_id, s.segment, s.at
+SELECT s.carrier_id, s.carrier_message_id, s.message_id, s.segment
   FROM submissions s
   JOIN unnest($1::int[], $2::text[]) AS wanted (carrier_id, carrier_message_id)
     ON s.carrier_id = wanted.carrier_id AND s.carrier_message_id = wanted.carrier_message_id
@@ -29,7 +27,7 @@ UPDATE submissions s SET receipt = u.receipt
 """
 
 OF_MESSAGES = """
-SELECT message_id, segment, receipt, carrier_message_id FROM submissions
+SELECT message_id, segment, receipt FROM submissions
  WHERE message_id = ANY($1::uuid[])
 """
 
@@ -41,8 +39,10 @@ async def insert(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
 
 async def find(
     connection: Connection, wanted: Sequence[tuple[int, str]], since: datetime
-) -> list[asyncpg.Record]:
-    """Submissions with these (carrier, its message id) pairs, newest first."""
+) -> list[tuple[int, str, Id, int]]:
+    """Submissions with these (carrier, its message id) pairs, with message and segment, newest
+    first.
+    """
     return await connection.fetch(
         FIND, [carrier for carrier, _ in wanted], [name for _, name in wanted], since
     )
@@ -54,5 +54,8 @@ async def mark_receipts(connection: Connection, marks: Sequence[tuple[Id, int, i
     await connection.execute(MARK, ids, segments, receipts)
 
 
-async def of_messages(connection: Connection, ids: Sequence[Id]) -> list[asyncpg.Record]:
+async def of_messages(
+    connection: Connection, ids: Sequence[Id]
+) -> list[tuple[Id, int, int | None]]:
+    """Message, segment and receipt of what was submitted of these messages."""
     return await connection.fetch(OF_MESSAGES, ids)

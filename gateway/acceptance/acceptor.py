@@ -147,8 +147,7 @@ class Acceptor:
         One whose `client` is gone by the time its batch is taken is not stored: while the database
         hung, its app has given up, and may have sent it anew.
 
-        `also` is run on the transaction that stores the unit: both happen, or neither. The same
-        for `key`, an idempotency key; one that was used before ends in `Repeated`. Raises
+        A `key`, an idempotency key, that was used before ends in `Repeated`. Raises
         Overloaded or Unavailable at once when there is no use in waiting.
         """
         if not self.available or self._closed:
@@ -331,8 +330,6 @@ class Acceptor:
         anything else when nothing was; then the caller answers.
         """
         drafts = [draft for unit in units for draft in unit.drafts]
-        if not drafts:
-            return
         messages = [draft.message for draft in drafts]
         claimed: list[Message] = []
         try:
@@ -355,8 +352,8 @@ class Acceptor:
                     await self._admission.reserve(connection, drafts, facts)
                 if links:
                     await link_rows.keep(connection, links)
-                for do in also:
-                    await do(connection)
+                for stored in also:
+                    await stored.work(connection)
                 claimed = self._submitter.offer(self._ours(messages))
                 for rows in _slices(messages):
                     await message_rows.insert(connection, map(insert_row, rows))
@@ -373,6 +370,11 @@ class Acceptor:
             # Committed or not, nobody can say yet. The clients are told that nothing was
             # stored, so that is made true first thing when the database is back.
             committer.doubtful.extend(message.id for message in messages)
+            committer.doubtful.extend(
+                unit.also.operation_id
+                for unit in units
+                if unit.also is not None and unit.also.operation_id is not None
+            )
             log.error("%d sends answered with 503", len(messages), extra=AWAY)
             self._undo(drafts, claimed, facts)
             raise
@@ -462,8 +464,12 @@ def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _held_by(unit: AcceptUnit) -> Iterator[Hashable]:
-    """What the transaction of a unit holds, for another to wait for: mappings, and its key."""
+    """What the transaction of a unit holds, for another to wait for: mappings, its key, and what is
+    stored with it.
+    """
     for draft in unit.drafts:
         yield draft.key
     if unit.key is not None:
         yield unit.key[:2]
+    if unit.also is not None and unit.also.holds is not None:
+        yield unit.also.holds

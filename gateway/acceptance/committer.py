@@ -1,7 +1,7 @@
 """One connection that commits what was accepted, and the units that wait for it.
 
 There are two: for units of a few messages, and for large ones. A large unit is committed whole,
-which takes a while; nobody else's message waits for that.
+which takes a while; nobody else's message waits for that. Which of them: `acceptor.LARGE`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.acceptance.draft import Draft
 from gateway.observe.outage_log import AWAY
+from storage import bulk as bulk_rows
 from storage import conversation_messages as conversation_rows
 from storage import idempotency as key_rows
 from storage import messages as message_rows
@@ -34,7 +35,16 @@ RETRY_S = 0.25
 LOOK_S = 0.02
 
 Done = Callable[[Exception | None], object]
-Also = Callable[[Connection], Awaitable[None]]
+
+
+class Also(NamedTuple):
+    """What is stored with a unit, in its transaction: both, or neither."""
+
+    work: Callable[[Connection], Awaitable[None]]
+    # The bulk operation that it stores, which is taken back where nobody knows of the commit.
+    operation_id: Id | None = None
+    # What it holds in the database until the commit, for another to wait for.
+    holds: Hashable = None
 
 
 class Client(Protocol):
@@ -49,7 +59,7 @@ class AcceptUnit(NamedTuple):
 
     drafts: Sequence[Draft]
     done: Done
-    also: Also | None = None  # done in the same transaction: a handled reply's mark
+    also: Also | None = None  # a handled reply's mark, a bulk operation
     key: IdempotencyKey | None = None  # claimed in the same transaction
     since: float = 0.0  # when it came, on the monotonic clock
     client: Client | None = None  # None for what comes from inside
@@ -132,7 +142,8 @@ class Committer:
         self.waiting = waiting
         self.connection: Connection | None = None
         self.available = False
-        self.doubtful: list[Id] = []  # ids of a batch whose commit was not confirmed
+        # Ids of messages and operations whose commit was not confirmed.
+        self.doubtful: list[Id] = []
         self.between = asyncio.Event()  # no batch is being committed
         self.between.set()
         self.answered = asyncio.Event()  # nothing that was taken in is without its answer
@@ -193,6 +204,7 @@ class Committer:
                     await message_rows.delete(connection, self.doubtful)
                     await key_rows.release(connection, self.doubtful)
                     await conversation_rows.release(connection, self.doubtful)
+                    await bulk_rows.delete(connection, self.doubtful)
                     confirm(connection)
                     self.doubtful.clear()
             except DatabaseUnavailable as error:

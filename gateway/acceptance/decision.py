@@ -1,4 +1,4 @@
-"""What becomes of a message: who carries it, why nobody does, or that it waits for a sender.
+"""What becomes of a message: which sender it leaves from, why from none, or that it waits.
 
 Deciding changes nothing. `gateway.acceptance.router` makes a decision true, and what is decided
 next sees it.

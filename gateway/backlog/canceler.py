@@ -16,8 +16,8 @@ from gateway.messages.rows import from_row, seconds
 from gateway.pacing.pacer import Pacer
 from gateway.stage_runtime import Runtime
 from storage import message_changes
-from storage.database import Row
 from storage.ids import Id
+from storage.messages import MessageRow
 
 
 class Canceler:
@@ -47,7 +47,7 @@ class Canceler:
         self._unscheduled = unscheduled
         self._committed = committed
 
-    async def cancel(self, account_id: int, message_id: Id) -> Row | None:
+    async def cancel(self, account_id: int, message_id: Id) -> MessageRow | None:
         """The row of the canceled message; None when it is too late, or there is none."""
         if self._left(message_id):
             return None
@@ -90,12 +90,12 @@ class Canceler:
         message = self._live.get(message_id)
         return message is not None and message.status > Status.QUEUED
 
-    def _canceled(self, row: Row) -> None:
+    def _canceled(self, row: MessageRow) -> None:
         if row["send_at"] is not None and row["queued_at"] is None:
             self._unscheduled(row["account_id"], row["id"])
         self._follow(row)
 
-    def _follow(self, row: Row) -> None:
+    def _follow(self, row: MessageRow) -> None:
         message = self._live.get(row["id"])
         if message is None or message.spilled:
             self._overflow.canceled(row)

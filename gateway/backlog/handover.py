@@ -18,7 +18,8 @@ from gateway.acceptance.assigner import Assigner
 from gateway.acceptance.draft import Draft
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.takeover import AGAIN_S, Takeover
-from gateway.cluster.peers import NoOthers, Others
+from gateway.cluster.peers import VERSION, pack_ids, unpack_ids
+from gateway.cluster.transport import FrameKind, SendReply
 from gateway.messages.message import Message, Status
 from gateway.observe.outage_log import AWAY
 from gateway.stage_runtime import Runtime
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 AGAIN: Final = (0.5, AGAIN_S, 10.0, 40.0)
 UNDER_WAY_S: Final = 2.5  # for the answers of what was under way then
 LOOK_S: Final = 0.02
+LETS_GO_S: Final = 3.0  # for the others to let go of what is ours now
 UNSENT: Final = (Status.ACCEPTED, Status.QUEUED, Status.SENDING)
 
 
@@ -60,8 +62,10 @@ class Handover:
         self._acceptor = acceptor
         self._takeover = takeover
         self._clock = runtime.clock
-        # The other workers, where there are any.
-        self.others: Others = NoOthers()
+        self._directory = runtime.directory
+        self._peers = runtime.peers
+        self._peers.on(FrameKind.TAKE_UP, self._on_take_up)
+        self._peers.on_work(FrameKind.REFRESH, self._on_refresh)
         self._tasks: set[asyncio.Task[None]] = set()
         self._unclaiming: set[asyncio.Task[None]] = set()
         self._letting_go_until = 0.0
@@ -150,7 +154,8 @@ class Handover:
             slot = self._ownership.of(message.service_id, message.sender_id)
             by_slot[slot].append(message.id)
         for slot, ids in by_slot.items():
-            self.others.take_up(slot, ids)
+            payload = pack_ids(self._directory.version, ids)
+            self._peers.tell(slot, FrameKind.TAKE_UP, payload)
 
     async def _unclaim(self, messages: Sequence[Message]) -> None:
         """Let these wait again, for the worker whose they are: it claims them for itself."""
@@ -172,13 +177,33 @@ class Handover:
         Who had them lets go of them as it reads the same change; so that is waited for first.
         """
         try:
-            await self.others.have_read(version)
+            await self._peers.ask_all(FrameKind.REFRESH, VERSION.pack(version), LETS_GO_S)
             await self._takeover.take_up_all()
         except DatabaseUnavailable as error:
             log.error("database: %s; rows that became ours are taken up later", error, extra=AWAY)
         finally:
             self._acceptor.resume()
         self._takeover.look()  # for what was on its way just then
+
+    def _on_take_up(self, payload: bytes, reply: SendReply) -> None:
+        """Rows are committed, wait, and are ours."""
+        version, ids = unpack_ids(payload)
+
+        def named() -> None:
+            # While we take over, all that waits is read in its order once everything is there.
+            if not self._acceptor.paused:
+                self._takeover.named(list(ids))
+            reply(b"")
+
+        self._peers.at_version(version, named, reply)
+
+    async def _on_refresh(self, payload: bytes) -> bytes:
+        """The configuration changed."""
+        (version,) = VERSION.unpack(payload)
+        if version > self._directory.version:
+            await self._peers.read()
+        await self.let_go()
+        return b""
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

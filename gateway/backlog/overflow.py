@@ -29,8 +29,9 @@ from gateway.pacing.pacer import BATCH, Pacer
 from gateway.stage_runtime import Runtime
 from gateway.submission.submitter import EXPIRED
 from storage import messages as message_rows
-from storage.database import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.database import Connection, DatabaseUnavailable, OwnConnection
 from storage.ids import Id
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -128,18 +129,19 @@ class Overflow:
         message.content = None
         return True
 
-    def leaves(self, row: Row) -> bool:
+    def leaves(self, row: MessageRow) -> bool:
         """After a restart: leave a row where it is; nothing of it is needed but its segments."""
-        rest = self._rests.get(row["sender_id"] or 0)
+        sender_id = row["sender_id"] or 0
+        rest = self._rests.get(sender_id)
         if rest is None or row["status"] != Status.QUEUED or row["callback_url"] is not None:
             return False
         rest.count += 1
         rest.added += 1
         rest.segments += row["segments"]
-        self._router.loads.assigned(row["sender_id"], row["segments"], self._clock.wall())
+        self._router.loads.assigned(sender_id, row["segments"], self._clock.wall())
         return True
 
-    def found(self, row: Row) -> bool:
+    def found(self, row: MessageRow) -> bool:
         """While we run: whether a row that memory does not hold is one of a queue's rest.
 
         It may have been left there by us, and then is counted, or have become ours just now: a
@@ -160,12 +162,13 @@ class Overflow:
         if self._rests and sender_id in self._rests and self.pacer.waiting(sender_id) < LOW:
             self._wake.set()
 
-    def canceled(self, row: Row) -> None:
+    def canceled(self, row: MessageRow) -> None:
         """A row was canceled that memory does not hold."""
-        rest = self._rests.get(row["sender_id"] or 0)
+        sender_id = row["sender_id"] or 0
+        rest = self._rests.get(sender_id)
         if rest is not None and rest.count:
-            self._less(rest, row["sender_id"], row["segments"])
-            self._router.loads.settled(row["sender_id"], row["segments"])
+            self._less(rest, sender_id, row["segments"])
+            self._router.loads.settled(sender_id, row["segments"])
 
     def left_pool(self, service_of: Mapping[int, int]) -> None:
         """Senders left their services: what waits for them there is chosen anew."""
@@ -238,13 +241,12 @@ class Overflow:
         for sender_id in unsure:
             self._rests[sender_id].unsure = False
         try:
-            rows = await message_rows.waiting_sizes(connection, unsure, Status.QUEUED)
+            sizes = await message_rows.waiting_sizes(connection, unsure, Status.QUEUED)
         except DatabaseUnavailable:
             for sender_id in unsure:
                 if sender_id in self._rests:
                     self._rests[sender_id].unsure = True
             raise
-        sizes = {row["sender_id"]: (row["messages"], row["segments"]) for row in rows}
         held_messages, held_segments = self._held(unsure)
         for sender_id in unsure:
             rest = self._rests.get(sender_id)
@@ -311,17 +313,17 @@ class Overflow:
         if read:  # a short page, or what has left its pool: there may be more to read
             self._wake.set()
 
-    def _pass_over(self, row: Row, why: str) -> None:
+    def _pass_over(self, row: MessageRow, why: str) -> None:
         """A row that no message can be made of waits until somebody has looked at it."""
         if len(self._unreadable) < MOST_UNREADABLE:
             self._unreadable.add(row["id"])
         self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
 
-    def _settling(self, row: Row) -> bool:
+    def _settling(self, row: MessageRow) -> bool:
         """Whether another stage has just stored it, and will bring it to its queue itself."""
         return row["direction"] != Direction.OUTBOUND_API and self._ids.age(row["id"]) < SETTLING_S
 
-    def _taken_up(self, row: Row, message: Message | None, rest: _Rest) -> Message | None:
+    def _taken_up(self, row: MessageRow, message: Message | None, rest: _Rest) -> Message | None:
         """In memory again; None where it does not go back to this queue."""
         if message is None:
             message = self._live[row["id"]] = from_row(row)
@@ -357,7 +359,9 @@ class Overflow:
             except Exception as error:
                 self._pass_over(row, described(error))
 
-    def _expire_one(self, row: Row, message: Message | None, rest: _Rest, now: float) -> None:
+    def _expire_one(
+        self, row: MessageRow, message: Message | None, rest: _Rest, now: float
+    ) -> None:
         if message is None:
             message = self._live[row["id"]] = from_row(row)
         message.spilled = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.requeue import Requeue
@@ -25,8 +25,9 @@ from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id, id_from_bytes
+from storage.messages import MessageRow, WaitingRow
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +131,8 @@ class Recovery:
                 break
         if not found:
             return 0
-        rows = await message_rows.by_ids(connection, found)
-        waiting = [row for row in rows if row["waiting"] is not None and self._is_ours(row)]
+        named = await message_rows.by_ids(connection, found)
+        waiting = [row for row in named if row["waiting"] is not None and self._is_ours(row)]
         return await self._adopt(connection, sorted(waiting, key=lambda row: row["id"].bytes))
 
     @property
@@ -145,7 +146,7 @@ class Recovery:
         )
         return held + len(self._overflow)
 
-    async def _adopt(self, connection: Connection, rows: list[Row]) -> int:
+    async def _adopt(self, connection: Connection, rows: list[MessageRow]) -> int:
         new = [
             row
             for row in rows
@@ -166,7 +167,7 @@ class Recovery:
         await self._take_up(connection, new, Recovered())
         return len(new) + len(behind)
 
-    async def _unfinished(self, connection: Connection) -> AsyncIterator[list[Row]]:
+    async def _unfinished(self, connection: Connection) -> AsyncIterator[list[MessageRow]]:
         """All that is not finished and ours, in order of acceptance, page by page."""
         after = NOTHING
         since = id_at(self._clock.wall() - RECENT_S)
@@ -185,10 +186,12 @@ class Recovery:
                 break
             after = rows[-1]["id"]
 
-    def _is_ours(self, row: Row) -> bool:
+    def _is_ours(self, row: WaitingRow) -> bool:
         return self._ownership.mine(row["service_id"], row["sender_id"])
 
-    async def _take_up(self, connection: Connection, rows: list[Any], recovered: Recovered) -> None:
+    async def _take_up(
+        self, connection: Connection, rows: list[MessageRow], recovered: Recovered
+    ) -> None:
         kept = [row for row in rows if not self._overflow.leaves(row)]
         recovered.waiting += len(rows) - len(kept)
         messages: list[Message] = []
@@ -202,10 +205,10 @@ class Recovery:
         by_id = {message.id: message for message in messages}
         long = [message.id for message in messages if message.segments > 1]
         if long:
-            for part in await submission_rows.of_messages(connection, long):
-                message, bit = by_id[part["message_id"]], 1 << (part["segment"] - 1)
+            for id, segment, receipt in await submission_rows.of_messages(connection, long):
+                message, bit = by_id[id], 1 << (segment - 1)
                 message.answered |= bit
-                if part["receipt"] is not None:
+                if receipt is not None:
                     message.receipts |= bit
             for id in long:
                 message = by_id[id]
@@ -227,7 +230,7 @@ class Recovery:
                 self._tell(row, described(error))
         self._submitter.wait(queue)
 
-    def _tell(self, row: Any, why: str) -> None:
+    def _tell(self, row: MessageRow, why: str) -> None:
         self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
 
     def _belongs_in_queue(self, message: Message, body: str, recovered: Recovered) -> bool:
@@ -277,7 +280,7 @@ class OwedSweep:
         self._after = NOTHING if done else rows[-1]["id"]
         return not done
 
-    def _owe(self, row: Row) -> None:
+    def _owe(self, row: MessageRow) -> None:
         if not self._ownership.mine(row["service_id"], row["sender_id"]):
             return
         message = self._live.get(row["id"])

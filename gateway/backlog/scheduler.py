@@ -22,8 +22,9 @@ from gateway.messages.rows import from_row
 from gateway.observe.outage_log import AWAY
 from gateway.stage_runtime import Runtime
 from storage import schedule as schedule_rows
-from storage.database import Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.database import Connection, DatabaseUnavailable, OwnConnection
 from storage.ids import Id
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Scheduler:
             self._next = min(self._next, following.timestamp())
         return max(0.0, self._next - self._clock.wall())
 
-    def _let_in(self, rows: list[Row]) -> None:
+    def _let_in(self, rows: list[MessageRow]) -> None:
         for row, why in self._wall.each(rows, self._let_one_in):
             # It stays in its row, scheduled, and holds up nothing.
             if len(self._unreadable) >= MOST_UNREADABLE:
@@ -125,7 +126,7 @@ class Scheduler:
             self._under_way.pop(row["id"], None)
             self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
 
-    def _let_one_in(self, row: Row) -> None:
+    def _let_one_in(self, row: MessageRow) -> None:
         message = self._live.get(row["id"])
         if message is None:
             message = self._live[row["id"]] = from_row(row)

@@ -23,27 +23,32 @@ from gateway.cluster.share import WorkerSlot
 
 log = logging.getLogger(__name__)
 
-HEAD: Final = struct.Struct(">IIB")  # octets of the payload, number, kind
+PROTOCOL: Final = 1  # rises with every change of what a frame says
+HEAD: Final = struct.Struct(">BIIB")  # protocol, octets of the payload, number, kind
 RETRY_S: Final = 0.05
 WAIT_S: Final = 6.0  # for a worker to be followed by another
 BOUND: Final = 20_000  # questions to one worker without their replies; beyond it nobody asks it
 
 
 class FrameKind(IntEnum):
-    """What a frame is about."""
+    """What a frame is about, and who answers it (`Peers.on`)."""
 
     REPLY = 0
     FAILED = 10  # instead of a reply: the question could not be answered
+    # api/forwarded.py
     SEND = 1  # a message to be created
     REQUEST = 2  # an HTTP request to be answered
-    DELIVER = 3  # what a carrier delivered for a number
-    TAKE_UP = 4  # rows that are another's
     CANCEL = 5
     REPLAY = 6
+    # pipeline/forwarded_deliveries.py
+    DELIVER = 3  # what a carrier delivered for a number
+    LOST = 11  # a connection to a carrier is over
+    # backlog/handover.py
+    TAKE_UP = 4  # rows that are another's
     REFRESH = 7  # the configuration changed
+    # monitoring/all_workers.py
     CARRIERS = 8  # how the binds are
     METRICS = 9
-    LOST = 11  # a connection to a carrier is over
     STUCK = 12  # what could go and does not
 
 
@@ -84,7 +89,13 @@ class _Frames(asyncio.Protocol, ABC):
         buffer += data
         at, size = 0, len(buffer)
         while size - at >= HEAD.size:
-            length, number, kind = HEAD.unpack_from(buffer, at)
+            protocol, length, number, kind = HEAD.unpack_from(buffer, at)
+            if protocol != PROTOCOL:
+                log.error("a worker of another version speaks protocol %d", protocol)
+                buffer.clear()
+                if self.transport is not None:
+                    self.transport.close()
+                return
             end = at + HEAD.size + length
             if end > size:
                 break
@@ -101,7 +112,7 @@ class _Frames(asyncio.Protocol, ABC):
         """Send one, with whatever else this loop turn brings."""
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(HEAD.pack(len(payload), number, kind))
+        self._out.append(HEAD.pack(PROTOCOL, len(payload), number, kind))
         self._out.append(payload)
 
     def _flush(self) -> None:

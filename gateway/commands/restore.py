@@ -21,9 +21,10 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from gateway.backlog import restore
+from gateway.backlog import backup_hold
 from gateway.commands.options import TIME, ConfigFile, new_app, refuses, taking
 from gateway.messages.message import Status, created_at
+from gateway.messages.rows import sid_of_row
 from gateway.runtime.times import shown
 from gateway.settings import ConfigurationError, Settings, load_settings
 from smpp.describe import shown_number
@@ -31,11 +32,11 @@ from storage.database import (
     Connection,
     DatabaseRefused,
     DatabaseUnavailable,
-    Row,
     open_connection,
 )
 from storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from storage.migrate import SchemaError
+from storage.restore import HeldRow
 
 COLUMNS = {  # of a table, and their names in JSON
     "SID": "sid",
@@ -55,7 +56,7 @@ AsOf = Annotated[
     datetime | None, Option(**TIME, help="The moment of the backup, as 2026-11-24T21:00:00Z.")
 ]
 refusing = refuses(
-    "restore", ConfigurationError, EmbeddedPostgresError, SchemaError, restore.RestoreRefused
+    "restore", ConfigurationError, EmbeddedPostgresError, SchemaError, backup_hold.RestoreRefused
 )
 # Does what was asked; the lines to print, once the database is let go.
 Ask = Callable[[Connection, Settings], Awaitable[list[str]]]
@@ -77,15 +78,15 @@ class HeldOptions:
     before: Annotated[datetime | None, Option(**TIME, help="What was accepted before.")] = None
     config: ConfigFile = None
 
-    def selection(self) -> restore.Selection:
+    def selection(self) -> backup_hold.Selection:
         """Raises RestoreRefused where that is not clear."""
         conditions = (self.account, self.since, self.before)
         some = any(condition is not None for condition in conditions)
         if (bool(self.sids), self.everything, some).count(True) != 1:
-            raise restore.RestoreRefused(
+            raise backup_hold.RestoreRefused(
                 "say which: SIDs, or --all, or one or more of --account, --since, --before"
             )
-        return restore.Selection(self.sids or (), *conditions)
+        return backup_hold.Selection(self.sids or (), *conditions)
 
 
 @app.callback(invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
@@ -138,7 +139,7 @@ def _run(config: Path | None, ask: Ask) -> int:
     try:
         lines = asyncio.run(_with_database(ask, load_settings(config)))
     except (*DatabaseUnavailable, *DatabaseRefused, ValueError) as error:
-        raise restore.RestoreRefused(f"the database can't be asked: {error}") from error
+        raise backup_hold.RestoreRefused(f"the database can't be asked: {error}") from error
     for line in lines:
         print(line)
     return 0
@@ -157,7 +158,7 @@ async def _database(settings: Settings) -> AsyncIterator[Connection]:
     if url is None:
         folder = settings.data_dir / "postgres"
         if not await asyncio.to_thread(folder.exists):
-            raise restore.RestoreRefused(
+            raise backup_hold.RestoreRefused(
                 f"there is no database: set database_url, or restore {folder}"
             )
         embedded = EmbeddedPostgres(folder)
@@ -178,15 +179,15 @@ async def _database(settings: Settings) -> AsyncIterator[Connection]:
 
 async def _hold(as_of: datetime | None, connection: Connection, settings: Settings) -> list[str]:
     if as_of is None:
-        raise restore.RestoreRefused(
+        raise backup_hold.RestoreRefused(
             "say --as-of TIME, the moment of the backup (or list, release, close)"
         )
-    done = await restore.hold(
+    done = await backup_hold.hold(
         connection,
         as_of=as_of,
         now=datetime.now(UTC),
         random=SystemRandom(),
-        leaves_s=restore.LEAVES_S,
+        leaves_s=backup_hold.LEAVES_S,
     )
     if done.before is not None:
         then, at = shown(done.before["as_of"]), shown(done.before["held_at"])
@@ -204,7 +205,7 @@ async def _hold(as_of: datetime | None, connection: Connection, settings: Settin
 async def _list(
     account: str | None, form: str, connection: Connection, settings: Settings
 ) -> list[str]:
-    rows = await restore.held(connection, account)
+    rows = await backup_hold.held(connection, account)
     entries = [_entry(row, mask=settings.log.mask) for row in rows]
     counts = Counter(Status(row["status"]) for row in rows)
     if form == "json":
@@ -214,9 +215,9 @@ async def _list(
 
 
 async def _release(
-    selection: restore.Selection, connection: Connection, settings: Settings
+    selection: backup_hold.Selection, connection: Connection, settings: Settings
 ) -> list[str]:
-    released = await restore.release(connection, selection)
+    released = await backup_hold.release(connection, selection)
     lines = [f"released {_messages(released)}, marked as possible duplicates"]
     return (
         [*lines, "a gateway that runs takes them up now, another at its start"]
@@ -226,9 +227,9 @@ async def _release(
 
 
 async def _close(
-    selection: restore.Selection, connection: Connection, settings: Settings
+    selection: backup_hold.Selection, connection: Connection, settings: Settings
 ) -> list[str]:
-    closed = await restore.close(
+    closed = await backup_hold.close(
         connection, selection, now=datetime.now(UTC), random=SystemRandom()
     )
     lines = [f"closed {_messages(closed)}: failed, 30410"]
@@ -240,11 +241,11 @@ async def _close(
 # As printed ----------------------------------------------------------------------------------
 
 
-def _entry(row: Row, *, mask: bool) -> dict[str, Any]:
+def _entry(row: HeldRow, *, mask: bool) -> dict[str, Any]:
     """One held message, without its text."""
     until = row["expires_at"]
     return {
-        "sid": restore.sid_of(row),
+        "sid": sid_of_row(row),
         "account_sid": row["account"],
         "messaging_service_sid": row["service"],
         "from": row["sender"],

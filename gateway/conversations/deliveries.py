@@ -18,8 +18,9 @@ from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import Wall
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
-from storage.database import Connection, ConnectionPool, DatabaseUnavailable, Row
+from storage.database import Connection, ConnectionPool, DatabaseUnavailable
 from storage.ids import Id
+from storage.records import DatedRow
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Deliveries:
                 after = page[-1]["id"]
         self._events.written()
 
-    async def _follow(self, connection: Connection, row: Row) -> None:
+    async def _follow(self, connection: Connection, row: message_rows.ChangedReceiptRow) -> None:
         """Every step that the receipt has not seen, each told."""
         status = SHOWN.get(Status(row["status"]))
         known = row["known"]
@@ -112,7 +113,13 @@ class Deliveries:
                 )
 
 
-def _parameters(conversation: Row, row: Row, status: str, dates: Row, final: bool) -> Pairs:
+def _parameters(
+    conversation: rows.ConversationRow,
+    row: message_rows.ChangedReceiptRow,
+    status: str,
+    dates: DatedRow,
+    final: bool,
+) -> Pairs:
     return [
         ("ConversationSid", conversation["sid"]),
         ("MessageSid", row["im"]),

@@ -15,7 +15,9 @@ from gateway.directory.directory import Directory
 from storage import conversation_events as event_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.database import Connection, ConnectionPool, Row
+from storage.conversation_messages import ConversationMessageRow
+from storage.conversations import ConversationRow, ConversationWebhookRow, ParticipantRow
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 
 Pairs = list[tuple[str, str]]
@@ -91,7 +93,7 @@ class EventWriter:
     async def event(
         self,
         connection: Connection | ConnectionPool,
-        conversation: Row,
+        conversation: ConversationRow,
         name: str,
         parameters: Pairs,
         source: Source,
@@ -125,7 +127,7 @@ class EventWriter:
     async def record(
         self,
         connection: Connection,
-        conversation: Row,
+        conversation: ConversationRow,
         name: str,
         parameters: Pairs,
         source: Source = Source.API,
@@ -144,7 +146,7 @@ class EventWriter:
         ]
 
 
-def _listens(hook: Row, name: str, text: str) -> bool:
+def _listens(hook: ConversationWebhookRow, name: str, text: str) -> bool:
     if hook["target"] == "trigger":
         lowered = text.casefold()
         return name == MESSAGE_ADDED and any(
@@ -156,7 +158,7 @@ def _listens(hook: Row, name: str, text: str) -> bool:
 # Parameters -----------------------------------------------------------------------------------
 
 
-def of_conversation(conversation: Row, binding: tuple[str, str] | None = None) -> Pairs:
+def of_conversation(conversation: ConversationRow, binding: tuple[str, str] | None = None) -> Pairs:
     return [
         ("ConversationSid", conversation["sid"]),
         ("FriendlyName", conversation["friendly_name"] or ""),
@@ -179,7 +181,7 @@ def of_binding(binding: tuple[str, str] | None) -> Pairs:
     ]
 
 
-def of_participant(conversation: Row, participant: Row) -> Pairs:
+def of_participant(conversation: ConversationRow, participant: ParticipantRow) -> Pairs:
     pairs = [
         ("ConversationSid", conversation["sid"]),
         ("ParticipantSid", participant["sid"]),
@@ -188,13 +190,13 @@ def of_participant(conversation: Row, participant: Row) -> Pairs:
         ("RoleSid", participant["role"] or ""),
         ("Attributes", participant["attributes"]),
     ]
-    if participant["address"] is not None:
+    if participant["address"] is not None and participant["proxy_address"] is not None:
         pairs += of_binding((participant["address"], participant["proxy_address"]))
         pairs.append(("MessagingBinding.Type", "sms"))
     return pairs
 
 
-def of_message(conversation: Row, message: Row) -> Pairs:
+def of_message(conversation: ConversationRow, message: ConversationMessageRow) -> Pairs:
     return [
         ("ConversationSid", conversation["sid"]),
         ("MessageSid", message["sid"]),
@@ -209,7 +211,7 @@ def of_message(conversation: Row, message: Row) -> Pairs:
     ]
 
 
-def of_state(conversation: Row, before: str, reason: str) -> Pairs:
+def of_state(conversation: ConversationRow, before: str, reason: str) -> Pairs:
     return [
         ("ConversationSid", conversation["sid"]),
         ("StateFrom", before),

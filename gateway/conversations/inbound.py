@@ -21,7 +21,7 @@ from storage import conversation_messages as message_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
 from storage import inbound as inbound_rows
-from storage.database import Connection, ConnectionPool, Row, UniqueViolation
+from storage.database import Connection, ConnectionPool, UniqueViolation
 
 ROUNDS: Final = 5
 
@@ -88,7 +88,7 @@ class InboundMessages:
             return True
         raise Contended(f"{message.sid} could not be added to a conversation")
 
-    async def _allowed(self, conversation: Row, words: Words) -> Words | None:
+    async def _allowed(self, conversation: rows.ConversationRow, words: Words) -> Words | None:
         """The message as the app wants it; None when it does not."""
         settings = await setting_rows.known_settings(self._pool, conversation["account_id"])
         if settings is None:
@@ -104,7 +104,9 @@ class InboundMessages:
         verdict = await self._pre_events.ask(settings, names.MESSAGE_ADD, asked, Source.SMS, ids)
         return words.changed(verdict.changes) if verdict.allowed else None
 
-    async def _make(self, message: Message, author: str, address: Row | None) -> bool:
+    async def _make(
+        self, message: Message, author: str, address: setting_rows.ConversationAddressRow | None
+    ) -> bool:
         """A conversation of the pair, if the app does not refuse it: False when it does."""
         account_id = message.account_id
         settings = await setting_rows.settings(self._pool, account_id, self._outbound.new_sid("IS"))
@@ -157,11 +159,11 @@ class InboundMessages:
     async def _insert(
         self,
         connection: Connection,
-        settings: Row,
-        address: Row | None,
+        settings: setting_rows.ConversationSettingsRow,
+        address: setting_rows.ConversationAddressRow | None,
         messaging_service: str | None,
         friendly_name: str | None,
-    ) -> Row:
+    ) -> rows.ConversationRow:
         chat_service_id = settings["chat_service_id"]
         if address is not None and address["chat_service_id"] is not None:
             chat_service_id = address["chat_service_id"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from gateway.acceptance.acceptor import Acceptor, Overloaded, Rejected, Unavailable
+from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.content.encoding import BODY_LIMIT, body_units
 from gateway.conversations.events import (
@@ -22,7 +23,9 @@ from gateway.routing.destination import parse_destination
 from gateway.stage_runtime import Runtime
 from storage import conversation_messages as message_rows
 from storage import conversations as rows
-from storage.database import BadRow, Connection, Row
+from storage.conversation_messages import ConversationMessageRow
+from storage.conversations import ConversationRow, ParticipantRow
+from storage.database import BadRow, Connection
 from storage.ids import Id
 
 MOST_PARTICIPANTS: Final = 1_000  # that are read
@@ -68,7 +71,9 @@ class ConversationSender:
     def new_sid(self, prefix: str) -> str:
         return f"{prefix}{self._random.getrandbits(128):032x}"
 
-    async def post(self, conversation: Row, words: Words, source: Source) -> Row:
+    async def post(
+        self, conversation: ConversationRow, words: Words, source: Source
+    ) -> ConversationMessageRow:
         """The stored message. It leaves as SMS to each participant with an address but its author.
 
         An inactive conversation becomes active by it. Raises NotPosted, Overloaded, Unavailable;
@@ -87,7 +92,7 @@ class ConversationSender:
         event = await self._events.event(
             self._pool, conversation, MESSAGE_ADDED, [], source, words.body
         )
-        stored: list[Row] = []
+        stored: list[ConversationMessageRow] = []
 
         async def store(connection: Connection) -> None:
             values: dict[str, Any] = {
@@ -103,14 +108,8 @@ class ConversationSender:
             stored[:] = [row]
             if sends:
                 receipts = [
-                    (
-                        self.new_sid("DY"),
-                        row["id"],
-                        participant["sid"],
-                        draft.message.id,
-                        draft.message.sid,
-                    )
-                    for participant, draft in sends
+                    (self.new_sid("DY"), row["id"], participant["sid"], sent.id, sent.sid)
+                    for participant, sent in ((other, draft.message) for other, draft in sends)
                 ]
                 await message_rows.insert_receipts(connection, receipts)
             if words.heard:
@@ -124,7 +123,8 @@ class ConversationSender:
                 await self._events.write(connection, told)
 
         if sends:
-            error = await self._submit([draft for _, draft in sends], store)
+            also = Also(store, holds=("conversation", conversation["id"]))
+            error = await self._submit([draft for _, draft in sends], also)
             if isinstance(error, Rejected):
                 raise NotPosted from error
             if error is not None:
@@ -138,7 +138,9 @@ class ConversationSender:
         self._events.written()
         return stored[0]
 
-    async def _awake(self, conversation: Row, words: Words, source: Source) -> Row:
+    async def _awake(
+        self, conversation: ConversationRow, words: Words, source: Source
+    ) -> ConversationRow:
         """The conversation, active again. Raises NotPosted when it is closed or gone."""
         async with self._pool.acquire() as connection, connection.transaction():
             now = await rows.locked(connection, conversation["id"])
@@ -154,9 +156,7 @@ class ConversationSender:
                 await self._events.record(connection, after, STATE_UPDATED, parameters, source)
             return after
 
-    async def _submit(
-        self, drafts: Sequence[Draft], store: Callable[[Connection], Any]
-    ) -> Exception | None:
+    async def _submit(self, drafts: Sequence[Draft], also: Also) -> Exception | None:
         outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def done(error: Exception | None) -> None:
@@ -164,17 +164,19 @@ class ConversationSender:
                 outcome.set_result(error)
 
         try:
-            self._acceptor.submit(drafts, done, store)
+            self._acceptor.submit(drafts, done, also)
         except (Overloaded, Unavailable) as error:
             return error
         return await outcome
 
-    def _draft(self, conversation: Row, participant: Row, words: Words) -> Draft | None:
+    def _draft(
+        self, conversation: ConversationRow, participant: ParticipantRow, words: Words
+    ) -> Draft | None:
         """What goes to one participant; None to one without a number, or who can't be reached."""
         if participant["address"] is None:
             return None
         destination = parse_destination(participant["address"])
-        record = self._directory.senders_by_address.get(participant["proxy_address"])
+        record = self._directory.senders_by_address.get(participant["proxy_address"] or "")
         if (
             destination is None
             or record is None
@@ -203,8 +205,8 @@ class ConversationSender:
         return Draft(message, destination, from_record=record, from_address=record.sender.address)
 
 
-def _is(participant: Row, words: Words) -> bool:
+def _is(participant: ParticipantRow, words: Words) -> bool:
     """Whether a participant is the author."""
     if participant["address"] is not None:
-        return bool(participant["address"] == words.author)
-    return bool(participant["identity"] == words.author)
+        return participant["address"] == words.author
+    return participant["identity"] == words.author

@@ -19,7 +19,8 @@ from gateway.observe.wall import Wall, described
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.report import exchange_of
 from storage import conversation_events as rows
-from storage.database import ConnectionPool, DatabaseUnavailable, Row
+from storage.conversation_events import ConversationEventRow
+from storage.database import ConnectionPool, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class EventPoster:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                claimed: list[Row] = []
+                claimed: list[ConversationEventRow] = []
                 try:
                     room = AT_ONCE - self._under_way.total()
                     if room > 0:
@@ -80,7 +81,7 @@ class EventPoster:
             pass
         self._wake.clear()
 
-    async def _tell(self, row: Row) -> None:
+    async def _tell(self, row: ConversationEventRow) -> None:
         try:
             await self._post(row)
         except DatabaseUnavailable as error:  # its lease runs out, and it is told again
@@ -93,7 +94,7 @@ class EventPoster:
             self._under_way += Counter()  # whoever has none is forgotten
             self._wake.set()
 
-    async def _give_up(self, row: Row) -> None:
+    async def _give_up(self, row: ConversationEventRow) -> None:
         """An event that can't be posted must not hold up the later ones of its conversation."""
         self.given_up += 1
         try:
@@ -101,7 +102,7 @@ class EventPoster:
         except DatabaseUnavailable as error:
             log.warning("an event of a conversation is told again: %s", error, extra=AWAY)
 
-    async def _post(self, row: Row) -> None:
+    async def _post(self, row: ConversationEventRow) -> None:
         account = self._directory.accounts_by_id.get(row["account_id"])
         if account is None:
             await rows.done(self._pool, row["id"])

@@ -14,7 +14,7 @@ from gateway.directory.directory import Directory
 from gateway.observe.alerts import Alerts
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.report import exchange_of
-from storage.database import Row
+from storage.conversation_settings import ConversationSettingsRow
 from storage.ids import Id
 
 # Characters that an app may put in a field, as for the API.
@@ -46,7 +46,7 @@ class PreEventWebhooks:
 
     async def ask(
         self,
-        settings: Row,
+        settings: ConversationSettingsRow,
         name: str,
         parameters: Pairs,
         source: Source,

@@ -56,10 +56,10 @@ async def _sweep(pool: ConnectionPool, events: EventWriter, wall: Wall) -> int:
     moved = 0
     async with pool.acquire() as connection:
         due = await rows.due(connection, PAGE)
-        for conversation in due:
-            with wall.around(resource=f"conversation {conversation['id']}"):
+        for conversation_id in due:
+            with wall.around(resource=f"conversation {conversation_id}"):
                 async with connection.transaction():
-                    await _move(connection, events, conversation["id"])
+                    await _move(connection, events, conversation_id)
                 moved += 1
     if due:
         events.written()

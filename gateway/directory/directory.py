@@ -13,34 +13,55 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.routing.destination import parse_destination
 from gateway.routing.networks import DEFAULT, NetworkFacts
 from gateway.routing.sender_pool import Sender, SenderKind, SenderPool, ServiceSettings
-from storage.config import ConfigurationSnapshot, Rest
+from storage.config import (
+    ConfigurationSnapshot,
+    PoolMemberRow,
+    Rest,
+    SenderRow,
+    ServiceRow,
+    TableRow,
+)
 
 RecordT = TypeVar("RecordT")
-
-
-class _Kept(Protocol):
-    """A row that is kept by its SID."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def sid(self) -> str: ...
-
-
-KeptT = TypeVar("KeptT", bound=_Kept)
+RowT = TypeVar("RowT", bound=Mapping[str, object])
 
 MOST_FORMER: Final = 10_000  # deleted services whose SIDs are in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StoredResource:
+    """A row under its SID; its fields have the names of their columns."""
+
     id: int
     sid: str
+
+
+ResourceT = TypeVar("ResourceT", bound=StoredResource)
+
+
+@dataclass(frozen=True, slots=True)
+class DatedResource(StoredResource):
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedResource(DatedResource):
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamedResource(OwnedResource):
+    friendly_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account(DatedResource):
     owner_id: int | None
     friendly_name: str
     status: str
@@ -50,8 +71,6 @@ class Account:
     test_token: str | None
     balance: Decimal
     currency: str
-    created_at: datetime
-    updated_at: datetime
     debugger_url: str | None
     closed_countries: frozenset[str]
     pumping_protection: bool
@@ -78,31 +97,19 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
+class ApiKey(NamedResource):
     main: bool
     secret_hash: bytes  # SHA-256 of a secret that we made at random
-    created_at: datetime
-    updated_at: datetime
 
     def knows(self, secret: str) -> bool:
         return hmac.compare_digest(self.secret_hash, sha256(secret.encode()).digest())
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class Application(NamedResource):
     """A TwiML application: URLs under one SID."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     settings: dict[str, Any]  # by API field name; absent means the default
-    created_at: datetime
-    updated_at: datetime
 
     @property
     def status_callback(self) -> str | None:
@@ -112,16 +119,12 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class CarrierRecord:
+class CarrierRecord(DatedResource):
     """A carrier as it is stored; `gateway.submission.connectors` runs it."""
 
-    id: int
-    sid: str
     name: str
     settings: dict[str, Any]  # what differs from the defaults, the password apart
     password: bytes | None  # encrypted
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +154,15 @@ class SenderRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDomain:
+class LinkDomain(OwnedResource):
     """A domain of short links (docs/spec/twilio-api.md#bulk-and-newer-apis)."""
 
-    id: int
-    sid: str
     config_sid: str
-    account_id: int
     domain_name: str  # what `Host` says, in lower case
     fallback_url: str | None
     callback_url: str | None
     continue_on_failure: bool
     disable_https: bool
-    created_at: datetime
-    updated_at: datetime
 
     @property
     def base(self) -> str:
@@ -173,16 +171,10 @@ class LinkDomain:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedResource):
     """A messaging service with its pool."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     settings: dict[str, Any]  # by API field name; absent means the default
-    created_at: datetime
-    updated_at: datetime
     pool: SenderPool
     link_domain: LinkDomain | None = None  # that its links are shortened with
 
@@ -208,58 +200,39 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentTemplate:
+class ContentTemplate(NamedResource):
     """A content template; its types and variables are checked (gateway.content.templates)."""
 
-    id: int
-    sid: str
-    account_id: int
-    friendly_name: str
     language: str
     variables: dict[str, str]
     types: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class SafeNumber:
+class SafeNumber(StoredResource):
     """A number, or its beginning, that is never taken for pumped."""
 
-    id: int
-    sid: str
     account_id: int
     phone_number: str
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(OwnedResource):
     """An alphanumeric ID that was, or is to be, registered with a country's carriers."""
 
-    id: int
-    sid: str
-    account_id: int
     alpha_sender: str
     country: str
     status: str  # draft, in_review, approved, rejected
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class OptOutConfig:
+class OptOutConfig(NamedResource):
     """Advanced Opt-Out of a service: its keyword sets and replies, as `/v3/OptOuts` shows them."""
 
-    id: int
-    sid: str
-    account_id: int
     service_id: int | None
-    friendly_name: str
     enabled: bool
     keywords: list[dict[str, Any]]  # keyword_type, message_type, keywords
     messages: list[dict[str, Any]]  # keyword_type, message_type, message
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(slots=True)
@@ -339,11 +312,11 @@ class Directory:
         self,
         snapshot: ConfigurationSnapshot,
         table: str,
-        shape: Callable[..., KeptT],
-        before: dict[str, KeptT],
-    ) -> dict[str, KeptT]:
+        shape: type[ResourceT],
+        before: dict[str, ResourceT],
+    ) -> dict[str, ResourceT]:
         """The rows of a table by SID, as they are now: `before` itself where none changed."""
-        rows = self._read(snapshot.rows.get(table, ()), lambda row: shape(**_only(row, shape)))
+        rows = self._read(snapshot.rows.get(table, ()), lambda row: _as(shape, row))
         if snapshot.whole:
             return {row.sid: row for row in rows}
         gone = snapshot.gone.get(table)
@@ -396,9 +369,12 @@ class Directory:
             if record.service_id is not None:
                 members[record.service_id].append(record.sender)
         approved: dict[int, set[tuple[str, str]]] = defaultdict(set)
-        for row in rest.registrations:
-            if row["status"] == "approved":
-                approved[row["account_id"]].add((row["alpha_sender"], row["country"]))
+        registrations = [_as(Registration, row) for row in rest.registrations]
+        for registration in registrations:
+            if registration.status == "approved":
+                approved[registration.account_id].add(
+                    (registration.alpha_sender, registration.country)
+                )
         domains = {domain.id: domain for domain in self.link_domains.values()}
         services = self._read(
             rest.services,
@@ -406,7 +382,7 @@ class Directory:
                 row,
                 members[row["id"]],
                 frozenset(approved[row["account_id"]]),
-                domains.get(row["link_domain_id"]),
+                domains.get(row["link_domain_id"] or 0),
                 self.services_by_id.get(row["id"]),
             ),
         )
@@ -416,9 +392,8 @@ class Directory:
             account.test_sid: account for account in accounts if account.test_sid is not None
         }
         self.accounts_by_id = {account.id: account for account in accounts}
-        self.carriers = {
-            row["name"]: CarrierRecord(**_only(row, CarrierRecord)) for row in rest.carriers
-        }
+        carriers = [_as(CarrierRecord, row) for row in rest.carriers]
+        self.carriers = {carrier.name: carrier for carrier in carriers}
         self._place_senders(records)
         now = {service.id for service in services}
         self.remember_services(
@@ -426,10 +401,8 @@ class Directory:
         )
         self._place_services(services)
         self.registered = approved
-        self.registrations = {
-            row["sid"]: Registration(**_only(row, Registration)) for row in rest.registrations
-        }
-        self.campaign_rates = {row["service_id"]: row["rate"] for row in rest.campaign_rates}
+        self.registrations = {registration.sid: registration for registration in registrations}
+        self.campaign_rates = rest.campaign_rates
 
     def _place_senders(self, records: Sequence[SenderRecord]) -> None:
         self.senders = {record.sid: record for record in records}
@@ -451,14 +424,14 @@ class Directory:
         self.services = {service.sid: service for service in services}
         self.services_by_id = {service.id: service for service in services}
 
-    def _read(self, rows: Iterable[Any], make: Callable[[Any], RecordT]) -> list[RecordT]:
+    def _read(self, rows: Iterable[RowT], make: Callable[[RowT], RecordT]) -> list[RecordT]:
         """What each row is; one that can't be read is left out, and holds up no other account's."""
         made = []
         for row in rows:
             try:
                 made.append(make(row))
             except Exception as error:
-                self.unreadable[row["sid"]] = f"{type(error).__name__}"
+                self.unreadable[str(row["sid"])] = f"{type(error).__name__}"
         return made
 
     def remember_services(self, sids: Mapping[int, str]) -> None:
@@ -500,13 +473,13 @@ class Directory:
         return None
 
 
-def _only(row: Any, shape: Any) -> dict[str, Any]:
-    return {name: row[name] for name in shape.__dataclass_fields__}
+def _as(shape: type[ResourceT], row: TableRow) -> ResourceT:
+    return shape(**{name: row[name] for name in shape.__dataclass_fields__})
 
 
-def _account(row: Any) -> Account:
-    closed = frozenset(row["closed_countries"])
-    return Account(**{**_only(row, Account), "closed_countries": closed})
+def _account(row: TableRow) -> Account:
+    account = _as(Account, row)
+    return replace(account, closed_countries=frozenset(account.closed_countries))
 
 
 def _spelled(sender: Sender) -> str | None:
@@ -514,14 +487,14 @@ def _spelled(sender: Sender) -> str | None:
     return number.e164 if number is not None and number.e164 != sender.address else None
 
 
-def _sender_record(row: Any, membership: Any, application: dict[str, Any] | None) -> SenderRecord:
-    kind = SenderKind(row["kind"])
-    if row["service_id"] is not None:  # an alphanumeric ID, made in its pool
-        service_id, joined_at = row["service_id"], row["created_at"]
+def _sender_record(
+    row: SenderRow, membership: PoolMemberRow | None, application: dict[str, Any] | None
+) -> SenderRecord:
+    kind, service_id, joined_at = SenderKind(row["kind"]), row["service_id"], None
+    if service_id is not None:  # an alphanumeric ID, made in its pool
+        joined_at = row["created_at"]
     elif membership:
         service_id, joined_at = membership["service_id"], membership["created_at"]
-    else:
-        service_id = joined_at = None
     number = parse_destination(row["address"]) if kind is SenderKind.LONG_CODE else None
     sender = Sender(
         id=row["id"],
@@ -567,7 +540,7 @@ ROUTING_SETTINGS = {
 
 
 def _service(
-    row: Any,
+    row: ServiceRow,
     members: list[Sender],
     registrations: frozenset[tuple[str, str]],
     link_domain: LinkDomain | None,

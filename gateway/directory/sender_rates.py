@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from gateway.directory.directory import Directory
-from gateway.directory.quotas import Quotas
+from gateway.directory.shared_rates import Quotas
 from gateway.pacing.rates import DestinationClass, default_rate, destination_class
 from gateway.routing.destination import Destination
 from gateway.routing.sender_pool import Sender

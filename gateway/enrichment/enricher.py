@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -52,7 +52,7 @@ class Enricher:
         lifecycle: Lifecycle,
         connections: Connections,
         *,
-        link_base: Callable[[], str],
+        link_base: str,
         pause_s: float,
         lookup: NumberLookup | None = None,
     ) -> None:
@@ -253,7 +253,7 @@ class Enricher:
             )
             for position, (file, code) in enumerate(zip(files, codes, strict=True))
         ]
-        base = self._link_base()
+        base = self._link_base
         extras: dict[str, Any] = {
             **(message.extras or {}),
             "links": [base + code for code in codes],

@@ -1,6 +1,6 @@
 """What an inbound message changes for its writer, before any app hears of it.
 
-Its keyword (`optout`) and its sticky mapping (`greeting`) are stored with it; what follows a commit
+Its keyword (`opt_outs`) and its sticky mapping (`sticky`) are stored with it; what follows a commit
 follows here, and what was counted before one that failed is taken back.
 """
 
@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.acceptance.draft import Draft
-from gateway.directory.directory import Directory
-from gateway.inbound.keywords import Arrival, KeywordOutcome, OptOuts
+from gateway.acceptance.router import Router
+from gateway.directory.directory import SenderRecord
+from gateway.inbound.opt_outs import Arrival, KeywordOutcome, OptOuts
 from gateway.inbound.sticky import map_sticky_sender
 from gateway.messages.message import Message
-from gateway.routing.sender_load import SenderLoads
+from gateway.stage_runtime import Runtime
 from storage.database import Connection
 
 
@@ -32,14 +33,15 @@ class InboundEffects:
 
     def __init__(
         self,
-        directory: Directory,
-        opt_outs: OptOuts,
-        loads: SenderLoads,
+        runtime: Runtime,
+        router: Router,
+        network_handles: Callable[[SenderRecord], bool],
         send: Callable[[Sequence[Draft]], None],
     ) -> None:
-        self._directory = directory
-        self._opt_outs = opt_outs
-        self._loads = loads
+        """`network_handles`: whether the carrier's network answers a STOP to this number."""
+        self._directory = runtime.directory
+        self._opt_outs = OptOuts(runtime, router, network_handles)
+        self._loads = router.loads
         self._send = send
 
     async def effects(

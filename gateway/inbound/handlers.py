@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.acceptance.committer import Also
 from gateway.directory.directory import SenderRecord, Service
 from gateway.inbound.geography import cities
 from gateway.inbound.owed_webhook import (
@@ -33,8 +34,9 @@ from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
 from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
-from storage.database import Connection, DatabaseUnavailable, Row
+from storage.database import Connection, DatabaseUnavailable
 from storage.ids import Id, id_from_bytes
+from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +163,12 @@ class Handlers:
 
         async def mark(connection: Connection) -> None:
             if message.id not in self._again:
-                await inbound_rows.clear(connection, [(message.id, self._called_at(message))])
+                await inbound_rows.clear(connection, [self._done(message)])
             if run.alerted:
                 replies = [draft.message.id for draft in drafts]
                 await alert_rows.link_replies(connection, message.id, replies)
 
-        if drafts and await self._replies.store(message, drafts, mark):
+        if drafts and await self._replies.store(message, drafts, Also(mark)):
             self._end(message)
             return
         self._finish(message)
@@ -224,6 +226,9 @@ class Handlers:
         at = self._called.get(message.id)
         return moment(at) if at is not None else None
 
+    def _done(self, message: Message) -> tuple[Id, int, datetime | None]:
+        return message.id, message.handling, self._called_at(message)
+
     def _end(self, message: Message) -> None:
         """The message's row says that nothing is owed."""
         self.handled += 1
@@ -247,11 +252,7 @@ class Handlers:
             self._wake.clear()
             batch, self._finished = self._finished, []
             try:
-                done = [
-                    (message.id, self._called_at(message))
-                    for message in batch
-                    if message.id not in self._again
-                ]
+                done = [self._done(message) for message in batch if message.id not in self._again]
                 if done:
                     await inbound_rows.clear(self._pool, done)
             except DatabaseUnavailable as error:
@@ -276,7 +277,7 @@ class Handlers:
         self._after = NOTHING if last else rows[-1]["id"]
         return not last
 
-    def _take_up(self, row: Row) -> None:
+    def _take_up(self, row: MessageRow) -> None:
         ended = self._ended
         if (ended is None or row["id"] not in ended) and self._ownership.mine(
             row["service_id"], row["sender_id"]

@@ -28,7 +28,7 @@ from gateway.channels.smpp.profile import Profile
 from gateway.content.encoding import Encoding
 from gateway.directory.directory import SenderRecord
 from gateway.inbound.effects import InboundEffects, Judged
-from gateway.inbound.keywords import NO_KEYWORD, Arrival
+from gateway.inbound.opt_outs import NO_KEYWORD, Arrival
 from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
 from gateway.inbound.repetitions import DeliveryKey, Earlier, Repetitions
 from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
@@ -57,7 +57,6 @@ from storage.database import (
     Connection,
     DatabaseUnavailable,
     OwnConnection,
-    Row,
     wait_for_standby,
 )
 from storage.ids import Id
@@ -131,7 +130,6 @@ class InboundStage:
         profile_of: Callable[[int], Profile],
         handle: Callable[[Message], None],
         effects: InboundEffects,
-        run_id: str,
     ) -> None:
         self._wall = runtime.walls.of("inbound")
         # How often a delivery came that could not be handled.
@@ -144,7 +142,7 @@ class InboundStage:
         self._clock = runtime.clock
         self._handle = handle
         self._effects = effects
-        self._run_id = run_id  # tells this process's connections from a former one's
+        self._run_id = runtime.run_id
         self._waiting: deque[Incoming] = deque()
         # How long the parts of a message are waited for, from its first.
         self.join_for_s = JOIN_FOR_S
@@ -304,7 +302,7 @@ class InboundStage:
             status = ESME_RX_R_APPN if times < MOST_TIMES else ESME_ROK
             incoming.answer(incoming.delivery, status)
 
-    def _restore(self, rows: list[Row]) -> None:
+    def _restore(self, rows: list[delivery_rows.OpenPartRow]) -> None:
         """Parts of messages that were not whole when the process ended."""
         self._given_up.clear()
         for row, why in self._wall.each(rows, self._restore_part):
@@ -312,7 +310,7 @@ class InboundStage:
         if self._given_up:
             self._wake.set()
 
-    def _restore_part(self, row: Row) -> None:
+    def _restore_part(self, row: delivery_rows.OpenPartRow) -> None:
         carrier_id, delivery = row["carrier_id"], delivery_of(row)
         record = self._number(carrier_id, delivery.destination)
         for whole in self._join(carrier_id, delivery, record, row["id"]):

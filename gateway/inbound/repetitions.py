@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from smpp.concat import Part
 from storage import deliveries as delivery_rows
-from storage.database import Connection, Row
+from storage.database import Connection
 from storage.ids import Id
 
 PartSource = tuple[int, str, str]  # carrier, source, destination
@@ -73,7 +73,9 @@ class Repetitions:
         )
         self._note([words for words, _, _ in wanted], rows)
 
-    def _note(self, wanted: Sequence[DeliveryKey], rows: Iterable[Row]) -> None:
+    def _note(
+        self, wanted: Sequence[DeliveryKey], rows: Iterable[delivery_rows.EarlierPartRow]
+    ) -> None:
         for row in rows:
             earlier = Earlier(row["id"], row["connection"], row["message_id"], row["number"])
             self.add(wanted[row["place"] - 1], earlier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.directory.directory import Directory
-from gateway.inbound.keywords import Arrival
+from gateway.inbound.opt_outs import Arrival
 from gateway.routing.question import Channel
 from storage import recipients as recipient_rows
 from storage.database import Connection

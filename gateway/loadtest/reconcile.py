@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import aiohttp
 import orjson
@@ -282,9 +282,9 @@ def read_ledger(lines: Iterable[bytes | str]) -> list[Submit]:
 
 
 def compare(
-    rows: Iterable[Mapping[str, Any] | Any],
+    rows: Iterable[message_rows.OutboundRow],
     submits: Iterable[Submit],
-    deleted: Iterable[Mapping[str, Any] | Any] = (),
+    deleted: Iterable[deletions.DeletedMessageRow] = (),
 ) -> Reconciliation:
     """Hold outbound rows, and what is known of `deleted` ones, against the carrier's ledger."""
     verdict = Reconciliation()
@@ -329,7 +329,7 @@ def compare(
 class _Deleted:
     """Messages of which only a reference is left, and what the carrier called their parts."""
 
-    def __init__(self, rows: Iterable[Mapping[str, Any] | Any]) -> None:
+    def __init__(self, rows: Iterable[deletions.DeletedMessageRow]) -> None:
         self._by_reference: defaultdict[int, list[frozenset[str]]] = defaultdict(list)
         for row in rows:
             reference = message_reference(row["reference"] or 0)
@@ -358,7 +358,7 @@ def _our_state(status: Status) -> str:
     return status.shown
 
 
-def _in_doubt(row: Mapping[str, Any] | Any, status: Status) -> bool:
+def _in_doubt(row: message_rows.OutboundRow, status: Status) -> bool:
     """Whether it ended as failed after an answer was lost: nobody could know what the carrier did,
     and it was not to be sent again (given up, opted out or expired meanwhile).
     """

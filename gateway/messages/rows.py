@@ -9,8 +9,7 @@ from typing import Any
 from gateway.content.encoding import Encoding, encode, whole
 from gateway.messages.message import Direction, Flag, Message, Status
 from smpp.codec import decode_tlvs, encode_tlvs
-from storage.database import Row
-from storage.messages import WAITS
+from storage.messages import WAITS, FlaggedRow, MessageRow
 from storage.times import utc_of
 
 
@@ -115,7 +114,11 @@ def _decided_text(message: Message) -> str | None:
     return message.content.text if message.content is not None else message.text
 
 
-def from_row(row: Row) -> Message:
+def sid_of_row(row: FlaggedRow) -> str:
+    return f"{'MM' if row['flags'] & Flag.MEDIA else 'SM'}{row['id'].hex}"
+
+
+def from_row(row: MessageRow) -> Message:
     """The message that a row describes, with its text encoded again.
 
     Encoding is a function of the sent text, so the segments are those of the first time.
@@ -140,6 +143,7 @@ def from_row(row: Row) -> Message:
     message.status = message.committed = Status(row["status"])
     if row["segments"]:
         message.segments = row["segments"]
+        assert row["encoding"] is not None, "what has segments has their encoding"
         message.encoding = Encoding(row["encoding"])
         if message.status < Status.SENT:
             message.content = (whole if message.as_mms else encode)(row["body"])

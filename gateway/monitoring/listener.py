@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.api.http.probes import Probes, routes
+from gateway.settings import ConfigurationError
 
 
 class ProbeListener:
@@ -26,15 +27,18 @@ class ProbeListener:
         self.port = 0
 
     async def start(self, host: str, port: int, *, shared: bool = False) -> None:
-        """Listen; `shared` with the other workers. Raises OSError when the port can't be had."""
+        """Listen; `shared` with the other workers. Raises ConfigurationError."""
         config = Config(self._app, lifespan="off", access_log=False, log_config=None, ws="none")
         config.load()
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: HttpToolsProtocol(config=config, server_state=self._state, app_state={}),
-            host,
-            port,
-            reuse_port=shared or None,
-        )
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: HttpToolsProtocol(config=config, server_state=self._state, app_state={}),
+                host,
+                port,
+                reuse_port=shared or None,
+            )
+        except OSError as error:
+            raise ConfigurationError(f"metrics.port: can't listen: {error}") from error
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

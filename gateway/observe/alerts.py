@@ -223,7 +223,6 @@ def row_of(alert: Alert) -> tuple[Any, ...]:
     return (
         alert.sid,
         datetime.fromtimestamp(alert.at, UTC),
-        alert.account_id,
         alert.code,
         alert.level,
         storable(alert.text),
@@ -242,6 +241,7 @@ def row_of(alert: Alert) -> tuple[Any, ...]:
             if exchange is not None
             else (None,) * 7
         ),
+        alert.account_id,
         list(alert.messages) or None,
     )
 

@@ -1,0 +1,1 @@
+"""When a message may go: queues, buckets, deadlines. Pure."""

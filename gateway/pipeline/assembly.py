@@ -5,9 +5,8 @@ Built once per process by `gateway.app`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.acceptance.acceptor import Acceptor
 from gateway.acceptance.admission import Admission
@@ -19,18 +18,16 @@ from gateway.backlog.handover import Handover
 from gateway.backlog.housekeeping import Housekeeping
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.reassignment import Reassignment
-from gateway.backlog.recovery import OwedSweep, Recovered, Recovery, id_at
+from gateway.backlog.recovery import OwedSweep, Recovery
 from gateway.backlog.requeue import Requeue
-from gateway.backlog.retention import keep_forgetting
 from gateway.backlog.scheduler import Scheduler
 from gateway.backlog.takeover import Takeover
 from gateway.channels.smpp.connector import Connector
-from gateway.cluster.share import ALONE, WorkerSlot
 from gateway.directory.directory import SenderRecord
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import Message, Status
-from gateway.pacing.pacer import Pacer, SharedBucket
+from gateway.pacing.pacer import Pacer
 from gateway.pipeline.after_commit import AfterCommit
 from gateway.pipeline.connector_events import ConnectorEvents
 from gateway.pipeline.refresh import Refresh
@@ -40,39 +37,20 @@ from gateway.routing.health import Health
 from gateway.settings import Settings
 from gateway.stage_runtime import Runtime
 from gateway.submission.carrier_ways import CarrierWays
+from gateway.submission.configured_rates import ConfiguredRates
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from gateway.submission.write_behind import WriteBehind
-from storage import messages as message_rows
 
 log = logging.getLogger(__name__)
-
-GOODBYE_S = 1.0  # for an unbind, and for the last batch of the write-behind
-MOST_AHEAD_S = 86_400.0  # a clock that was wrong by more than this: its ids are not followed
-
-
-class ConfiguredRates:
-    """The rates that the pacer asks for, from configuration."""
-
-    def __init__(self, rates: SenderRates, ways: CarrierWays) -> None:
-        self._rates = rates
-        self.carrier = ways.rate
-
-    def sender(self, sender_id: int, destination_class: Hashable) -> float:
-        return self._rates.towards(sender_id, destination_class)
-
-    def shared(self, sender_id: int, destination_class: Hashable) -> tuple[SharedBucket, ...]:
-        return self._rates.quotas.shared(sender_id, destination_class)
-
-    def account(self, account_id: int) -> tuple[SharedBucket, ...]:
-        return self._rates.quotas.account(account_id)
 
 
 class Pipeline:
     """All stages of one process."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, share: WorkerSlot = ALONE) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        share = runtime.ownership.share
         self.settings = settings
         self.runtime = runtime
         # Whether the right to work with the database is certainly ours, at this moment.
@@ -101,7 +79,7 @@ class Pipeline:
         self._build_backlog()
         self.events = ConnectorEvents(runtime, self.submitter, self.receipts, self.ways.profile_of)
         self.connectors = Connectors(runtime, settings, self.events, share, by_id)
-        self.events.connect(self.connectors, self.handover, self.router.loads.set_carrier)
+        self.events.connect(self.connectors, self.router.loads.set_carrier)
         self._build_upkeep()
 
     def _build_submission(self) -> None:
@@ -193,78 +171,6 @@ class Pipeline:
         )
 
     # Life ---------------------------------------------------------------------------------
-
-    async def start(self) -> Recovered:
-        """Load the configuration, take up what a former run left, open every stage."""
-        await self.housekeeping.prepare()
-        async with self.runtime.pool.acquire() as connection:
-            most = id_at(self.runtime.clock.wall() + MOST_AHEAD_S)
-            newest = await message_rows.newest(connection, most)
-        if newest is not None:  # a clock that was set back meanwhile must not change the order
-            self.runtime.next_id.follow(newest)
-            self.router.references.begin(self.runtime.next_id.now())
-        await self.connectors.adopt_file(self.runtime.pool)
-        await self.configuration.begin()
-        await self.mappings.count()
-        self.submitter.connect(self.connectors.by_id)
-        reading = await self.runtime.database.open("recovery")
-        try:
-            recovered = await self.recovery.run(reading)
-        finally:
-            await reading.close()
-        forgetting = keep_forgetting(
-            self.runtime.pool,
-            callbacks_end_s=self.settings.webhooks.retry_for_s,
-            deletions_s=self.settings.journal.keep_hours * 3600,
-        )
-        for name, work in {
-            "writer": self.writer.run(),
-            "alerts": self.runtime.alerts.run(),
-            "journal": self.runtime.journal.run(),
-            "receipts": self.receipts.run(),
-            "submitter": self.submitter.run(),
-            "spill": self.overflow.run(),
-            "acceptor": self.acceptor.run(),
-            "assigner": self.assigner.run(),
-            "scheduler": self.scheduler.run(),
-            "retention": forgetting,
-            "mappings": self.mappings.run(),
-            "configuration": self.configuration.run(),
-            "partitions": self.housekeeping.run(),
-            "adoption": self.takeover.run(),
-            "carriers": self.connectors.run(),
-        }.items():
-            self.stages.start(name, work)
-        return recovered
-
-    async def stop(self, drain_s: float) -> None:
-        """Take nothing new, wait for answers under way, write everything, close.
-
-        In `drain_s` seconds all in all, and a little for the last goodbyes.
-        """
-        if self.stages.one_ended:
-            drain_s = 0.0
-        now = asyncio.get_running_loop().time
-        until = now() + drain_s
-        try:
-            async with asyncio.timeout_at(until):
-                await self.acceptor.close()
-        except TimeoutError:
-            log.error("stopping with %d sends not answered", self.acceptor.backlog)
-        try:
-            async with asyncio.timeout_at(until + GOODBYE_S):  # a deaf carrier answers no unbind
-                await self.connectors.close(max(0.0, until - now()))
-        except TimeoutError:
-            log.warning("stopping with a carrier that does not answer to unbind")
-        try:
-            async with asyncio.timeout_at(max(until, now() + GOODBYE_S)):
-                await self.writer.drained()
-                await self.events.inbound.drained()
-        except TimeoutError:
-            log.error(
-                "stopping with %d events not written; a restart repeats them", self.writer.pending
-            )
-        await self.stages.cancel()
 
     def allow_while(self, confirmed: Callable[[], bool]) -> None:
         """Take in, claim and write to carriers only while this says so."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.backlog.handover import Handover
 from gateway.channels.smpp.profile import Profile
 from gateway.messages.message import Message
 from gateway.observe.wall import described
+from gateway.pipeline.forwarded_deliveries import ForwardedDeliveries
 from gateway.stage_runtime import Runtime
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts, Respond
@@ -71,16 +71,13 @@ class ConnectorEvents:
         self._receipts = receipts
         self._profile_of = profile_of
         self._connectors: Connectors | None = None
-        self._handover: Handover | None = None
+        self._forwarded = ForwardedDeliveries(runtime, self.take_in, self._lost_elsewhere)
         self._up: Callable[[int, bool], None] = lambda carrier_id, up: None
         self.inbound: InboundDoor = NoInbound()
 
-    def connect(
-        self, connectors: Connectors, handover: Handover, up: Callable[[int, bool], None]
-    ) -> None:
+    def connect(self, connectors: Connectors, up: Callable[[int, bool], None]) -> None:
         """Whose events these are; `up` hears which carriers take messages."""
         self._connectors = connectors
-        self._handover = handover
         self._up = up
 
     def answered(
@@ -124,8 +121,10 @@ class ConnectorEvents:
 
     def connection_lost(self, connection: str) -> None:
         self.inbound.lost(connection)
-        if self._handover is not None and not self._ownership.alone:
-            self._handover.others.lost(connection)
+        self._forwarded.lost(connection)
+
+    def _lost_elsewhere(self, connection: str) -> None:
+        self.inbound.lost(connection)
 
     def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
         self.inbound.settled(connection, deliveries)
@@ -139,8 +138,8 @@ class ConnectorEvents:
         self, carrier: int, connection: str, delivery: DeliverSm, answer: Respond
     ) -> None:
         slot = self._slot_of(carrier, delivery.destination)
-        if self._handover is not None and slot != self._ownership.share.slot:
-            self._handover.others.deliver(slot, carrier, connection, delivery, answer)
+        if slot != self._ownership.share.slot:
+            self._forwarded.deliver(slot, carrier, connection, delivery, answer)
         else:
             self.take_in(carrier, connection, delivery, answer)
 

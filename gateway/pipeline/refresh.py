@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.acceptance.fraud_guard import DAY_S, FraudGuard
 from gateway.backlog.recovery import id_at
+from gateway.cluster.peers import VERSION
+from gateway.cluster.transport import FrameKind
 from gateway.directory.directory import MOST_FORMER, SenderRecord
 from gateway.messages.message import Direction
 from gateway.observe.outage_log import AWAY
@@ -25,6 +27,7 @@ from storage.database import (
 
 log = logging.getLogger(__name__)
 
+TOLD_S = 2.0  # for the others to have read a change of the configuration
 REFRESH_S = 5.0  # how old a missed change of configuration can get
 
 
@@ -52,6 +55,8 @@ class Refresh:
         self._protection = protection
         self._clock = runtime.clock
         self._wall = runtime.walls.of("configuration")
+        self._peers = runtime.peers
+        self._peers.read = self.read
         self._rang = asyncio.Event()
         self._reading = asyncio.Lock()
         # A change was shown, and what follows from it was not done to the end.
@@ -61,7 +66,13 @@ class Refresh:
         """Read all of it for the first time."""
         await self.read()
         former = await config_rows.former_services(self._pool, None, MOST_FORMER)
-        self._directory.remember_services({row["id"]: row["sid"] for row in reversed(former)})
+        self._directory.remember_services(dict(reversed(former.items())))
+
+    async def spread(self) -> None:
+        """Read a change of the configuration, here and (so far as they answer) everywhere."""
+        await self.read()
+        version = VERSION.pack(self._directory.version)
+        await self._peers.ask_all(FrameKind.REFRESH, version, TOLD_S)
 
     async def read(self) -> None:
         """Read the configuration again if it changed."""

@@ -16,7 +16,7 @@ from gateway.directory.directory import Directory
 from gateway.messages.message import Flag, Message
 from gateway.routing.question import Channel, Mapping
 from storage import recipients as recipient_rows
-from storage.database import Connection, Row
+from storage.database import Connection
 from storage.ids import Id
 from storage.recipients import Reservation
 
@@ -104,7 +104,7 @@ def scopes(service_id: int | None, sender_id: int, home_id: int | None) -> tuple
     return tuple(dict.fromkeys(found))
 
 
-def blocks_of(rows: Sequence[Row]) -> dict[tuple[str, int], set[int]]:
+def blocks_of(rows: Sequence[recipient_rows.StandingRow]) -> dict[tuple[str, int], set[int]]:
     """Scopes of the blocks by recipient and channel."""
     blocks: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for row in rows:
@@ -113,11 +113,11 @@ def blocks_of(rows: Sequence[Row]) -> dict[tuple[str, int], set[int]]:
     return blocks
 
 
-def known_of(rows: Sequence[Row], wall: float) -> RecipientFacts:
+def known_of(rows: Sequence[recipient_rows.StandingRow], wall: float) -> RecipientFacts:
     """The answer of the database, as choosing needs it."""
     known = RecipientFacts(wall=wall, blocks=blocks_of(rows))
     for row in rows:
-        if row["blocked"]:
+        if row["blocked"] is True:
             continue
         key = (row["scope"], row["channel"], row["recipient"])
         known.mappings[key] = Mapping(

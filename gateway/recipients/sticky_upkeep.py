@@ -38,8 +38,8 @@ class StickyUpkeep:
     async def count(self) -> None:
         """Tell every sender's standing how many mappings are stored."""
         async with self._pool.acquire() as connection:
-            for row in await recipient_rows.counts(connection):
-                self._loads.set_mappings(row["sender_id"], row["mappings"])
+            for sender_id, mappings in (await recipient_rows.counts(connection)).items():
+                self._loads.set_mappings(sender_id, mappings)
 
     def unused(self, message: Message) -> None:
         """A message failed before it was submitted: a mapping made for it alone is dropped."""

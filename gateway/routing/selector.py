@@ -1,4 +1,4 @@
-"""Which sender of a pool carries a message (docs/spec/messaging-services.md#sender-selection).
+"""Which sender of a pool a message leaves from (docs/spec/messaging-services.md#sender-selection).
 
 A list of rules, asked in order; the first that answers decides. `select` walks it and keeps
 the answer, `explain` (in `explain.py`) walks the same list and keeps the reasons. A rule looks

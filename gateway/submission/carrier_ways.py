@@ -9,6 +9,7 @@ from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.tlvs import shown
 from gateway.directory.directory import SenderRecord
 from gateway.messages.message import Message
+from gateway.opt_out.scope import network_could
 
 
 class CarrierWays:
@@ -44,7 +45,9 @@ class CarrierWays:
         """Whether the carrier's network takes STOP for its toll-free numbers
         (docs/spec/messaging-services.md#effects-of-keywords)."""
         connector = self._connectors.get(record.sender.carrier_id)
-        return connector is not None and connector.settings.network_opt_out
+        return (
+            connector is not None and connector.settings.network_opt_out and network_could(record)
+        )
 
     def callback_tlvs(self, message: Message) -> list[tuple[str, str]]:
         """The carrier's parameters that its list lets into status callbacks."""

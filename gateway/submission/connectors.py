@@ -26,7 +26,7 @@ from gateway.settings import Settings
 from gateway.stage_runtime import Runtime
 from storage import carriers as carrier_rows
 from storage import config as config_rows
-from storage.database import ConnectionPool, Row, SchemaMissing, open_connection
+from storage.database import ConnectionPool, SchemaMissing, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Connectors:
                 from_file = {"settings": settings, "password": sealed.decode() if sealed else None}
                 await carrier_rows.adopt(connection, carrier.name, settings, sealed, from_file)
 
-    def _is_news(self, carrier: CarrierSettings, row: Row | None) -> bool:
+    def _is_news(self, carrier: CarrierSettings, row: carrier_rows.CarrierRow | None) -> bool:
         """Whether the file says something else than when it was last read."""
         before = row["from_file"] if row is not None else None
         if before is None or before["settings"] != stored_settings(carrier):

@@ -1,4 +1,4 @@
-"""Receipts: from a carrier's id back to the message, and its state moved.
+"""Receipts: matched to their message, whose state they move, or held until its response comes.
 
 A recent submission is in memory; an older one, or one from before a restart, is in the
 `submissions` table. A receipt that finds neither is kept, with its octets, and waits for its
@@ -38,7 +38,7 @@ from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PA
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.database import HOT_S, Connection, DatabaseUnavailable, OwnConnection, Row
+from storage.database import HOT_S, Connection, DatabaseUnavailable, OwnConnection
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
@@ -420,9 +420,9 @@ class Receipts:
         }
         since = datetime.fromtimestamp(self._clock.wall(), UTC) - LOOK_BACK
         rows: dict[ReceiptKey, list[tuple[Id, int]]] = {}
-        for row in await submission_rows.find(connection, list(wanted), since):
-            key = (row["carrier_id"], row["carrier_message_id"])
-            rows.setdefault(key, []).append((row["message_id"], row["segment"] - 1))
+        submitted = await submission_rows.find(connection, list(wanted), since)
+        for carrier_id, name, id, segment in submitted:
+            rows.setdefault((carrier_id, name), []).append((id, segment - 1))
         messages = await self._load(connection, {id for found in rows.values() for id, _ in found})
         for held in batch:
             try:
@@ -501,16 +501,16 @@ class Receipts:
                     message = self._live[row["id"]] = from_row(row)
             if message is not None:
                 messages[message.id] = message
-        for part in parts:
-            message = messages.get(part["message_id"])
+        for id, segment, receipt in parts:
+            message = messages.get(id)
             if message is None:
                 continue
-            message.answered |= 1 << (part["segment"] - 1)
+            message.answered |= 1 << (segment - 1)
             profile = self._profile_of(message.carrier_id)
             if profile is not None:  # one id may stand for several segments
                 message.answered = profile.answered_parts(message.answered, message.segments)
-            if part["receipt"] is not None:
-                message.receipts |= 1 << (part["segment"] - 1)
+            if receipt is not None:
+                message.receipts |= 1 << (segment - 1)
         return messages
 
     async def _restore(self, connection: Connection) -> None:
@@ -522,7 +522,7 @@ class Receipts:
         if self._unlooked:
             self._wake.set()
 
-    def _restore_one(self, row: Row) -> None:
+    def _restore_one(self, row: delivery_rows.TypedDeliveryRow) -> None:
         delivery = delivery_of(row)
         receipt = self._parse(row["carrier_id"], delivery)
         if receipt is not None:

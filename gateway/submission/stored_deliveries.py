@@ -10,7 +10,7 @@ from gateway.routing.destination import without_marks
 from gateway.routing.incoming import NATIONAL, SUBSCRIBER, SURELY_INTERNATIONAL, read_address
 from smpp.codec import decode_tlvs, encode_tlvs
 from smpp.pdu import DeliverSm, SmeAddress
-from storage.database import Row
+from storage.deliveries import TypedDeliveryRow
 from storage.ids import Id
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -78,18 +78,11 @@ def kept_row(
     )
 
 
-def delivery_of(row: Row) -> DeliverSm:
-    """A stored delivery, as far as it was stored: kept ones have no types of number."""
-    typed = "source_ton" in row
+def delivery_of(row: TypedDeliveryRow) -> DeliverSm:
+    """A stored delivery, as far as it was stored."""
     return DeliverSm(
-        SmeAddress(
-            row["source_ton"] if typed else 0, row["source_npi"] if typed else 0, row["source"]
-        ),
-        SmeAddress(
-            row["destination_ton"] if typed else 0,
-            row["destination_npi"] if typed else 0,
-            row["destination"],
-        ),
+        SmeAddress(row["source_ton"], row["source_npi"], row["source"]),
+        SmeAddress(row["destination_ton"], row["destination_npi"], row["destination"]),
         row["payload"],
         data_coding=row["data_coding"],
         esm_class=row["esm_class"],

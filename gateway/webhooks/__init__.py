@@ -1,0 +1,1 @@
+"""Calls to apps' servers: connections, signatures, status callbacks."""

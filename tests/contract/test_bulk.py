@@ -14,6 +14,7 @@ import pytest
 from pools import Pool
 from testing import WAIT_S, GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
 
+from gateway.acceptance.acceptor import LARGE
 from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
@@ -21,6 +22,7 @@ from storage.ids import id_from_hex
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 NUMBER = "+447700900311"
+OF_CHANNELS = ("whatsapp:+447400911111", "rcs:+447400911111", "messenger:12345")
 
 
 @pytest.fixture
@@ -237,6 +239,55 @@ async def test_a_key_makes_a_repeated_operation_one(pool: Pool) -> None:
     assert (status, body["code"]) == (409, 20409)
     await completed(pool.sdk, first[1]["operationId"])
     assert len(await pool.sdk.call(pool.sdk.client.messages.list)) == 5
+
+
+@pytest.mark.parametrize("count", [0, 1, LARGE + 1])
+async def test_who_is_second_with_a_key_gets_the_first_answer(pool: Pool, count: int) -> None:
+    """An app that gave up waiting repeats it while the first is being stored."""
+    recipients = to(count) or [{"address": "nobody"}]
+    request = {"from": {"address": NUMBER}, "to": recipients, "content": {"text": "x"}}
+    headers = {"Idempotency-Key": "k"}
+    answers = await asyncio.gather(
+        *(comms(pool.sdk, "POST", "", json=request, headers=headers) for _ in range(8))
+    )
+    assert {status for status, _ in answers} == {202}
+    [name] = {body["operationId"] for _, body in answers}
+    operation = await completed(pool.sdk, name)
+    assert operation["stats"]["attempts"] == count
+    assert len(await pool.sdk.call(pool.sdk.client.messages.list)) == count
+
+
+async def test_a_key_of_an_operation_is_none_of_a_single_send(pool: Pool) -> None:
+    request = {"from": {"address": NUMBER}, "to": to(1), "content": {"text": "x"}}
+    headers = {"Idempotency-Key": "k"}
+    assert (await comms(pool.sdk, "POST", "", json=request, headers=headers))[0] == 202
+    path = f"/2010-04-01/Accounts/{pool.sdk.account_sid}/Messages.json"
+    form = {"To": "+447400900001", "From": NUMBER, "Body": "x"}
+    status, _ = await pool.sdk.operate("POST", path, data=form, headers=headers)
+    assert status == 201
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("+44\0", "+44\ufffd"), ("\0" * 99, "\ufffd" * 64), ("", ""), *[(a, a) for a in OF_CHANNELS]],
+)
+@pytest.mark.parametrize("by", ["service", "address"])
+async def test_what_is_wrong_with_one_address_leaves_that_one_out(
+    gateway: GatewayUnderTest, pool: Pool, by: str, address: str, shown: str
+) -> None:
+    sender = {"messagingServiceSid": pool.sid} if by == "service" else {"address": NUMBER}
+    request = {"from": sender, "to": [*to(2), {"address": address}], "content": {"text": "x"}}
+    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    assert status == 202, accepted
+    operation = await completed(pool.sdk, accepted["operationId"])
+    stats = operation["stats"]
+    assert (stats["total"], stats["attempts"], stats["unaddressable"]) == (3, 2, 1)
+    connection = await asyncpg.connect(gateway.database_url)
+    [refused] = json.loads(
+        await connection.fetchval("SELECT unaddressable::text FROM bulk_operations")
+    )
+    await connection.close()
+    assert refused["address"] == shown
 
 
 async def test_an_accepted_operation_survives_a_kill(

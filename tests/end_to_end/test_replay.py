@@ -16,6 +16,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.commands.main import main
 from smpp.smsc import Smsc
+from storage import inbound as inbound_rows
 
 
 async def replay(sdk: Sdk, **form: str) -> tuple[int, Any]:
@@ -79,6 +80,31 @@ async def test_an_inbound_webhook_that_is_just_being_called_comes_again(
     [first] = await hooks.has("/in")
     await replay(sdk, MessageSid=first.form["MessageSid"])
     answered.set()
+    assert (await hooks.has("/in", 2))[1].form == first.form
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_an_inbound_webhook_that_is_just_being_marked_as_done_comes_again(
+    sdk: Sdk, smsc: Smsc, hooks: Hooks, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """What is owed anew is not cleared with what was owed before."""
+    reached, released = asyncio.Event(), asyncio.Event()
+    clear = inbound_rows.clear
+
+    async def slow(connection: Any, handled: Any) -> None:
+        reached.set()
+        await released.wait()
+        await clear(connection, handled)
+
+    monkeypatch.setattr(inbound_rows, "clear", slow)
+    [number] = await sdk.call(sdk.client.incoming_phone_numbers.list, phone_number=NUMBERS[0])
+    await sdk.call(number.update, sms_url=hooks.url("/in"))
+    await write(smsc, "hello", NUMBERS[0])
+    [first] = await hooks.has("/in")
+    await reached.wait()
+    for _ in range(times):
+        await replay(sdk, MessageSid=first.form["MessageSid"])
+    released.set()
     assert (await hooks.has("/in", 2))[1].form == first.form
 
 

@@ -26,7 +26,6 @@ from testing import (
     free_port,
 )
 
-from gateway.backlog import restore
 from gateway.commands.main import main
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
@@ -293,7 +292,7 @@ async def test_what_is_decided_beside_a_gateway_is_heard_of_at_once(
 async def test_it_is_not_held_beside_a_gateway(
     places: Places, run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "LEAVES_S", 0.0)
+    monkeypatch.setattr("gateway.backlog.backup_hold.LEAVES_S", 0.0)
     gateway = await places.gateway(database_url)
     assert "a gateway is using this database" in await run("hold", "--as-of", now(), status=2)
     await gateway.stop()

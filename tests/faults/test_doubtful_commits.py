@@ -11,10 +11,12 @@ import asyncpg
 import pytest
 from testing import NUMBERS, TO, GatewayUnderTest, until
 
+from gateway.acceptance import acceptor
 from gateway.messages.message import Status
 from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
+from storage.database import Unconfirmed
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 StartSmsc = Callable[..., Awaitable[Smsc]]
@@ -109,3 +111,52 @@ async def test_a_write_that_a_claim_overtook_does_not_undo_it(
     assert (row["status"], row["waiting"]) == (Status.SENDING, None)
     message.status, message.waiting = Status.SENDING, False
     assert (await sdk.fetch(sid)).status == "sending"
+
+
+@pytest.mark.parametrize("lane", ["small", "large", "nobody to send to"])
+async def test_an_operation_whose_commit_nobody_knows_of_is_taken_back_with_its_key(
+    lane: str, start_gateway: Start, smsc: Smsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever repeats it after the 503 sends it, and is not told that it was."""
+    gateway = await start_gateway(smsc.port)
+    sdk = await gateway.sdk()
+    count = {"small": 3, "large": acceptor.LARGE + 1}.get(lane, 0)
+    lost = 0
+
+    def confirmation_lost(connection: Any) -> None:
+        nonlocal lost
+        lost += 1
+        if lost == 1:
+            raise Unconfirmed("the answer is lost")
+
+    request = {
+        "from": {"messagingServiceSid": sdk.service_sid},
+        "to": [{"address": f"+4474009{n:05d}"} for n in range(count)] or [{"address": "nobody"}],
+        "content": {"text": "x"},
+    }
+    monkeypatch.setattr(acceptor, "confirm", confirmation_lost)
+    answers = []
+
+    async def repeated() -> bool:
+        answers.append(
+            await sdk.operate(
+                "POST", "/comms/v1/Messages", json=request, headers={"Idempotency-Key": "k"}
+            )
+        )
+        return answers[-1][0] != 503
+
+    while not await repeated():
+        await asyncio.sleep(0.05)
+    assert answers[0][0] == 503
+    status, accepted = answers[-1]
+    assert status == 202
+    connection = await asyncpg.connect(gateway.database_url)
+    assert await connection.fetchval("SELECT count(*) FROM bulk_operations") == 1
+    assert await connection.fetchval("SELECT count(*) FROM idempotency") == 1
+    made = await connection.fetchval("SELECT count(*) FROM messages WHERE operation_id IS NOT NULL")
+    await connection.close()
+    assert made == count
+    _, operation = await sdk.operate(
+        "GET", f"/comms/v1/Messages/Operations/{accepted['operationId']}"
+    )
+    assert operation["stats"]["attempts"] == count

@@ -26,13 +26,14 @@ async def pool(gateway: GatewayUnderTest, smsc: Smsc) -> Pool:
     return pool
 
 
-async def bulk(sdk: Sdk, sid: str, count: int) -> int:
+async def bulk(sdk: Sdk, sid: str, count: int, key: str | None = None) -> int:
     request = {
         "from": {"messagingServiceSid": sid},
         "to": [{"address": f"+4474009{n:05d}", "channel": "PHONE"} for n in range(count)],
         "content": {"text": "many"},
     }
-    status, _ = await sdk.operate("POST", "/comms/v1/Messages", json=request)
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    status, _ = await sdk.operate("POST", "/comms/v1/Messages", json=request, headers=headers)
     return status
 
 
@@ -98,3 +99,30 @@ async def test_large_requests_that_wait_have_bounds_and_refuse_no_small_one(
     assert await asyncio.gather(*tasks) == [202, 202]
     assert (await single).sid
     assert await bulk(pool.sdk, pool.sid, LARGE + 1) == 202
+
+
+async def test_a_key_of_a_large_request_holds_up_nobody_but_who_repeats_it(
+    gateway: GatewayUnderTest, pool: Pool
+) -> None:
+    acceptor = gateway.pipeline.acceptor
+    account = gateway.pipeline.runtime.directory.accounts[pool.sdk.account_sid]
+    connection = await asyncpg.connect(gateway.database_url)
+    holding = connection.transaction()
+    await holding.start()
+    await connection.execute(
+        "INSERT INTO idempotency (account_id, key, digest, message_id)"
+        " VALUES ($1, 'operation k', '', gen_random_uuid())",
+        account.id,
+    )
+    large = asyncio.create_task(bulk(pool.sdk, pool.sid, LARGE + 1, key="k"))
+    await until(lambda: not acceptor.large.between.is_set())
+    again = asyncio.create_task(bulk(pool.sdk, pool.sid, 1, key="k"))
+    await until(lambda: len(acceptor.large.waiting) == 1)
+    after = await pool.sdk.send("x", OTHER, messaging_service_sid=pool.sid)
+    assert after.sid
+    assert not large.done()
+    assert not again.done()
+    await holding.rollback()
+    await connection.close()
+    assert await large == 202
+    assert await again == 409  # with other recipients

@@ -33,6 +33,7 @@ from testing import (
 from twilio.rest import Client
 
 from gateway.acceptance.acceptor import Rejected
+from gateway.acceptance.committer import Also
 from gateway.acceptance.draft import Draft
 from gateway.messages.message import Flag, Message
 from gateway.observe.wall import SET_ASIDE
@@ -114,7 +115,7 @@ async def test_accept_refuses_the_unit_alone(gateway: GatewayUnderTest, sdk: Sdk
     async def goes(connection: Connection) -> None:
         await connection.execute("SELECT 1")
 
-    units = [(draft_of(gateway), breaks if number == 3 else goes) for number in range(7)]
+    units = [(draft_of(gateway), Also(breaks if number == 3 else goes)) for number in range(7)]
     # What is unsuited for its column, or for choosing a sender.
     units.append((draft_of(gateway, extras={"a set": {1}}), None))
     units.append((draft_of(gateway, service_id=2**70), None))

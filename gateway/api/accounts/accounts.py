@@ -9,12 +9,11 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
 from gateway.api.http.resources import Call, change, json_response
 from gateway.api.numbers.sender_fields import rate
 from gateway.directory.directory import Account, Directory
-from gateway.directory.quotas import mms_rate
+from gateway.directory.shared_rates import mms_rate
 from gateway.routing.sender_pool import SenderKind
 from storage import config as config_rows
 from storage.database import Connection
@@ -95,11 +94,9 @@ async def list_(call: Call) -> Response:
         and call.filter("FriendlyName") in (None, account.friendly_name)
         and call.filter("Status") in (None, account.status)
     ]
-    request = call.page
-    rest = in_memory(accounts, request, lambda account: account.sid)
-    page, token = cut(rest, request, lambda account: account.sid)
-    rows = [render(account, call.deps.directory) for account in page]
-    return json_response(envelope_2010("accounts", rows, call.path, request, token))
+    return call.listed_by_sid(
+        "accounts", accounts, lambda account: render(account, call.deps.directory)
+    )
 
 
 async def fetch(call: Call) -> Response:

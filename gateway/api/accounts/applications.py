@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import API_VERSION, rfc2822_of
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
@@ -74,11 +73,9 @@ async def list_(call: Call) -> Response:
         for application in call.deps.directory.applications.values()
         if application.account_id == call.account.id and name in (None, application.friendly_name)
     ]
-    request = call.page
-    rest = in_memory(applications, request, lambda application: application.sid)
-    page, token = cut(rest, request, lambda application: application.sid)
-    rows = [render(application, call.account.sid) for application in page]
-    return json_response(envelope_2010("applications", rows, call.path, request, token))
+    return call.listed_by_sid(
+        "applications", applications, lambda application: render(application, call.account.sid)
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -107,7 +104,4 @@ async def delete(call: Call) -> Response:
 
 def _application(call: Call) -> Application:
     sid = call.request.path_params["sid"]
-    application = call.deps.directory.application(call.account.id, sid)
-    if application is None:
-        raise call.missing()
-    return application
+    return call.found(call.deps.directory.application(call.account.id, sid))

@@ -10,7 +10,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.render import rfc2822_of
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import ApiKey
@@ -54,12 +53,7 @@ async def create(call: Call) -> Response:
 async def list_(call: Call) -> Response:
     call.managers_only()
     keys = [key for key in call.deps.directory.keys.values() if key.account_id == call.account.id]
-    request = call.page
-    rest = in_memory(keys, request, lambda key: key.sid)
-    page, token = cut(rest, request, lambda key: key.sid)
-    return json_response(
-        envelope_2010("keys", [render(key) for key in page], call.path, request, token)
-    )
+    return call.listed_by_sid("keys", keys, render)
 
 
 async def fetch(call: Call) -> Response:

@@ -46,9 +46,7 @@ async def delete(call: Call) -> Response:
 def _found(call: Call) -> tuple[str, str]:
     number = _number(call.filter("PhoneNumber"))
     sid = call.deps.directory.safe_numbers.get(call.account.id, {}).get(number)
-    if sid is None:
-        raise call.missing()
-    return number, sid
+    return number, call.found(sid)
 
 
 def _number(text: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -15,16 +16,15 @@ from gateway.api.conversations.shared import (
     text_of,
 )
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from storage import conversation_settings as rows
-from storage.database import Row, UniqueViolation
+from storage.database import UniqueViolation
 
 TYPES: Final = ("webhook", "default")  # "studio" has nobody to take it
 
 
-def render(call: Call, row: Row) -> dict[str, Any]:
+def render(call: Call, row: rows.ConversationAddressRow) -> dict[str, Any]:
     return {
         "sid": row["sid"],
         "account_sid": call.account.sid,
@@ -88,10 +88,9 @@ async def list_(call: Call) -> Response:
             request.size + 1,
             back=request.back,
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [render(call, row) for row in page]
-    url = call.origin + call.path
-    return json_response(envelope_v1("address_configurations", shown, url, request, token))
+    return call.listed(
+        "address_configurations", found, lambda row: row["sid"], partial(render, call)
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -101,7 +100,7 @@ async def fetch(call: Call) -> Response:
 async def update(call: Call) -> Response:
     row = await _address(call)
     values = await _values(call)
-    _check({**dict(row), **values})
+    _check({**row, **values})
     await rows.update_address(call.deps.pool, row["id"], values)
     return json_response(render(call, await _address(call)))
 
@@ -112,12 +111,9 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _address(call: Call) -> Row:
+async def _address(call: Call) -> rows.ConversationAddressRow:
     """The configuration of the path: by SID, or by the address itself."""
-    row = await rows.address(call.deps.pool, call.account.id, path_sid(call, "IG"))
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await rows.address(call.deps.pool, call.account.id, path_sid(call, "IG")))
 
 
 async def _values(call: Call) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -16,12 +17,11 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations.timers import interval_of
 from storage import conversation_settings as rows
-from storage.database import BadRow, Row
+from storage.database import BadRow
 
 TIMERS: Final = {"inactive": (60, 50375), "closed": (600, 50376)}
 
@@ -51,7 +51,7 @@ def messaging_service(call: Call, text: str | None) -> str | None:
     return service.sid
 
 
-def _render(call: Call, row: Row) -> dict[str, Any]:
+def _render(call: Call, row: rows.ConversationSettingsRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Configuration"
     return {
         "account_sid": call.account.sid,
@@ -92,7 +92,7 @@ async def update(call: Call) -> Response:
 # Global webhooks ------------------------------------------------------------------------------
 
 
-def _render_webhooks(call: Call, row: Row) -> dict[str, Any]:
+def _render_webhooks(call: Call, row: rows.ConversationSettingsRow) -> dict[str, Any]:
     return {
         "account_sid": call.account.sid,
         "method": row["method"],
@@ -131,7 +131,7 @@ async def update_webhooks(call: Call) -> Response:
 # Chat services --------------------------------------------------------------------------------
 
 
-def _render_service(call: Call, row: Row) -> dict[str, Any]:
+def _render_service(call: Call, row: rows.ChatServiceRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Services/{row['sid']}"
     return {
         "sid": row["sid"],
@@ -161,9 +161,7 @@ async def list_services(call: Call) -> Response:
         found = await rows.chat_services(
             lists, call.account.id, request.key, request.size + 1, back=request.back
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [_render_service(call, row) for row in page]
-    return json_response(envelope_v1("services", shown, call.origin + call.path, request, token))
+    return call.listed("services", found, lambda row: row["sid"], partial(_render_service, call))
 
 
 async def fetch_service(call: Call) -> Response:
@@ -180,8 +178,7 @@ async def delete_service(call: Call) -> Response:
     return gone()
 
 
-async def _service(call: Call) -> Row:
-    row = await rows.chat_service(call.deps.pool, call.account.id, path_sid(call, "IS"))
-    if row is None:
-        raise call.missing()
-    return row
+async def _service(call: Call) -> rows.ChatServiceRow:
+    return call.found(
+        await rows.chat_service(call.deps.pool, call.account.id, path_sid(call, "IS"))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -18,20 +19,20 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time
 from gateway.conversations import events as names
 from gateway.conversations.timers import interval_of
 from storage import conversations as rows
-from storage.database import Connection, Row, UniqueViolation
+from storage.conversations import ConversationRow, NamedConversationRow
+from storage.database import Connection, UniqueViolation
 
 STATES: Final = ("active", "inactive", "closed")
 LINKS: Final = {"participants": "Participants", "messages": "Messages", "webhooks": "Webhooks"}
 
 
-def timers_of(row: Row) -> dict[str, str]:
+def timers_of(row: NamedConversationRow) -> dict[str, str]:
     """When it will become inactive, and closed; nothing of what has happened."""
     shown = {}
     if row["date_inactive"] is not None and row["state"] == "active":
@@ -41,7 +42,7 @@ def timers_of(row: Row) -> dict[str, str]:
     return shown
 
 
-def render(call: Call, row: Row) -> dict[str, Any]:
+def render(call: Call, row: ConversationRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Conversations/{row['sid']}"
     return {
         "sid": row["sid"],
@@ -68,7 +69,8 @@ async def create(call: Call) -> Response:
         "account_id": call.account.id,
         "chat_service_id": settings["chat_service_id"],
         "messaging_service": settings["messaging_service"],
-        **{f"{which}_after": interval_of(settings[f"{which}_after"]) for which in TIMERS},
+        "inactive_after": interval_of(settings["inactive_after"]),
+        "closed_after": interval_of(settings["closed_after"]),
         **_values(call),
     }
     if state := _state(call.form):
@@ -108,11 +110,7 @@ async def list_(call: Call) -> Response:
             until=_date(call, "EndDate"),
             most=request.size + 1,
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [render(call, row) for row in page]
-    return json_response(
-        envelope_v1("conversations", shown, call.origin + call.path, request, token)
-    )
+    return call.listed("conversations", found, lambda row: row["sid"], partial(render, call))
 
 
 async def fetch(call: Call) -> Response:
@@ -144,7 +142,9 @@ async def update(call: Call) -> Response:
     return json_response(render(call, row))
 
 
-async def _tell(call: Call, connection: Connection, before: Row, row: Row) -> None:
+async def _tell(
+    call: Call, connection: Connection, before: ConversationRow, row: ConversationRow
+) -> None:
     events = call.deps.conversations.events
     parameters = names.of_conversation(row)
     await events.record(connection, row, names.CONVERSATION_UPDATED, parameters)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -18,8 +19,7 @@ from gateway.api.conversations.shared import (
     path_sid,
     text_of,
 )
-from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_v1
+from gateway.api.http.errors import RETRY_AFTER_S, ApiError
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_whole
@@ -29,11 +29,10 @@ from gateway.conversations.events import Source
 from gateway.conversations.outbound import NotPosted, Words
 from storage import conversation_messages as rows
 from storage import conversations as conversation_rows
-from storage.database import Row
+from storage.conversations import ConversationRow
 
 DEFAULT_AUTHOR: Final = "system"
 MOST_INDEX: Final = 2**31 - 1  # of a message in its conversation: an int column
-RETRY_AFTER_S: Final = {"Retry-After": "1"}
 # Which statuses of receipts count as which: what was delivered was sent.
 COUNTS: Final = {
     "sent": ("sent", "delivered", "undelivered", "read"),
@@ -57,7 +56,10 @@ def delivery_of(tally: Mapping[str | None, int] | None) -> dict[str, Any] | None
 
 
 def render(
-    call: Call, conversation: Row, row: Row, tally: Mapping[str | None, int] | None
+    call: Call,
+    conversation: ConversationRow,
+    row: rows.ConversationMessageRow,
+    tally: Mapping[str | None, int] | None,
 ) -> dict[str, Any]:
     url = f"{call.origin}/v1/Conversations/{conversation['sid']}/Messages/{row['sid']}"
     return {
@@ -135,11 +137,13 @@ async def list_(call: Call) -> Response:
             request.size + 1,
             down=(order == "desc") is not request.back,
         )
-    page, token_of_next = cut(found, request, lambda row: str(row["index"]))
-    tallies = await rows.tally(call.deps.pool, [row["id"] for row in page])
-    shown = [render(call, conversation, row, tallies.get(row["id"])) for row in page]
-    url = call.origin + call.path
-    return json_response(envelope_v1("messages", shown, url, request, token_of_next))
+    tallies = await rows.tally(call.deps.pool, [row["id"] for row in found])
+    return call.listed(
+        "messages",
+        found,
+        lambda row: str(row["index"]),
+        lambda row: render(call, conversation, row, tallies.get(row["id"])),
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -164,8 +168,7 @@ async def update(call: Call) -> Response:
     kept = call.deps.conversations
     async with call.deps.pool.acquire() as connection, connection.transaction():
         # Under its lock: else its text could be erased between the reading and the telling.
-        if await rows.locked(connection, before["id"]) is None:
-            raise call.missing()
+        call.found(await rows.locked(connection, before["id"]))
         await rows.update(connection, before["id"], values)
         row = await rows.one(connection, conversation["id"], before["sid"])
         assert row is not None, "it is locked"
@@ -188,9 +191,7 @@ async def delete(call: Call) -> Response:
     kept = call.deps.conversations
     async with call.deps.pool.acquire() as connection, connection.transaction():
         await conversation_rows.locked(connection, conversation["id"])
-        row = await rows.locked(connection, before["id"])
-        if row is None:
-            raise call.missing()
+        row = call.found(await rows.locked(connection, before["id"]))
         messages = await rows.sources(connection, row["id"])
         await rows.delete(connection, row)
         if is_told(call):
@@ -217,7 +218,12 @@ def _body(text: str | None) -> str:
 # Receipts -------------------------------------------------------------------------------------
 
 
-def _render_receipt(call: Call, conversation: Row, message: Row, row: Row) -> dict[str, Any]:
+def _render_receipt(
+    call: Call,
+    conversation: ConversationRow,
+    message: rows.ConversationMessageRow,
+    row: rows.ConversationReceiptRow,
+) -> dict[str, Any]:
     path = f"/v1/Conversations/{conversation['sid']}/Messages/{message['sid']}/Receipts"
     return {
         "sid": row["sid"],
@@ -242,16 +248,12 @@ async def list_receipts(call: Call) -> Response:
         found = await rows.receipts(
             lists, message["id"], request.key, request.size + 1, back=request.back
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [_render_receipt(call, conversation, message, row) for row in page]
-    url = call.origin + call.path
-    return json_response(envelope_v1("delivery_receipts", shown, url, request, token))
+    shown = partial(_render_receipt, call, conversation, message)
+    return call.listed("delivery_receipts", found, lambda row: row["sid"], shown)
 
 
 async def fetch_receipt(call: Call) -> Response:
     conversation = await conversation_of(call)
     message = await message_of(call, conversation)
-    row = await rows.receipt(call.deps.pool, message["id"], path_sid(call, "DY"))
-    if row is None:
-        raise call.missing()
+    row = call.found(await rows.receipt(call.deps.pool, message["id"], path_sid(call, "DY")))
     return json_response(_render_receipt(call, conversation, message, row))

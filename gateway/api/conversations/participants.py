@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -19,25 +20,25 @@ from gateway.api.conversations.shared import (
 )
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.conversations import events as names
 from storage import conversations as rows
-from storage.database import Row, UniqueViolation
+from storage.conversations import ConversationRow, MembershipRow, ParticipantRow, SpeakerRow
+from storage.database import UniqueViolation
 
 # participants with an address, in one conversation
 # (docs/spec/messaging-services.md#autocreate-a-conversation)
 MOST_BOUND: Final = 50
 
 
-def binding_of(row: Row) -> dict[str, str] | None:
+def binding_of(row: SpeakerRow) -> dict[str, str | None] | None:
     if row["address"] is None:
         return None
     return {"type": "sms", "address": row["address"], "proxy_address": row["proxy_address"]}
 
 
-def render(call: Call, conversation: Row, row: Row) -> dict[str, Any]:
+def render(call: Call, conversation: ConversationRow, row: ParticipantRow) -> dict[str, Any]:
     return {
         "sid": row["sid"],
         "account_sid": call.account.sid,
@@ -91,7 +92,7 @@ async def create(call: Call) -> Response:
     return json_response(render(call, conversation, row), 201)
 
 
-async def _conflict(call: Call, conversation: Row, values: dict[str, Any]) -> ApiError:
+async def _conflict(call: Call, conversation: ConversationRow, values: dict[str, Any]) -> ApiError:
     """The pair is in this conversation (50433) or in another one (50416); or the identity is."""
     if values.get("address") is None:
         return ApiError(50433)
@@ -113,10 +114,8 @@ async def list_(call: Call) -> Response:
         found = await rows.participants(
             lists, conversation["id"], request.key, request.size + 1, back=request.back
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [render(call, conversation, row) for row in page]
-    return json_response(
-        envelope_v1("participants", shown, call.origin + call.path, request, token)
+    return call.listed(
+        "participants", found, lambda row: row["sid"], partial(render, call, conversation)
     )
 
 
@@ -186,14 +185,11 @@ async def list_memberships(call: Call) -> Response:
             back=request.back,
             most=request.size + 1,
         )
-    page, token = cut(found, request, lambda row: row["sid"])
-    shown = [_render_membership(call, row) for row in page]
-    return json_response(
-        envelope_v1("conversations", shown, call.origin + call.path, request, token)
-    )
+    shown = partial(_render_membership, call)
+    return call.listed("conversations", found, lambda row: row["sid"], shown)
 
 
-def _render_membership(call: Call, row: Row) -> dict[str, Any]:
+def _render_membership(call: Call, row: MembershipRow) -> dict[str, Any]:
     url = f"{call.origin}/v1/Conversations/{row['conversation']}"
     return {
         "account_sid": call.account.sid,
@@ -215,7 +211,7 @@ def _render_membership(call: Call, row: Row) -> dict[str, Any]:
     }
 
 
-async def _participant(call: Call, conversation: Row) -> Row:
+async def _participant(call: Call, conversation: ConversationRow) -> ParticipantRow:
     row = await rows.participant(call.deps.pool, conversation["id"], path_sid(call, "MB"))
     if row is None:
         raise ApiError(50432)

@@ -14,7 +14,7 @@ from gateway.routing.destination import parse_destination
 from storage import conversation_messages as message_rows
 from storage import conversation_settings as setting_rows
 from storage import conversations as rows
-from storage.database import Row
+from storage.conversations import ConversationRow
 
 NAME_LIMIT: Final = 256
 ATTRIBUTES_LIMIT: Final = 16 * 1024  # octets
@@ -23,12 +23,12 @@ METHODS: Final = ("GET", "POST")
 MOST_FILTERS: Final = 50
 
 
-async def settings_of(call: Call) -> Row:
+async def settings_of(call: Call) -> setting_rows.ConversationSettingsRow:
     """The account's settings, with its default chat service."""
     return await setting_rows.settings(call.deps.pool, call.account.id, call.new_sid("IS"))
 
 
-async def conversation_of(call: Call) -> Row:
+async def conversation_of(call: Call) -> ConversationRow:
     """The conversation of the path, by SID or unique name. Raises ApiError 50350."""
     settings = await settings_of(call)
     name = str(call.request.path_params["conversation"])
@@ -40,12 +40,11 @@ async def conversation_of(call: Call) -> Row:
     return row
 
 
-async def message_of(call: Call, conversation: Row) -> Row:
+async def message_of(
+    call: Call, conversation: ConversationRow
+) -> message_rows.ConversationMessageRow:
     sid = normal_sid(str(call.request.path_params["message"]), "IM")
-    row = await message_rows.one(call.deps.pool, conversation["id"], sid)
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await message_rows.one(call.deps.pool, conversation["id"], sid))
 
 
 def normal_sid(text: str, prefix: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -10,11 +11,11 @@ from starlette.responses import Response
 from gateway.api.conversations.shared import conversation_of, filters_of, method_of, path_sid
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1, in_memory
+from gateway.api.http.paging import in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from storage import conversations as rows
-from storage.database import Row
+from storage.conversations import ConversationRow, ConversationWebhookRow
 
 TARGETS: Final = ("webhook", "trigger")  # "studio" has nobody to take it
 MOST_HOOKS: Final = 5  # of one conversation
@@ -22,7 +23,9 @@ MOST_TRIGGERS: Final = 50
 TRIGGER_LIMIT: Final = 256
 
 
-def render(call: Call, conversation: Row, row: Row) -> dict[str, Any]:
+def render(
+    call: Call, conversation: ConversationRow, row: ConversationWebhookRow
+) -> dict[str, Any]:
     configuration: dict[str, Any] = {"url": row["url"], "method": row["method"]}
     if row["target"] == "trigger":
         configuration["triggers"] = row["triggers"]
@@ -77,9 +80,9 @@ async def list_(call: Call) -> Response:
     conversation, request = await conversation_of(call), call.page
     found = await rows.webhooks(call.deps.pool, conversation["id"])
     rest = in_memory(found, request, lambda row: row["sid"])
-    page, token = cut(rest, request, lambda row: row["sid"])
-    shown = [render(call, conversation, row) for row in page]
-    return json_response(envelope_v1("webhooks", shown, call.origin + call.path, request, token))
+    return call.listed(
+        "webhooks", rest, lambda row: row["sid"], partial(render, call, conversation)
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -101,11 +104,8 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _webhook(call: Call, conversation: Row) -> Row:
-    row = await rows.webhook(call.deps.pool, conversation["id"], path_sid(call, "WH"))
-    if row is None:
-        raise call.missing()
-    return row
+async def _webhook(call: Call, conversation: ConversationRow) -> ConversationWebhookRow:
+    return call.found(await rows.webhook(call.deps.pool, conversation["id"], path_sid(call, "WH")))
 
 
 def _values(form: Form) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from gateway import data
 from gateway.routing.hidden import naming_hidden
 
+REPEATED: Final = 20409  # an idempotency key that was used before
+RETRY_AFTER_S: Final = {"Retry-After": "1"}
 MORE_INFO = "https://www.twilio.com/docs/errors/"
 
 # Codes of the HTTP surface itself, and of `POST Messages`, that the packaged table lacks.

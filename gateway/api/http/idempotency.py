@@ -8,12 +8,13 @@ the answer is: it is made from the message again, so that what was redacted stay
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from gateway.api.http.errors import ApiError
+from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
 from gateway.api.http.resources import Call, json_response
@@ -24,6 +25,7 @@ from gateway.messages.rows import from_row, seconds
 from storage import idempotency as key_rows
 from storage import messages as message_rows
 from storage import short_links as link_rows
+from storage.ids import Id
 
 HEADERS: Final = ("idempotency-key", "i-twilio-idempotency-token")
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -52,22 +54,52 @@ def digest_of(form: Form) -> bytes:
     return hashed.digest()
 
 
-async def first_answer(call: Call, key: str) -> Response | None:
-    """The answer to the first request with this key; None when there was none.
+Answer = Callable[[], Awaitable[Response | None]]
 
-    Raises ApiError 20409 when that was another request, or its message is gone; 20503 while
-    nobody can say.
+
+async def once(first_answer: Answer, accepted: Callable[[], Awaitable[Response]]) -> Response:
+    """The first answer to a key, or that of accepting the request with it. Raises ApiError."""
+    first = await first_answer()
+    if first is not None:
+        return first
+    try:
+        return await accepted()
+    except ApiError as error:
+        if error.code != REPEATED:
+            raise
+        first = await first_answer()  # somebody else was faster with the same key
+        if first is None:  # it was taken back after all
+            raise ApiError(20503, headers=RETRY_AFTER_S) from None
+        return first
+
+
+async def first_of(call: Call, key: str, digest: bytes) -> Id | None:
+    """What the first request with this key stored; None when there was none.
+
+    Raises ApiError 20409 when that was another request; 20503 while nobody can say.
     """
     acceptor = call.deps.creation.acceptor
     if not (acceptor.available and acceptor.confirmed()):
         # What the last batch stored may still be taken back (`Acceptor`).
-        raise ApiError(20503, headers={"Retry-After": "1"})
+        raise ApiError(20503, headers=RETRY_AFTER_S)
     found = await key_rows.find(call.deps.pool, call.account.id, key)
     if found is None:
         return None
-    if found["digest"] != digest_of(call.form):
+    first_digest, first = found
+    if first_digest != digest:
         raise ApiError(20409, "this idempotency key was used with other parameters")
-    row = await message_rows.fetch(call.deps.pool, call.account.id, found["message_id"])
+    return first
+
+
+async def first_answer(call: Call, key: str) -> Response | None:
+    """The answer to the first send with this key; None when there was none.
+
+    Raises ApiError as `first_of`, and 20409 where its message is gone.
+    """
+    message_id = await first_of(call, key, digest_of(call.form))
+    if message_id is None:
+        return None
+    row = await message_rows.fetch(call.deps.pool, call.account.id, message_id)
     if row is None:
         raise ApiError(20409, "the message of this idempotency key was deleted")
     message = from_row(row)

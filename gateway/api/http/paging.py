@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from gateway.api.http.errors import ApiError
@@ -13,6 +13,7 @@ from gateway.api.http.values import read_whole
 DEFAULT_SIZE, LARGEST_SIZE = 50, 1000
 LARGEST_NUMBER = 999_999_999
 _OWN = ("Page", "PageSize", "PageToken")
+RowT = TypeVar("RowT")
 
 
 ONWARDS, BACK = "PA", "PB"
@@ -86,7 +87,9 @@ def page_request(query: Sequence[tuple[str, str]]) -> PageRequest:
     )
 
 
-def cut(rows: Sequence[Any], request: PageRequest, sid_of: Any) -> tuple[Sequence[Any], Tokens]:
+def cut(
+    rows: Sequence[RowT], request: PageRequest, sid_of: Callable[[RowT], str]
+) -> tuple[Sequence[RowT], Tokens]:
     """One page of `rows` and the tokens of those beside it.
 
     They were fetched with one row to spare and, where the request leads back, the nearest first.
@@ -105,7 +108,9 @@ def cut(rows: Sequence[Any], request: PageRequest, sid_of: Any) -> tuple[Sequenc
     )
 
 
-def in_memory(items: Sequence[Any], request: PageRequest, sid_of: Any) -> Sequence[Any]:
+def in_memory(
+    items: Sequence[RowT], request: PageRequest, sid_of: Callable[[RowT], str]
+) -> Sequence[RowT]:
     """What lies beyond the page token in an ordered list, nearest first, with one row to spare."""
     if request.token is None:
         return items[: request.size + 1]

@@ -9,15 +9,9 @@ from typing import Any
 
 from gateway.api.http.errors import meaning
 from gateway.directory.directory import Directory
-from gateway.messages.message import (
-    Direction,
-    Flag,
-    Message,
-    Status,
-    billed_segments,
-    created_at,
-)
-from storage.database import Row
+from gateway.messages.message import Direction, Message, Status, billed_segments, created_at
+from gateway.messages.rows import sid_of_row
+from storage.messages import MessageRow
 
 API_VERSION = "2010-04-01"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -55,11 +49,6 @@ def iso8601_of(seconds: float) -> str:
     if _last_iso[0] != whole:
         _last_iso = (whole, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole)))
     return _last_iso[1]
-
-
-def sid_of_row(row: Row) -> str:
-    """The SID of a message's row."""
-    return ("MM" if row["flags"] & Flag.MEDIA else "SM") + str(row["id"].hex)
 
 
 def iso8601(at: datetime) -> str:
@@ -112,7 +101,7 @@ def _num_media(extras: dict[str, Any] | None) -> str:
     return str(len(extras.get("media_urls", ()))) if extras else "0"
 
 
-def _price(row: Row, status: Status) -> str | None:
+def _price(row: MessageRow, status: Status) -> str | None:
     """Negative, with five places; null until the carrier has the message, and where it failed."""
     if row["price"] is None or row["sent_at"] is None or status is Status.FAILED:
         return None
@@ -132,7 +121,7 @@ def _first_status(message: Message) -> str:
     return "scheduled" if message.send_at else "accepted"
 
 
-def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, Any]:
+def message_row(row: MessageRow, account_sid: str, directory: Directory) -> dict[str, Any]:
     """A Message resource from its row."""
     sid = sid_of_row(row)
     uri, subresources = _message_uris(account_sid, sid)
@@ -140,10 +129,8 @@ def message_row(row: Row, account_sid: str, directory: Directory) -> dict[str, A
     status = Status(row["status"])
     code = row["error_code"]
     created = created_at(row["id"])
-    updated = max(
-        [created]
-        + [row[name].timestamp() for name in ("queued_at", "sent_at", "done_at") if row[name]]
-    )
+    steps = (row["queued_at"], row["sent_at"], row["done_at"])
+    updated = max([created, *(at.timestamp() for at in steps if at)])
     unrouted = status in (Status.ACCEPTED, Status.SCHEDULED)
     return {
         "body": row["submitted_body"] if unrouted and row["submitted_body"] else row["body"],

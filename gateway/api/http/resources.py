@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
@@ -15,13 +15,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.acceptance.committer import Client
+from gateway.api.forwarded import RELAYED, ForwardedRequests
 from gateway.api.http.auth import acting_account, authenticate
 from gateway.api.http.errors import ApiError, not_found
 from gateway.api.http.forms import Form, check_form_type, parse_form
-from gateway.api.http.forwarding import RELAYED, Elsewhere
 from gateway.api.http.limits import Gate, Quota, Turnstile
 from gateway.api.http.logins import Logins
-from gateway.api.http.paging import PageRequest, page_request
+from gateway.api.http.paging import (
+    ALONE,
+    PageRequest,
+    RowT,
+    Tokens,
+    cut,
+    envelope_2010,
+    envelope_v1,
+    in_memory,
+    page_request,
+)
+from gateway.api.http.render import API_VERSION
 from gateway.api.messages.create_message import Creation
 from gateway.conversations.service import Conversations
 from gateway.directory.directory import Account, Directory
@@ -31,13 +42,22 @@ from gateway.settings import LimitSettings
 from gateway.submission.connectors import Connectors
 from gateway.submission.receipts import Receipts
 from gateway.webhooks.clicks import Clicks
-from storage.database import Connection, ConnectionPool, Row
-from storage.ids import Id
+from storage.database import Connection, ConnectionPool
 from storage.lists import Lists, ListTooLong
+from storage.messages import MessageRow
 
 SINGLE_BODY_LIMIT = 64 * 1024  # bytes (docs/reliability.md#bounds)
 BULK_BODY_LIMIT = 10 * 1024 * 1024
 CLIENT = "tandem.client"  # in the scope of a request that came by a connection of our own
+
+
+class SidHolder(Protocol):
+    @property
+    def sid(self) -> str: ...
+
+
+HolderT = TypeVar("HolderT", bound=SidHolder)
+Shown: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +73,7 @@ class Deps:
     connectors: Connectors
     receipts: Receipts
     journal: Journal
-    replay: Callable[[Row], None]
+    replay: Callable[[MessageRow], None]
     limits: LimitSettings
     lists: Lists
     turnstile: Turnstile
@@ -65,9 +85,7 @@ class Deps:
     bulk_quota: Quota  # of consents and contacts
     alerts: Alerts
     clicks: Clicks
-    elsewhere: Elsewhere
-    cancel: Callable[[int, Id], Awaitable[Row | None]]  # account, message
-    cancel_many: Callable[[int, Sequence[Id]], Awaitable[set[Id]]]  # those that were
+    forwarded: ForwardedRequests
 
 
 class Call:
@@ -200,10 +218,40 @@ class Call:
         """The answer of the worker `slot`; None where that is this one. Raises ApiError."""
         if slot is None or self.request.scope.get(RELAYED):
             return None
-        return await self.deps.elsewhere.request(slot, self)
+        return await self.deps.forwarded.request(slot, self.request.scope, self.body)
 
     def missing(self) -> ApiError:
         return not_found(self.path)
+
+    def found(self, row: RowT | None) -> RowT:
+        """What the path names. Raises ApiError 20404 where there is none."""
+        if row is None:
+            raise self.missing()
+        return row
+
+    def page_shown(self, key: str, page: Sequence[Shown], tokens: Tokens = ALONE) -> Response:
+        """A page as the API of the path shows lists."""
+        if self.path.startswith(f"/{API_VERSION}/"):
+            return json_response(envelope_2010(key, page, self.path, self.page, tokens))
+        return json_response(envelope_v1(key, page, self.origin + self.path, self.page, tokens))
+
+    def listed(
+        self,
+        key: str,
+        rows: Sequence[RowT],
+        name_of: Callable[[RowT], str],
+        render: Callable[[RowT], Shown],
+    ) -> Response:
+        """A page of rows that were read for it (`cut`); `name_of` is what a token says of one."""
+        page, tokens = cut(rows, self.page, name_of)
+        return self.page_shown(key, [render(row) for row in page], tokens)
+
+    def listed_by_sid(
+        self, key: str, holders: Sequence[HolderT], render: Callable[[HolderT], Shown]
+    ) -> Response:
+        """A page of what is in memory."""
+        rest = in_memory(holders, self.page, lambda holder: holder.sid)
+        return self.listed(key, rest, lambda holder: holder.sid, render)
 
     def new_sid(self, prefix: str) -> str:
         return f"{prefix}{self.deps.random.getrandbits(128):032x}"

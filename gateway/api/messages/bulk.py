@@ -22,12 +22,16 @@ from gateway.api.http.forms import Form
 from gateway.api.http.resources import Call
 from gateway.api.messages.addresses import read_destination
 from gateway.api.messages.create_message import CheckedRequest, Text, accept_error, read_who
+from storage.idempotency import IdempotencyKey
 
 SLICE: Final = 250  # recipients between two turns of the event loop
 LONGEST_SHOWN: Final = 64  # characters of an address that is none
 # Errors that are about a recipient, and not about the request.
 RECIPIENTS_OWN: Final = frozenset(
-    {21211, 21265, 21266, 21268, 21408, 21610, 21612, 21614, 21617, 21602, 21657, 63007}
+    {
+        *(21211, 21265, 21266, 21268, 21408, 21602, 21604, 21610, 21612, 21614, 21617, 21657),
+        *(21703, 21910, 63007),
+    }
 )
 
 
@@ -76,7 +80,9 @@ async def drafts_of(
         except ApiError as error:
             if error.code not in RECIPIENTS_OWN:
                 raise
-            batch.refusals.append(RefusedRecipient(to[:LONGEST_SHOWN], error.code, error.message))
+            batch.refusals.append(
+                RefusedRecipient(_kept(to[:LONGEST_SHOWN]), error.code, _kept(error.message))
+            )
             continue
         draft.told_at_once = False  # a blocked recipient fails by itself
         batch.drafts.append(draft)
@@ -90,10 +96,15 @@ async def relayed(
 ) -> Response | None:
     """The answer of the worker whose the pool is; None where that is this one."""
     to = [recipients[0].to] if recipients else []
-    return await call.relayed(call.deps.elsewhere.place(call.account, Form({**shared, "To": to})))
+    return await call.relayed(call.deps.forwarded.place(call.account, Form({**shared, "To": to})))
 
 
-async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) -> None:
+async def accept(
+    call: Call,
+    drafts: Sequence[Draft],
+    also: Also | None = None,
+    key: IdempotencyKey | None = None,
+) -> None:
     """Store them all, in one transaction with `also`. Raises ApiError when none is."""
     outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -106,10 +117,15 @@ async def accept(call: Call, drafts: Sequence[Draft], also: Also | None = None) 
             outcome.set_result(None)
 
     try:
-        call.deps.creation.acceptor.submit(drafts, done, also, client=call.client)
+        call.deps.creation.acceptor.submit(drafts, done, also, key, call.client)
     except (Overloaded, Unavailable) as error:
         raise accept_error(error) from None
     await outcome
+
+
+def _kept(text: str) -> str:
+    """What somebody gave for an address, as far as it can be stored."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def text_list(value: Any, name: str) -> list[str]:

@@ -16,9 +16,9 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
+from gateway.acceptance.committer import Also
 from gateway.api.http.errors import ApiError, meaning
-from gateway.api.http.idempotency import key_of
-from gateway.api.http.render import sid_of_row
+from gateway.api.http.idempotency import first_of, key_of, once
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_whole
 from gateway.api.messages.bulk import Recipient, accept, drafts_of, relayed
@@ -26,13 +26,17 @@ from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.content.filling import TooLong
 from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.messages.message import Status, created_at
+from gateway.messages.rows import sid_of_row
 from gateway.runtime.times import iso8601_ms
 from storage import bulk as bulk_rows
 from storage import messages as message_rows
-from storage.database import Connection, Row
+from storage.database import Connection
+from storage.idempotency import IdempotencyKey
 from storage.ids import Id
+from storage.messages import MessageRow
 
 MESSAGE, OPERATION = "comms_message", "comms_operation"
+OPERATION_KEY: Final = "operation "  # before a key: no single send can have such a one
 MOST: Final = 10_000
 MOST_PAGE, DEFAULT_PAGE = 1_000, 50
 CANCEL_PAGE: Final = 500  # messages in one statement; what follows in memory holds up the loop
@@ -54,25 +58,35 @@ async def create(call: Call) -> Response:
     if unknown:
         raise ApiError(20001, f"unknown field {min(unknown)}")
     key = key_of(call)
-    digest = sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest() if key else None
-    if key is not None:
-        first = await bulk_rows.by_key(call.deps.pool, call.account.id, key)
-        if first is not None:
-            if first["digest"] != digest:
-                raise ApiError(20409, "this idempotency key was used by another request")
-            return _accepted(call, first["id"], replayed=True)
+    if key is None:
+        return await _made(call, request, None)
+    digest = sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).digest()
+    named = OPERATION_KEY + key
+    given = IdempotencyKey(call.account.id, named, digest, call.deps.creation.next_id())
+    return await once(
+        partial(_first_answer, call, named, digest), partial(_made, call, request, given)
+    )
+
+
+async def _first_answer(call: Call, key: str, digest: bytes) -> Response | None:
+    operation_id = await first_of(call, key, digest)
+    return _accepted(call, operation_id, replayed=True) if operation_id is not None else None
+
+
+async def _made(call: Call, request: dict[str, Any], key: IdempotencyKey | None) -> Response:
+    """202 once it is stored."""
     shared = _shared(request)
     recipients = _recipients(request, _template(request))
     elsewhere = await relayed(call, shared, recipients)
     if elsewhere is not None:
         return elsewhere
     batch = await drafts_of(call, shared, recipients)
-    operation_id = call.deps.creation.next_id()
+    operation_id = key.message_id if key is not None else call.deps.creation.next_id()
     send_at = batch.drafts[0].message.send_at if batch.drafts else 0.0
     for draft in batch.drafts:
         draft.message.operation_id = operation_id
 
-    async def also(connection: Connection) -> None:
+    async def store(connection: Connection) -> None:
         await bulk_rows.insert(
             connection,
             operation_id,
@@ -84,15 +98,9 @@ async def create(call: Call) -> Response:
                 for refusal in batch.refusals
             ],
             tags=request.get("tags"),
-            idempotency_key=key,
-            digest=digest,
         )
 
-    if batch.drafts:
-        await accept(call, batch.drafts, also)
-    else:
-        async with call.deps.pool.acquire() as connection, connection.transaction():
-            await also(connection)
+    await accept(call, batch.drafts, Also(store, operation_id), key)
     return _accepted(call, operation_id)
 
 
@@ -232,22 +240,19 @@ async def cancel(call: Call) -> Response:
         ids = await bulk_rows.unended(
             call.deps.pool, row["id"], sent=Status.SENDING, after=after, most=CANCEL_PAGE
         )
-        if ids and await call.deps.cancel_many(call.account.id, ids):
+        if ids and await call.deps.forwarded.cancel_many(call.account.id, ids):
             await bulk_rows.canceled(call.deps.pool, row["id"])
         if len(ids) < CANCEL_PAGE:
             return json_response(await _operation(call, await _operation_row(call)))
         after = ids[-1]
 
 
-async def _operation_row(call: Call) -> Row:
+async def _operation_row(call: Call) -> bulk_rows.BulkOperationRow:
     id = id_of(OPERATION, call.request.path_params["operation"])
-    row = await bulk_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await bulk_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
-async def _operation(call: Call, row: Row) -> dict[str, Any]:
+async def _operation(call: Call, row: bulk_rows.BulkOperationRow) -> dict[str, Any]:
     counts = await bulk_rows.counts(call.deps.pool, row["id"])
     by_name: dict[str, int] = {}
     for status, count in counts.items():
@@ -306,15 +311,12 @@ async def receipts(call: Call) -> Response:
     return json_response({"receipts": list(_receipts(await _message_row(call)))})
 
 
-async def _message_row(call: Call) -> Row:
+async def _message_row(call: Call) -> MessageRow:
     id = id_of(MESSAGE, call.request.path_params["message"])
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id) if id is not None else None
-    if row is None:
-        raise call.missing()
-    return row
+    return call.found(await message_rows.fetch(call.deps.pool, call.account.id, call.found(id)))
 
 
-def _message(row: Row) -> dict[str, Any]:
+def _message(row: MessageRow) -> dict[str, Any]:
     code = row["error_code"]
     return {
         "id": text_of(MESSAGE, row["id"]),
@@ -329,18 +331,17 @@ def _message(row: Row) -> dict[str, Any]:
     }
 
 
-def _receipts(row: Row) -> Iterator[dict[str, Any]]:
-    steps = (("SCHEDULED", "send_at"), ("QUEUED", "queued_at"), ("SENT", "sent_at"))
-    for status, column in steps:
-        if row[column] is not None:
-            at = row[column].timestamp() if column != "send_at" else created_at(row["id"])
-            yield {"status": status, "at": iso8601_ms(at), "errorCode": None}
-    if row["done_at"] is not None:
-        yield {
-            "status": _status(Status(row["status"])),
-            "at": iso8601_ms(row["done_at"].timestamp()),
-            "errorCode": row["error_code"],
-        }
+def _receipts(row: MessageRow) -> Iterator[dict[str, Any]]:
+    if row["send_at"] is not None:
+        created = iso8601_ms(created_at(row["id"]))
+        yield {"status": "SCHEDULED", "at": created, "errorCode": None}
+    for status, at, code in (
+        ("QUEUED", row["queued_at"], None),
+        ("SENT", row["sent_at"], None),
+        (_status(Status(row["status"])), row["done_at"], row["error_code"]),
+    ):
+        if at is not None:
+            yield {"status": status, "at": iso8601_ms(at.timestamp()), "errorCode": code}
 
 
 def _status(status: Status) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.acceptance.acceptor import (
     Acceptor,
@@ -25,9 +25,8 @@ from gateway.acceptance.draft import Draft
 from gateway.acceptance.forecast import Forecast, Outlook
 from gateway.acceptance.media_conversion import COUNTRY_CLOSED, NO_MMS_HERE
 from gateway.acceptance.router import Router
-from gateway.api.http.errors import ApiError, unreadable
+from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError, unreadable
 from gateway.api.http.forms import Form, check_url
-from gateway.api.http.forwarding import Elsewhere, Nowhere
 from gateway.api.http.render import created_message
 from gateway.api.messages.addresses import (
     check_channels,
@@ -60,8 +59,6 @@ from storage.ids import Id
 SERVICE_SID: Final = re.compile(r"MG[0-9a-fA-F]{32}")
 MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
-REPEATED: Final = 20409  # an idempotency key that was used before
-RETRY_AFTER_S: Final = {"Retry-After": "1"}
 
 
 # The body of a 201 (octets where another worker made it) and what its queue says, or an error.
@@ -112,6 +109,23 @@ class CheckedRequest:
     media: bool
 
 
+class SendForwarding(Protocol):
+    """Sends for the pools of other workers."""
+
+    def place(self, account: Account, form: Form) -> int | None:
+        """The worker that a send with these parameters is for; None: this one."""
+
+    def send(
+        self,
+        slot: int,
+        account: Account,
+        form: Form,
+        answer: OnAccepted,
+        idempotency: tuple[str, bytes] | None,
+    ) -> None:
+        """Create the message there; `answer` hears of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Creation:
     """What creating a message needs of the process."""
@@ -125,7 +139,7 @@ class Creation:
     schedule: ScheduleRules
     forecast: Forecast
     new_code: Callable[[], str]  # of a short link
-    elsewhere: Elsewhere = field(default_factory=Nowhere)
+    forwarded: SendForwarding
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of docs/spec/twilio-api.md#validation-order. Raises
@@ -274,9 +288,9 @@ class Creation:
         `idempotency` is the request's key with the digest of its parameters; a key that was used
         before is answered with REPEATED. Raises ApiError for what can be said at once.
         """
-        slot = self.elsewhere.place(account, form)
+        slot = self.forwarded.place(account, form)
         if slot is not None:
-            self.elsewhere.send(slot, account, form, answer, idempotency)
+            self.forwarded.send(slot, account, form, answer, idempotency)
         else:
             self.submit_here(account, form, answer, idempotency, client)
 

@@ -13,14 +13,14 @@ from starlette.responses import Response
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.media_conversion import settle_media
 from gateway.api.http.errors import meaning
-from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Call, json_response
-from gateway.api.messages.messages import id_of_path
+from gateway.api.messages.messages import row_of_path
 from gateway.channels.smpp import journal_view
 from gateway.content.encoding import Content, Encoding, encode, is_gsm7, whole
 from gateway.content.smart import replacements
 from gateway.directory.directory import Service
 from gateway.messages.message import Flag, Message, Status, created_at
+from gateway.messages.rows import sid_of_row
 from gateway.recipients.recipients import scopes
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.explain import Explanation, explain
@@ -28,10 +28,9 @@ from gateway.routing.question import Channel, Mapping, Needs
 from gateway.routing.selector import EXPLICIT_FROM, RULES_BY_ID
 from gateway.routing.sender_pool import Sender
 from gateway.runtime.times import iso8601_ms
-from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage import sticky as sticky_rows
-from storage.database import Row
+from storage.messages import MessageRow
 
 MOST_CANDIDATES = 1_000
 ENCODINGS = {Encoding.GSM7: "GSM-7", Encoding.UCS2: "UCS-2"}
@@ -39,10 +38,8 @@ ENCODINGS = {Encoding.GSM7: "GSM-7", Encoding.UCS2: "UCS-2"}
 
 async def fetch(call: Call) -> Response:
     """Why a message has its sender, encoding, segments and wait; what went over the wire."""
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
-    if row is None:
-        raise call.missing()
-    owner = call.deps.elsewhere.owner(row["service_id"], row["sender_id"])
+    row = await row_of_path(call)
+    owner = call.deps.forwarded.owner(row["service_id"], row["sender_id"])
     elsewhere = await call.relayed(owner)  # the loads of senders are known there
     if elsewhere is not None:
         return elsewhere
@@ -74,7 +71,7 @@ async def fetch(call: Call) -> Response:
 async def dry_run(call: Call) -> Response:
     """What would become of a message; nothing is stored, and nothing is sent."""
     creation = call.deps.creation
-    elsewhere = await call.relayed(call.deps.elsewhere.place(call.account, call.form))
+    elsewhere = await call.relayed(call.deps.forwarded.place(call.account, call.form))
     if elsewhere is not None:
         return elsewhere
     draft = creation.draft(call.account, call.form)
@@ -160,7 +157,7 @@ async def _mapping(call: Call, service: Service, recipient: str) -> Mapping | No
 
 async def _sender(
     call: Call,
-    row: Row,
+    row: MessageRow,
     service: Service | None,
     destination: Destination | None,
     from_address: str | None,
@@ -190,7 +187,7 @@ async def _sender(
     return found | {"now": _explanation(again, mapping, call)}
 
 
-def _decided_by(row: Row) -> dict[str, str] | None:
+def _decided_by(row: MessageRow) -> dict[str, str] | None:
     if row["rule"] is not None:
         rule = RULES_BY_ID[row["rule"]]
         return {"rule": rule.name, "source": rule.source}
@@ -281,7 +278,7 @@ def _destination(destination: Destination | None) -> dict[str, Any] | None:
     }
 
 
-def _content(call: Call, row: Row) -> Content:
+def _content(call: Call, row: MessageRow) -> Content:
     """The text of a message as its carrier takes it, by the carrier's settings of now."""
     if row["flags"] & (Flag.MEDIA | Flag.CONVERTED) == Flag.MEDIA:
         return whole(row["body"])
@@ -319,7 +316,7 @@ def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]
     }
 
 
-def _media(row: Row) -> dict[str, Any] | None:
+def _media(row: MessageRow) -> dict[str, Any] | None:
     """What became of a message's media (docs/spec/messaging-services.md#mms-and-mms-converter);
     null for a text."""
     flags, extras = row["flags"], row["extras"] or {}
@@ -346,19 +343,18 @@ def _route(call: Call, carrier_id: int | None) -> dict[str, Any] | None:
     }
 
 
-def _timeline(row: Row) -> list[dict[str, Any]]:
+def _timeline(row: MessageRow) -> list[dict[str, Any]]:
     """What happened when, with the seconds since the step before."""
     accepted = created_at(row["id"])
     events = [("accepted", accepted)]
-    for name, column in (
-        ("scheduled for", "send_at"),
-        ("queued", "queued_at"),
-        ("sent", "sent_at"),
+    for name, moment in (
+        ("scheduled for", row["send_at"]),
+        ("queued", row["queued_at"]),
+        ("sent", row["sent_at"]),
+        (Status(row["status"]).shown, row["done_at"]),
     ):
-        if row[column] is not None:
-            events.append((name, row[column].timestamp()))
-    if row["done_at"] is not None:
-        events.append((Status(row["status"]).shown, row["done_at"].timestamp()))
+        if moment is not None:
+            events.append((name, moment.timestamp()))
     shown, before = [], accepted
     for name, at in events:
         shown.append({"event": name, "at": iso8601_ms(at), "after_s": round(at - before, 3)})

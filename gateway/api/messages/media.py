@@ -4,20 +4,18 @@ their links (docs/spec/messaging-services.md#converter)."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.http.errors import not_found
-from gateway.api.http.paging import cut, envelope_2010
 from gateway.api.http.render import API_VERSION, rfc2822_of
 from gateway.api.http.resources import Call, Deps, gone, json_response
-from gateway.api.messages.messages import date_range, id_of_path
+from gateway.api.messages.messages import date_range, id_of_path, row_of_path
 from gateway.enrichment.media_links import CODE
 from storage import media as media_rows
-from storage import messages as message_rows
-from storage.database import Row
 
 LINKS: Final = "/links/{code}"
 # A browser must not take a file for what it is not said to be.
@@ -30,8 +28,7 @@ async def list_(call: Call) -> Response:
         last = await media_rows.of_message(call.deps.pool, id_of_path(call))
         places = {row["sid"]: row["position"] for row in last}
         after = places.get(request.key or "", -1)
-    if await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)) is None:
-        raise call.missing()
+    await row_of_path(call)
     since, before = date_range(call, "DateCreated")
     rows = await media_rows.of_message(
         call.deps.pool,
@@ -42,16 +39,13 @@ async def list_(call: Call) -> Response:
         since=since,
         before=before,
     )
-    page, token = cut([_render(call, row) for row in rows], request, lambda file: file["sid"])
-    return json_response(envelope_2010("media_list", page, call.path, request, token))
+    return call.listed("media_list", rows, lambda row: row["sid"], partial(_render, call))
 
 
 async def fetch(call: Call) -> Response:
     sid = await _checked_sid(call)
     row = await media_rows.one(call.deps.pool, id_of_path(call), sid)
-    if row is None:
-        raise call.missing()
-    return json_response(_render(call, row))
+    return json_response(_render(call, call.found(row)))
 
 
 async def delete(call: Call) -> Response:
@@ -65,10 +59,7 @@ async def delete(call: Call) -> Response:
 async def content(call: Call) -> Response:
     """The path without `.json`: the file itself."""
     sid = await _checked_sid(call)
-    row = await media_rows.content(call.deps.pool, id_of_path(call), sid)
-    if row is None:
-        raise call.missing()
-    return _file(row)
+    return _file(*call.found(await media_rows.content(call.deps.pool, id_of_path(call), sid)))
 
 
 async def linked(request: Request, deps: Deps) -> Response:
@@ -78,22 +69,21 @@ async def linked(request: Request, deps: Deps) -> Response:
     row = await media_rows.by_code(deps.pool, code, now) if CODE.fullmatch(code) else None
     if row is None:
         raise not_found(str(request.scope["tandem.path"]))
-    return _file(row)
+    return _file(*row)
 
 
-def _file(row: Row) -> Response:
-    return Response(row["bytes"], media_type=row["content_type"], headers=_AS_SAID)
+def _file(content_type: str, data: bytes) -> Response:
+    return Response(data, media_type=content_type, headers=_AS_SAID)
 
 
 async def _checked_sid(call: Call) -> str:
     """The SID of the path, of a message of the account. Raises ApiError 20404."""
-    if await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)) is None:
-        raise call.missing()
+    await row_of_path(call)
     sid = call.request.path_params["media"]
     return str(sid[:2].upper() + sid[2:].lower())
 
 
-def _render(call: Call, row: Row) -> dict[str, Any]:
+def _render(call: Call, row: media_rows.MediaRow) -> dict[str, Any]:
     parent = call.request.path_params["sid"]
     base = f"/{API_VERSION}/Accounts/{call.account.sid}/Messages/{parent}/Media/{row['sid']}"
     created = rfc2822_of(row["created_at"])

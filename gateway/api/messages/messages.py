@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,21 +14,21 @@ from starlette.responses import Response
 
 from gateway.acceptance.forecast import Outlook
 from gateway.api.http.errors import ApiError
-from gateway.api.http.idempotency import digest_of, first_answer, key_of
-from gateway.api.http.paging import Tokens, cut, envelope_2010, envelope_v1
-from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of, sid_of_row
+from gateway.api.http.idempotency import digest_of, first_answer, key_of, once
+from gateway.api.http.paging import Tokens, cut
+from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_any_time
-from gateway.api.messages.create_message import REPEATED, RETRY_AFTER_S
 from gateway.api.services.services import service_of
 from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status
+from gateway.messages.rows import sid_of_row
 from gateway.routing.destination import parse_destination
 from storage import config as config_rows
 from storage import message_changes
 from storage import messages as message_rows
-from storage.database import Row
 from storage.ids import Id, id_from_hex
+from storage.messages import MessageRow
 
 RECEIPT_SLACK_S = 120.0  # a receipt may be told to the app for so long after a message ended
 OUTCOMES = ("confirmed", "unconfirmed")
@@ -38,18 +39,7 @@ async def create(call: Call) -> Response:
     key = key_of(call)
     if key is None:
         return await _accepted(call, None)
-    first = await first_answer(call, key)
-    if first is not None:
-        return first
-    try:
-        return await _accepted(call, key)
-    except ApiError as error:
-        if error.code != REPEATED:
-            raise
-        first = await first_answer(call, key)  # somebody else was faster with the same key
-        if first is None:  # it was taken back after all
-            raise ApiError(20503, headers=RETRY_AFTER_S) from None
-        return first
+    return await once(partial(first_answer, call, key), partial(_accepted, call, key))
 
 
 async def _accepted(call: Call, key: str | None) -> Response:
@@ -79,10 +69,7 @@ async def _accepted(call: Call, key: str | None) -> Response:
 
 
 async def fetch(call: Call) -> Response:
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call))
-    if row is None:
-        raise call.missing()
-    return json_response((await _shown(call, [row]))[0])
+    return json_response((await _shown(call, [await row_of_path(call)]))[0])
 
 
 async def update(call: Call) -> Response:
@@ -92,7 +79,7 @@ async def update(call: Call) -> Response:
     if (body is None) == (status is None) or body or status not in (None, "canceled"):
         raise ApiError(30400)
     if status is not None:
-        row = await call.deps.cancel(call.account.id, id)
+        row = await call.deps.forwarded.cancel(call.account.id, id)
         too_early_or_late = ApiError(30409)
     else:
         row = await message_changes.redact(
@@ -100,8 +87,7 @@ async def update(call: Call) -> Response:
         )
         too_early_or_late = ApiError(20009)
     if row is None:
-        if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
-            raise call.missing()
+        await row_of_path(call)
         raise too_early_or_late
     if body is not None:
         await _erase_wire(call, row)
@@ -110,19 +96,16 @@ async def update(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """With its feedback. Raises ApiError 20009 while the message is not final."""
-    id = id_of_path(call)
-    row = await message_rows.fetch(call.deps.pool, call.account.id, id)
-    if row is None:
-        raise call.missing()
+    row = await row_of_path(call)
     if not await message_changes.delete(
-        call.deps.pool, call.account.id, id, first_final=Status.DELIVERED
+        call.deps.pool, call.account.id, row["id"], first_final=Status.DELIVERED
     ):
         raise ApiError(20009)
     await _erase_wire(call, row)
     return gone()
 
 
-async def _erase_wire(call: Call, row: Row) -> None:
+async def _erase_wire(call: Call, row: MessageRow) -> None:
     """The text is gone from the journal of PDUs as well."""
     ended = row["done_at"] or datetime.fromtimestamp(call.deps.creation.clock.wall(), UTC)
     until = ended.timestamp() + RECEIPT_SLACK_S
@@ -136,9 +119,7 @@ async def feedback(call: Call) -> Response:
     outcome = (call.form.get("Outcome") or "unconfirmed").lower()
     if outcome not in OUTCOMES:
         raise ApiError(20001, f"Outcome must be one of {', '.join(OUTCOMES)}")
-    message = await message_rows.fetch(call.deps.pool, call.account.id, id)
-    if message is None:
-        raise call.missing()
+    message = await row_of_path(call)
     if not message["flags"] & Flag.PROVIDE_FEEDBACK:
         raise ApiError(20001, "the message was not created with ProvideFeedback=true")
     row = await message_changes.tell_outcome(call.deps.pool, call.account.id, id, outcome)
@@ -147,13 +128,11 @@ async def feedback(call: Call) -> Response:
 
 async def fetch_feedback(call: Call) -> Response:
     """What was told of it; `unconfirmed` until then."""
-    id = id_of_path(call)
-    if await message_rows.fetch(call.deps.pool, call.account.id, id) is None:
-        raise call.missing()
+    id = (await row_of_path(call))["id"]
     return json_response(_feedback(call, await message_changes.outcome(call.deps.pool, id)))
 
 
-def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
+def _feedback(call: Call, row: message_changes.FeedbackRow | None) -> dict[str, Any]:
     sid = call.request.path_params["sid"]
     return {
         "account_sid": call.account.sid,
@@ -167,13 +146,13 @@ def _feedback(call: Call, row: Row | None) -> dict[str, Any]:
 
 async def list_(call: Call) -> Response:
     page, tokens = await _page(call, None)
-    return json_response(envelope_2010("messages", page, call.path, call.page, tokens))
+    return call.page_shown("messages", page, tokens)
 
 
 async def list_of_service(call: Call) -> Response:
     """The messages of one service, with the same filters."""
     page, tokens = await _page(call, service_of(call).id)
-    return json_response(envelope_v1("messages", page, call.origin + call.path, call.page, tokens))
+    return call.page_shown("messages", page, tokens)
 
 
 async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]], Tokens]:
@@ -201,7 +180,7 @@ async def _page(call: Call, service_id: int | None) -> tuple[list[dict[str, Any]
     return await _shown(call, page), tokens
 
 
-async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
+async def _shown(call: Call, rows: Sequence[MessageRow]) -> list[dict[str, Any]]:
     """The resources of these rows; they name their services, also those deleted long ago."""
     directory = call.deps.directory
     unknown = {
@@ -210,16 +189,19 @@ async def _shown(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
         if row["service_id"] is not None and directory.service_sid(row["service_id"]) is None
     }
     if unknown:
-        found = await config_rows.former_services(call.deps.pool, list(unknown), len(unknown))
-        directory.remember_services({row["id"]: row["sid"] for row in found})
+        directory.remember_services(
+            await config_rows.former_services(call.deps.pool, list(unknown), len(unknown))
+        )
     return [message_row(row, call.account.sid, directory) for row in rows]
 
 
 def id_of_path(call: Call) -> Id:
-    id = id_of_sid(call.request.path_params["sid"])
-    if id is None:
-        raise call.missing()
-    return id
+    return call.found(id_of_sid(call.request.path_params["sid"]))
+
+
+async def row_of_path(call: Call) -> MessageRow:
+    """The account's message that the path names. Raises ApiError 20404."""
+    return call.found(await message_rows.fetch(call.deps.pool, call.account.id, id_of_path(call)))
 
 
 def id_of_sid(sid: str) -> Id | None:

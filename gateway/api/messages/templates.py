@@ -7,7 +7,6 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response, unkept
 from gateway.api.messages.template_variables import variables_of
@@ -75,14 +74,9 @@ async def list_(call: Call) -> Response:
         for template in call.deps.directory.templates.values()
         if template.account_id == call.account.id
     ]
-    request = call.page
-    page, token = cut(
-        in_memory(found, request, lambda template: template.sid),
-        request,
-        lambda template: template.sid,
+    return call.listed_by_sid(
+        "contents", found, lambda template: render(template, call.account.sid, call.origin)
     )
-    rows = [render(template, call.account.sid, call.origin) for template in page]
-    return json_response(envelope_v1("contents", rows, call.origin + call.path, request, token))
 
 
 async def fetch(call: Call) -> Response:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.services.pools import CHANNEL_NAMES
@@ -67,11 +66,7 @@ async def create(call: Call) -> Response:
 
 async def list_(call: Call) -> Response:
     records = [sender for sender in call.deps.directory.senders.values() if _seen_by(call, sender)]
-    request = call.page
-    rest = in_memory(records, request, lambda record: record.sid)
-    page, token = cut(rest, request, lambda record: record.sid)
-    rows = [render(record, call) for record in page]
-    return json_response(envelope_v1("senders", rows, call.origin + call.path, request, token))
+    return call.listed_by_sid("senders", records, lambda record: render(record, call))
 
 
 async def fetch(call: Call) -> Response:

@@ -15,13 +15,12 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
 from gateway.api.http.forms import read_flag
-from gateway.api.http.paging import ALONE, cut, envelope_2010, envelope_v1
 from gateway.api.http.render import API_VERSION
 from gateway.api.http.resources import Call, Handler, change, gone, json_response
 from gateway.routing.destination import Destination, parse_destination
 from gateway.routing.nanp import NumberKind
 from storage import inventory
-from storage.database import Connection, Row
+from storage.database import Connection
 
 MOST_AT_ONCE: Final = 1_000  # numbers of one request
 PORTION: Final = 100  # numbers that are read without a pause: 6 ms
@@ -55,32 +54,31 @@ def _country_uri(call: Call, country: str) -> str:
     return f"/{API_VERSION}/Accounts/{call.account.sid}/AvailablePhoneNumbers/{country}"
 
 
-def _render_country(call: Call, row: Row) -> dict[str, Any]:
-    uri = _country_uri(call, row["country"])
+def _render_country(call: Call, country: str, types: list[str]) -> dict[str, Any]:
+    uri = _country_uri(call, country)
     return {
-        "country_code": row["country"],
-        "country": row["country"],
+        "country_code": country,
+        "country": country,
         "beta": False,
         "uri": f"{uri}.json",
         "subresource_uris": {
             _snake(path): f"{uri}/{path}.json"
             for path, type in COLLECTIONS.items()
-            if type in row["types"]
+            if type in types
         },
     }
 
 
 async def countries(call: Call) -> Response:
-    rows = [_render_country(call, row) for row in await inventory.countries(call.deps.pool)]
-    return json_response(envelope_2010("countries", rows, call.path, call.page, ALONE))
+    found = await inventory.countries(call.deps.pool)
+    shown = [_render_country(call, country, types) for country, types in found.items()]
+    return call.page_shown("countries", shown)
 
 
 async def country(call: Call) -> Response:
     wanted = call.request.path_params["country"].upper()
-    for row in await inventory.countries(call.deps.pool):
-        if row["country"] == wanted:
-            return json_response(_render_country(call, row))
-    raise call.missing()
+    types = call.found((await inventory.countries(call.deps.pool)).get(wanted))
+    return json_response(_render_country(call, wanted, types))
 
 
 def listing(type: str) -> Handler:
@@ -107,16 +105,14 @@ def listing(type: str) -> Handler:
                 back=request.back,
                 most=request.size + 1,
             )
-        page, token = cut(rows, request, lambda row: row["address"][1:])
-        shown = [_render_available(row) for row in page]
-        return json_response(
-            envelope_2010("available_phone_numbers", shown, call.path, request, token)
+        return call.listed(
+            "available_phone_numbers", rows, lambda row: row["address"][1:], _render_available
         )
 
     return list_
 
 
-def _render_available(row: Row) -> dict[str, Any]:
+def _render_available(row: inventory.InventoryRow) -> dict[str, Any]:
     return {
         "friendly_name": national(row["address"]),
         "phone_number": row["address"],
@@ -166,10 +162,10 @@ async def list_(call: Call) -> Response:
     after = f"+{request.key}" if request.key is not None else None
     async with call.listing() as lists:
         rows = await inventory.search(lists, after=after, back=request.back, most=request.size + 1)
-    page, token = cut(rows, request, lambda row: row["address"][1:])
     names = {carrier.id: carrier.name for carrier in call.deps.directory.carriers.values()}
-    shown = [
-        {
+
+    def render(row: inventory.InventoryRow) -> dict[str, Any]:
+        return {
             "phone_number": row["address"],
             "type": row["type"],
             "country": row["country"],
@@ -180,16 +176,13 @@ async def list_(call: Call) -> Response:
             "mms": row["mms"],
             "voice": row["voice"],
         }
-        for row in page
-    ]
-    return json_response(envelope_v1("numbers", shown, call.origin + call.path, request, token))
+
+    return call.listed("numbers", rows, lambda row: row["address"][1:], render)
 
 
 async def remove(call: Call) -> Response:
     call.operator_only("the inventory is the operator's")
-    number = parse_destination("+" + call.request.path_params["number"].lstrip("+"))
-    if number is None:
-        raise call.missing()
+    number = call.found(parse_destination("+" + call.request.path_params["number"].lstrip("+")))
 
     async def work(connection: Connection) -> None:
         if not await inventory.remove(connection, number.e164):

@@ -24,7 +24,7 @@ from gateway.routing.nanp import NumberKind
 from gateway.routing.sender_pool import SenderKind
 from storage import config as config_rows
 from storage import inventory as inventory_rows
-from storage.database import Connection, Row, UniqueViolation
+from storage.database import Connection, UniqueViolation
 
 URL_FIELDS = {
     **sender_fields.SMS_URLS,
@@ -39,7 +39,6 @@ METHOD_FIELDS = {
     "VoiceFallbackMethod": "voice_fallback_method",
 }
 ORIGIN = "hosted"  # the operator brought them
-TAKEN = ("carrier_id", "sms", "mms", "voice")  # of the inventory
 NUMBER_KINDS = (SenderKind.LONG_CODE, SenderKind.TOLL_FREE)
 
 
@@ -103,7 +102,6 @@ async def create(call: Call) -> Response:
     }
 
     async def take(connection: Connection) -> None:
-        offered: Row | None
         if number is not None:
             offered = await inventory_rows.find(connection, number.e164)
             if offered is None and not call.is_operators:
@@ -118,7 +116,10 @@ async def create(call: Call) -> Response:
             if found is None:
                 raise ApiError(21452)
             address = found
-        taken = {name: offered[name] for name in TAKEN} if offered else {}
+        taken: dict[str, Any] = {}
+        if offered:
+            taken = {"carrier_id": offered["carrier_id"], "voice": offered["voice"]}
+            taken |= {"sms": offered["sms"], "mms": offered["mms"]}
         if not taken and "carrier_id" not in values:
             taken["carrier_id"] = call.deps.default_carrier_id()
         toll_free = address.kind is NumberKind.TOLL_FREE
@@ -172,7 +173,9 @@ def _list(call: Call, type: str | None) -> Response:
         and call.filter("Origin") in (None, ORIGIN)
         and (type is None or _type(record) == type)
     ]
-    return sender_fields.listed(call, "incoming_phone_numbers", records, render)
+    return call.listed_by_sid(
+        "incoming_phone_numbers", records, lambda record: render(record, call.account.sid)
+    )
 
 
 async def fetch(call: Call) -> Response:

@@ -6,14 +6,13 @@ them a sender goes to the first carrier at the default rate of its kind, and car
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_2010, in_memory
 from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.http.values import read_decimal
 from gateway.directory.directory import SenderRecord
@@ -98,15 +97,6 @@ def url_settings(
 
 
 Render = Callable[[SenderRecord, str], dict[str, Any]]
-
-
-def listed(call: Call, key: str, records: Sequence[SenderRecord], render: Render) -> Response:
-    """A page of these senders of the account."""
-    request = call.page
-    rest = in_memory(records, request, lambda record: record.sid)
-    page, token = cut(rest, request, lambda record: record.sid)
-    rows = [render(record, call.account.sid) for record in page]
-    return json_response(envelope_2010(key, rows, call.path, request, token))
 
 
 async def changed(

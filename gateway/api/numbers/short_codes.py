@@ -76,7 +76,9 @@ async def list_(call: Call) -> Response:
         and (code is None or code in record.sender.address)
         and name in (None, record.friendly_name)
     ]
-    return sender_fields.listed(call, "short_codes", records, render)
+    return call.listed_by_sid(
+        "short_codes", records, lambda record: render(record, call.account.sid)
+    )
 
 
 async def fetch(call: Call) -> Response:

@@ -13,20 +13,18 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from gateway.api.http.errors import MORE_INFO, ApiError, meaning
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import API_VERSION, iso8601
 from gateway.api.http.resources import Call, json_response
 from gateway.api.http.values import read_time
 from gateway.observe.alerts import Alert, Exchange
 from gateway.webhooks.debugger import more_info
 from storage import alerts as alert_rows
-from storage.database import Row
+from storage.alerts import AlertRow
 
-DETAILS = ("request_variables", "request_headers", "response_headers", "response_body")
 LEVELS = ("error", "warning", "notice", "debug")
 
 
-def render(row: Row, account_sid: str, origin: str, *, whole: bool) -> dict[str, Any]:
+def render(row: AlertRow, account_sid: str, origin: str, *, whole: bool) -> dict[str, Any]:
     """The resource; with the request and its answer where it is fetched by itself."""
     at = iso8601(row["at"])
     resource = {
@@ -47,15 +45,20 @@ def render(row: Row, account_sid: str, origin: str, *, whole: bool) -> dict[str,
         "url": f"{origin}/v1/Alerts/{row['sid']}",
     }
     if whole:
-        resource |= {name: row[name] for name in DETAILS}
+        resource |= {
+            "request_variables": row["request_variables"],
+            "request_headers": row["request_headers"],
+            "response_headers": row["response_headers"],
+            "response_body": row["response_body"],
+        }
     return resource
 
 
-def _alert(row: Row) -> Alert:
+def _alert(row: AlertRow) -> Alert:
     exchange = None
     if row["request_url"] is not None:
         exchange = Exchange(
-            row["request_method"], row["request_url"], status=row["response_status"] or 0
+            row["request_method"] or "", row["request_url"], status=row["response_status"] or 0
         )
     return Alert(
         row["sid"],
@@ -84,9 +87,12 @@ async def list_(call: Call) -> Response:
             until=_moment(call, "EndDate"),
             operator=call.is_operators and call.account.owner_id is None,
         )
-    page, token = cut(rows, request, lambda row: row["sid"])
-    resources = [render(row, call.account.sid, call.origin, whole=False) for row in page]
-    return json_response(envelope_v1("alerts", resources, call.origin + call.path, request, token))
+    return call.listed(
+        "alerts",
+        rows,
+        lambda row: row["sid"],
+        lambda row: render(row, call.account.sid, call.origin, whole=False),
+    )
 
 
 async def fetch(call: Call) -> Response:
@@ -97,9 +103,7 @@ async def fetch(call: Call) -> Response:
         sid,
         operator=call.is_operators and call.account.owner_id is None,
     )
-    if row is None:
-        raise call.missing()
-    return json_response(render(row, call.account.sid, call.origin, whole=True))
+    return json_response(render(call.found(row), call.account.sid, call.origin, whole=True))
 
 
 def _moment(call: Call, name: str) -> datetime | None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_v1, in_memory
+from gateway.api.http.paging import cut, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, Deps, change, gone, json_response
 from gateway.api.http.values import read_whole
@@ -35,7 +35,7 @@ from storage.database import BadRow, Connection, UniqueViolation
 async def render(carriers: Sequence[CarrierRecord], call: Call) -> list[dict[str, Any]]:
     """Carriers as they are configured and as they are, in all workers together."""
     here = statuses(carriers, call.deps.connectors, call.deps.receipts)
-    others = await call.deps.elsewhere.carriers()
+    others = await call.deps.forwarded.carriers()
     rows = []
     for carrier in carriers:
         sid = carrier.sid
@@ -115,11 +115,9 @@ def _status(carrier: CarrierRecord, connectors: Connectors, receipts: Receipts) 
 async def list_(call: Call) -> Response:
     _operator(call)
     carriers = list(call.deps.directory.carriers.values())
-    request = call.page
-    rest = in_memory(carriers, request, lambda carrier: carrier.sid)
-    page, token = cut(rest, request, lambda carrier: carrier.sid)
-    rows = await render(page, call)
-    return json_response(envelope_v1("carriers", rows, call.origin + call.path, request, token))
+    rest = in_memory(carriers, call.page, lambda carrier: carrier.sid)
+    page, tokens = cut(rest, call.page, lambda carrier: carrier.sid)
+    return call.page_shown("carriers", await render(page, call), tokens)
 
 
 async def create(call: Call) -> Response:
@@ -198,22 +196,21 @@ async def deliveries(call: Call) -> Response:
             back=request.back,
             most=request.size + 1,
         )
-    page, token = cut(rows, request, lambda row: str(row["id"]))
-    shown = [
-        {
-            "reason": row["reason"],
-            "date_created": iso8601(row["at"]),
-            "carrier_message_id": row["carrier_message_id"],
-            "source": row["source"],
-            "destination": row["destination"],
-            "esm_class": row["esm_class"],
-            "data_coding": row["data_coding"],
-            "payload": row["payload"].hex(),
-            "tlvs": row["tlvs"].hex(),
-        }
-        for row in page
-    ]
-    return json_response(envelope_v1("deliveries", shown, call.origin + call.path, request, token))
+    return call.listed("deliveries", rows, lambda row: str(row["id"]), _delivery)
+
+
+def _delivery(row: delivery_rows.KeptDeliveryRow) -> dict[str, Any]:
+    return {
+        "reason": row["reason"],
+        "date_created": iso8601(row["at"]),
+        "carrier_message_id": row["carrier_message_id"],
+        "source": row["source"],
+        "destination": row["destination"],
+        "esm_class": row["esm_class"],
+        "data_coding": row["data_coding"],
+        "payload": row["payload"].hex(),
+        "tlvs": row["tlvs"].hex(),
+    }
 
 
 def _operator(call: Call) -> None:

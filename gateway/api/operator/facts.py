@@ -7,13 +7,13 @@ subaccounts with his own credentials, as `/tandem/v1` has no account in its path
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway import data
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Account, Registration
@@ -94,7 +94,7 @@ def _table(call: Call) -> str:
 # Registrations of sender IDs ----------------------------------------------------------------
 
 
-def _render(registration: Registration, call: Call) -> dict[str, Any]:
+def _render(call: Call, registration: Registration) -> dict[str, Any]:
     return {
         "sid": registration.sid,
         "account_sid": call.deps.directory.accounts_by_id[registration.account_id].sid,
@@ -115,15 +115,7 @@ async def list_registrations(call: Call) -> Response:
         for registration in call.deps.directory.registrations.values()
         if call.sees(registration.account_id) and wanted in (None, registration.account_id)
     ]
-    request = call.page
-    page, token = cut(
-        in_memory(found, request, lambda registration: registration.sid),
-        request,
-        lambda registration: registration.sid,
-    )
-    rows = [_render(registration, call) for registration in page]
-    url = call.origin + call.path
-    return json_response(envelope_v1("sender_registrations", rows, url, request, token))
+    return call.listed_by_sid("sender_registrations", found, partial(_render, call))
 
 
 async def create_registration(call: Call) -> Response:
@@ -154,11 +146,11 @@ async def create_registration(call: Call) -> Response:
         await change(call.deps, add)
     except UniqueViolation:
         raise ApiError(20409, f"{sender} has a registration for {country}") from None
-    return json_response(_render(call.deps.directory.registrations[sid], call), 201)
+    return json_response(_render(call, call.deps.directory.registrations[sid]), 201)
 
 
 async def fetch_registration(call: Call) -> Response:
-    return json_response(_render(_registration(call), call))
+    return json_response(_render(call, _registration(call)))
 
 
 async def update_registration(call: Call) -> Response:
@@ -166,7 +158,7 @@ async def update_registration(call: Call) -> Response:
     if status is None:
         raise ApiError(20001, "Status is missing")
     await change(call.deps, lambda c: fact_rows.update_registration(c, registration.id, status))
-    return json_response(_render(call.deps.directory.registrations[registration.sid], call))
+    return json_response(_render(call, call.deps.directory.registrations[registration.sid]))
 
 
 async def delete_registration(call: Call) -> Response:

@@ -11,12 +11,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.http.values import read_time, read_whole
@@ -24,8 +24,7 @@ from gateway.opt_out.scope import Scoped, scope_named
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import block_list, recipients
-from storage.block_list import BlockKey
-from storage.database import Row
+from storage.block_list import BlockKey, BlockRow, LoggedBlockRow
 from storage.recipients import BlockChange
 
 WHY: Final = "the block list is the operator's"
@@ -34,7 +33,7 @@ NOTE_LIMIT: Final = 200
 OF_NETWORK: Final = "the network itself has blocked this; only the recipient can lift it"
 
 
-def render(call: Call, row: Row) -> dict[str, Any]:
+def render(call: Call, row: BlockRow) -> dict[str, Any]:
     directory = call.deps.directory
     account = directory.accounts_by_id.get(row["account_id"])
     return {
@@ -76,9 +75,7 @@ async def list_(call: Call) -> Response:
             source=call.filter("Source"),
             since=_time(call.filter("Since")),
         )
-    page, token = cut(rows, request, _token_of)
-    shown = [render(call, row) for row in page]
-    return json_response(envelope_v1("recipients", shown, call.origin + call.path, request, token))
+    return call.listed("recipients", rows, _token_of, partial(render, call))
 
 
 async def fetch(call: Call) -> Response:
@@ -150,12 +147,10 @@ async def log(call: Call) -> Response:
             recipient=_number(call.filter("To")),
             account_id=_account(call),
         )
-    page, token = cut(rows, request, lambda row: str(row["id"]))
-    shown = [_render_change(call, row) for row in page]
-    return json_response(envelope_v1("changes", shown, call.origin + call.path, request, token))
+    return call.listed("changes", rows, lambda row: str(row["id"]), partial(_render_change, call))
 
 
-def _render_change(call: Call, row: Row) -> dict[str, Any]:
+def _render_change(call: Call, row: LoggedBlockRow) -> dict[str, Any]:
     account = call.deps.directory.accounts_by_id.get(row["account_id"])
     return {
         "date": iso8601(row["at"]),
@@ -188,21 +183,19 @@ def note_of(call: Call) -> str | None:
     return (call.form.get("Note") or "").replace("\x00", "")[:NOTE_LIMIT] or None
 
 
-async def _of_recipient(call: Call) -> Sequence[Row]:
-    number = parse_destination(call.request.path_params["recipient"])
-    if number is None:
-        raise call.missing()
+async def _of_recipient(call: Call) -> Sequence[BlockRow]:
+    number = call.found(parse_destination(call.request.path_params["recipient"]))
     rows = await block_list.page(call.deps.pool, after=START, most=1_000, recipient=number.e164)
     if not rows:
         raise call.missing()
     return rows
 
 
-def _key(row: Row) -> BlockKey:
+def _key(row: BlockRow) -> BlockKey:
     return row["recipient"], row["channel"], row["scope"]
 
 
-def _token_of(row: Row) -> str:
+def _token_of(row: BlockRow) -> str:
     return base64.urlsafe_b64encode("|".join(map(str, _key(row))).encode()).decode()
 
 

@@ -8,7 +8,7 @@ the like; POST takes one entry as a form, and an empty one takes it away.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from starlette.responses import Response
@@ -40,14 +40,14 @@ class Collection:
         self,
         path: str,
         key: str,
-        column: str,
+        column: Literal["keywords", "messages"],
         shown: Callable[[Rows], Rows],
         whole: Callable[[Rows, Any], Rows],
         single: Callable[[Rows, Form], Rows],
     ) -> None:
         self.path = path
         self._key = key
-        self._column = column
+        self._column: Literal["keywords", "messages"] = column
         self._shown = shown
         self._whole = whole
         self._single = single
@@ -69,9 +69,7 @@ class Collection:
         config = config_of(call)
 
         async def work(connection: Connection) -> None:
-            row = await opt_out_configs.locked(connection, config.id)
-            if row is None:
-                raise call.missing()
+            row = call.found(await opt_out_configs.locked(connection, config.id))
             try:
                 changed = edited(row[self._column])
                 if self._column == "keywords":

@@ -7,13 +7,13 @@ it off. Which service it is for and whether it is on are extensions: Twilio's co
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import OptOutConfig, Service
@@ -79,10 +79,7 @@ async def list_(call: Call) -> Response:
         for config in call.deps.directory.opt_out_configs_by_sid.values()
         if config.account_id == call.account.id
     ]
-    request = call.page
-    page, token = cut(in_memory(configs, request, _sid), request, _sid)
-    shown = [render(call, config) for config in page]
-    return json_response(envelope_v1("opt_outs", shown, call.origin + call.path, request, token))
+    return call.listed_by_sid("opt_outs", configs, partial(render, call))
 
 
 async def fetch(call: Call) -> Response:
@@ -100,9 +97,7 @@ async def update(call: Call) -> Response:
         values["enabled"] = enabled
 
     async def work(connection: Connection) -> None:
-        row = await rows.locked(connection, config.id)
-        if row is None:
-            raise call.missing()
+        row = call.found(await rows.locked(connection, config.id))
         moved = row["service_id"] is not None and values.get("service_id") != row["service_id"]
         if row["enabled"] and (enabled is False or ("service_id" in values and moved)):
             raise ApiError(20403, STAYS_ON)
@@ -133,9 +128,7 @@ async def delete(call: Call) -> Response:
 async def disable(call: Call) -> Response:
     """Turn it off: the operator's, for his own account's and his subaccounts' services."""
     call.operator_only("Advanced Opt-Out is turned off by an operator")
-    config = call.deps.directory.opt_out_configs_by_sid.get(_path_sid(call))
-    if config is None:
-        raise call.missing()
+    config = call.found(call.deps.directory.opt_out_configs_by_sid.get(_path_sid(call)))
     await change(
         call.deps, lambda connection: rows.update(connection, config.id, {"enabled": False})
     )
@@ -152,10 +145,6 @@ def config_of(call: Call) -> OptOutConfig:
 
 def _path_sid(call: Call) -> str:
     return "OO" + str(call.request.path_params["sid"])[2:].lower()
-
-
-def _sid(config: OptOutConfig) -> str:
-    return config.sid
 
 
 def _name(form: Form) -> str | None:

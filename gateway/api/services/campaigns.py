@@ -14,14 +14,13 @@ from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import ALONE, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, change, gone, json_response
 from gateway.api.numbers.sender_fields import rate
 from gateway.api.services.services import service_of, service_seen
 from gateway.directory.directory import Service
 from storage import campaigns as campaign_rows
-from storage.database import Row, UniqueViolation
+from storage.database import UniqueViolation
 
 # Parameter → field, with the least and the greatest length.
 TEXTS: Final = {
@@ -102,8 +101,7 @@ async def list_(call: Call) -> Response:
     service = service_seen(call)
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     shown = [_render(call, service, row)] if row is not None else []
-    url = call.origin + call.path
-    return json_response(envelope_v1("compliance", shown, url, call.page, ALONE))
+    return call.page_shown("compliance", shown)
 
 
 async def fetch(call: Call) -> Response:
@@ -138,7 +136,7 @@ async def delete(call: Call) -> Response:
     return gone()
 
 
-async def _row(call: Call, service: Service) -> Row:
+async def _row(call: Call, service: Service) -> campaign_rows.CampaignRow:
     row = await campaign_rows.of_service(call.deps.pool, service.id)
     if row is None or row["sid"].lower() != call.request.path_params["sid"].lower():
         raise call.missing()
@@ -169,7 +167,7 @@ def _fields(form: Form) -> dict[str, Any]:
     return fields
 
 
-def _render(call: Call, service: Service, row: Row) -> dict[str, Any]:
+def _render(call: Call, service: Service, row: campaign_rows.CampaignRow) -> dict[str, Any]:
     fields = row["fields"]
     names = [
         *(field for field, *_ in TEXTS.values()),

@@ -7,13 +7,13 @@ A domain is taken at the operator's word: whoever points its DNS here has it.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.services.services import service_of
@@ -57,12 +57,7 @@ async def list_(call: Call) -> Response:
         for domain in call.deps.directory.link_domains.values()
         if call.sees(domain.account_id)
     ]
-    request = call.page
-    page, token = cut(
-        in_memory(found, request, lambda domain: domain.sid), request, lambda domain: domain.sid
-    )
-    rows = [_render(call, domain) for domain in page]
-    return json_response(envelope_v1("domains", rows, call.origin + call.path, request, token))
+    return call.listed_by_sid("domains", found, partial(_render, call))
 
 
 async def fetch(call: Call) -> Response:
@@ -112,16 +107,12 @@ async def untie(call: Call) -> Response:
 
 async def of_service(call: Call) -> Response:
     service = service_of(call)
-    if service.link_domain is None:
-        raise call.missing()
-    return json_response(_render_tie(call, service.link_domain, service))
+    return json_response(_render_tie(call, call.found(service.link_domain), service))
 
 
 async def config_of_service(call: Call) -> Response:
     service = service_of(call)
-    if service.link_domain is None:
-        raise call.missing()
-    content = _render_config(call, service.link_domain)
+    content = _render_config(call, call.found(service.link_domain))
     del content["disable_https"]
     return json_response(
         {

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError, unreadable
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.api.numbers import sender_fields
@@ -77,11 +76,9 @@ class Members(ABC):
     async def list_(self, call: Call) -> Response:
         service = service_of(call)
         records = [call.deps.directory.senders_by_id[member.id] for member in self._members(call)]
-        request = call.page
-        rest = in_memory(records, request, lambda record: record.sid)
-        page, token = cut(rest, request, lambda record: record.sid)
-        rows = [self._render(call, record, service) for record in page]
-        return json_response(envelope_v1(self.key, rows, call.origin + call.path, request, token))
+        return call.listed_by_sid(
+            self.key, records, lambda record: self._render(call, record, service)
+        )
 
     async def fetch(self, call: Call) -> Response:
         return self._answer(call, service_of(call), self._member(call).sid)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from gateway.api.http.paging import ALONE, envelope_v1
-from gateway.api.http.resources import Call, json_response
+from gateway.api.http.resources import Call
 
 
 async def brands(call: Call) -> Response:
@@ -22,4 +21,4 @@ async def verifications(call: Call) -> Response:
 
 
 def _nothing(call: Call, key: str) -> Response:
-    return json_response(envelope_v1(key, [], call.origin + call.path, call.page, ALONE))
+    return call.page_shown(key, [])

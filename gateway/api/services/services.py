@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -10,7 +11,6 @@ from starlette.responses import Response
 from gateway.api.http import preferences
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
-from gateway.api.http.paging import cut, envelope_v1, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, adding, change, gone, json_response
 from gateway.directory.directory import Service
@@ -144,11 +144,7 @@ async def list_(call: Call) -> Response:
         for service in call.deps.directory.services.values()
         if service.account_id == call.account.id
     ]
-    request = call.page
-    rest = in_memory(services, request, lambda service: service.sid)
-    page, token = cut(rest, request, lambda service: service.sid)
-    rows = [render(call, service) for service in page]
-    return json_response(envelope_v1("services", rows, call.origin + call.path, request, token))
+    return call.listed_by_sid("services", services, partial(render, call))
 
 
 async def fetch(call: Call) -> Response:

@@ -10,14 +10,14 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.api.http.render import sid_of_row
 from gateway.api.http.resources import Deps
 from gateway.content.shortening import CODE
 from gateway.directory.directory import Directory, LinkDomain
+from gateway.messages.rows import sid_of_row
 from gateway.webhooks.clicks import Click, is_preview
 from storage import messages as message_rows
 from storage import short_links as link_rows
-from storage.database import Row
+from storage.ids import Id
 
 PATH: Final = "/short/{code:path}"
 DOMAIN: Final = "tandem.link_domain"  # of a request's scope
@@ -53,14 +53,17 @@ async def follow(request: Request, deps: Deps) -> Response:
         )
     if row is None:
         return _lost(deps, domain)
+    url, message_id = row
     if domain.callback_url is not None:
-        await _tell(request, deps, domain, row, now)
-    return _to(row["url"])
+        await _tell(request, deps, domain, url, message_id, now)
+    return _to(url)
 
 
-async def _tell(request: Request, deps: Deps, domain: LinkDomain, row: Row, now: float) -> None:
+async def _tell(
+    request: Request, deps: Deps, domain: LinkDomain, url: str, message_id: Id, now: float
+) -> None:
     assert domain.callback_url is not None
-    message = await message_rows.fetch(deps.pool, domain.account_id, row["message_id"])
+    message = await message_rows.fetch(deps.pool, domain.account_id, message_id)
     agent = request.headers.get("user-agent", "")
     service = None
     if message is not None:
@@ -70,11 +73,11 @@ async def _tell(request: Request, deps: Deps, domain: LinkDomain, row: Row, now:
             token=f"{deps.random.getrandbits(128):032x}",
             callback_url=domain.callback_url,
             account_id=domain.account_id,
-            message_sid=sid_of_row(message) if message else "SM" + row["message_id"].hex,
+            message_sid=sid_of_row(message) if message else "SM" + message_id.hex,
             service_sid=service.sid if service is not None else None,
             recipient=message["recipient"] if message else None,
             sender=message["sender"] if message else None,
-            link=row["url"],
+            link=url,
             at=now,
             preview=is_preview(request.method, agent),
             user_agent=agent[:AGENT_LIMIT],

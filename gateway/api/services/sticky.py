@@ -6,12 +6,12 @@ An extension: at Twilio it takes a support ticket to see or move one
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import ApiError
-from gateway.api.http.paging import cut, envelope_v1
 from gateway.api.http.render import iso8601
 from gateway.api.http.resources import Call, gone, json_response
 from gateway.api.services.services import service_of
@@ -19,12 +19,11 @@ from gateway.directory.directory import SenderRecord, Service
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from storage import sticky as sticky_rows
-from storage.database import Row
 
 PORTION: Final = 10_000  # mappings in one transaction
 
 
-def render(call: Call, service: Service, row: Row) -> dict[str, Any]:
+def render(call: Call, service: Service, row: sticky_rows.StickyRow) -> dict[str, Any]:
     record = call.deps.directory.senders_by_id.get(row["sender_id"])
     path = f"/v1/Services/{service.sid}/StickySenders/{row['recipient']}"
     return {
@@ -55,10 +54,8 @@ async def list_(call: Call) -> Response:
             sender_id=sender_id,
             most=request.size + 1,
         )
-    page, token = cut(rows, request, lambda row: row["recipient"])
-    shown = [render(call, service, row) for row in page]
-    return json_response(
-        envelope_v1("sticky_senders", shown, call.origin + call.path, request, token)
+    return call.listed(
+        "sticky_senders", rows, lambda row: row["recipient"], partial(render, call, service)
     )
 
 
@@ -84,9 +81,7 @@ async def reset(call: Call) -> Response:
     """The next message to the recipient chooses a sender as if it were the first."""
     service = service_of(call)
     before = await sticky_rows.reset(call.deps.pool, service.id, Channel.SMS, _recipient(call))
-    if before is None:
-        raise call.missing()
-    call.deps.creation.router.loads.mapped(before, -1)
+    call.deps.creation.router.loads.mapped(call.found(before), -1)
     return gone()
 
 
@@ -119,17 +114,13 @@ async def move_all(call: Call) -> Response:
 
 
 def _recipient(call: Call) -> str:
-    number = parse_destination(call.request.path_params["recipient"])
-    if number is None:
-        raise call.missing()
-    return number.e164
+    return call.found(parse_destination(call.request.path_params["recipient"])).e164
 
 
-async def _row(call: Call, service: Service) -> Row:
-    row = await sticky_rows.one(call.deps.pool, service.id, Channel.SMS, _recipient(call))
-    if row is None:
-        raise call.missing()
-    return row
+async def _row(call: Call, service: Service) -> sticky_rows.StickyRow:
+    return call.found(
+        await sticky_rows.one(call.deps.pool, service.id, Channel.SMS, _recipient(call))
+    )
 
 
 def _given(call: Call, service: Service, parameter: str) -> SenderRecord:

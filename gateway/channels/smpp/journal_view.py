@@ -15,13 +15,13 @@ from smpp.codec import HEADER, CodecError
 from smpp.describe import describe
 from smpp.pdu import DeliverSm
 from smpp.receipt import forms_of, parse_receipt
-from storage.database import Row
+from storage.messages import MessageRow
 
 SLACK_S: Final = 2.0
 ANSWER_S: Final = 120.0  # an answer later than this is not looked for
 
 
-async def of_message(journal: Journal, row: Row, sid: str, until: float) -> dict[str, Any]:
+async def of_message(journal: Journal, row: MessageRow, sid: str, until: float) -> dict[str, Any]:
     """`pdus` and `webhooks` of a message's row, by time."""
     since = created_at(row["id"]) - SLACK_S
     digits = row["recipient"].lstrip("+").encode()
@@ -40,7 +40,7 @@ async def of_message(journal: Journal, row: Row, sid: str, until: float) -> dict
     }
 
 
-async def erase(journal: Journal, row: Row, sid: str, until: float) -> None:
+async def erase(journal: Journal, row: MessageRow, sid: str, until: float) -> None:
     """Nothing of a message's text or recipient stays in the journal."""
     digits = row["recipient"].lstrip("+").encode()
     since = created_at(row["id"]) - SLACK_S
@@ -72,7 +72,7 @@ def _header(entry: JournalEntry) -> tuple[int, int, int, int]:
     return length, command, status, sequence
 
 
-def _is_submit(entry: JournalEntry, row: Row) -> bool:
+def _is_submit(entry: JournalEntry, row: MessageRow) -> bool:
     """Whether a PDU is a segment of the message: its addresses, and its reference where it has."""
     message = _message(entry, v.SUBMIT_SM)
     if message is None:
@@ -83,9 +83,9 @@ def _is_submit(entry: JournalEntry, row: Row) -> bool:
         return False
     reference = dict(message.tlvs).get(v.USER_MESSAGE_REFERENCE)
     if reference is not None and row["reference"]:
-        return bool(int.from_bytes(reference, "big") == row["reference"] & 0xFFFF)
+        return int.from_bytes(reference, "big") == row["reference"] & 0xFFFF
     ended = row["sent_at"] or row["done_at"]
-    return ended is None or bool(entry.at <= ended.timestamp() + SLACK_S)
+    return ended is None or entry.at <= ended.timestamp() + SLACK_S
 
 
 def _is_receipt(entry: JournalEntry, names: set[str]) -> bool:

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 from testing import WAIT_S
 
-from gateway.backlog import restore
+from gateway.backlog import backup_hold
+from gateway.backlog.backup_hold import HELD_AFTER_RESTORE, RestoreRefused, Selection
 from gateway.backlog.recovery import NOTHING, RECENT_S, id_at
-from gateway.backlog.restore import HELD_AFTER_RESTORE, RestoreRefused, Selection
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Message, Status, created_at
 from gateway.messages.rows import insert_row, moment
@@ -86,12 +86,12 @@ def store(connection: Connection) -> Store:
 async def hold(
     connection: Connection, as_of: datetime = AS_OF, now: datetime = NOW
 ) -> dict[Status, int]:
-    done = await restore.hold(connection, as_of=as_of, now=now, random=CHANCE, leaves_s=0.0)
+    done = await backup_hold.hold(connection, as_of=as_of, now=now, random=CHANCE, leaves_s=0.0)
     return dict(done.counts)
 
 
 async def close(connection: Connection, selection: Selection) -> int:
-    return await restore.close(connection, selection, now=NOW, random=CHANCE)
+    return await backup_hold.close(connection, selection, now=NOW, random=CHANCE)
 
 
 async def row_of(connection: Connection, message: Message) -> asyncpg.Record:
@@ -146,7 +146,7 @@ async def test_what_may_have_been_sent_is_held_and_nothing_else(
     ):
         held_not = await row_of(connection, message)
         assert held_not["status"] == message.status
-    done = await restore.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE, leaves_s=0.0)
+    done = await backup_hold.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE, leaves_s=0.0)
     assert done.counts == {
         Status.ACCEPTED: 1,
         Status.SCHEDULED: 1,
@@ -154,7 +154,7 @@ async def test_what_may_have_been_sent_is_held_and_nothing_else(
         Status.SENDING: 1,
     }
     assert (done.scheduled, done.before) == (1, None)
-    assert [row["id"] for row in await restore.held(connection)] == sorted(
+    assert [row["id"] for row in await backup_hold.held(connection)] == sorted(
         (message.id for message in held), key=lambda id: id.bytes
     )
     inert = await connection.fetch("SELECT * FROM messages WHERE waiting IS NULL AND status < 3")
@@ -225,7 +225,7 @@ async def test_a_claim_is_held_from_three_days_before_the_backup_on(
     await store(Status.SENDING, at=since - MILLISECOND)
     await store(Status.SENDING, at=since - SECOND, send_at=since.timestamp())
     assert await hold(connection) == {Status.SENDING: 2}
-    assert {row["id"] for row in await restore.held(connection)} == {recent.id, let_in.id}
+    assert {row["id"] for row in await backup_hold.held(connection)} == {recent.id, let_in.id}
 
 
 async def test_a_second_hold_holds_nothing_twice_and_says_so(
@@ -234,10 +234,10 @@ async def test_a_second_hold_holds_nothing_twice_and_says_so(
     first = await store(Status.QUEUED)
     await store(Status.QUEUED)
     assert await hold(connection) == {Status.QUEUED: 2}
-    await restore.release(connection, Selection((first.sid,)))
+    await backup_hold.release(connection, Selection((first.sid,)))
     kept = await everything(connection)
     for as_of in (AS_OF, AS_OF - SECOND):
-        done = await restore.hold(connection, as_of=as_of, now=NOW, random=CHANCE, leaves_s=0.0)
+        done = await backup_hold.hold(connection, as_of=as_of, now=NOW, random=CHANCE, leaves_s=0.0)
         assert done.before is not None
         assert (done.counts, done.before["as_of"], done.before["messages"]) == ({}, AS_OF, 1)
     assert await everything(connection) == kept
@@ -248,9 +248,9 @@ async def test_a_later_backup_is_held_anew_with_what_was_released_before(
 ) -> None:
     released, held = await store(Status.SENDING), await store(Status.QUEUED)
     await hold(connection)
-    await restore.release(connection, Selection((released.sid,)))
+    await backup_hold.release(connection, Selection((released.sid,)))
     assert await hold(connection, AS_OF + MILLISECOND) == {Status.QUEUED: 1}
-    was = {row["id"]: (row["status"], row["as_of"]) for row in await restore.held(connection)}
+    was = {row["id"]: (row["status"], row["as_of"]) for row in await backup_hold.held(connection)}
     assert was == {
         released.id: (Status.QUEUED, AS_OF + MILLISECOND),
         held.id: (Status.QUEUED, AS_OF),
@@ -283,7 +283,7 @@ async def test_a_backup_from_before_an_upgrade_is_brought_up_to_date(
     with pytest.raises(
         RestoreRefused, match=r"schema 25.*`tandem restore hold`, which brings it up"
     ):
-        await restore.held(connection)
+        await backup_hold.held(connection)
     assert await hold(connection) == {Status.QUEUED: 1}
 
 
@@ -325,8 +325,8 @@ async def test_a_database_without_our_tables_is_refused(empty_database_url: str)
     connection = await open_connection(empty_database_url)
     for asked in (
         hold(connection),
-        restore.held(connection),
-        restore.release(connection, Selection()),
+        backup_hold.held(connection),
+        backup_hold.release(connection, Selection()),
         close(connection, Selection()),
     ):
         with pytest.raises(RestoreRefused, match="no Tandem tables"):
@@ -341,7 +341,7 @@ async def test_a_database_of_a_newer_version_is_refused(connection: Connection) 
     with pytest.raises(SchemaError, match=f"schema {newer}"):
         await hold(connection)
     with pytest.raises(RestoreRefused, match="with the newer version"):
-        await restore.held(connection)
+        await backup_hold.held(connection)
 
 
 async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_not(
@@ -355,7 +355,7 @@ async def test_a_database_that_a_gateway_uses_is_refused_and_one_it_has_left_is_
         await hold(connection)
     assert await everything(connection) == kept
     await other.close()
-    done = await restore.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE, leaves_s=WAIT_S)
+    done = await backup_hold.hold(connection, as_of=AS_OF, now=NOW, random=CHANCE, leaves_s=WAIT_S)
     assert sum(done.counts.values()) == 1
 
 
@@ -388,12 +388,12 @@ async def test_what_is_released_waits_as_it_did_marked_as_a_possible_duplicate(
     }
     rows = {message: dict(await row_of(connection, message)) for message in every}
     await hold(connection)
-    assert await restore.release(connection, Selection()) == 4
+    assert await backup_hold.release(connection, Selection()) == 4
     for message, status in every.items():
         row = dict(await row_of(connection, message))
         changed = {"status": status, "waiting": 0}
         assert row == rows[message] | changed | {"flags": message.flags | Flag.POSSIBLE_DUPLICATE}
-    assert await restore.held(connection) == []
+    assert await backup_hold.held(connection) == []
     waiting = {one.id for one, status in every.items() if status is not Status.SCHEDULED}
     assert await unfinished(connection) == waiting
     [due] = await schedule.due(
@@ -413,16 +413,18 @@ async def test_some_are_released_by_sid_by_account_or_by_when_they_were_accepted
     await hold(connection)
 
     async def left() -> list[Id]:
-        return [row["id"] for row in await restore.held(connection)]
+        return [row["id"] for row in await backup_hold.held(connection)]
 
-    assert await restore.release(connection, Selection(before=at)) == 1
+    assert await backup_hold.release(connection, Selection(before=at)) == 1
     assert await left() == [second.id, third.id, snapshot.id]
-    assert await restore.release(connection, Selection(account=ACCOUNT, before=at + SECOND)) == 1
+    assert (
+        await backup_hold.release(connection, Selection(account=ACCOUNT, before=at + SECOND)) == 1
+    )
     assert await left() == [third.id, snapshot.id]
-    assert await restore.release(connection, Selection(since=at + SECOND)) == 1
+    assert await backup_hold.release(connection, Selection(since=at + SECOND)) == 1
     assert await left() == [third.id]
-    assert await restore.release(connection, Selection(account=ACCOUNT)) == 0
-    assert await restore.release(connection, Selection((third.sid, third.sid))) == 1
+    assert await backup_hold.release(connection, Selection(account=ACCOUNT)) == 0
+    assert await backup_hold.release(connection, Selection((third.sid, third.sid))) == 1
     assert await left() == []
     assert snapshot.sid.startswith("MM")
     assert (await row_of(connection, first))["waiting"] == 0
@@ -434,7 +436,7 @@ async def test_what_is_not_held_is_neither_released_nor_closed(
     held, sent = await store(Status.QUEUED), await store(Status.SENT)
     released = await store(Status.QUEUED)
     await hold(connection)
-    await restore.release(connection, Selection((released.sid,)))
+    await backup_hold.release(connection, Selection((released.sid,)))
     kept = await everything(connection)
     for wrong, text in (
         (sent.sid, f"not held: {sent.sid}; nothing was changed"),
@@ -445,7 +447,7 @@ async def test_what_is_not_held_is_neither_released_nor_closed(
     ):
         for selection in (Selection((held.sid, wrong)), Selection((wrong,))):
             with pytest.raises(RestoreRefused, match=re.escape(text)):
-                await restore.release(connection, selection)
+                await backup_hold.release(connection, selection)
             with pytest.raises(RestoreRefused, match=re.escape(text)):
                 await close(connection, selection)
     assert await everything(connection) == kept
@@ -471,7 +473,7 @@ async def test_a_release_and_a_close_are_told_after_their_commit(
 
     async with pool.acquire() as listener:
         await listener.add_listener(restore_rows.TAKEN_UP, hear)
-        await restore.release(connection, Selection((first.sid,)))
+        await backup_hold.release(connection, Selection((first.sid,)))
         assert await told() == ("", 1)
         with pytest.raises(RestoreRefused):
             await close(connection, Selection((first.sid,)))
@@ -496,7 +498,7 @@ async def test_what_is_closed_has_failed_and_owes_its_callbacks(
     assert closed.pop("done_at") is not None
     del row["done_at"]
     assert closed == row | {"status": Status.FAILED, "error_code": TIMEOUT}
-    assert [one["id"] for one in await restore.held(connection)] == [other.id]
+    assert [one["id"] for one in await backup_hold.held(connection)] == [other.id]
     assert await unfinished(connection) == {claimed.id}
     failed = await connection.fetch("SELECT * FROM alerts WHERE code = $1", TIMEOUT)
     assert [(one["resource"], one["account_id"], one["level"]) for one in failed] == [
@@ -515,7 +517,7 @@ async def test_callbacks_of_what_was_held_for_days_are_owed_all_the_same(
     )
     await hold(connection)
     await close(connection, Selection((closed.sid,)))
-    await restore.release(connection, Selection((released.sid,)))
+    await backup_hold.release(connection, Selection((released.sid,)))
     assert await messages.claim(connection, [released.id], Status.SENDING) == {released.id}
     ended: datetime = await pool.fetchval("SELECT max(ended_at) FROM held_messages")
     both = {closed.id, released.id}
@@ -549,7 +551,7 @@ async def test_only_one_of_two_operators_has_a_message(
     [_] = await restore_rows.close(
         other, restore_rows.Chosen(ids), failed=Status.FAILED, code=TIMEOUT
     )
-    releasing = asyncio.create_task(restore.release(connection, Selection((message.sid,))))
+    releasing = asyncio.create_task(backup_hold.release(connection, Selection((message.sid,))))
     waits = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -566,4 +568,4 @@ async def test_only_one_of_two_operators_has_a_message(
 def test_the_lowest_id_of_a_moment_is_exact() -> None:
     for number in range(0, 5000, 7):
         at = NOW + number * MILLISECOND
-        assert moment(created_at(restore._first_id(at))) == at
+        assert moment(created_at(backup_hold._first_id(at))) == at

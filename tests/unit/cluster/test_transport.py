@@ -159,3 +159,29 @@ async def test_one_that_stops_still_gets_the_replies_of_those_that_are_there(mad
         assert await zero.question(1, FrameKind.SEND, b"ab") == b"ba"
         zero.end()
         assert await zero.question(1, FrameKind.SEND, b"cd") == b"dc"
+
+
+async def test_a_worker_of_another_version_is_not_understood_and_not_guessed_at(
+    made: Made, folder: Path
+) -> None:
+    heard: list[bytes] = []
+
+    def hear(payload: bytes, reply: SendReply) -> None:
+        heard.append(payload)
+        reply(b"")
+
+    async with running(made(1, {FrameKind.SEND: hear})) as running_one:
+        await answered(running_one)
+        reader, writer = await asyncio.open_unix_connection(str(transport.socket_path(folder, 1)))
+        writer.write(transport.HEAD.pack(transport.PROTOCOL + 1, 2, 1, FrameKind.SEND) + b"hi")
+        async with asyncio.timeout(WAIT_S):
+            assert await reader.read() == b""
+        writer.close()
+        assert not heard
+
+
+async def answered(links: Links) -> None:
+    """Return once it listens."""
+    async with asyncio.timeout(WAIT_S):
+        while not links._path(1).exists():
+            await asyncio.sleep(0.01)

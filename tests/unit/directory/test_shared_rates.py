@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.directory.directory import Directory
-from gateway.directory.quotas import Quotas
+from gateway.directory.shared_rates import Quotas
 from gateway.pacing.pacer import SharedBucket
 from gateway.pacing.rates import DestinationClass
 from gateway.routing.sender_pool import SenderKind

@@ -23,7 +23,7 @@ def record(service_id: int | None = 1, **settings: Any) -> SenderRecord:
 
 
 def service(**settings: Any) -> Service:
-    return Service(1, "MG1", 1, "service", settings, NOW, NOW, SenderPool((), ServiceSettings()))
+    return Service(1, "MG1", NOW, NOW, 1, "service", settings, SenderPool((), ServiceSettings()))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import orjson
 
+from gateway.api.forwarded import MADE, ForwardedRequests, SendOutcome
 from gateway.api.messages.create_message import Creation
+from gateway.backlog.canceler import Canceler
+from gateway.cluster.peers import Peers
+from gateway.cluster.placement import Ownership
 from gateway.cluster.share import WorkerSlot
-from gateway.pipeline.assembly import Pipeline
-from gateway.relay import MADE, Relay, SendOutcome
 
 ACCOUNT = 7
 
@@ -22,13 +24,14 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.submitted: list[int] = []  # the version by which each was validated
-        self.directory = SimpleNamespace(version=1, accounts_by_id={})
+        self.directory: Any = SimpleNamespace(version=1, accounts_by_id={})
         self.may_read = asyncio.Event()
-        configuration = SimpleNamespace(read=self._refresh)
-        pipeline = SimpleNamespace(directory=self.directory, configuration=configuration)
-        self.relay = Relay(folder, WorkerSlot(0, 2), cast(Pipeline, pipeline), "run")
+        peers = Peers(self.directory, Ownership(WorkerSlot(0, 2), self.directory), folder)
+        peers.read = self._refresh
+        runtime: Any = SimpleNamespace(directory=self.directory, pool=None, peers=peers)
+        self.requests = ForwardedRequests(runtime, cast(Canceler, None))
         creation = SimpleNamespace(submit_here=self._submit)
-        self.relay._creation = cast(Creation, creation)
+        self.requests.serve(cast(Creation, creation), cast(Any, None), lambda row: None)
 
     async def _refresh(self) -> None:
         await self.may_read.wait()
@@ -42,7 +45,7 @@ class Worker:
     def asked(self, version: int) -> asyncio.Queue[bytes | None]:
         replies: asyncio.Queue[bytes | None] = asyncio.Queue()
         payload = orjson.dumps((version, ACCOUNT, {"To": "+447400900001"}, None, ""))
-        self.relay._on_send(payload, replies.put_nowait)
+        self.requests._on_send(payload, replies.put_nowait)
         return replies
 
 

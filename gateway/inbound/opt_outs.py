@@ -1,8 +1,8 @@
 """STOP, START and HELP: what inbound keywords change, in the transaction that stores them.
 
 The block is committed with the message that asked for it, and only then is the SMSC answered;
-whoever is letting messages of that scope go has written them by then, or sees the block (design
-docs/spec/messaging-services.md#smart-encoding). The confirmation is stored in the same transaction,
+whoever is letting messages of that scope go has written them by then, or sees the block
+(docs/reliability.md#opt-out). The confirmation is stored in the same transaction,
 so it is sent once, however the process ends.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
-from gateway.directory.directory import Directory, OptOutConfig, SenderRecord
+from gateway.directory.directory import OptOutConfig, SenderRecord
 from gateway.messages.message import Direction, Flag, Message
 from gateway.messages.rows import insert_row
 from gateway.opt_out.book import book_of
@@ -30,11 +30,10 @@ from gateway.opt_out.scope import scopes_at
 from gateway.routing.destination import parse_destination
 from gateway.routing.question import Channel
 from gateway.routing.sender_pool import SenderKind
-from gateway.runtime.clock import Clock
+from gateway.stage_runtime import Runtime
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.database import Connection
-from storage.ids import Id
 from storage.recipients import BlockChange
 
 LOCK_TIMEOUT = "2s"  # a process that holds up its messages longer than this delays the answer
@@ -65,16 +64,14 @@ class OptOuts:
 
     def __init__(
         self,
-        directory: Directory,
+        runtime: Runtime,
         router: Router,
-        next_id: Callable[[], Id],
-        clock: Clock,
         network_handles: Callable[[SenderRecord], bool],
     ) -> None:
-        self._directory = directory
+        self._directory = runtime.directory
         self._router = router
-        self._next_id = next_id
-        self._clock = clock
+        self._next_id = runtime.next_id
+        self._clock = runtime.clock
         self._network_handles = network_handles
         self._books: dict[str, tuple[OptOutConfig, Book]] = {}  # by the configuration's SID
 

@@ -25,12 +25,13 @@ from typing import Final
 from gateway.backlog.recovery import RECENT_S, id_at
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Status
+from gateway.messages.rows import sid_of_row
 from gateway.observe.alerts import Alert, Alerts, new_sid, row_of
 from gateway.runtime.times import shown
 from storage import alerts as alert_rows
 from storage import restore as rows
 from storage import session_lock
-from storage.database import Connection, ConnectionPool, Row
+from storage.database import Connection, ConnectionPool
 from storage.ids import Id, id_from_bytes, id_from_hex
 from storage.migrate import migrate, migrations, version
 
@@ -59,7 +60,7 @@ class Hold:
 
     counts: Mapping[Status, int]  # messages held by it, by the status that they had
     scheduled: int  # not held: their time has not come
-    before: Row | None = None  # an earlier hold that covers this one: nothing was done
+    before: rows.RestoreRow | None = None  # an earlier hold that covers this one: nothing was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ async def remind_of_held(pool: ConnectionPool, alerts: Alerts) -> None:
         alerts.alert(HELD_AFTER_RESTORE, text, subject="restore")
 
 
-async def held(connection: Connection, account: str | None = None) -> list[Row]:
+async def held(connection: Connection, account: str | None = None) -> list[rows.HeldRow]:
     """What is held, in order of acceptance. Raises Refused where nothing can be held."""
     await _fits(connection)
     return await rows.held(connection, account)
@@ -232,22 +233,17 @@ async def close(
     return len(closed)
 
 
-def _failed(row: Row, now: datetime, random: Random) -> Alert:
+def _failed(row: rows.ClosedRow, now: datetime, random: Random) -> Alert:
     return Alert(
         new_sid(random),
         now.timestamp(),
         TIMEOUT,
         "error",
         "",
-        sid_of(row),
+        sid_of_row(row),
         row["account_id"],
         row["service"],
     )
-
-
-def sid_of(row: Row) -> str:
-    """Of a row with `id` and `flags`."""
-    return f"{'MM' if row['flags'] & Flag.MEDIA else 'SM'}{row['id'].hex}"
 
 
 async def _fits(connection: Connection) -> None:
