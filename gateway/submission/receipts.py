@@ -399,7 +399,8 @@ class Receipts:
         def refuse(delivery: DeliverSm, _: int) -> object:
             return answer(delivery, ESME_RX_R_APPN) if answer is not None else None
 
-        name = receipt.message_id if receipt is not None else None
+        receipt = receipt or parse_receipt(delivery)
+        name = receipt.message_id[:MOST_ID] if receipt is not None else None  # erasure looks for it
         self._keep(Kept(carrier_id, "set aside", name, delivery, refuse))
 
     async def _sleep(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -362,7 +363,7 @@ async def test_a_receipt_that_can_not_be_applied_is_kept_and_the_others_count(
     sent = [await sdk.send(to=f"+44163296067{number}") for number in range(4)]
     for message in sent:
         await sdk.reaches(message.sid, "sent")
-    names = {held(gateway, message.sid).recipient: message for message in sent}
+    recipients = {held(gateway, message.sid).recipient for message in sent}
     held(gateway, sent[1].sid).receipts = None  # type: ignore[assignment]
 
     def receipt(number: int) -> bytes:
@@ -377,9 +378,15 @@ async def test_a_receipt_that_can_not_be_applied_is_kept_and_the_others_count(
         )
         for number in range(4)
     ]
-    assert len(names) == 4
+    assert len(recipients) == 4
     assert sorted(statuses) == [v.ESME_ROK] * 3 + [v.ESME_RX_R_APPN]
     assert [reason for reason, _ in await kept(gateway)] == ["set aside"]
+    connection = await asyncpg.connect(gateway.database_url)
+    names = (
+        "SELECT k.carrier_message_id = s.carrier_message_id FROM kept_deliveries k, submissions s"
+    )
+    assert await connection.fetchval(f"{names} WHERE s.message_id = $1", UUID(sent[1].sid[2:]))
+    await connection.close()
     delivered = [(await sdk.fetch(message.sid)).status for message in sent]
     assert delivered.count("delivered") >= 2
     await told(sdk, "simulator")
