@@ -28,7 +28,6 @@ from gateway.observe.alerts import Alerts
 from gateway.outward import Outward
 from gateway.pipeline.assembly import Pipeline
 from gateway.pipeline.running import start, stop
-from gateway.proxy.listeners import Listeners
 from gateway.runtime.clock import Clock, SystemClock
 from gateway.runtime.random_source import Chance
 from gateway.server import ApiServer, listen
@@ -86,11 +85,6 @@ class Gateway:
         self.watch: Watch | None = None
         self.probe_listener: ProbeListener | None = None
         self.port = settings.port
-
-    @property
-    def listeners(self) -> Listeners | None:
-        """The listeners that answer for `*.twilio.com`."""
-        return self.server.listeners if self.server is not None else None
 
     async def run(self) -> None:
         """The whole life of the process. Raises what made it impossible to go on."""

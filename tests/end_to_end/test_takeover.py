@@ -63,8 +63,8 @@ async def test_an_untouched_script_moves_over_by_two_variables(
 ) -> None:
     gateway = await start_gateway(smsc.port, proxy={"port": 0, "ca_dir": folder})
     sdk = await gateway.sdk()
-    assert gateway.inner.listeners is not None
-    port = gateway.inner.listeners.proxy_port
+    assert gateway.inner.server.listeners is not None
+    port = gateway.inner.server.listeners.proxy_port
     environment = {
         "HTTPS_PROXY": f"http://127.0.0.1:{port}",
         "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
@@ -81,8 +81,8 @@ async def test_without_the_certificate_an_app_does_not_trust_us(
     start_gateway: Start, smsc: Smsc, folder: Path
 ) -> None:
     gateway = await start_gateway(smsc.port, proxy={"tls_port": 0, "ca_dir": folder})
-    assert gateway.inner.listeners is not None
-    port = gateway.inner.listeners.tls_port
+    assert gateway.inner.server.listeners is not None
+    port = gateway.inner.server.listeners.tls_port
     trusting = ssl.create_default_context(cafile=folder / "ca.pem")
     for name in ("api.twilio.com", "messaging.sydney.au1.twilio.com"):
         _, writer = await asyncio.open_connection(
@@ -116,8 +116,8 @@ async def test_nothing_but_our_own_names_is_served(
     start_gateway: Start, smsc: Smsc, folder: Path, request_line: str, status: int
 ) -> None:
     gateway = await start_gateway(smsc.port, proxy={"port": 0, "ca_dir": folder})
-    assert gateway.inner.listeners is not None
-    port = gateway.inner.listeners.proxy_port
+    assert gateway.inner.server.listeners is not None
+    port = gateway.inner.server.listeners.proxy_port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{request_line}\r\nHost: x\r\n\r\n".encode())
     answer = await reader.readline()
@@ -129,8 +129,8 @@ async def test_a_request_without_an_end_is_cut_off(
     start_gateway: Start, smsc: Smsc, folder: Path
 ) -> None:
     gateway = await start_gateway(smsc.port, proxy={"port": 0, "ca_dir": folder})
-    assert gateway.inner.listeners is not None
-    port = gateway.inner.listeners.proxy_port
+    assert gateway.inner.server.listeners is not None
+    port = gateway.inner.server.listeners.proxy_port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"CONNECT api.twilio.com:443 HTTP/1.1\r\n" + b"X: y\r\n" * 5_000)
     assert b" 431 " in await reader.readline()

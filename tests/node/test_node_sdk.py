@@ -70,7 +70,7 @@ async def test_the_core_flows_of_an_untouched_script_behind_the_proxy(
     certificate = create(tmp_path / "ca", datetime.now(UTC))
     gateway = await start_gateway(smsc.port, proxy={"port": 0, "ca_dir": tmp_path / "ca"})
     sdk = await gateway.sdk()
-    assert gateway.inner.listeners is not None
-    proxy = f"http://127.0.0.1:{gateway.inner.listeners.proxy_port}"
+    assert gateway.inner.server.listeners is not None
+    proxy = f"http://127.0.0.1:{gateway.inner.server.listeners.proxy_port}"
     seen = await run(sdk, HTTP_PROXY=proxy, NODE_EXTRA_CA_CERTS=str(certificate))
     assert seen == EXPECTED
