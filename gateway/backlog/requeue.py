@@ -1,4 +1,4 @@
-"""What waited in rows goes back to its queue, if its sender is still there.
+"""Whether a row that waited goes from its sender's queue again, or needs a sender anew.
 
 After a restart, when a time that was asked for has come, and when the next of a long queue is read.
 """

@@ -16,7 +16,7 @@ from gateway.acceptance.router import Router
 from gateway.directory.directory import OptOutConfig, SenderRecord
 from gateway.messages.message import Direction, Flag, Message
 from gateway.messages.rows import insert_row
-from gateway.opt_out.book import book_of
+from gateway.opt_out.configured_book import book_of
 from gateway.opt_out.keywords import (
     NO_EFFECT,
     Book,

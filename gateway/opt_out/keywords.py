@@ -1,4 +1,4 @@
-"""Which inbound texts are keywords, what they do, and which reply confirms them
+"""Which inbound texts are keywords, what they do, and which confirmation answers them
 (docs/spec/messaging-services.md#opt-out-management). Pure.
 
 A `Book` is the keywords of one service, or the default ones. Its entries are those of the

@@ -1,4 +1,4 @@
-"""From an Advanced Opt-Out configuration to its book of keywords
+"""A service's book: its configuration's keywords and confirmations over the standard ones
 (docs/spec/messaging-services.md#modes-of-opt-out,
 docs/spec/messaging-services.md#which-keywords-apply)."""
 
