@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from gateway.cluster.peers import Peers
 from gateway.cluster.placement import Ownership
 from gateway.cluster.session_lock import GatewayLock, WorkerIdentity, keys_of
-from gateway.cluster.share import ALONE
+from gateway.cluster.worker_slot import ALONE
 from gateway.directory.directory import Directory
 from gateway.messages.message import IdSource
 from gateway.observe.alerts import Alerts

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 from gateway.directory.directory import Directory, SenderRecord
 
 NOBODY: Final = 0  # the slot of what has neither service nor sender any more

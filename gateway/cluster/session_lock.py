@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 from gateway.observe.outage_log import AWAY
 from storage import session_lock
 from storage.database import Connection, DatabaseUnavailable

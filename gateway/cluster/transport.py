@@ -19,7 +19,7 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typer import Option
 
 from gateway.app import Gateway
 from gateway.cluster.session_lock import WorkerIdentity
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 from gateway.commands.garbage_collector import tune_collector
 from gateway.commands.options import ConfigFile, new_app, refuses
 from gateway.commands.supervisor import Supervisor, beat

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cluster.session_lock import GatewayLock, keys_of, new_run
-from gateway.cluster.share import WorkerSlot
 from gateway.cluster.transport import socket_path
+from gateway.cluster.worker_slot import WorkerSlot
 from gateway.runtime.child_process import end_with_parent
 from gateway.settings import ConfigurationError, Settings
 from storage.database import DatabaseRefused, DatabaseUnavailable, TooFewRights

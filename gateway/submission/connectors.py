@@ -19,7 +19,7 @@ from gateway.channels.smpp.binds import bind_configs
 from gateway.channels.smpp.connector import Connector, Outcomes
 from gateway.channels.smpp.seal import Seal, SealBroken
 from gateway.channels.smpp.settings import CarrierSettings
-from gateway.cluster.share import WorkerSlot, submits
+from gateway.cluster.worker_slot import WorkerSlot, submits
 from gateway.directory.directory import CarrierRecord
 from gateway.messages.message import Message
 from gateway.settings import Settings

@@ -22,7 +22,7 @@ from gateway.channels.smpp.congestion import TICK_S, Aimd, Spread
 from gateway.channels.smpp.profile import Outgoing, Profile
 from gateway.channels.smpp.result_codes import submit_result
 from gateway.channels.smpp.settings import CarrierSettings
-from gateway.cluster.share import ALONE, WorkerSlot, own_part
+from gateway.cluster.worker_slot import ALONE, WorkerSlot, own_part
 from gateway.observe.measures import LATENCY_S, Histogram
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock

@@ -14,7 +14,7 @@ from gateway.api.messages.create_message import Creation
 from gateway.backlog.canceler import Canceler
 from gateway.cluster.peers import Peers
 from gateway.cluster.placement import Ownership
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 
 ACCOUNT = 7
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cluster.placement import Ownership
-from gateway.cluster.share import WorkerSlot, own_part
+from gateway.cluster.worker_slot import WorkerSlot, own_part
 from gateway.directory.directory import Directory
 from smpp.esme import BindConfig
 from smpp.session import BindType, SessionConfig

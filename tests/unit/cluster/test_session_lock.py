@@ -9,7 +9,7 @@ import pytest
 from testing import WAIT_S
 
 from gateway.cluster.session_lock import GatewayLock, TakenOver, WorkerIdentity, keys_of
-from gateway.cluster.share import WorkerSlot
+from gateway.cluster.worker_slot import WorkerSlot
 from storage import session_lock
 from storage.database import Connection, open_connection
 

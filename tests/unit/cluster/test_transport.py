@@ -11,7 +11,6 @@ import pytest
 from testing import WAIT_S
 
 from gateway.cluster import transport
-from gateway.cluster.share import WorkerSlot
 from gateway.cluster.transport import (
     FrameHandler,
     FrameKind,
@@ -20,6 +19,7 @@ from gateway.cluster.transport import (
     SendReply,
     Unanswered,
 )
+from gateway.cluster.worker_slot import WorkerSlot
 
 Made = Callable[[int, dict[FrameKind, FrameHandler]], Links]
 
