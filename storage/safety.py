@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 import asyncpg
 
@@ -23,7 +23,6 @@ Danger = Literal[
     "tmpfs",
     "two_gateways",
 ]
-DANGERS: Final[tuple[Danger, ...]] = get_args(Danger)
 
 # What each of them loses; `synchronous_commit` is safe from `local` upwards.
 LOSES: Final[dict[Danger, str]] = {
