@@ -249,7 +249,7 @@ class Acceptor:
                 self.large.put(unit)
                 continue
             self._left(unit)
-            messages += len(unit.drafts)
+            messages += max(1, len(unit.drafts))  # an operation may have nobody to send to
             units.append(unit)
         return units
 

@@ -86,10 +86,16 @@ class PendingEnrichment:
         return known is None
 
     def end(self, draft: Draft) -> None:
-        """The draft has its place, or needs none. One that was not waited for is ignored."""
+        """The draft has its place, or needs none. One that was not waited for is ignored.
+
+        One that still awaits something, since its batch was not committed, is asked anew if it
+        comes again.
+        """
         key = self._drafts.pop(draft, None)
         if key is None:
             return
+        if draft.phase is Phase.AWAITED:
+            draft.phase = Phase.NEW
         self._counts[key] -= 1
         if not self._counts[key]:
             del self._counts[key]

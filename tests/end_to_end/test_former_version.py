@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from random import Random
 from time import time
 from typing import Any
 
 import asyncpg
 import pytest
+from former_schema import until_before
 from hooks import Hooks
 from testing import ACCOUNT_SID, AUTH_TOKEN, NUMBERS, GatewayUnderTest, Sdk, sdk_client, until
 
 from gateway.messages.message import Flag, IdSource, Status
 from smpp.smsc import Smsc
 from storage.ids import Id
-from storage.migrate import migrations
 from storage.partitions import ensure_partitions
 
 FIRST_SINCE = "rule_ids"  # the migration after 0.2.0
@@ -64,7 +63,7 @@ class FormerVersion:
     """Writes rows as it did."""
 
     def __init__(self, connection: Any, hooks: Hooks) -> None:
-        self._connection = connection
+        self.connection = connection
         self._hooks = hooks
 
     async def message(
@@ -84,7 +83,7 @@ class FormerVersion:
         id = next_id()
         settled = status >= Status.SENT
         ours, theirs = NUMBERS[0], to
-        await self._connection.execute(
+        await self.connection.execute(
             MESSAGE,
             id,
             service,
@@ -112,15 +111,7 @@ class FormerVersion:
 @pytest.fixture
 async def former(empty_database_url: str, hooks: Hooks) -> AsyncIterator[FormerVersion]:
     connection = await asyncpg.connect(empty_database_url)
-    await connection.execute(
-        "CREATE TABLE schema_version (version int PRIMARY KEY, name text NOT NULL,"
-        " applied_at timestamptz NOT NULL DEFAULT now())"
-    )
-    for migration in takewhile(lambda migration: migration.name != FIRST_SINCE, migrations()):
-        await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO schema_version VALUES ($1, $2)", migration.version, migration.name
-        )
+    await until_before(connection, FIRST_SINCE)
     await ensure_partitions(connection, datetime.now(UTC).date())
     await connection.execute(CONFIGURATION, ACCOUNT_SID, AUTH_TOKEN)
     await connection.execute(CARRIER)
@@ -155,7 +146,7 @@ async def test_it_is_taken_over_and_finishes_its_messages(
     scheduled = await former.message(Status.SCHEDULED, sender=None, send_at=soon)
     claimed = await former.message(Status.SENDING, waits=False, to="+447400900002")
     half = await former.message(Status.SENDING, waits=False, to="+447400900003", body=HALF_SENT)
-    await former._connection.execute(SUBMISSION, "first", half)
+    await former.connection.execute(SUBMISSION, "first", half)
     ends |= dict.fromkeys((plain, scheduled, claimed), "delivered")
     ends[half] = "sent"  # the receipt of its first half never comes
     ends[await former.message(Status.SENT, waits=False, to="+447400900004")] = "sent"
@@ -178,5 +169,5 @@ async def test_it_is_taken_over_and_finishes_its_messages(
     await until(
         lambda: f"SM{owed.hex}" in {call.form["MessageSid"] for call in hooks.at("/status")}
     )
-    flags = await former._connection.fetchval("SELECT flags FROM messages WHERE id = $1", claimed)
+    flags = await former.connection.fetchval("SELECT flags FROM messages WHERE id = $1", claimed)
     assert flags & Flag.POSSIBLE_DUPLICATE

@@ -7,12 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from datetime import date
-from itertools import takewhile
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
+from former_schema import until_before
 
 from gateway.routing.destination import spelled_block
 from storage import partitions
@@ -51,19 +51,6 @@ async def test_a_schema_newer_than_the_code_is_refused(empty_database_url: str) 
     with pytest.raises(SchemaError, match=f"the database has schema {newer}"):
         await migrate(connection)
     await connection.close()
-
-
-async def until_before(connection: asyncpg.Connection, name: str) -> None:
-    """The schema as it was before that migration."""
-    await connection.execute(
-        "CREATE TABLE schema_version (version int PRIMARY KEY, name text NOT NULL,"
-        " applied_at timestamptz NOT NULL DEFAULT now())"
-    )
-    for migration in takewhile(lambda migration: migration.name != name, migrations()):
-        await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO schema_version VALUES ($1, $2)", migration.version, migration.name
-        )
 
 
 async def test_blocks_of_a_former_spelling_hold_for_the_number(empty_database_url: str) -> None:
