@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import asyncpg
 import psutil
 from testing import until
+from triggers import lay, lift
 
 from gateway.messages.message import Status
 
@@ -125,40 +126,37 @@ async def _slow_commits(world: World) -> None:
     that leads a group.) It is the first row of a statement that waits, not each.
     """
     connection = await asyncpg.connect(world.url)
-    await connection.execute("""
-        CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
+    world.fault_at = time.time()
+    await lay(
+        connection,
+        "slow_commit",
+        "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT OR UPDATE ON messages"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW",
+        """
             IF current_setting('chaos.slept', true) IS DISTINCT FROM txid_current()::text THEN
                 PERFORM set_config('chaos.slept', txid_current()::text, true);
                 PERFORM pg_sleep(0.2);
             END IF;
             RETURN NULL;
-        END $$
-    """)
-    world.fault_at = time.time()
-    await connection.execute(
-        "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT OR UPDATE ON messages"
-        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()"
+        """,
     )
     await asyncio.sleep(4.0)
-    await connection.execute("DROP TRIGGER slow_commit ON messages")
+    await lift(connection, "slow_commit")
     await connection.close()
 
 
 async def _full_disk(world: World) -> None:
     """What writes messages is answered as by a server whose disk is full (53100)."""
     connection = await asyncpg.connect(world.url)
-    await connection.execute("""
-        CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$
-    """)
     world.fault_at = time.time()
-    await connection.execute(
-        "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON messages"
-        " FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"
+    await lay(
+        connection,
+        "full_disk",
+        "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON messages FOR EACH STATEMENT",
+        "RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100';",
     )
     await asyncio.sleep(1.5)
-    await connection.execute("DROP TRIGGER full_disk ON messages")
+    await lift(connection, "full_disk")
     await connection.close()
 
 

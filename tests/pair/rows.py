@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 from testing import WAIT_S, until
+from triggers import lay, lift
 
 from .namespace import Cut
 from .outcome import Outcome
@@ -100,12 +101,12 @@ async def _mid_batch(one: World) -> None:
     The accept hangs in a trigger, so that the moment is sure.
     """
     connection = await asyncpg.connect(URL)
-    await connection.execute(f"""
-        CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
-        CREATE TRIGGER hang BEFORE INSERT ON messages FOR EACH ROW
-        WHEN (NEW.body = '{HANGS}') EXECUTE FUNCTION hang()
-    """)
+    await lay(
+        connection,
+        "hang",
+        f"CREATE TRIGGER hang BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.body = '{HANGS}')",
+        "PERFORM pg_sleep(600); RETURN NEW;",
+    )
     sends = [asyncio.create_task(one.send_to(one.first, to, HANGS)) for to in LEAVERS]
     hung = (
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -120,7 +121,7 @@ async def _mid_batch(one: World) -> None:
     await one.stop_at_second(LEAVERS)
     if 201 in await asyncio.gather(*sends):
         one.outcome.notes.append("what hung was answered with 201")
-    await connection.execute("DROP TRIGGER hang ON messages")
+    await lift(connection, "hang")
     if await connection.fetchval("SELECT count(*) FROM messages WHERE body = $1", HANGS):
         one.outcome.notes.append("what hung was stored after all")
     A_SILENT.heal()
