@@ -39,7 +39,7 @@ from bench.load.rows import (
 )
 from bench.load.scale import PROMISED, Scaled, Size
 from bench.load.sides import Floor, Kannel, Side, Tandem
-from bench.load.stage import BenchError, Stage
+from bench.load.stage import AGAINST, MOST_AGAINST, BenchError, Stage
 from gateway.loadtest.generator import LoadError
 from gateway.playground.world import until_terminated
 
@@ -69,10 +69,24 @@ def main() -> int:
         help="where tests/interop/install.sh has put Kannel",
     )
     parser.add_argument("--no-kannel", action="store_true")
+    parser.add_argument("--no-floor", action="store_true")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help=f"another checkout with its .venv, side by side; up to {MOST_AGAINST} times",
+    )
     parsed = parser.parse_args()
     wanted = set(NAMES if parsed.rows == "all" else parsed.rows.split(","))
     if wanted - set(NAMES) or parsed.rounds < 1 or parsed.count < 10:
         parser.error(f"rows are {', '.join(NAMES)}; rounds at least 1, count at least 10")
+    for path in parsed.against:
+        if not _program(path).exists():
+            parser.error(f"no {_program(path)}: `make .venv/.installed` there makes it")
+    if len(parsed.against) > MOST_AGAINST:
+        parser.error(f"--against may stand {MOST_AGAINST} times")
     try:
         return uvloop.run(until_terminated(lambda: _run(parsed, wanted), 130))
     except (BenchError, LoadError) as error:
@@ -153,10 +167,19 @@ async def _scaled(parsed: argparse.Namespace, stage: Stage, *, growth: bool) -> 
 
 
 async def _sides(parsed: argparse.Namespace, stage: Stage) -> list[Side]:
-    tandem, floor = Tandem(stage), Floor(stage)
+    tandem = Tandem(stage)
     await tandem.start()
-    await floor.start()
-    sides: list[Side] = [tandem, floor]
+    sides: list[Side] = [tandem]
+    for n, path in enumerate(parsed.against):
+        program = (str(_program(path)),)
+        name = f"{n}:{_revision(path)[:6]}"  # two may be at the same commit
+        other = Tandem(stage, name, carrier=AGAINST[n], program=program)
+        await other.start()
+        sides.append(other)
+    if not parsed.no_floor:
+        floor = Floor(stage)
+        await floor.start()
+        sides.append(floor)
     folder = None if parsed.no_kannel else Kannel.unpacked(parsed.interop)
     if folder is not None:
         kannel = Kannel(stage, folder)
@@ -236,8 +259,12 @@ def _keep(document: dict[str, Any], results: dict[str, Rounds], started: datetim
     print(plot.draw(results, file.with_suffix(".svg")))
 
 
-def _revision() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
+def _program(checkout: Path) -> Path:
+    return checkout.absolute() / ".venv/bin/tandem"
+
+
+def _revision(checkout: Path = Path()) -> str:
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

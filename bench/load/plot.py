@@ -15,6 +15,7 @@ from matplotlib import pyplot
 from bench.load.rows import CARRYING, LATENCY, Rounds
 
 COLOURS: Final = {"tandem": "#1f77b4", "floor": "#9aa5b1", "kannel": "#d98c3f"}
+OTHERS: Final = "#7db07d"  # other checkouts
 NINES: Final = (0, 90, 99, 99.9, 99.99)
 
 
@@ -32,7 +33,9 @@ def draw(results: dict[str, Rounds], file: Path) -> Path:
         seen = list(accumulate(counts[value] for value in values))
         # As HDR plots have it: each nine of the percentile is as wide as the one before.
         x = [seen[-1] / max(seen[-1] - second, 1) for second in seen]
-        latency.plot(x, [value / 1000 for value in values], label=side, color=COLOURS[side])
+        latency.plot(
+            x, [value / 1000 for value in values], label=side, color=COLOURS.get(side, OTHERS)
+        )
     latency.set_xscale("log")
     latency.set_xticks([100 / (100 - percent) for percent in NINES])
     latency.set_xticklabels([f"{percent:g} %" for percent in NINES])
@@ -57,7 +60,7 @@ def _bars(axes, results: dict[str, Rounds], name: str, title: str) -> None:  # t
             if runs:
                 places.append(number + at * width)
                 heights.append(median(getattr(run, name) for run in runs))
-        axes.bar(places, heights, width, label=side, color=COLOURS[side])
+        axes.bar(places, heights, width, label=side, color=COLOURS.get(side, OTHERS))
     axes.set_xticks([number + 0.4 - width / 2 for number in range(len(rows))])
     axes.set_xticklabels([row.name for row in rows])
     axes.set_title(title)

@@ -72,9 +72,17 @@ class Tandem:
     """`tandem serve`, with the defaults of the product but for the rates of its numbers."""
 
     def __init__(
-        self, stage: Stage, name: str = "tandem", *, carrier: str = "tandem", binds: int = 1
+        self,
+        stage: Stage,
+        name: str = "tandem",
+        *,
+        carrier: str = "tandem",
+        binds: int = 1,
+        program: tuple[str, ...] | None = None,
     ) -> None:
+        """`program` is the `tandem` of another checkout."""
         self.name = name
+        self._program = program
         self._carrier = carrier
         self._binds = binds
         self.base_url = ""
@@ -109,7 +117,7 @@ class Tandem:
             "TANDEM_LOG__LEVEL": "warning",
             **more,
         }
-        child = await stage.child("gateway", ["serve"], environment, loud)
+        child = await stage.child("gateway", ["serve"], environment, loud, self._program)
         self.pid = child.pid
         self.base_url = f"http://{HOST}:{port}"
         await stage.until_answers(f"{self.base_url}/readyz", child)

@@ -30,7 +30,9 @@ POLL_S: Final = 0.02
 # The simulator goes by the recipient: one prefix gets no receipts, the other gets one each.
 SILENT, RECEIPTED = "4479", "4478"
 # A login each, so that no receipt goes astray.
-CARRIERS: Final = ("tandem", "floor", "kannel", "workers1", "workers2")
+MOST_AGAINST: Final = 4
+AGAINST: Final = tuple(f"against{n}" for n in range(MOST_AGAINST))
+CARRIERS: Final = ("tandem", "floor", "kannel", "workers1", "workers2", *AGAINST)
 SCENARIO: Final = """
 ledger_limit = {ledger_limit}
 {carriers}
