@@ -76,7 +76,7 @@ class Router:
         message = draft.message
         message.rule = rule
         if shown is not None:
-            message.sender = shown
+            message.sender_address = shown
         if voids or use:
             self._map(draft, decision, facts)
         if code:
@@ -137,7 +137,7 @@ class Router:
         """Bind the message to a sender, and let the sender's standing know."""
         message.sender_id = sender.id
         message.carrier_id = sender.carrier_id
-        message.sender = sender.address
+        message.sender_address = sender.address
         self._fit(message)
         message.destination_class = destination_class(destination.country, message.as_mms)
         message.price = self._directory.facts.prices.price(

@@ -53,7 +53,7 @@ class InboundMessages:
         `create`: its service makes conversations; an address configuration may say so too. Safe
         to be called again. Raises what keeps it from being stored now.
         """
-        author = message.sender
+        author = message.sender_address
         if not author:
             return create
         words = Words(author, message.submitted_body, inbound_id=message.id)

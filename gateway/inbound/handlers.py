@@ -188,7 +188,7 @@ class Handlers:
     def _is_machine(self, message: Message) -> bool:
         """Written by one of the account's own numbers: its webhook could go on for ever
         (docs/spec/messaging-services.md#reassembly)."""
-        writer = self._directory.senders_by_address.get(message.sender or "")
+        writer = self._directory.senders_by_address.get(message.sender_address or "")
         if writer is None or writer.account_id != message.account_id:
             return False
         self._alerts.alert(

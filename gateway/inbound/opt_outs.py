@@ -90,7 +90,7 @@ class OptOuts:
             return {}
         keys = {
             match.message: [
-                (match.message.sender or "", int(Channel.SMS), scope)
+                (match.message.sender_address or "", int(Channel.SMS), scope)
                 for scope in scopes_at(match.record)
             ]
             for match, _ in matches
@@ -138,7 +138,7 @@ class OptOuts:
             # (docs/spec/messaging-services.md#modes-of-opt-out)
             return None
         book = default_book() if config is None else self._book(config)
-        source = parse_destination(arrival.message.sender or "")
+        source = parse_destination(arrival.message.sender_address or "")
         return book.match(arrival.message.submitted_body, source.country if source else "")
 
     def _config(self, record: SenderRecord) -> OptOutConfig | None:
@@ -174,7 +174,7 @@ class OptOuts:
 
     def _reply(self, arrival: Arrival, match: Match) -> Draft | None:
         """The confirmation, from the number that was texted; None where it can't be sent."""
-        destination = parse_destination(arrival.message.sender or "")
+        destination = parse_destination(arrival.message.sender_address or "")
         text, record = match.entry.reply, arrival.record
         if destination is None or not text:
             return None

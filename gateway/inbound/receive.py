@@ -617,7 +617,7 @@ class InboundStage:
             service_id=record.service_id,
             direction=Direction.INBOUND,
         )
-        message.sender = storable(source.value)
+        message.sender_address = storable(source.value)
         message.sender_id = record.sender.id
         message.carrier_id = carrier_id
         message.segments = whole.total

@@ -105,9 +105,9 @@ class Replies:
         return await outcome
 
     def _draft(self, inbound: Message, reply: MessageVerb, document: str) -> Draft:
-        destination = parse_destination(reply.to or inbound.sender or "")
+        destination = parse_destination(reply.to or inbound.sender_address or "")
         if destination is None:
-            to = reply.to or inbound.sender or ""
+            to = reply.to or inbound.sender_address or ""
             raise _Refused(BAD_TO, naming_hidden(f"{to} is not a number to reply to", to))
         record = self._sender(inbound, reply.sender)
         if record.sender.address == destination.e164:

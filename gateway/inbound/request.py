@@ -17,7 +17,7 @@ API_VERSION: Final = "2010-04-01"
 def parameters_of(message: Message, directory: Directory) -> Parameters:
     """The form that tells an app of an inbound message."""
     sid = message.sid
-    sender = message.sender or ""
+    sender = message.sender_address or ""
     pairs = [
         *_place("To", place_of(message.recipient)),
         ("SmsMessageSid", sid),

@@ -22,8 +22,13 @@ async def map_sticky_sender(
     mappings: set[tuple[int, int, str, int]] = set()
     for arrival in arrivals:
         service = directory.services_by_id.get(arrival.record.service_id or 0)
-        if service is not None and service.pool.settings.sticky and arrival.message.sender:
-            key = (service.id, int(Channel.SMS), arrival.message.sender, arrival.record.sender.id)
+        if service is not None and service.pool.settings.sticky and arrival.message.sender_address:
+            key = (
+                service.id,
+                int(Channel.SMS),
+                arrival.message.sender_address,
+                arrival.record.sender.id,
+            )
             mappings.add(key)
     if not mappings:
         return []

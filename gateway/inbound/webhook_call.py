@@ -97,7 +97,7 @@ class Runner:
                 method=method,
                 idempotency_token=token,
                 cookies=self._cookies,
-                pair=(message.sender or "", message.recipient),
+                pair=(message.sender_address or "", message.recipient),
                 account_id=message.account_id,
             )
             answer = await self._client.call(hook)

@@ -139,7 +139,7 @@ class Message:
         "rule",
         "segments",
         "send_at",
-        "sender",
+        "sender_address",
         "sender_id",
         "sent_at",
         "service_id",
@@ -212,7 +212,7 @@ class Message:
         self.status = Status.SCHEDULED if self.send_at else Status.ACCEPTED
         self.sender_id = 0  # 0: none yet
         self.carrier_id = 0
-        self.sender: str | None = None
+        self.sender_address: str | None = None
         self.content: Content | None = None  # dropped once every segment is answered
         self.encoding = Encoding.GSM7
         self.segments = 0

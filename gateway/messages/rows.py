@@ -47,7 +47,7 @@ def insert_row(message: Message) -> tuple[Any, ...]:
         moment(message.done_at),
         moment(message.valid_until),
         message.recipient,
-        message.sender,
+        message.sender_address,
         body,
         message.submitted_body if body != message.submitted_body else None,
         message.callback_url,
@@ -88,7 +88,7 @@ def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
         [message.id for message in messages],
         [message.sender_id or None for message in messages],
         [message.carrier_id or None for message in messages],
-        [message.sender for message in messages],
+        [message.sender_address for message in messages],
         [message.reference or None for message in messages],
         [message.segments for message in messages],
         [message.encoding for message in messages],
@@ -138,7 +138,7 @@ def from_row(row: MessageRow) -> Message:
     )
     message.sender_id = row["sender_id"] or 0
     message.carrier_id = row["carrier_id"] or 0
-    message.sender = row["sender"]
+    message.sender_address = row["sender"]
     message.price = row["price"]
     message.status = message.committed = Status(row["status"])
     if row["segments"]:

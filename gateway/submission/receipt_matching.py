@@ -29,7 +29,7 @@ class Addressed(Protocol):
     @property
     def recipient(self) -> str: ...
     @property
-    def sender(self) -> str | None: ...
+    def sender_address(self) -> str | None: ...
 
 
 class SubmittedMessage(Addressed, Protocol):
@@ -155,7 +155,7 @@ def addresses_agree(delivery: DeliverSm, message: Addressed) -> bool:
     The standard turns them (source is the recipient); some carriers do not.
     """
     source, destination = delivery.source.value, delivery.destination.value
-    sender = message.sender or ""
+    sender = message.sender_address or ""
     return (_same(source, message.recipient) and _same(destination, sender)) or (
         _same(source, sender) and _same(destination, message.recipient)
     )

@@ -58,8 +58,8 @@ def callback_parameters(
         ("SmsStatus", status.shown),
         ("To", message.recipient),
     ]
-    if message.sender is not None:
-        pairs.append(("From", message.sender))
+    if message.sender_address is not None:
+        pairs.append(("From", message.sender_address))
     service_sid = directory.service_sid(message.service_id)
     if service_sid is not None:
         pairs.append(("MessagingServiceSid", service_sid))

@@ -76,7 +76,7 @@ def created_message(message: Message, account_sid: str, service_sid: str | None)
         "body": message.submitted_body,
         "num_segments": "0" if through_service else str(message.billed_segments),
         "direction": message.direction.shown,
-        "from": None if through_service else message.sender,
+        "from": None if through_service else message.sender_address,
         "date_updated": date,
         "price": None,
         "error_message": None,

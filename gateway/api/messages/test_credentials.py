@@ -68,7 +68,7 @@ def message(account: Account, form: Form, next_id: Callable[[], Id]) -> dict[str
         if refusal:
             raise ApiError(refusal)
     made = Message(next_id(), account.id, destination.e164, body)
-    made.sender = GOOD
+    made.sender_address = GOOD
     made.segments = len(encode(body, smart=False).parts)
     return created_message(made, account.test_sid or "", None)
 

@@ -50,7 +50,7 @@ class _Probe:
     """A probe, as a profile wants a message."""
 
     recipient: str
-    sender: str | None
+    sender_address: str | None
     content: Content | None
     segments: int = 1
     reference: int = 1

@@ -44,7 +44,7 @@ class Outgoing(Protocol):
     """What a connector needs to know of a message."""
 
     recipient: str
-    sender: str | None
+    sender_address: str | None
     content: Content | None
     segments: int
     reference: int
@@ -204,8 +204,11 @@ class Profile:
         """
         content, segments = message.content, message.segments
         assert content is not None
-        assert message.sender is not None
-        source, destination = self.source(message.sender), self.destination(message.recipient)
+        assert message.sender_address is not None
+        source, destination = (
+            self.source(message.sender_address),
+            self.destination(message.recipient),
+        )
         validity = ""
         if self.propagate_validity != "none":
             validity = self.validity_period(message.valid_until, wall)
@@ -279,7 +282,7 @@ class Profile:
         if len(octets) > SHORT_MESSAGE_OCTETS:
             tlvs, octets = (*tlvs, (MESSAGE_PAYLOAD, octets)), b""
         return SubmitSm(
-            self.source(message.sender or ""),
+            self.source(message.sender_address or ""),
             self.destination(message.recipient),
             octets,
             data_coding=data_coding,

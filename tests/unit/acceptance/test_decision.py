@@ -80,7 +80,7 @@ def test_the_same_question_has_the_same_answer_and_leaves_no_trace(router: Route
     assert first.sender is not None
     assert first.mapping is MappingUse.MADE
     assert (standing(router), facts) == (before, known)
-    assert asked.message.sender is None
+    assert asked.message.sender_address is None
     assert asked.message.status is Status.ACCEPTED
 
 
@@ -129,7 +129,7 @@ def test_a_block_refuses_and_shows_the_from_that_was_asked_for(
     router.route([asked], facts)
     assert asked.message.status is Status.FAILED
     assert asked.message.error_code == OPTED_OUT
-    assert asked.message.sender == shown
+    assert asked.message.sender_address == shown
     assert standing(router) == [(0, 0, 0.0)] * 2
 
 

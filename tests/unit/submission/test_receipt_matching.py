@@ -20,7 +20,7 @@ from smpp.receipt import IdForm
 
 class Sent(NamedTuple):
     recipient: str = "+441632960675"
-    sender: str | None = "+447700900101"
+    sender_address: str | None = "+447700900101"
 
 
 def receipt(source: str, destination: str) -> DeliverSm:
@@ -45,7 +45,7 @@ def test_addresses(source: str, destination: str, agree: bool) -> None:
 
 
 def test_an_alphanumeric_sender_is_compared_without_case() -> None:
-    sent = Sent(sender="Tandem")
+    sent = Sent(sender_address="Tandem")
     assert addresses_agree(receipt("441632960675", "TANDEM"), sent)
     assert not addresses_agree(receipt("441632960675", "TANDEN"), sent)
 
@@ -101,7 +101,7 @@ def test_a_pinned_form_is_the_only_one_beside_raw() -> None:
 
 class Submitted(NamedTuple):
     recipient: str
-    sender: str | None = "+447700900101"
+    sender_address: str | None = "+447700900101"
     sent_at: float = 1.0
     receipts: int = 0
 

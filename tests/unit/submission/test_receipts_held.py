@@ -52,7 +52,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
 def sent(recipient: str) -> Message:
     one = Message(next_id(), 1, recipient, "hello", service_id=1)
     one.content = encode("hello")
-    one.segments, one.carrier_id, one.sender = 1, 1, "+447700900101"
+    one.segments, one.carrier_id, one.sender_address = 1, 1, "+447700900101"
     one.status, one.sent_at = Status.SENT, NOW - 50
     return one
 

@@ -40,7 +40,7 @@ class Outgoing:
     content: Content | None
     segments: int
     recipient: str = "+441632960675"
-    sender: str | None = "+447700900101"
+    sender_address: str | None = "+447700900101"
     reference: int = 0x1234
     answered: int = 0
     valid_until: float = NOW + 36_000
@@ -70,7 +70,7 @@ def submits(text: str, ways: Profile, **changes: Any) -> list[SubmitSm]:
     ],
 )
 def test_the_kind_of_sender_decides_ton_and_npi(sender: str, address: SmeAddress) -> None:
-    [submit] = submits("hi", profile(), sender=sender)
+    [submit] = submits("hi", profile(), sender_address=sender)
     assert submit.source == address
     assert submit.destination == SmeAddress(1, 1, "441632960675")
 
@@ -82,7 +82,10 @@ def test_ton_and_npi_follow_the_settings() -> None:
         alphanumeric={"ton": 0, "npi": 1},
         destination={"ton": 0, "npi": 0},
     )
-    found = [submits("hi", ways, sender=sender)[0].source[:2] for sender in ("+4477", "789", "Abc")]
+    found = [
+        submits("hi", ways, sender_address=sender)[0].source[:2]
+        for sender in ("+4477", "789", "Abc")
+    ]
     assert found == [(2, 8), (6, 1), (0, 1)]
     assert submits("hi", ways)[0].destination == SmeAddress(0, 0, "441632960675")
 
@@ -91,7 +94,7 @@ def test_a_leading_plus_is_kept_where_the_carrier_wants_it() -> None:
     [submit] = submits("hi", profile(leading_plus=True))
     assert submit.source.value == "+447700900101"
     assert submit.destination.value == "+441632960675"
-    [submit] = submits("hi", profile(leading_plus=True), sender="78901")
+    [submit] = submits("hi", profile(leading_plus=True), sender_address="78901")
     assert submit.source.value == "78901"
 
 
