@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from storage.times import utc_of
 
@@ -26,9 +26,17 @@ def id_from_hex(text: str) -> Id:
     return Id(data)  # type: ignore[arg-type]
 
 
+BELOW_ALL: Final = id_from_bytes(bytes(16))
+
+
+def id_at(seconds: float) -> Id:
+    """The lowest id of a moment, in seconds since 1970."""
+    return id_from_bytes((max(0, int(seconds * 1000)) << 80).to_bytes(16, "big"))
+
+
 def moment_of(id: Id) -> datetime:
     """When an id was made: its first 48 bits are milliseconds since 1970."""
     return utc_of(int.from_bytes(id.bytes[:6], "big") / 1000)
 
 
-__all__ = ["Id", "id_from_bytes", "id_from_hex", "moment_of"]
+__all__ = ["BELOW_ALL", "Id", "id_at", "id_from_bytes", "id_from_hex", "moment_of"]

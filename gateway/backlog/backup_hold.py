@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
-from gateway.backlog.recovery import RECENT_S, id_at
+from gateway.backlog.owed_sweep import RECENT_S
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Status
 from gateway.messages.rows import sid_of_row
@@ -32,7 +32,7 @@ from storage import alerts as alert_rows
 from storage import restore as rows
 from storage import session_lock
 from storage.database import Connection, ConnectionPool
-from storage.ids import Id, id_from_bytes, id_from_hex
+from storage.ids import Id, id_at, id_from_bytes, id_from_hex
 from storage.migrate import migrate, migrations, version
 
 HELD_AFTER_RESTORE: Final = 99004  # an alert of ours

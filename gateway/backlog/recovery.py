@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.backlog.overflow import Overflow
+from gateway.backlog.owed_sweep import PAGE, RECENT_S, OwedSweep
 from gateway.backlog.requeue import Requeue
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.lifecycle import AnswerLost, Submitted
@@ -21,19 +22,15 @@ from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row
 from gateway.observe.wall import described
 from gateway.stage_runtime import Runtime
-from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from storage import messages as message_rows
 from storage import submissions as submission_rows
-from storage.database import Connection, ConnectionPool
-from storage.ids import Id, id_from_bytes
+from storage.database import Connection
+from storage.ids import BELOW_ALL, Id, id_at
 from storage.messages import MessageRow, WaitingRow
 
 log = logging.getLogger(__name__)
 
-PAGE = 5_000
-NOTHING = id_from_bytes(bytes(16))
-RECENT_S = 3 * 86_400  # longer than any validity period, and than the retries of a callback
 STRANDED_S: Final = 30.0  # what waits for longer has been in somebody's memory, or is in none
 MOST_STRANDED: Final = 10_000  # rows taken up in one sweep
 SETTLING_S: Final = 5.0  # in which what another stage of this process stored is in memory
@@ -169,7 +166,7 @@ class Recovery:
 
     async def _unfinished(self, connection: Connection) -> AsyncIterator[list[MessageRow]]:
         """All that is not finished and ours, in order of acceptance, page by page."""
-        after = NOTHING
+        after = BELOW_ALL
         since = id_at(self._clock.wall() - RECENT_S)
         while True:
             rows = await message_rows.unfinished(
@@ -246,49 +243,3 @@ class Recovery:
         else:
             recovered.waiting += 1
         return self._requeue.belongs(message, body)
-
-
-class OwedSweep:
-    """Reads rows that owe status callbacks, a page at a time and round and round."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        receipts: Receipts,
-        owe_callbacks: Callable[[Message], None],
-    ) -> None:
-        self._wall = runtime.walls.of("callbacks")
-        self._ownership = runtime.ownership
-        self.receipts = receipts
-        self._live = runtime.live
-        self._clock = runtime.clock
-        self.owe_callbacks = owe_callbacks
-        self._after = NOTHING
-
-    async def sweep(self, pool: ConnectionPool) -> bool:
-        """Owe the next page's callbacks; False when the last row was reached."""
-        rows = await message_rows.owed(
-            pool,
-            after=self._after,
-            since=id_at(self._clock.wall() - RECENT_S),
-            inbound=Direction.INBOUND,
-            most=PAGE,
-        )
-        for row, why in self._wall.each(rows, self._owe):
-            self._wall.tell(why, resource=f"SM{row['id'].hex}", account_id=row["account_id"])
-        done = len(rows) < PAGE
-        self._after = NOTHING if done else rows[-1]["id"]
-        return not done
-
-    def _owe(self, row: MessageRow) -> None:
-        if not self._ownership.mine(row["service_id"], row["sender_id"]):
-            return
-        message = self._live.get(row["id"])
-        if message is None:
-            message = self._live[row["id"]] = from_row(row)
-        self.owe_callbacks(message)
-
-
-def id_at(wall: float) -> Id:
-    """The lowest id of a moment."""
-    return id_from_bytes((max(0, int(wall * 1000)) << 80).to_bytes(16, "big"))

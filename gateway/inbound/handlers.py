@@ -35,14 +35,13 @@ from gateway.webhooks.host_queues import HostQueues
 from storage import alerts as alert_rows
 from storage import inbound as inbound_rows
 from storage.database import Connection, DatabaseUnavailable
-from storage.ids import Id, id_from_bytes
+from storage.ids import BELOW_ALL, Id
 from storage.messages import MessageRow
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 5_000
 RETRY_S: Final = 0.5
-NOTHING: Final = id_from_bytes(bytes(16))
 MACHINE: Final = 30039
 HERE: Final = AppServer(0, "")  # the lane of what needs no app
 
@@ -92,7 +91,7 @@ class Handlers:
         self._held: set[Id] = set()  # in memory, from here to the commit that ends it
         self._again: dict[Id, Message] = {}  # of those held: what is asked for once more
         self._ended: set[Id] | None = None  # ended since a sweep began to read
-        self._after = NOTHING
+        self._after = BELOW_ALL
         self._finished: list[Message] = []
         self._wake = asyncio.Event()
         self.handled = 0
@@ -274,7 +273,7 @@ class Handlers:
         finally:
             self._ended = None
         last = len(rows) < PAGE
-        self._after = NOTHING if last else rows[-1]["id"]
+        self._after = BELOW_ALL if last else rows[-1]["id"]
         return not last
 
     def _take_up(self, row: MessageRow) -> None:

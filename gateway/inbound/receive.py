@@ -25,30 +25,27 @@ from functools import partial
 from typing import NamedTuple, cast
 
 from gateway.channels.smpp.profile import Profile
-from gateway.content.encoding import Encoding
 from gateway.directory.directory import SenderRecord
+from gateway.inbound.delivery_connections import DeliveryConnections
 from gateway.inbound.effects import InboundEffects, Judged
 from gateway.inbound.opt_outs import NO_KEYWORD, Arrival
-from gateway.inbound.owed_webhook import InboundMode, handling, inbound_mode
+from gateway.inbound.owed_webhook import handling
+from gateway.inbound.reader import UNFIT, InboundReader, Stored
 from gateway.inbound.repetitions import DeliveryKey, Earlier, Repetitions
-from gateway.inbound.text import Endings, ends_with_nul, form_of, text_of
-from gateway.messages.message import Direction, Message, Status
+from gateway.messages.message import Message
 from gateway.messages.rows import from_row, insert_row, moment
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import described
-from gateway.opt_out.keywords import default_book
-from gateway.routing.incoming import Read, read_address
 from gateway.stage_runtime import Runtime
 from gateway.submission.stored_deliveries import (
     delivery_of,
     kept_row,
     may_deliver,
-    number_of,
     storable,
 )
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
-from smpp.pdu import DeliverSm, SmeAddress
+from smpp.pdu import DeliverSm
 from smpp.vocabulary import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, MESSAGE_PAYLOAD
 from storage import deliveries as delivery_rows
 from storage import messages as message_rows
@@ -69,11 +66,9 @@ JOIN_FOR_S = 60.0
 AGAIN = timedelta(minutes=10)  # how long an SMSC may send a delivery again
 KEEP = timedelta(days=30)  # deliveries that nobody could use
 FORGET_EVERY_S = 60.0
-CONNECTIONS_KEPT = 10_000  # that have ended; more than can end within AGAIN
 RETRY_S = 0.5
-SEGMENT_MISSING = 30009
 UNKNOWN_NUMBER = 21601
-UNFIT, REPETITION = 99011, 99012  # alerts of ours
+REPETITION = 99012  # an alert of ours
 MOST_FAILURES = 10_000  # deliveries whose failures are counted
 MOST_TIMES = 3  # that a delivery fails; then it is taken, so that it does not come again
 MOST_SETTLED = 100_000  # that wait to be written; the oldest of more are forgotten
@@ -89,16 +84,6 @@ class Incoming(NamedTuple):
     delivery: DeliverSm
     answer: Respond
     words: DeliveryKey
-
-
-class Stored(NamedTuple):
-    """A message that became whole: its row, which parts it took, and whom it was sent to."""
-
-    message: Message
-    parts: tuple[Id, ...]
-    deliveries: tuple[DeliverSm, ...]
-    record: SenderRecord
-    dropped: bool  # nobody wants it: its text counts as a keyword, and nothing is kept of it
 
 
 SINGLE = Part(0, 1, 1)
@@ -138,6 +123,7 @@ class InboundStage:
         self._directory = runtime.directory
         self._next_id = runtime.next_id
         self._profile_of = profile_of
+        self._reader = InboundReader(runtime, profile_of)
         self._alerts = runtime.alerts
         self._clock = runtime.clock
         self._handle = handle
@@ -149,11 +135,8 @@ class InboundStage:
         self._open: defaultdict[int, Reassembler] = defaultdict(
             lambda: Reassembler(timeout_s=self.join_for_s)
         )
-        self._connections: dict[str, str] = {}  # bind → its newest connection
-        self._over: OrderedDict[str, None] = OrderedDict()  # connections that have ended
+        self._connections = DeliveryConnections()
         self._given_up: list[tuple[int, Whole]] = []  # of what a former run left
-        self._endings = Endings()
-        self._unclear: set[tuple[int, str, str]] = set()  # carriers, as set, that was told of
         self._settled: deque[tuple[str, str, str, str, int, bytes]] = deque(maxlen=MOST_SETTLED)
         self._all_settled = asyncio.Event()
         self._all_settled.set()
@@ -178,7 +161,7 @@ class InboundStage:
             answer(delivery, ESME_RX_T_APPN)
             return
         connection = f"{self._run_id}:{connection}"
-        self._connections[_bind_of(connection)] = connection
+        self._connections.used(connection)
         pair = (
             carrier_id,
             storable(delivery.source.value),
@@ -193,9 +176,7 @@ class InboundStage:
 
         Also of all connections of another worker, by its run: theirs are named `run.connection`.
         """
-        self._over[f"{self._run_id}:{connection}"] = None
-        if len(self._over) > CONNECTIONS_KEPT:
-            self._over.popitem(last=False)
+        self._connections.lost(f"{self._run_id}:{connection}")
 
     def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
         """Our answers to these deliveries, on a connection of this process, have arrived."""
@@ -277,7 +258,7 @@ class InboundStage:
         # Everything of it is committed: nothing that fails from here on may store it again.
         for _ in range(size):
             incoming = self._waiting.popleft()
-            with self._wall.around(resource=self._name_of(incoming.carrier_id)):
+            with self._wall.around(resource=self._reader.name_of(incoming.carrier_id)):
                 incoming.answer(incoming.delivery, ESME_ROK)
         self._batch = min(BATCH, self._batch * 2)
         self._hand_on(stored)
@@ -297,7 +278,7 @@ class InboundStage:
             row = kept_row(incoming.carrier_id, self._now(), "set aside", None, incoming.delivery)
             with self._wall.around():
                 await delivery_rows.keep(connection, [row])
-        self._wall.tell(why, resource=self._name_of(incoming.carrier_id))
+        self._wall.tell(why, resource=self._reader.name_of(incoming.carrier_id))
         with self._wall.around():
             status = ESME_RX_R_APPN if times < MOST_TIMES else ESME_ROK
             incoming.answer(incoming.delivery, status)
@@ -306,13 +287,13 @@ class InboundStage:
         """Parts of messages that were not whole when the process ended."""
         self._given_up.clear()
         for row, why in self._wall.each(rows, self._restore_part):
-            self._wall.tell(why, resource=self._name_of(row["carrier_id"]))
+            self._wall.tell(why, resource=self._reader.name_of(row["carrier_id"]))
         if self._given_up:
             self._wake.set()
 
     def _restore_part(self, row: delivery_rows.OpenPartRow) -> None:
         carrier_id, delivery = row["carrier_id"], delivery_of(row)
-        record = self._number(carrier_id, delivery.destination)
+        record = self._reader.number(carrier_id, delivery.destination)
         for whole in self._join(carrier_id, delivery, record, row["id"]):
             self._given_up.append((carrier_id, whole))
 
@@ -320,7 +301,7 @@ class InboundStage:
         self, carrier_id: int, delivery: DeliverSm, record: SenderRecord | None, id: Id
     ) -> list[Whole]:
         """The messages that are whole with this part of one."""
-        source = self._read(carrier_id, delivery.source, record).value
+        source = self._reader.address(carrier_id, delivery.source, record).value
         return self._open[carrier_id].add(
             delivery,
             self._clock.monotonic(),
@@ -344,7 +325,7 @@ class InboundStage:
         deliveries = [self._waiting[i] for i in range(size)]
         at = self._now()
         known = Repetitions()
-        live = [name for name in self._connections.values() if not self._is_gone(name)]
+        live = self._connections.live()
         since = at - AGAIN
         await known.read(connection, [incoming.words for incoming in deliveries], live, since)
         if self._tried:  # a commit of these was not confirmed
@@ -378,13 +359,13 @@ class InboundStage:
             if own.message_id is not None:
                 batch.stored_before.append(own.message_id)
             return
-        again = known.take(words, self._is_gone)
+        again = known.take(words, self._connections.is_gone)
         if again is not None:
             known.add(words, again._replace(connection=incoming.connection, number=delivery.number))
             batch.moved[again.id] = (incoming.connection, delivery.number)
             batch.repeated.append((incoming, again))
             return
-        record = self._number(incoming.carrier_id, delivery.destination)
+        record = self._reader.number(incoming.carrier_id, delivery.destination)
         if record is None:
             batch.unknown.append(incoming)
             return
@@ -399,8 +380,10 @@ class InboundStage:
         batch.parts.append((id, incoming))
 
     def _whole(self, carrier_id: int, whole: Whole, batch: InboundBatch) -> None:
-        stored = self._stored(carrier_id, whole)
+        stored = self._reader.message_of(carrier_id, whole)
         if stored is not None:
+            if whole.missing:
+                self.counts["incomplete"] += 1
             batch.wholes.append(stored)
 
     async def _store_incomplete(self, connection: Connection) -> None:
@@ -434,7 +417,7 @@ class InboundStage:
     ) -> None:
         """Parts that no message can be made of: their SMSC had its answers; they are kept."""
         self.counts["set aside"] += 1
-        self._wall.tell(why, resource=self._name_of(carrier_id))
+        self._wall.tell(why, resource=self._reader.name_of(carrier_id))
         keys = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
         rows = [
             kept_row(carrier_id, self._now(), "set aside", None, piece.delivery)
@@ -491,20 +474,20 @@ class InboundStage:
                 subject=f"unknown number {incoming.carrier_id}",  # the peer chooses the others
             )
             destination = incoming.delivery.destination
-            if not self._read(incoming.carrier_id, destination, None).clear:
-                self._tell_unclear(incoming.carrier_id, destination)
+            if not self._reader.address(incoming.carrier_id, destination, None).clear:
+                self._reader.tell_unclear(incoming.carrier_id, destination)
         for incoming in batch.foreign:
             self.counts["another carrier's"] += 1
             self._alerts.alert(
                 UNFIT,
                 "a message to a number of another carrier was kept: this carrier's delivers_for"
                 " has neither the number nor its carrier",
-                resource=self._name_of(incoming.carrier_id),
+                resource=self._reader.name_of(incoming.carrier_id),
                 subject=f"another carrier's number {incoming.carrier_id}",
             )
         for incoming, earlier in batch.repeated:
             self.counts["repeated"] += 1
-            record = self._number(incoming.carrier_id, incoming.delivery.destination)
+            record = self._reader.number(incoming.carrier_id, incoming.delivery.destination)
             self._alerts.alert(
                 REPETITION,
                 "a message came again by another connection, and nothing shows that our answer to"
@@ -513,7 +496,7 @@ class InboundStage:
                 resource=f"SM{earlier.message_id.hex}" if earlier.message_id else None,
                 account_id=record.account_id if record is not None else None,
                 subject=earlier.id.hex,
-                logged_as=self._name_of(incoming.carrier_id),
+                logged_as=self._reader.name_of(incoming.carrier_id),
             )
 
     async def _store(self, connection: Connection, stored: list[Stored], judged: Judged) -> None:
@@ -551,108 +534,6 @@ class InboundStage:
             at = self._now()
             await delivery_rows.forget_parts(connection, at - AGAIN)
             await delivery_rows.forget_kept(connection, at - KEEP)
-
-    # Rules ----------------------------------------------------------------------------------
-
-    def _is_gone(self, connection: str) -> bool:
-        """Whether that connection has ended: we saw it, its bind has a newer one, or it is another
-        run's.
-        """
-        if connection in self._over or connection.partition(".")[0] in self._over:
-            return True
-        return self._connections.get(_bind_of(connection)) != connection
-
-    def _number(self, carrier_id: int, address: SmeAddress) -> SenderRecord | None:
-        """The number of ours that was written to."""
-        return number_of(self._directory, address, self._profile_of(carrier_id))
-
-    def _read(self, carrier_id: int, source: SmeAddress, record: SenderRecord | None) -> Read:
-        """The number that wrote."""
-        profile = self._profile_of(carrier_id)
-        return read_address(
-            *source,
-            country=profile.inbound_country,
-            prefix=profile.inbound_prefix,
-            near=record.sender.country if record is not None else "",
-        )
-
-    def _tell_unclear(self, carrier_id: int, address: SmeAddress) -> None:
-        """Once for each carrier, and again once its settings are others."""
-        profile = self._profile_of(carrier_id)
-        key = (carrier_id, profile.inbound_country, profile.inbound_prefix)
-        if key in self._unclear:
-            return
-        self._unclear.add(key)
-        self._alerts.alert(
-            UNFIT,
-            f"a number of {len(address.value)} characters, type {address.ton}, plan {address.npi},"
-            " can't be told from another country's: it stays as it came, unless inbound_country or"
-            " inbound_prefix say what it lacks",
-            resource=self._name_of(carrier_id),
-            subject=f"unclear {carrier_id}",
-        )
-
-    def _name_of(self, carrier_id: int) -> str:
-        carriers = self._directory.carriers.values()
-        return next(
-            (carrier.name for carrier in carriers if carrier.id == carrier_id), str(carrier_id)
-        )
-
-    def _stored(self, carrier_id: int, whole: Whole) -> Stored | None:
-        """The message of a whole; None when its number went away while its parts came."""
-        delivery = whole.pieces[0].delivery
-        record = self._number(carrier_id, delivery.destination)
-        if record is None:
-            return None
-        profile = self._profile_of(carrier_id)
-        source = self._read(carrier_id, delivery.source, record)
-        if not source.clear:
-            self._tell_unclear(carrier_id, delivery.source)
-        text = self._text(carrier_id, profile, whole)
-        message = Message(
-            self._next_id(),
-            record.account_id,
-            record.sender.address,
-            text,
-            service_id=record.service_id,
-            direction=Direction.INBOUND,
-        )
-        message.sender_address = storable(source.value)
-        message.sender_id = record.sender.id
-        message.carrier_id = carrier_id
-        message.segments = whole.total
-        alphabet = form_of(whole.pieces[0], profile.alphabet).alphabet
-        message.encoding = Encoding.UCS2 if alphabet == "ucs2" else Encoding.GSM7
-        message.status = message.committed = Status.RECEIVED
-        message.waiting = False
-        # When its app is called, that time takes its place.
-        message.sent_at = message.done_at = self._clock.wall()
-        if whole.missing:
-            self.counts["incomplete"] += 1
-            message.error_code = SEGMENT_MISSING
-            self._alerts.alert(
-                SEGMENT_MISSING,
-                f"{len(whole.missing)} of {whole.total} segments never came",
-                resource=message.sid,
-                account_id=record.account_id,
-            )
-        parts = cast(tuple[Id, ...], tuple(piece.token for piece in whole.pieces))
-        service = self._directory.services_by_id.get(record.service_id or 0)
-        dropped = inbound_mode(record, service) is InboundMode.DROP
-        deliveries = tuple(piece.delivery for piece in whole.pieces)
-        return Stored(message, parts, deliveries, record, dropped)
-
-    def _text(self, carrier_id: int, profile: Profile, whole: Whole) -> str:
-        """The text of a message, without the NUL that some put behind it."""
-        ended = ends_with_nul(whole, profile.alphabet)
-        if ended is None or profile.text_terminator == "none":
-            return text_of(whole, profile.alphabet)
-        learnt = self._endings.learnt(carrier_id, ended)
-        if learnt or profile.text_terminator == "nul":
-            return text_of(whole, profile.alphabet, terminated=True)
-        text = text_of(whole, profile.alphabet)
-        # Until it is known what the carrier does: nobody writes `STOP@`.
-        return text[:-1] if ended and default_book().match(text, "") is not None else text
 
     def _part_row(
         self, id: Id, incoming: Incoming, at: datetime, message_id: Id | None
@@ -699,7 +580,3 @@ def _digest(delivery: DeliverSm) -> bytes:
     """Of what makes two deliveries the same words."""
     octets = delivery.payload + bytes((delivery.data_coding, delivery.esm_class & 0x40))
     return hashlib.blake2b(octets, digest_size=16).digest()
-
-
-def _bind_of(connection: str) -> str:
-    return connection.rpartition("#")[0]

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import aiohttp
 import orjson
 
-from gateway.backlog.recovery import STRANDED_S, id_at
+from gateway.backlog.recovery import STRANDED_S
 from gateway.channels.smpp.references import message_reference
 from gateway.channels.smpp.result_codes import TIMEOUT, receipt_result, submit_result
 from gateway.messages.message import Direction, Flag, Status
@@ -36,7 +36,7 @@ from storage import credentials, deletions
 from storage import messages as message_rows
 from storage.database import Connection, open_connection
 from storage.embedded import EmbeddedPostgres
-from storage.ids import Id, id_from_hex
+from storage.ids import Id, id_at, id_from_hex
 
 NO_RECEIPT = "NO_RECEIPT"
 NOTHING = "not submitted"

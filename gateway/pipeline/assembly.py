@@ -17,8 +17,9 @@ from gateway.backlog.canceler import Canceler
 from gateway.backlog.handover import Handover
 from gateway.backlog.housekeeping import Housekeeping
 from gateway.backlog.overflow import Overflow
+from gateway.backlog.owed_sweep import OwedSweep
 from gateway.backlog.reassignment import Reassignment
-from gateway.backlog.recovery import OwedSweep, Recovery
+from gateway.backlog.recovery import Recovery
 from gateway.backlog.requeue import Requeue
 from gateway.backlog.scheduler import Scheduler
 from gateway.backlog.takeover import Takeover

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping
 
 from gateway.acceptance.fraud_guard import DAY_S, FraudGuard
-from gateway.backlog.recovery import id_at
 from gateway.cluster.peers import VERSION
 from gateway.cluster.transport import FrameKind
 from gateway.directory.directory import MOST_FORMER, SenderRecord
@@ -24,6 +23,7 @@ from storage.database import (
     DatabaseUnavailable,
     OwnConnection,
 )
+from storage.ids import id_at
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import Final
 
-from gateway.backlog.recovery import Recovered, id_at
+from gateway.backlog.recovery import Recovered
 from gateway.backlog.retention import keep_forgetting
 from gateway.pipeline.assembly import Pipeline
 from storage import messages as message_rows
+from storage.ids import id_at
 
 log = logging.getLogger(__name__)
 

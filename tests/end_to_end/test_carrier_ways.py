@@ -20,13 +20,13 @@ from testing import (
     until,
 )
 
-from gateway.backlog.recovery import id_at
 from gateway.loadtest.reconcile import compare, read_ledger
 from gateway.messages.message import Direction, Status
 from smpp import vocabulary as v
 from smpp.smsc import CarrierScenario, ScenarioRule, Smsc
 from smpp.smsc.scenario import changed
 from storage import messages as message_rows
+from storage.ids import id_at
 
 CERTIFICATES = Path(__file__).parents[1] / "unit" / "smpp" / "certificates"
 StartGateway = Callable[..., Awaitable[GatewayUnderTest]]

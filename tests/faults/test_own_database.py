@@ -14,12 +14,12 @@ import pytest
 from testing import Client50, GatewayProcess, Receiver, Sdk, free_port, until
 from workers import WorkersProcess
 
-from gateway.backlog.recovery import id_at
 from gateway.loadtest.reconcile import compare, read_ledger
 from gateway.messages.message import Direction
 from smpp.smsc import Smsc
 from storage import messages as message_rows
 from storage import postmaster
+from storage.ids import id_at
 
 PART = 150  # messages before, and as many after
 

@@ -10,12 +10,12 @@ import asyncpg
 import pytest
 from testing import ALLOWED, NUMBERS, GatewayUnderTest, Sdk, until
 
-from gateway.backlog.recovery import STRANDED_S, id_at
+from gateway.backlog.recovery import STRANDED_S
 from gateway.backlog.takeover import STRANDED
 from gateway.loadtest.reconcile import Reconciliation, read_held, reconcile
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
-from storage.ids import Id, id_from_bytes
+from storage.ids import Id, id_at, id_from_bytes
 
 Start = Callable[..., Awaitable[GatewayUnderTest]]
 PATIENCE_S = 120.0

@@ -13,10 +13,9 @@ from gateway.api.http.errors import ApiError
 from gateway.api.http.values import read_time
 from gateway.api.messages.messages import id_of_sid
 from gateway.api.resources import Call, json_response
-from gateway.backlog.recovery import id_at
 from gateway.messages.message import WEBHOOK_OWED, Direction
 from storage import message_changes
-from storage.ids import Id, id_from_bytes, moment_of
+from storage.ids import Id, id_at, id_from_bytes, moment_of
 
 MOST = 10_000  # messages in one request
 LAST = id_from_bytes(b"\xff" * 16)

@@ -202,13 +202,10 @@ class Profile:
         Segments are a bit mask; one PDU carries several where the carrier does the cutting
         (`payload`). `wall` is the time now, for the validity period.
         """
-        content, segments = message.content, message.segments
+        content, segments, sender = message.content, message.segments, message.sender_address
         assert content is not None
-        assert message.sender_address is not None
-        source, destination = (
-            self.source(message.sender_address),
-            self.destination(message.recipient),
-        )
+        assert sender is not None
+        source, destination = self.source(sender), self.destination(message.recipient)
         validity = ""
         if self.propagate_validity != "none":
             validity = self.validity_period(message.valid_until, wall)

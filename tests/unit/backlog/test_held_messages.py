@@ -15,14 +15,14 @@ from testing import WAIT_S
 
 from gateway.backlog import backup_hold
 from gateway.backlog.backup_hold import HELD_AFTER_RESTORE, RestoreRefused, Selection
-from gateway.backlog.recovery import NOTHING, RECENT_S, id_at
+from gateway.backlog.owed_sweep import RECENT_S
 from gateway.channels.smpp.result_codes import TIMEOUT
 from gateway.messages.message import Direction, Flag, Message, Status, created_at
 from gateway.messages.rows import insert_row, moment
 from storage import message_changes, messages, schedule, session_lock
 from storage import restore as restore_rows
 from storage.database import Connection, ConnectionPool, open_connection
-from storage.ids import Id, id_from_bytes
+from storage.ids import BELOW_ALL, Id, id_at, id_from_bytes
 from storage.migrate import SchemaError, migrations
 
 NOW = datetime(2026, 11, 24, 21, tzinfo=UTC)
@@ -112,7 +112,7 @@ async def unfinished(connection: Connection, now: datetime = NOW) -> set[Id]:
     """What a restart takes up."""
     rows = await messages.unfinished(
         connection,
-        after=NOTHING,
+        after=BELOW_ALL,
         since=id_at(now.timestamp() - RECENT_S),
         inbound=Direction.INBOUND,
         claimed_status=Status.SENDING,
@@ -182,7 +182,7 @@ async def test_nothing_that_reads_rows_takes_up_what_is_held(
             row["id"]
             for rows in (
                 await messages.owed(
-                    pool, after=NOTHING, since=since, inbound=Direction.INBOUND, most=100
+                    pool, after=BELOW_ALL, since=since, inbound=Direction.INBOUND, most=100
                 ),
                 await messages.waiting(connection, 7, Status.QUEUED, 100),
                 await messages.overdue(connection, NOW, Status.QUEUED, 100),
@@ -526,7 +526,7 @@ async def test_callbacks_of_what_was_held_for_days_are_owed_all_the_same(
     async def owed(now: datetime) -> set[Id]:
         rows = await messages.owed(
             pool,
-            after=NOTHING,
+            after=BELOW_ALL,
             since=id_at(now.timestamp() - RECENT_S),
             inbound=Direction.INBOUND,
             most=100,
