@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -149,8 +150,9 @@ class _Serving(_Frames):
 class _Asking(_Frames):
     """A link that we opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, bound: int) -> None:
         super().__init__()
+        self._bound = bound
         self._number = 0
         self._open: dict[int, OnReply] = {}
         self.lost = asyncio.Event()
@@ -166,7 +168,7 @@ class _Asking(_Frames):
 
     @property
     def full(self) -> bool:
-        return len(self._open) >= BOUND
+        return len(self._open) >= self._bound
 
     def ask(self, kind: FrameKind, payload: bytes, answered: OnReply) -> None:
         self._number = (self._number + 1) & 0xFFFFFFFF
@@ -187,8 +189,16 @@ class Links:
     """This worker's own socket, and a link to each of the others."""
 
     def __init__(
-        self, folder: Path, share: WorkerSlot, handlers: Mapping[FrameKind, FrameHandler]
+        self,
+        folder: Path,
+        share: WorkerSlot,
+        handlers: Mapping[FrameKind, FrameHandler],
+        *,
+        wait_s: float = WAIT_S,
+        bound: int = BOUND,
     ) -> None:
+        self._wait_s = wait_s
+        self._bound = bound
         self._folder = folder
         self._share = share
         self._handlers = handlers
@@ -216,13 +226,13 @@ class Links:
                 link.ask(kind, payload, answered)
             return
         waiting = self._waiting[slot]
-        if not patient or self._ending or len(waiting) >= BOUND:
+        if not patient or self._ending or len(waiting) >= self._bound:
             answered(PeerFailure.AWAY)
             return
         loop = asyncio.get_running_loop()
         if not waiting:
-            loop.call_later(WAIT_S, self._give_up, slot)
-        waiting.append(_Question(loop.time() + WAIT_S, kind, payload, answered))
+            loop.call_later(self._wait_s, self._give_up, slot)
+        waiting.append(_Question(loop.time() + self._wait_s, kind, payload, answered))
 
     def end(self) -> None:
         """This worker stops, and most likely all of them: nothing waits for one to come any more.
@@ -285,7 +295,9 @@ class Links:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                _, link = await loop.create_unix_connection(_Asking, str(self._path(slot)))
+                _, link = await loop.create_unix_connection(
+                    partial(_Asking, self._bound), str(self._path(slot))
+                )
             except OSError:
                 await asyncio.sleep(RETRY_S)
                 continue

@@ -14,7 +14,8 @@ MOST_PAIRS: Final = 10_000  # beyond it the pair that was silent for longest is 
 class LoopGuard:
     """Counts the replies of each pair of numbers that followed each other within GAP_S."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_pairs: int = MOST_PAIRS) -> None:
+        self._most_pairs = most_pairs
         self._pairs: OrderedDict[frozenset[str], tuple[int, float]] = OrderedDict()
 
     def allows(self, sender: str, recipient: str, now: float) -> bool:
@@ -25,6 +26,6 @@ class LoopGuard:
             count = 0
         allowed = count < MOST_REPLIES
         self._pairs[pair] = (count + 1, now) if allowed else (count, last)
-        if len(self._pairs) > MOST_PAIRS:
+        if len(self._pairs) > self._most_pairs:
             self._pairs.popitem(last=False)
         return allowed

@@ -26,8 +26,11 @@ def caused_by_peer(kind: str, **more: object) -> Mapping[str, object]:
 class Flood(logging.Filter):
     """Lets few of the lines through. `now`: seconds of a clock that never goes back."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, most_kinds: int = MOST_KINDS
+    ) -> None:
         super().__init__()
+        self._most_kinds = most_kinds
         self._now = now
         self._kinds: dict[str, tuple[float, int]] = {}  # since when, lines since
 
@@ -41,7 +44,7 @@ class Flood(logging.Filter):
             if lines > BURST:
                 record.left_out = lines - BURST  # shown behind the line, as its `extra`
             since, lines = now, 0
-        if len(self._kinds) >= MOST_KINDS:
+        if len(self._kinds) >= self._most_kinds:
             del self._kinds[next(iter(self._kinds))]
         self._kinds[kind] = since, lines + 1
         if lines + 1 == BURST:

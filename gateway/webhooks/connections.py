@@ -26,8 +26,14 @@ class AppServer(NamedTuple):
 class Connections(FairTurns):
     """Turns to be connected, and who lets us wait."""
 
-    def __init__(self, most: int = MOST, most_of_account: int = MOST_OF_ACCOUNT) -> None:
+    def __init__(
+        self,
+        most: int = MOST,
+        most_of_account: int = MOST_OF_ACCOUNT,
+        most_silent: int = MOST_SILENT,
+    ) -> None:
         super().__init__(most, most_of_account)
+        self._most_silent = most_silent
         self._silent: dict[AppServer, None] = {}
 
     @property
@@ -38,7 +44,7 @@ class Connections(FairTurns):
     def heard(self, receiver: AppServer, answered: bool) -> None:
         """How a receiver did: it answered, whatever it was, or nothing came in time."""
         if not answered:
-            if receiver not in self._silent and len(self._silent) >= MOST_SILENT:
+            if receiver not in self._silent and len(self._silent) >= self._most_silent:
                 del self._silent[next(iter(self._silent))]
             self._silent[receiver] = None
         elif self._silent:

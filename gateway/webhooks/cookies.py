@@ -21,7 +21,8 @@ NumberPair = tuple[str, str]  # From, To
 class Cookies:
     """What the apps told us to remember of each conversation between two numbers."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most_pairs: int = MOST_PAIRS) -> None:
+        self._most_pairs = most_pairs
         self._clock = clock
         self._jars: OrderedDict[NumberPair, tuple[float, CookieJar]] = OrderedDict()
 
@@ -45,5 +46,5 @@ class Cookies:
         if len(jar) > MOST_COOKIES:
             jar.clear()
         self._jars[pair] = (self._clock.monotonic(), jar)
-        if len(self._jars) > MOST_PAIRS:
+        if len(self._jars) > self._most_pairs:
             self._jars.popitem(last=False)

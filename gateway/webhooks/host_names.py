@@ -14,6 +14,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -21,22 +22,31 @@ import aiodns
 
 from gateway.runtime.fair_turns import FairTurns
 
-MOST_LOOKUPS: Final = 200  # under way, of all accounts
-MOST_LOOKUPS_OF_ACCOUNT: Final = 10
-MOST_WAITING_OF_ACCOUNT: Final = 200  # names that are looked up or wait for that
-TURN_S: Final = 5.0  # the longest that a name waits to be looked up
-LOOKUP_S: Final = 5.0  # and for an answer then
 TRY_S: Final = 1.5  # for the first answer of a nameserver; twice as long for the second
 TRIES: Final = 2
 LEAST_KEPT_S: Final = 5.0  # whatever an answer's time to live says
 MOST_KEPT_S: Final = 300.0
 FAILURE_KEPT_S: Final = 5.0
-MOST_KEPT: Final = 10_000  # answers
 MOST_ADDRESSES: Final = 32  # of one name
 # c-ares keeps answers of its own, up to an hour and uncounted: they are let go with the channel
 # that has them, after so many lookups or so long.
-LOOKUPS_OF_CHANNEL: Final = 200
 CHANNEL_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LookupBounds:
+    """How many names are looked up, and for how long."""
+
+    lookups: int = 200  # under way, of all accounts
+    of_account: int = 10
+    waiting_of_account: int = 200  # names that are looked up or wait for that
+    turn_s: float = 5.0  # the longest that a name waits to be looked up
+    lookup_s: float = 5.0  # and for an answer then
+    kept: int = 10_000  # answers
+    of_channel: int = 200  # lookups of one of c-ares' channels
+
+
+DEFAULT_BOUNDS: Final = LookupBounds()
 
 
 class Address(NamedTuple):
@@ -62,19 +72,23 @@ class HostNames:
     """Looks up names, and remembers."""
 
     def __init__(
-        self, nameservers: Sequence[str] = (), now: Callable[[], float] = monotonic
+        self,
+        nameservers: Sequence[str] = (),
+        now: Callable[[], float] = monotonic,
+        bounds: LookupBounds = DEFAULT_BOUNDS,
     ) -> None:
         """`nameservers`: addresses, with a port if it is another than 53; none: the system's, as
         /etc/resolv.conf says. /etc/hosts goes before either.
         """
         self._nameservers = tuple(nameservers)
         self._now = now
+        self._bounds = bounds
         self._kept: dict[_Lookup, _Answer] = {}  # oldest first
         self._asking: dict[tuple[int, _Lookup], asyncio.Task[_Answer]] = {}
         self._asking_of: Counter[int] = Counter()
         self._channel: _Channel | None = None
         self._former: _Channel | None = None  # answers are still to come from it
-        self.turns = FairTurns(MOST_LOOKUPS, MOST_LOOKUPS_OF_ACCOUNT)
+        self.turns = FairTurns(bounds.lookups, bounds.of_account)
 
     async def addresses(
         self, host: str, family: socket.AddressFamily, account_id: int
@@ -109,7 +123,7 @@ class HostNames:
         key = (account_id, question)
         asking = self._asking.get(key)
         if asking is None:
-            if self._asking_of[account_id] >= MOST_WAITING_OF_ACCOUNT:
+            if self._asking_of[account_id] >= self._bounds.waiting_of_account:
                 raise OSError(None, f"{question.host}: too many names of the account are looked up")
             asking = asyncio.create_task(self._look_up(account_id, question), name="host name")
             self._asking[key] = asking
@@ -125,7 +139,7 @@ class HostNames:
 
     async def _look_up(self, account_id: int, question: _Lookup) -> _Answer:
         try:
-            async with asyncio.timeout(TURN_S) as patience, self.turns.one(account_id):
+            async with asyncio.timeout(self._bounds.turn_s) as patience, self.turns.one(account_id):
                 patience.reschedule(None)
                 answer = self._remembered(question)  # another account's may have come meanwhile
                 if answer is None:
@@ -140,7 +154,7 @@ class HostNames:
         channel = self._present()
         channel.under_way += 1
         try:
-            async with asyncio.timeout(LOOKUP_S):
+            async with asyncio.timeout(self._bounds.lookup_s):
                 found = await channel.resolver.getaddrinfo(
                     question.host, family=question.family, type=socket.SOCK_STREAM
                 )
@@ -175,7 +189,7 @@ class HostNames:
     def _keep(self, question: _Lookup, answer: _Answer) -> None:
         self._kept.pop(question, None)
         self._kept[question] = answer
-        if len(self._kept) > MOST_KEPT:
+        if len(self._kept) > self._bounds.kept:
             del self._kept[next(iter(self._kept))]
 
     # Who is asked ---------------------------------------------------------------------------
@@ -185,7 +199,11 @@ class HostNames:
         give is waited for.
         """
         channel = self._channel
-        if channel is not None and self._former is None and channel.is_old(self._now()):
+        if (
+            channel is not None
+            and self._former is None
+            and channel.is_old(self._now(), self._bounds.of_channel)
+        ):
             self._former, channel = channel, None
         if channel is None:
             channel = self._channel = _Channel(self._nameservers, self._now())
@@ -208,5 +226,5 @@ class _Channel:
         self.under_way = 0
         self._made_at = now
 
-    def is_old(self, now: float) -> bool:
-        return self.asked >= LOOKUPS_OF_CHANNEL or now >= self._made_at + CHANNEL_S
+    def is_old(self, now: float, most: int) -> bool:
+        return self.asked >= most or now >= self._made_at + CHANNEL_S

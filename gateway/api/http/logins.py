@@ -43,7 +43,9 @@ class Logins:
         *,
         trust_forwarded: bool = False,
         stop: asyncio.Event | None = None,
+        most_addresses: int = MOST_ADDRESSES,
     ) -> None:
+        self._most_addresses = most_addresses
         self._alerts = alerts
         self._stop = stop or asyncio.Event()
         self._now = now
@@ -70,7 +72,7 @@ class Logins:
         since, failures = self._addresses.pop(address, (now, 0))
         if now - since >= MINUTE_S:
             since, failures = now, 0
-        if len(self._addresses) >= MOST_ADDRESSES:
+        if len(self._addresses) >= self._most_addresses:
             del self._addresses[next(iter(self._addresses))]
         self._addresses[address] = since, failures + 1
         if failures < FREE:

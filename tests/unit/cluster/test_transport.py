@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testing import WAIT_S
@@ -21,7 +22,7 @@ from gateway.cluster.transport import (
 )
 from gateway.cluster.worker_slot import WorkerSlot
 
-Made = Callable[[int, dict[FrameKind, FrameHandler]], Links]
+Made = Callable[..., Links]
 
 
 @asynccontextmanager
@@ -37,7 +38,11 @@ async def running(one: Links) -> AsyncIterator[Links]:
 
 @pytest.fixture
 def made(folder: Path) -> Made:
-    return lambda slot, handlers: Links(folder, WorkerSlot(slot, 2), handlers)
+
+    def made(slot: int, handlers: dict[FrameKind, FrameHandler], **bounds: Any) -> Links:
+        return Links(folder, WorkerSlot(slot, 2), handlers, **bounds)
+
+    return made
 
 
 def echo(payload: bytes, reply: SendReply) -> None:
@@ -108,22 +113,18 @@ async def test_who_dies_is_told_of_even_if_nothing_was_asked(made: Made) -> None
                 assert await gone.get() == 1
 
 
-async def test_nobody_comes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "WAIT_S", 0.05)
-    async with running(made(0, {})) as zero:
+async def test_nobody_comes(made: Made) -> None:
+    async with running(made(0, {}, wait_s=0.05)) as zero:
         for patient in (True, False):
             with pytest.raises(Unanswered) as caught:
                 await zero.question(1, FrameKind.SEND, patient=patient)
             assert caught.value.failure is PeerFailure.AWAY
 
 
-async def test_more_than_its_bound_is_asked_of_nobody(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport, "BOUND", 3)
+async def test_more_than_its_bound_is_asked_of_nobody(made: Made) -> None:
     held: list[SendReply] = []
     async with AsyncExitStack() as stack:
-        zero = await stack.enter_async_context(running(made(0, {})))
+        zero = await stack.enter_async_context(running(made(0, {}, bound=3)))
         waiting = [asyncio.create_task(zero.question(1, FrameKind.SEND)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(Unanswered):  # while nobody is there yet

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from gateway.inbound import loops
 from gateway.inbound.loops import GAP_S, MOST_REPLIES, LoopGuard
 
 
@@ -35,9 +32,8 @@ def test_replies_with_pauses_are_never_too_many() -> None:
     assert all(guard.allows("a", "b", now=at * GAP_S) for at in range(5 * MOST_REPLIES))
 
 
-def test_the_pairs_that_are_remembered_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "MOST_PAIRS", 2)
-    guard = LoopGuard()
+def test_the_pairs_that_are_remembered_have_a_limit() -> None:
+    guard = LoopGuard(most_pairs=2)
     for recipient in ("b", "b", "c", "d"):
         for _ in range(MOST_REPLIES):
             guard.allows("a", recipient, now=0.0)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 
-import pytest
-
-from gateway.observe import peer_faults
 from gateway.observe.peer_faults import BURST, Flood, caused_by_peer
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, **bounds: int) -> None:
         self.now = 0.0
-        self.flood = Flood(lambda: self.now)
+        self.flood = Flood(lambda: self.now, **bounds)
 
     def says(self, kind: str | None) -> logging.LogRecord | None:
         record = logging.makeLogRecord(dict(caused_by_peer(kind)) if kind else {})
@@ -44,9 +41,8 @@ def test_other_kinds_and_what_no_peer_causes_are_shown_all_the_same() -> None:
     assert all(world.says(None) is not None for _ in range(100))
 
 
-def test_the_kinds_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_faults, "MOST_KINDS", 3)
-    world = World()
+def test_the_kinds_that_are_known_are_bounded() -> None:
+    world = World(most_kinds=3)
     for number in range(10):
         world.says(f"kind {number}")
     assert len(world.flood._kinds) == 3

@@ -19,7 +19,6 @@ from cryptography.x509.oid import NameOID
 from testing import AUTH_TOKEN
 from twilio.request_validator import RequestValidator
 
-from gateway.webhooks import cookies as cookies_module
 from gateway.webhooks.client import BODY_LIMIT, WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import IDLE_S, Cookies
@@ -246,11 +245,8 @@ async def test_cookies_belong_to_a_pair_of_numbers_and_expire(server: str) -> No
         assert (await one.call(hook)).body == b"1"
 
 
-async def test_cookies_of_the_most_silent_pair_are_forgotten(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cookies_module, "MOST_PAIRS", 2)
-    cookies = Cookies(Moved())
+async def test_cookies_of_the_most_silent_pair_are_forgotten(server: str) -> None:
+    cookies = Cookies(Moved(), most_pairs=2)
     counts = []
     async with client() as one:
         for sender in ("a", "b", "c", "c", "a"):

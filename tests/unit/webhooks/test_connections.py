@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from testing import WAIT_S
 
 from gateway.runtime.clock import SystemClock
-from gateway.webhooks import connections as module
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import ACCOUNT_BOUND, HostQueues
 
@@ -117,9 +116,8 @@ async def test_one_that_is_given_up_while_it_waits_takes_nothing() -> None:
     assert connections.under_way == 0
 
 
-def test_the_silent_receivers_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_SILENT", 2)
-    connections = Connections()
+def test_the_silent_receivers_that_are_known_are_bounded() -> None:
+    connections = Connections(most_silent=2)
     for account in range(4):
         connections.heard(AppServer(account, "host"), answered=False)
     assert connections.silent == 2

@@ -17,21 +17,27 @@ from nameserver import AAAA, SILENT, A, Nameserver
 from testing import AUTH_TOKEN, until
 
 from gateway.runtime.event_loop import EventLoop
-from gateway.webhooks import host_names as module
 from gateway.webhooks.client import WebhookClient, WebhookRequest
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver
 from gateway.webhooks.host_names import (
     CHANNEL_S,
+    DEFAULT_BOUNDS,
     FAILURE_KEPT_S,
     LEAST_KEPT_S,
     MOST_KEPT_S,
-    MOST_LOOKUPS_OF_ACCOUNT,
     HostNames,
+    LookupBounds,
 )
 
 V4 = socket.AF_INET
+MOST_OF_ACCOUNT = DEFAULT_BOUNDS.of_account
 GOOD = "app.example"
+
+
+def bounded(**bounds: float) -> pytest.MarkDecorator:
+    """The test's `names` with other bounds."""
+    return pytest.mark.parametrize("names", [LookupBounds(**bounds)], indirect=True)  # type: ignore[arg-type]
 
 
 class Moved:
@@ -55,8 +61,11 @@ def clock() -> Moved:
 
 
 @pytest.fixture
-async def names(nameserver: Nameserver, clock: Moved) -> AsyncIterator[HostNames]:
-    names = HostNames([nameserver.address], clock)
+async def names(
+    nameserver: Nameserver, clock: Moved, request: pytest.FixtureRequest
+) -> AsyncIterator[HostNames]:
+    """With the bounds that `bounded` gives."""
+    names = HostNames([nameserver.address], clock, getattr(request, "param", DEFAULT_BOUNDS))
     yield names
     await names.close()
 
@@ -125,10 +134,8 @@ async def test_a_failure_is_kept_for_a_few_seconds(
     assert await found(names, "later.example") == ["192.0.2.3"]
 
 
-async def test_no_answer_in_time_is_a_failure(
-    names: HostNames, nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOKUP_S", 0.1)
+@bounded(lookup_s=0.1)
+async def test_no_answer_in_time_is_a_failure(names: HostNames, nameserver: Nameserver) -> None:
     with pytest.raises(OSError, match="in time"):
         await found(names, silent(1))
     asked = len(nameserver.asked)
@@ -157,22 +164,20 @@ async def test_silent_names_of_an_account_leave_the_others_all_they_need(
     names: HostNames, nameserver: Nameserver
 ) -> None:
     tasks = asking(names, 150)
-    await until(lambda: len(nameserver.names(SILENT)) == MOST_LOOKUPS_OF_ACCOUNT)
-    for number in range(3 * MOST_LOOKUPS_OF_ACCOUNT):
+    await until(lambda: len(nameserver.names(SILENT)) == MOST_OF_ACCOUNT)
+    for number in range(3 * MOST_OF_ACCOUNT):
         nameserver.known[f"{number}.example"] = ["192.0.2.4"]
         assert await found(names, f"{number}.example", 2) == ["192.0.2.4"]
     assert not any(task.done() for task in tasks)
-    assert len(nameserver.names(SILENT)) == MOST_LOOKUPS_OF_ACCOUNT
+    assert len(nameserver.names(SILENT)) == MOST_OF_ACCOUNT
     await ended(tasks)
 
 
 async def test_all_accounts_together_have_so_many_under_way_and_who_has_least_goes_first(
-    nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
+    nameserver: Nameserver,
 ) -> None:
-    monkeypatch.setattr(module, "MOST_LOOKUPS", 4)
-    monkeypatch.setattr(module, "MOST_LOOKUPS_OF_ACCOUNT", 2)
-    monkeypatch.setattr(module, "LOOKUP_S", 0.2)
-    names = HostNames([nameserver.address])
+    bounds = LookupBounds(lookups=4, of_account=2, lookup_s=0.2)
+    names = HostNames([nameserver.address], bounds=bounds)
     tasks = [task for account in (1, 2) for task in asking(names, 4, account)]
     await until(lambda: len(nameserver.names(SILENT)) == 4)
     assert names.turns.under_way == 4
@@ -183,12 +188,12 @@ async def test_all_accounts_together_have_so_many_under_way_and_who_has_least_go
     await names.close()
 
 
+@bounded(turn_s=0.1)
 async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_is_remembered(
-    names: HostNames, nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
+    names: HostNames, nameserver: Nameserver
 ) -> None:
-    monkeypatch.setattr(module, "TURN_S", 0.1)
-    tasks = asking(names, MOST_LOOKUPS_OF_ACCOUNT)
-    await until(lambda: len(nameserver.names(SILENT)) == MOST_LOOKUPS_OF_ACCOUNT)
+    tasks = asking(names, MOST_OF_ACCOUNT)
+    await until(lambda: len(nameserver.names(SILENT)) == MOST_OF_ACCOUNT)
     with pytest.raises(OSError, match="too many"):
         await found(names, GOOD)
     assert await found(names, GOOD, 2) == ["192.0.2.1"]
@@ -196,12 +201,12 @@ async def test_who_waits_too_long_for_a_turn_is_told_and_nothing_is_remembered(
     await ended(tasks)
 
 
+@bounded(waiting_of_account=20)
 async def test_an_account_has_so_many_names_waiting_and_not_one_more(
-    names: HostNames, nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
+    names: HostNames, nameserver: Nameserver
 ) -> None:
-    monkeypatch.setattr(module, "MOST_WAITING_OF_ACCOUNT", 20)
     tasks = asking(names, 20)
-    await until(lambda: len(nameserver.names(SILENT)) == MOST_LOOKUPS_OF_ACCOUNT)
+    await until(lambda: len(nameserver.names(SILENT)) == MOST_OF_ACCOUNT)
     assert not any(task.done() for task in tasks)
     with pytest.raises(OSError, match="too many"):
         await found(names, GOOD)
@@ -209,10 +214,10 @@ async def test_an_account_has_so_many_names_waiting_and_not_one_more(
     await ended(tasks)
 
 
+@bounded(lookup_s=0.3)
 async def test_many_that_want_one_name_take_one_turn_and_who_leaves_takes_it_from_nobody(
-    names: HostNames, nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
+    names: HostNames, nameserver: Nameserver
 ) -> None:
-    monkeypatch.setattr(module, "LOOKUP_S", 0.3)
     tasks = [asyncio.create_task(found(names, silent(1))) for _ in range(50)]
     await until(lambda: bool(nameserver.asked))
     assert names.turns.under_way == 1
@@ -225,11 +230,10 @@ async def test_many_that_want_one_name_take_one_turn_and_who_leaves_takes_it_fro
     assert names.turns.under_way == 0
 
 
+@bounded(kept=3, of_channel=1)  # nor does the library keep one
 async def test_so_many_answers_are_remembered_and_not_one_more(
-    names: HostNames, nameserver: Nameserver, monkeypatch: pytest.MonkeyPatch
+    names: HostNames, nameserver: Nameserver
 ) -> None:
-    monkeypatch.setattr(module, "MOST_KEPT", 3)
-    monkeypatch.setattr(module, "LOOKUPS_OF_CHANNEL", 1)  # nor does the library keep one
     hosts = [f"{number}.example" for number in range(4)]
     nameserver.known = {host: ["192.0.2.5"] for host in hosts}
     for host in hosts:
@@ -243,23 +247,21 @@ async def test_so_many_answers_are_remembered_and_not_one_more(
 
 
 @pytest.mark.parametrize(
-    ("lookups", "moved_s", "kinds"),
+    ("names", "moved_s", "kinds"),
     [
-        (2, CHANNEL_S - 0.1, {AAAA}),  # the library remembers the other
-        (1, 0.0, {A, AAAA}),
-        (2, CHANNEL_S, {A, AAAA}),
+        (LookupBounds(of_channel=2), CHANNEL_S - 0.1, {AAAA}),  # the library remembers the other
+        (LookupBounds(of_channel=1), 0.0, {A, AAAA}),
+        (LookupBounds(of_channel=2), CHANNEL_S, {A, AAAA}),
     ],
+    indirect=["names"],
 )
 async def test_what_the_library_keeps_is_let_go_after_so_many_lookups_or_so_long(
     names: HostNames,
     nameserver: Nameserver,
     clock: Moved,
-    monkeypatch: pytest.MonkeyPatch,
-    lookups: int,
     moved_s: float,
     kinds: set[int],
 ) -> None:
-    monkeypatch.setattr(module, "LOOKUPS_OF_CHANNEL", lookups)
     await found(names, GOOD)
     assert nameserver.asked == [(GOOD, A)]
     clock.now += moved_s

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 from testing import WAIT_S, basic
 
-from gateway.api.http import logins as module
 from gateway.api.http.logins import FREE, MANY, Logins
 
 SID = "AC" + "1" * 32
@@ -73,9 +72,8 @@ async def test_the_addresses_of_one_network_of_ipv6_are_one() -> None:
     assert world.fails("2001:db8:0:1::1") == 0.0
 
 
-async def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ADDRESSES", 5)
-    world = World()
+async def test_the_table_of_addresses_is_bounded() -> None:
+    world = World(most_addresses=5)
     for number in range(50):
         world.fails(f"192.0.2.{number}")
     assert len(world.logins._addresses) == 5
