@@ -114,8 +114,9 @@ class Gateway:
             )
             inbound = self.inbound = self._inbound(pipeline, handlers)
             self._watch_lock(pipeline, gateway_lock, embedded)
-            pipeline.stages.start("inbound", inbound.run())
             await start(pipeline)
+            # Now that our numbers are known: parts that a former run left are read by them.
+            pipeline.stages.start("inbound", inbound.run())
             pipeline.stages.start("handlers", handlers.run())
             pipeline.stages.start("gathering", enricher.run())
             for name, stage in conversations.stages():

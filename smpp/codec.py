@@ -252,15 +252,14 @@ def decode_tlvs(pdu: bytes, start: int, *, tolerant: bool = False) -> Tlvs:
 def _message_tlvs(pdu: bytes, start: int, message: DeliverSm) -> tuple[Tlvs, str]:
     """The optional parameters of a message, as far as they go, and what was left out.
 
-    Raises CodecError where that is the text: nobody would know that it is not all. A receipt in
-    short_message needs no other.
+    Raises CodecError where that is the text: nobody would know that it is not all. What is in
+    short_message is all.
     """
     tlvs, cut = _tlvs_at(pdu, start)
     if cut is None:
         return tlvs, ""
     is_text = _TLV.unpack_from(pdu, cut)[0] == v.MESSAGE_PAYLOAD
-    told = message.short_message and message.is_receipt
-    if is_text and not told and tlv(tlvs, v.MESSAGE_PAYLOAD) is None:
+    if is_text and not message.short_message and tlv(tlvs, v.MESSAGE_PAYLOAD) is None:
         raise CodecError(_beyond(pdu, cut), v.ESME_RINVOPTPARSTREAM)
     return tlvs, _beyond(pdu, cut)
 

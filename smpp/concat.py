@@ -139,7 +139,7 @@ class Whole(NamedTuple):
     missing: tuple[int, ...] = ()
 
 
-_Key = tuple[Hashable, int, int]
+_Key = tuple[Hashable, int, int, int]  # pair, reference, total, width of the reference
 
 
 @dataclass(slots=True)
@@ -264,11 +264,11 @@ class Reassembler:
         `pair` names its source and destination where they may be spelt in several ways; `holder`
         is whose it is.
         """
-        part, text, _ = split_header(delivery)
+        part, text, header = split_header(delivery)
         piece = Piece(delivery, text, token)
         if part is None:
             return [Whole((piece,), 1)]
-        key = _key(delivery, part, pair)
+        key = _key(delivery, part, header, pair)
         waiting = self._open.get(key)
         ready: list[Whole] = []
         if waiting is None:
@@ -342,9 +342,20 @@ class Reassembler:
         return closed
 
 
-def _key(delivery: DeliverSm, part: Part, pair: Hashable) -> _Key:
+def _key(delivery: DeliverSm, part: Part, header: bytes, pair: Hashable) -> _Key:
+    """What the parts of one message have in common; its references are of one width."""
     pair = pair or (delivery.source.value, delivery.destination.value)
-    return pair, part.reference, part.total
+    return pair, part.reference, part.total, _width_of(header)
+
+
+def _width_of(header: bytes) -> int:
+    """How wide the reference in a header is, in octets; 0 where it stands in TLVs."""
+    at = 0
+    while at + 2 <= len(header):
+        if (header[at], header[at + 1]) in ((_CONCAT_8, 3), (_CONCAT_16, 4)):
+            return header[at + 1] - 2
+        at += 2 + header[at + 1]
+    return 0
 
 
 def _says_the_same(piece: Piece, other: Piece) -> bool:

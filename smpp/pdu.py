@@ -8,8 +8,9 @@ building one).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from smpp.vocabulary import (
     DELIVER_SM,
@@ -27,6 +28,8 @@ Tlvs = tuple[tuple[int, bytes], ...]
 
 
 _LONGEST_RECEIPT = 1_000  # octets: what follows is the text that it quotes
+_STAT: Final = re.compile(rb"(?<![0-9a-z_])stat\s{0,8}:")
+_DATE: Final = re.compile(rb"date\s{0,8}:\s{0,8}[0-9]{6}")
 
 
 class SmeAddress(NamedTuple):
@@ -127,16 +130,16 @@ class DeliverSm:
 
         By esm_class (receipt or intermediate notification); by the two receipt
         TLVs; or, for a carrier that marks neither or marks it as something
-        else, by a text that has an id, a stat and a date: no one of them alone,
-        which a subscriber might type.
+        else, by a text that has an id, a stat and the digits of a date: nothing
+        that a subscriber might type.
         """
         if self.esm_class & ESM_TYPE_MASK in (ESM_RECEIPT, ESM_INTERMEDIATE):
             return True
         # Of UTF-16 every other octet is a NUL; some put one before the text.
         text = self.payload[:_LONGEST_RECEIPT].replace(b"\0", b"").lower()
         if self.tlvs and tlv(self.tlvs, RECEIPTED_MESSAGE_ID) is not None:
-            return tlv(self.tlvs, MESSAGE_STATE) is not None or b"stat:" in text
-        return b"id:" in text and b"stat:" in text and b"date:" in text
+            return tlv(self.tlvs, MESSAGE_STATE) is not None or _STAT.search(text) is not None
+        return b"id:" in text and _STAT.search(text) is not None and _DATE.search(text) is not None
 
 
 FieldValue = int | str | bytes | tuple[MultiDestination, ...] | tuple[FailedDestination, ...]

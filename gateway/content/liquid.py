@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import orjson
+
 from gateway.content.encoding import SENT_LIMIT
 from gateway.content.filling import MOST_PLACES, Filling, TooLong
 
@@ -85,12 +87,19 @@ def _expression(text: str) -> tuple[str, list[tuple[str, str | None]]]:
     return name, filters
 
 
+def _written(value: object) -> str:
+    """A variable as JSON has it, but for texts; nothing for null."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
 def _value(
     expression: tuple[str, list[tuple[str, str | None]]], variables: Mapping[str, Any]
 ) -> str:
     name, filters = expression
     value = variables.get(name)
-    text = "" if value is None else str(value)
+    text = _written(value)
     if len(text) > SENT_LIMIT:  # before a filter works on it
         raise TooLong
     for used, argument in filters:

@@ -129,7 +129,7 @@ class InboundReader:
         ended = ends_with_nul(whole, profile.alphabet)
         if ended is None or profile.text_terminator == "none":
             return text_of(whole, profile.alphabet)
-        learnt = self._endings.learnt(carrier_id, ended)
+        learnt = self._endings.learnt(carrier_id, whole.pieces[0].delivery.source.value, ended)
         if learnt or profile.text_terminator == "nul":
             return text_of(whole, profile.alphabet, terminated=True)
         text = text_of(whole, profile.alphabet)

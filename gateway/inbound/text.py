@@ -120,15 +120,28 @@ def _shift_tables(header: bytes) -> tuple[int, int]:
 
 
 class Endings:
-    """Which carriers end every text of GSM-7 with a NUL, as C does: learnt from their texts."""
+    """Which carriers end every text of GSM-7 with a NUL, as C does: learnt from their texts.
+
+    Of several handsets: what one of them writes says nothing of the others' texts.
+    """
 
     LEARN_AFTER: Final = 5  # texts in a row; one without it is enough to know better
+    HANDSETS: Final = 3  # that wrote them
 
     def __init__(self) -> None:
         self._in_a_row: dict[int, int] = {}  # by carrier
+        self._handsets: dict[int, set[str]] = {}
 
-    def learnt(self, carrier_id: int, ends_with_nul: bool) -> bool:
+    def learnt(self, carrier_id: int, handset: str, ends_with_nul: bool) -> bool:
         """Whether this carrier's texts all end so, with this one."""
-        count = self._in_a_row.get(carrier_id, 0) + 1 if ends_with_nul else 0
-        self._in_a_row[carrier_id] = min(count, self.LEARN_AFTER)
-        return count >= self.LEARN_AFTER
+        handsets = self._handsets.setdefault(carrier_id, set())
+        if not ends_with_nul:
+            handsets.clear()
+            self._in_a_row[carrier_id] = 0
+            return False
+        if len(handsets) < self.HANDSETS:
+            handsets.add(handset)
+        count = self._in_a_row[carrier_id] = min(
+            self._in_a_row.get(carrier_id, 0) + 1, self.LEARN_AFTER
+        )
+        return count >= self.LEARN_AFTER and len(handsets) >= self.HANDSETS

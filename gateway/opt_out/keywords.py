@@ -36,9 +36,11 @@ _HIDDEN: Final = re.compile(
 )
 # Letters in a frame, in small capitals or in the negative, which Unicode takes for symbols or for
 # letters of their own: who writes a word with them means the word.
-_FRAMES: Final = (0x249C, 0x24B6, 0x24D0, 0x1F110, 0x1F130, 0x1F150, 0x1F170)
+_FRAMES: Final = (0x249C, 0x24B6, 0x24D0, 0x1F110, 0x1F130, 0x1F150, 0x1F170, 0x1F1E6)
 _SMALL_CAPITALS: Final = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ"
-_PLAIN: Final = {
+_PLAIN: Final[dict[int, str | None]] = {
+    0x2800: None,  # a blank of Braille
+    **dict.fromkeys((0x2B9, 0x2BB, 0x2BC, 0x2BD, 0x2BE, 0x2BF), "'"),  # letters by name only
     **{first + at: letter for first in _FRAMES for at, letter in enumerate(ascii_lowercase)},
     **{ord(small): letter for small, letter in zip(_SMALL_CAPITALS, ascii_lowercase, strict=True)},
 }
@@ -136,6 +138,19 @@ def _bare(text: str) -> str:
     return text[first.start() : end]
 
 
+# Marks that a phone leaves out where its alphabet has none: of Latin, Greek and Cyrillic letters,
+# and the vowels and hamzas of Arabic and Hebrew. Elsewhere marks are letters.
+_OPTIONAL_MARKS: Final = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0655\u0670]+")
+# In GSM-7 a Latin letter stands for the Greek capital that looks the same (TS 23.038 §6.2.1).
+_LOOKING_ALIKE: Final = str.maketrans("αβεζηικμνορτυχς", "abezhikmnoptyxσ")
+
+
+def plain(word: str) -> str:
+    """A normal form as it is left of a phone that can't write all of it."""
+    apart = unicodedata.normalize("NFD", word)
+    return _OPTIONAL_MARKS.sub("", apart).translate(_LOOKING_ALIKE)
+
+
 def _unmarked(word: str) -> str:
     """The word without accents and other marks of its letters."""
     apart = unicodedata.normalize("NFD", word)
@@ -159,6 +174,11 @@ class Book:
                 table = self._languages
             for word in entry.words:
                 table.setdefault(word, entry)
+        tables = (*self._countries.values(), self._standard, self._languages)
+        # Words by what a phone may leave of them.
+        self._plain: dict[str, str] = {}
+        for word in (word for table in tables for word in table):
+            self._plain.setdefault(plain(word), word)
         # Step 2 tries language sets of any country after the standard ones.
         for table in list(self._countries.values()):
             for word, entry in table.items():
@@ -171,10 +191,12 @@ class Book:
         if not word:
             return None
         found = self._match(word, country)
-        if found is None and not word.isascii() and (plain := normal(_unmarked(word))).isascii():
+        if found is None and not word.isascii() and (bare := normal(_unmarked(word))).isascii():
             # `stóp`, or with a mark of another script: a Latin word with marks that it has in no
             # keyword is meant as the one without. Elsewhere marks are letters.
-            found = self._match(plain, country)
+            found = self._match(bare, country)
+        if found is None and (meant := self._plain.get(plain(word))) is not None:
+            found = self._match(meant, country)  # `arret` for `arrêt`
         return found
 
     def _match(self, word: str, country: str) -> Match | None:

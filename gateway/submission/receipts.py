@@ -49,7 +49,7 @@ HOLD_S = 60.0  # how long a receipt waits for its response
 LOOK_BACK = timedelta(days=8)  # how old a submission a receipt may still name
 RETRY_S = 0.5
 MOST_ALIKE = 100  # submissions under one id that are remembered in memory
-SPELLING_CHANGED = 99006  # an alert of ours
+SPELLING_CHANGED, UNREADABLE = 99006, 99013  # alerts of ours
 
 Respond = Callable[[DeliverSm, int], object]
 ReceiptKey = tuple[int, str]
@@ -144,6 +144,13 @@ class Receipts:
         if receipt is None:
             self._count(carrier_id, "unreadable")
             self._keep(Kept(carrier_id, "unreadable", None, delivery, answer))
+            self._alerts.alert(
+                UNREADABLE,
+                "a delivery that is marked as a receipt can't be read as one, and was kept:"
+                " receipt_pattern says how this carrier writes them",
+                resource=self._name(carrier_id),
+                subject=f"unreadable receipts {carrier_id}",
+            )
             return
         found = self._in_memory(carrier_id, receipt, delivery)
         if found is not None:

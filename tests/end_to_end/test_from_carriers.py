@@ -247,8 +247,8 @@ async def test_a_nul_that_ends_every_text_is_learnt_or_set(
 ) -> None:
     gateway = await start_gateway(odd.port, carriers=(odd_one(odd, text_terminator=terminator),))
     sdk = await gateway.sdk()
-    for text in (*[b"me\0"] * 5, b"you\0\0", b"you", b"me\0"):
-        await odd.delivered(text)
+    for n, text in enumerate((*[b"me\0"] * 5, b"you\0\0", b"you", b"me\0")):
+        await odd.delivered(text, source=f"44770090050{n}")  # one handset would prove nothing
     assert [one.body for one in await inbound(sdk, 8)] == bodies
 
 

@@ -222,6 +222,34 @@ async def test_the_same_word_after_a_restart_is_another_message(
     await process.stop()
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_parts_before_and_after_a_restart_are_one_message(
+    database_url: str, tmp_path: Path, odd: OddCarrier, end: str
+) -> None:
+    """Read by our numbers, which must be known by then."""
+    process = GatewayProcess(
+        database_url,
+        odd.port,
+        tmp_path,
+        free_port(),
+        carriers=[carrier(odd.port, hosts=[f"127.0.0.1:{odd.port}"], refusal_waits=FAST)],
+    )
+    await process.start()
+    sdk = await Sdk.provisioned(process.base_url)
+    await odd.bound.wait()
+    await odd.delivered(udh8(9, 2, 1) + b"ST", esm_class=0x40)
+    odd.bound.clear()
+    await (process.stop() if end == "stop" else process.kill())
+    await process.start()
+    await odd.bound.wait()
+    await odd.delivered(udh8(9, 2, 2) + b"OP", esm_class=0x40)
+    sdk.client = sdk_client(process.base_url, ACCOUNT_SID, AUTH_TOKEN)
+    assert await texts(sdk, 1) == ["STOP"]
+    blocked = await sdk.send("hello", HANDSET)
+    assert (await sdk.reaches(blocked.sid, "failed")).error_code == 21610
+    await process.stop()
+
+
 async def test_what_another_worker_stored_is_settled_by_the_one_whose_connection_it_is(
     start_gateway: Start, odd: OddCarrier
 ) -> None:

@@ -79,6 +79,7 @@ MEANINGS = {
     99010: "messages waited in no gateway's memory",
     99011: "an inbound message was kept: its number is unclear, or another carrier's",
     99012: "a repeated delivery was dropped",
+    99013: "a receipt that can't be read was kept",
     30020: "the message could not be handled, and was set aside",
     90007: "ValidityPeriod must be between 1 and 36000 seconds",
 }

@@ -43,16 +43,16 @@ PRESETS: Final[dict[str, tuple[int, ...]]] = {
 }
 
 
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")
+
+
 def parse_tag(text: str) -> int:
     """The tag behind a number or a name. Raises ValueError, saying what is wrong."""
     tag = _TAGS.get(text.lower())
     if tag is None:
-        try:
-            tag = int(text, 16 if text[:2].lower() == "0x" else 10)
-        except ValueError:
-            raise ValueError(
-                f"{text!r} is no TLV tag (such as 0x1400) and no name of one"
-            ) from None
+        if _NUMBER.fullmatch(text) is None:
+            raise ValueError(f"{text!r} is no TLV tag (such as 0x1400) and no name of one")
+        tag = int(text, 16 if text[:2].lower() == "0x" else 10)
     if not 0 < tag <= 0xFFFF:
         raise ValueError(f"TLV tag {text} is not between 0x0001 and 0xffff")
     if tag in OURS:

@@ -98,3 +98,9 @@ def test_a_template_is_filled_up_to_the_limit() -> None:
     assert len(fill("{{a}}", {"a": "x" * SENT_LIMIT})) == SENT_LIMIT
     with pytest.raises(TooLong):
         fill("{{a}}.", {"a": "x" * SENT_LIMIT})
+
+
+def test_what_is_no_text_is_written_as_json_has_it() -> None:
+    variables = {"a": {"b": [1, None]}, "t": True, "f": 1.5, "n": None}
+    said = LiquidTemplate("{{a}} {{t}} {{f}} {{n}}").render(variables)
+    assert said == '{"b":[1,null]} true 1.5 '

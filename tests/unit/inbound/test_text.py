@@ -87,11 +87,17 @@ def test_only_one_last_nul_of_gsm7_goes_and_only_where_all_texts_end_so() -> Non
     assert ends_with_nul(at, "latin1") is None
     assert ends_with_nul(whole(delivery(b"")), "gsm7") is None
     endings = Endings()
-    learnt = [endings.learnt(1, True) for _ in range(6)]
+    learnt = [endings.learnt(1, f"+4478{n % 3}", True) for n in range(6)]
     assert learnt == [False] * 4 + [True] * 2
-    assert not endings.learnt(2, True)
-    assert not endings.learnt(1, False)
-    assert not endings.learnt(1, True)
+    assert not endings.learnt(2, "+44780", True)
+    assert not endings.learnt(1, "+44780", False)
+    assert not endings.learnt(1, "+44780", True)
+
+
+def test_one_handset_teaches_nothing_of_the_others_texts() -> None:
+    endings = Endings()
+    assert not any(endings.learnt(1, f"+4478{n % 2}", True) for n in range(20))
+    assert endings.learnt(1, "+44782", True)
 
 
 @pytest.mark.parametrize("header", [udh8, udh16])

@@ -150,7 +150,37 @@ def test_a_keyword_with_marks_goes_before_the_one_without() -> None:
     book = Book([accented, ARRET])
     assert _keyword_and_reply(book, "ARRÊT", "FR") == (Keyword.STOP, "É")
     assert _keyword_and_reply(book, "arret", "FR") == (Keyword.STOP, "Au revoir")
-    assert Book([accented]).match("arret", "FR") is None
+    assert _keyword_and_reply(Book([accented]), "arret", "FR") == (Keyword.STOP, "É")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("CANCELACIÓN", "cancelacion"),
+        ("REZYGNUJĘ", "Rezygnuje"),
+        ("ZRUŠIT", "zrusit"),
+        ("τέλος", "ΤΕΛΟΣ"),
+        ("τέλος", "τελος"),
+        ("ΔΙΑΚΟΠΗ", "διακοπή"),
+        ("ΔΙΑΚΟΠΗ", "ΔIAKOΠH"),  # as GSM-7 has it: Latin letters for those that look the same
+        ("إيقاف", "ايقاف"),
+        ("СТОЙ", "стой"),
+        ("STOP", "🇸🇹🇴🇵"),
+        ("STOP", "ST⠀OP"),
+        ("STOP", "ʼSTOPʻ"),
+    ],
+)
+def test_a_phone_that_cant_write_all_of_a_keyword_writes_it_all_the_same(
+    keyword: str, text: str
+) -> None:
+    book = Book([ARRET._replace(words=frozenset({normal(keyword)}))])
+    assert _keyword_and_reply(book, text, "FR") == (Keyword.STOP, "Au revoir")
+
+
+@pytest.mark.parametrize("text", ["cancelaciones", "rezygnu", "τέλοσα", "ايقافا", "para"])
+def test_what_is_another_word_without_its_marks_is_none(text: str) -> None:
+    words = frozenset(map(normal, ("CANCELACIÓN", "REZYGNUJĘ", "τέλος", "إيقاف")))
+    assert Book([ARRET._replace(words=words)]).match(text, "FR") is None
 
 
 def test_marks_of_other_scripts_are_letters() -> None:

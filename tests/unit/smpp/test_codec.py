@@ -68,9 +68,8 @@ def test_up_to_three_stray_octets_at_the_end_are_ignored(stray):
     assert delivery.tlvs == ()
 
 
-@pytest.mark.parametrize("text", [b"\0", b"\x02hi"])
-def test_a_text_beyond_the_pdu_is_refused(text):
-    data = raw(v.DELIVER_SM, HEAD + FLAGS + text + b"\x04\x24\xff\xff!")
+def test_a_text_beyond_the_pdu_is_refused():
+    data = raw(v.DELIVER_SM, HEAD + FLAGS + b"\0" + b"\x04\x24\xff\xff!")
     for read in (codec.decode_deliver, codec.decode):
         with pytest.raises(CodecError) as error:
             read(data)
@@ -95,6 +94,7 @@ def test_a_receipt_beside_a_text_beyond_the_pdu_is_read(esm_class):
         b"abcd",  # stray letters, read as the head of a parameter
         b"\x04\x27\0\x01\x02\x14\x11\xff\xff",  # behind one that is whole
         b"\x04\x24\0\x02hi\x04\x24\0\x09x",  # the text, and a piece of it again
+        b"\x04\x24\0\x09ab",  # another text than that in its place
     ],
 )
 def test_a_message_is_read_as_far_as_it_goes_and_says_what_was_left_out(tail):

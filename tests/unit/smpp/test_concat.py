@@ -277,3 +277,20 @@ def test_a_message_larger_than_a_holder_may_have_open_is_told_as_far_as_it_came(
     for number in (1, 2, 3):
         ready += reassembler.add(part(udh8(7, 3, number) + bytes(6_000)), 0.0)
     assert [one.missing for one in ready] == [(3,)]
+
+
+def test_references_of_another_width_are_of_another_message():
+    """One says 7 in eight bits, the other in sixteen, the third in parameters: three messages."""
+    parts = Reassembler(timeout_s=60.0)
+
+    def numbered(number: int):
+        return (
+            part(udh8(7, 2, number) + b"a%d" % number),
+            part(udh16(7, 2, number) + b"b%d" % number),
+            part(b"c%d" % number, esm_class=0, tlvs=sar_tlvs(7, 2, number)),
+        )
+
+    firsts, seconds = numbered(1), numbered(2)
+    told = [whole for delivery in (*firsts, *reversed(seconds)) for whole in parts.add(delivery, 0)]
+    texts = [b"".join(piece.text for piece in whole.pieces) for whole in told]
+    assert texts == [b"c1c2", b"b1b2", b"a1a2"]

@@ -212,6 +212,11 @@ def test_what_has_no_id_or_no_state_is_not_understood(text):
         (0x00, STANDARD.decode().encode("utf-16-be"), True),
         (0x00, STANDARD.decode().encode("utf-16-le"), True),
         (0x00, b"my id:7 and stat:DELIVRD", False),  # a subscriber may write that
+        (0x00, b"Paid: 20. Thermostat: 21C. Update: please call me", False),
+        (0x00, b"My order id: 5512, stat: unknown, date: 3 May. Please help", False),
+        (0x00, b"Bid: 5, stat: ok, date: now", False),
+        (0x00, b"Thermostat: 5, id: 7, date: 2611301200", False),
+        (0x00, b"MSGid: 7 stat: DELIVRD done date: 2611301200", True),
         (0x40, b"\x05\0\x03\1\2\1" + STANDARD, True),
         (0x40, b"\x05\0\x03\1\2\1hello", False),
         (0x00, b"hello", False),

@@ -159,6 +159,9 @@ def test_a_bind_keeps_its_configuration_when_more_are_added() -> None:
 
 def test_tags_and_values_are_read_as_people_write_them() -> None:
     assert parse_tag("0x1400") == parse_tag("5120") == 0x1400
+    for wrong in ("\u0663", "5_120", " 5120 ", "0x0001_4", "+5120", "0x", ""):
+        with pytest.raises(ValueError, match="no TLV tag"):
+            parse_tag(wrong)
     assert parse_tag("dest_addr_subunit") == parse_tag("Dest_Addr_Subunit") == 0x0005
     assert parse_value("0x00ff") == b"\x00\xff"
     assert parse_value("0x") == b""
