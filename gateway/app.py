@@ -127,6 +127,7 @@ class Gateway:
             pipeline.stages.start("debugger", outward.debugger(teller).run())
             clicks = outward.clicks(teller)
             pipeline.stages.start("clicks", clicks.run())
+            self.server = ApiServer(self.settings, pipeline, self.gate, self._logins)
             probes = await self._observed(pipeline, outward, enricher, stack)
             with contextlib.suppress(TimeoutError):  # without it, every send is a 503
                 async with asyncio.timeout(OPENS_S):
@@ -184,6 +185,7 @@ class Gateway:
         assert self.callbacks is not None
         assert self.handlers is not None
         assert self.inbound is not None
+        assert self.server is not None
         watch = self.watch = Watch(pipeline, enricher, self.settings.watchdog, self._clock)
         pipeline.stages.start("watchdog", watch.run())
         stages = Stages(
@@ -196,6 +198,7 @@ class Gateway:
             self.gate,
             self._logins,
             outward.connections,
+            self.server.caches,
         )
         probes = AllWorkers(stages, self.settings.metrics, self.stop).probes()
         metrics = self.settings.metrics
@@ -215,7 +218,8 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         """Until `stop` is set, or a stage fails."""
-        server = self.server = ApiServer(self.settings, pipeline, self.gate, self._logins)
+        server = self.server
+        assert server is not None
         assert self.callbacks is not None
         assert self.handlers is not None
         replays = Replays(pipeline.runtime, self.callbacks, self.handlers)

@@ -17,6 +17,7 @@ from gateway.api.app import FrontSettings, build_app
 from gateway.api.fastlane import fast_lane
 from gateway.api.forwarded import ForwardedRequests
 from gateway.api.http.errors import ApiError
+from gateway.api.http.heads import KnownRequests
 from gateway.api.http.limits import Gate, Quota, Turnstile
 from gateway.api.http.logins import Logins
 from gateway.api.http.probes import Probes
@@ -29,6 +30,7 @@ from gateway.enrichment.media_links import new_code
 from gateway.pipeline.assembly import Pipeline
 from gateway.proxy.authority import Authority, AuthorityError
 from gateway.proxy.listeners import Listeners
+from gateway.runtime.second_sight import SecondSight
 from gateway.settings import ConfigurationError, Settings
 from gateway.webhooks.clicks import Clicks
 from storage.lists import Lists
@@ -69,6 +71,7 @@ class ApiServer:
         runtime = self._runtime = pipeline.runtime
         self.listeners: Listeners | None = None
         self._forwarded = ForwardedRequests(runtime, pipeline.canceler)
+        self.known = KnownRequests(on=settings.caches)
         self.creation = Creation(
             directory=runtime.directory,
             acceptor=pipeline.acceptor,
@@ -78,6 +81,7 @@ class ApiServer:
             legacy_21606=settings.legacy_21606,
             new_code=partial(new_code, runtime.random, shortening.LENGTH),
             forwarded=self._forwarded,
+            shapes=SecondSight(on=settings.caches),
             forecast=Forecast(runtime.directory, pipeline.router),
             schedule=ScheduleRules(
                 least_s=settings.scheduling.least_s,
@@ -86,6 +90,15 @@ class ApiServer:
                 held=lambda account_id: pipeline.scheduler.held[account_id],
             ),
         )
+
+    @property
+    def caches(self) -> dict[str, SecondSight[Any, Any]]:
+        """What is kept of requests, by what that is."""
+        return {
+            "heads": self.known.heads,
+            "credentials": self.known.credentials,
+            "shapes": self.creation.shapes,
+        }
 
     def app(
         self,
@@ -145,6 +158,7 @@ class ApiServer:
                     self._gate,
                     self._logins,
                     partial(body_limit, base_domain=self._settings.base_domain),
+                    self.known,
                 ),
                 ws="none",
                 lifespan="off",

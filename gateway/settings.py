@@ -245,6 +245,8 @@ class Settings(BaseSettings):
         default=None, description="replaces the table of rates by sender kind and destination"
     )
     legacy_21606: bool = False
+    # Whether what holds for equal requests is kept from one to the next.
+    caches: bool = True
     generic_sender_ids: tuple[str, ...] = Field(
         default=(), description="alphanumeric IDs that say nothing, in any case (30042)"
     )

@@ -27,15 +27,15 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
-import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.acceptance.forecast import Outlook
-from gateway.api.http.auth import acting_account, authenticate
+from gateway.api.http.auth import Credential, acting_account, authenticate
 from gateway.api.http.errors import ApiError
-from gateway.api.http.forms import check_form_type, parse_form
+from gateway.api.http.forms import SendForm, check_form_type
+from gateway.api.http.heads import CutHead, KnownHead, KnownRequests, cut_head
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.api.http.render import iso8601_of
@@ -43,6 +43,7 @@ from gateway.api.http.unproven import Unproven
 from gateway.api.messages import test_credentials
 from gateway.api.messages.create_message import Creation
 from gateway.api.resources import CLIENT, SINGLE_BODY_LIMIT
+from gateway.directory.directory import Account
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def fast_lane(
     gate: Gate,
     logins: Logins,
     body_limit: Callable[[str, str], int],
+    known: KnownRequests,
 ) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn, tied to this process's pipeline.
 
@@ -155,6 +157,16 @@ def fast_lane(
             self._refused = False
             self._deadline: asyncio.TimerHandle | None = None
             self._ending = False
+            # By heads: the last request, that whose body is still to come, and how much of it.
+            self._taken: FastRequest | None = None
+            self._awaited: FastRequest | None = None
+            self._awaited_octets = 0
+            self._early = b""  # what came before its turn
+            self._answered_at = 0.0
+            # To be known from now on: the head, and what came behind it at once.
+            self._cut: CutHead | None = None
+            self._cut_rest = b""
+            self._begun = False  # a message, since what was cut came
 
         # The connection ------------------------------------------------------------------
 
@@ -194,6 +206,11 @@ def fast_lane(
                 if self._wire_octets > WIRE_LIMIT:
                     self.transport.abort()
                 return
+            if self._awaited is not None:
+                self._more(self._awaited, data)
+                return
+            if self._stage is ParseStage.NONE and self._by_head(data):
+                return
             self._unset_keepalive_if_required()
             stage_before = self._stage
             try:
@@ -220,6 +237,97 @@ def fast_lane(
                     self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
             elif self._deadline is not None:
                 self._disarm()
+
+        # By heads that came before -------------------------------------------------------
+
+        def _by_head(self, data: bytes) -> bool:
+            """Take a request whose head is known; False: the parser has to look at it."""
+            if self._taken is not None and not self._taken.response_complete:
+                self._early += data  # the next request on this connection waits for our answer
+                self.flow.pause_reading()
+                return True
+            if self.cycle is not None and not self.cycle.response_complete:
+                return False
+            self._cut = cut = cut_head(data)
+            if cut is None or cut.length > SINGLE_BODY_LIMIT:
+                self._cut = None
+                return False
+            head = known.heads.get(cut.key, 0)
+            if head is None:
+                self._cut_rest, self._begun = data[cut.end :], False
+                return False
+            self._cut = None
+            keep_alive = head.keep_alive and not self._ending
+            request = FastRequest(head.account_sid, keep_alive)
+            request.authorization = head.authorization
+            request.content_type = head.content_type
+            self.headers = head.headers
+            self.cycle = self._taken = request  # type: ignore[assignment]
+            self._awaited_octets = cut.length
+            self._more(request, data[cut.end :])
+            return True
+
+        def _more(self, request: FastRequest, data: bytes) -> None:
+            """More of the body of a request that is known by its head, up to all of it."""
+            body = request.body = request.body + data if request.body else data
+            if len(body) < self._awaited_octets:
+                self._awaited, self._stage = request, ParseStage.BODY
+                if not unproven.hold(self, len(data)):
+                    self._refuse(_no_room())
+                elif self._deadline is None:
+                    self._deadline = self.loop.call_later(ARRIVAL_S, self._too_late)
+                return
+            if len(body) > self._awaited_octets:
+                self._early = body[self._awaited_octets :]
+                request.body = body[: self._awaited_octets]
+                self.flow.pause_reading()
+            if self._awaited is not None:
+                self._awaited, self._stage = None, ParseStage.NONE
+                unproven.release(self)
+            if self._deadline is not None:
+                self._disarm()
+            self._serve(request)
+
+        def on_response_complete(self) -> None:
+            self._answered_at = self.loop.time()
+            super().on_response_complete()
+
+        def _answered(self) -> None:
+            """The same for a request that was taken by its head."""
+            self._answered_at = self.loop.time()
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            if self.timeout_keep_alive_task is None:
+                self._keep_alive_for(self.timeout_keep_alive)
+            if self._early:
+                self.loop.call_soon(self._go_on)
+
+        def _go_on(self) -> None:
+            """The request before is answered: what came early has its turn."""
+            data, self._early = self._early, b""
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+                self.data_received(data)
+
+        def _keep_alive_for(self, seconds: float) -> None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                seconds, self.timeout_keep_alive_handler
+            )
+
+        def timeout_keep_alive_handler(self) -> None:
+            """Close what was idle for so long: one timer, which is not set anew by each answer."""
+            self.timeout_keep_alive_task = None
+            if self.transport.is_closing():
+                return
+            busy = self.cycle is not None and not self.cycle.response_complete
+            left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+            if busy or self._stage is not ParseStage.NONE:
+                self._keep_alive_for(self.timeout_keep_alive)
+            elif left > 0:
+                self._keep_alive_for(left)
+            else:
+                super().timeout_keep_alive_handler()
 
         def gone(self) -> bool:
             """Whether nobody waits for our answer any more.
@@ -344,6 +452,9 @@ def fast_lane(
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            if self._begun:  # what was cut may not be of this one
+                self._cut = None
+            self._begun = True
             self._stage = ParseStage.HEAD
             self._head_octets = self._wire_octets = self._body_octets = 0
             self._wire_limit = WIRE_LIMIT
@@ -495,25 +606,18 @@ def fast_lane(
             return request
 
         def _serve(self, request: FastRequest) -> None:
-            def answer(
-                body: dict[str, Any] | bytes | None,
-                error: ApiError | None,
-                outlook: Outlook | None,
-            ) -> None:
+            def answer(body: bytes | None, error: ApiError | None, outlook: Outlook | None) -> None:
                 if error is not None:
                     self._respond_error(request, error)
                 else:
-                    text = body if isinstance(body, bytes) else orjson.dumps(body)
-                    self._respond(request, 201, text, _outlook_lines(outlook))
+                    self._respond(request, 201, body or b"", _outlook_lines(outlook))
 
             try:
-                directory = creation.directory
-                credential = authenticate(directory, request.authorization)
-                account = acting_account(directory, credential, request.account_sid)
+                credential, account = self._proof(request)
                 request.under_way = gate.enter(account.id)
                 request.account_id = account.id
                 check_form_type(request.content_type)
-                form = parse_form(request.body)
+                form = SendForm(request.body)
                 if credential.test:
                     body = test_credentials.message(account, form, creation.next_id)
                     answer(body, None, None)
@@ -527,6 +631,32 @@ def fast_lane(
             except Exception:
                 log.exception("POST Messages")
                 self._respond_error(request, ApiError(20500))
+
+        def _proof(self, request: FastRequest) -> tuple[Credential, Account]:
+            """Whose request it is, and for which account. Raises ApiError 20003, 20005."""
+            directory = creation.directory
+            key = (request.authorization or b"", request.account_sid)
+            proof = known.credentials.get(key, directory.epoch)
+            if proof is None:
+                credential = authenticate(directory, request.authorization)
+                account = acting_account(directory, credential, request.account_sid)
+                proof = credential, account
+                known.credentials.offer(account.id, key, len(key[0]), directory.epoch, proof)
+            cut, self._cut = self._cut, None
+            if (
+                cut is not None
+                and len(request.body) == cut.length
+                and request.body.startswith(self._cut_rest)
+            ):
+                head = KnownHead(
+                    request.account_sid,
+                    request.authorization,
+                    request.content_type,
+                    request.keep_alive,
+                    self.headers,
+                )
+                known.heads.offer(proof[1].id, cut.key, len(cut.key), 0, head)
+            return proof
 
         def _respond_error(self, request: FastRequest, error: ApiError) -> None:
             self._respond(request, error.status, error.body(), _lines(error.headers))
@@ -544,7 +674,10 @@ def fast_lane(
             request.response_complete = True
             if not request.keep_alive:
                 self.transport.close()
-            self.on_response_complete()
+            if request is self._taken:
+                self._answered()
+            else:
+                self.on_response_complete()
 
         def _write(
             self, status: int, body: bytes, duration_s: float, extra: bytes, *, close: bool

@@ -133,16 +133,14 @@ class ForwardedRequests:
     def _on_send(self, payload: bytes, reply: SendReply) -> None:
         version, account_id, values, key, digest = orjson.loads(payload)
 
-        def answer(
-            body: dict[str, Any] | bytes | None, error: ApiError | None, outlook: Outlook | None
-        ) -> None:
+        def answer(body: bytes | None, error: ApiError | None, outlook: Outlook | None) -> None:
             if error is not None:
                 what = (error.code, error.message, error.status, error.headers)
                 reply(MADE.pack(SendOutcome.ERROR, 0, 0.0) + orjson.dumps(what))
             elif outlook is None:
-                reply(MADE.pack(SendOutcome.PLAIN, 0, 0.0) + orjson.dumps(body))
+                reply(MADE.pack(SendOutcome.PLAIN, 0, 0.0) + (body or b""))
             else:
-                reply(MADE.pack(SendOutcome.WITH_OUTLOOK, *outlook) + orjson.dumps(body))
+                reply(MADE.pack(SendOutcome.WITH_OUTLOOK, *outlook) + (body or b""))
 
         def create() -> None:
             assert self._creation is not None

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
 from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import created_message
-from gateway.api.resources import Call, json_response
+from gateway.api.resources import Call, json_octets
 from gateway.content.shortening import codes_in
 from gateway.directory.directory import Service
 from gateway.messages.message import Message
@@ -105,11 +105,9 @@ async def first_answer(call: Call, key: str) -> Response | None:
     message = from_row(row)
     message.send_at = seconds(row["send_at"])
     service = call.deps.directory.services_by_id.get(message.service_id or 0)
-    body: dict[str, Any] = created_message(
-        message, call.account.sid, service.sid if service is not None else None
-    )
-    body["body"] = await _long(call, message, service)
-    response = json_response(body, 201)
+    service_sid = service.sid if service is not None else None
+    shown = await _long(call, message, service)
+    response = json_octets(created_message(message, call.account.sid, service_sid, shown), 201)
     response.headers[REPLAYED] = "true"
     return response
 

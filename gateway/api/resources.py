@@ -261,7 +261,11 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+    return json_octets(orjson.dumps(content), status)
+
+
+def json_octets(content: bytes, status: int = 200) -> Response:
+    return Response(content, status_code=status, media_type="application/json")
 
 
 def gone() -> Response:

@@ -238,6 +238,9 @@ class OptOutConfig(NamedResource):
 @dataclass(slots=True)
 class Directory:
     version: int = 0
+    # Rises with every change, when it is shown and again when all of it is in force: what was
+    # worked out from the directory holds as long as it is the same.
+    epoch: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)  # by SID
     accounts_by_id: dict[int, Account] = field(default_factory=dict)
     testers: dict[str, Account] = field(default_factory=dict)  # by the SID of test credentials
@@ -307,6 +310,7 @@ class Directory:
         else:
             self._tie_anew(snapshot)
         self.version = snapshot.version
+        self.epoch += 1
 
     def _changed(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nlargest
 from importlib.metadata import version
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -35,6 +35,7 @@ from gateway.monitoring.queue_watch import Watch
 from gateway.observe.measures import Histogram
 from gateway.pipeline.assembly import Pipeline
 from gateway.runtime.clock import Clock
+from gateway.runtime.second_sight import SecondSight
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.connections import Connections
 from smpp.vocabulary import STATUS_NAMES
@@ -55,6 +56,7 @@ class Stages(NamedTuple):
     gate: Gate
     logins: Logins
     outward: Mapping[str, Connections]
+    caches: Mapping[str, SecondSight[Any, Any]]  # by what they keep
 
 
 class Exposition:
@@ -130,6 +132,19 @@ class _MetricsReader(Collector):
         gate = self._stages.gate
         yield _counter("tandem_api_throttled_requests", "429 by an account's limits.", gate.refused)
         yield _counter("tandem_failed_logins", "Wrong credentials.", self._stages.logins.failed)
+        yield from self._caches()
+
+    def _caches(self) -> Iterator[Metric]:
+        """What is known of requests that come again."""
+        caches = self._stages.caches
+        hits = {name: cache.hits for name, cache in caches.items()}
+        misses = {name: cache.misses for name, cache in caches.items()}
+        yield _counted("tandem_cache_hits", "What was known.", "cache", hits)
+        yield _counted("tandem_cache_misses", "What had to be worked out.", "cache", misses)
+        family = GaugeMetricFamily("tandem_cache_entries", "That are kept.", labels=["cache"])
+        for name, cache in caches.items():
+            family.add_metric([name], len(cache))
+        yield family
 
     def _set_aside(self) -> Iterator[Metric]:
         yield _counted(

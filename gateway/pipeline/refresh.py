@@ -97,6 +97,7 @@ class Refresh:
             self._directory.facts_revision = rest.fact_revision
         await self._count_today()
         self._follow(before)
+        self._directory.epoch += 1
         self._followed_in_part = False
 
     async def _count_today(self) -> None:

@@ -29,6 +29,11 @@ class Form:
 
     __slots__ = ("_values",)
 
+    # Of a send: the octets of all but To and Body, where each of these is there once.
+    shape: bytes | None = None
+    to = ""
+    body = ""
+
     def __init__(self, values: dict[str, list[str]]) -> None:
         self._values = values
 
@@ -78,6 +83,44 @@ class Form:
         if value is None or value == "":
             return value
         return check_url(value, name, code)
+
+
+class SendForm(Form):
+    """The form of a send, which is read whole only where its shape is not known."""
+
+    __slots__ = ("_octets", "_read", "body", "shape", "to")
+
+    def __init__(self, octets: bytes) -> None:
+        """Raises ApiError 20001 when To or Body are not UTF-8."""
+        self._octets = octets
+        self._read: dict[str, list[str]] | None = None
+        self.shape = None
+        to = body = None
+        rest = []
+        for pair in octets.split(b"&"):
+            if pair[:3] == b"To=" and to is None:
+                to = pair[3:]
+            elif pair[:5] == b"Body=" and body is None:
+                body = pair[5:]
+            else:
+                rest.append(pair)
+        if to and body is not None:
+            try:
+                self.to, self.body = _decode(to), _decode(body)
+            except UnicodeDecodeError:
+                raise _no_utf8() from None
+            self.shape = b"&".join(rest)
+
+    @property
+    def _values(self) -> dict[str, list[str]]:  # type: ignore[override]
+        if self._read is None:
+            self._read = read_pairs(self._octets)
+        return self._read
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether what makes its shape is all that there is beside one To and one Body."""
+        return self.all("To") == [self.to] and self.all("Body") == [self.body]
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -135,17 +178,26 @@ def _with_ascii_host(parts: SplitResult) -> tuple[str, str]:
 
 def parse_form(body: bytes) -> Form:
     """Decode a form body. Raises ApiError 20001 when it is not UTF-8."""
+    return Form(read_pairs(body))
+
+
+def read_pairs(body: bytes) -> dict[str, list[str]]:
+    """The parameters of a form body. Raises ApiError 20001 when it is not UTF-8."""
     values: dict[str, list[str]] = {}
     if not body:
-        return Form(values)
+        return values
     try:
         for pair in body.split(b"&"):
             name, _, value = pair.partition(b"=")
             if name:
                 values.setdefault(_decode(name), []).append(_decode(value))
     except UnicodeDecodeError:
-        raise ApiError(20001, "the body is not valid UTF-8") from None
-    return Form(values)
+        raise _no_utf8() from None
+    return values
+
+
+def _no_utf8() -> ApiError:
+    return ApiError(20001, "the body is not valid UTF-8")
 
 
 def _decode(data: bytes) -> str:

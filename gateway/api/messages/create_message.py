@@ -26,7 +26,7 @@ from gateway.acceptance.forecast import Forecast, Outlook
 from gateway.acceptance.media_conversion import COUNTRY_CLOSED, NO_MMS_HERE
 from gateway.acceptance.router import Router
 from gateway.api.http.errors import REPEATED, RETRY_AFTER_S, ApiError, unreadable
-from gateway.api.http.forms import Form, check_url
+from gateway.api.http.forms import Form, SendForm, check_url
 from gateway.api.http.render import created_message
 from gateway.api.messages.addresses import (
     check_channels,
@@ -53,6 +53,7 @@ from gateway.routing.question import (
 )
 from gateway.routing.sender_pool import SenderKind
 from gateway.runtime.clock import Clock
+from gateway.runtime.second_sight import SecondSight
 from storage.idempotency import IdempotencyKey
 from storage.ids import Id
 
@@ -61,10 +62,8 @@ MOST_MEDIA: Final = 10
 VALIDITY_S: Final = (1, 36_000)
 
 
-# The body of a 201 (octets where another worker made it) and what its queue says, or an error.
-OnAccepted: TypeAlias = Callable[
-    [dict[str, Any] | bytes | None, ApiError | None, Outlook | None], object
-]
+# The body of a 201 and what its queue says, or an error.
+OnAccepted: TypeAlias = Callable[[bytes | None, ApiError | None, Outlook | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class CheckedRequest:
     smart: bool | None
     callback: str | None
     send_at: float
-    valid_until: float
+    validity_s: int
     tlvs: list[tuple[str, int, bytes]]
     media: bool
 
@@ -139,11 +138,18 @@ class Creation:
     schedule: ScheduleRules
     forecast: Forecast
     new_code: Callable[[], str]  # of a short link
+    shapes: SecondSight[tuple[int, bytes], CheckedRequest]  # account, all but To and Body
     forwarded: SendForwarding
 
     def draft(self, account: Account, form: Form) -> Draft:
         """Validate a form in the order of docs/spec/twilio-api.md#validation-order. Raises
         ApiError."""
+        if form.shape is not None and "\x00" not in form.body:
+            shared = self.shapes.get((account.id, form.shape), self.directory.epoch)
+            if shared is not None:
+                body = check_body(form.body, with_media=False)
+                destination = read_destination(form.to, shared.sender)
+                return self.addressed(shared, form.to, destination, body)
         recipient_text = form.get("To")
         if not recipient_text:
             raise ApiError(21604)
@@ -151,7 +157,18 @@ class Creation:
         text = self.text(account, form)
         destination = read_destination(recipient_text, who.sender)
         shared = self.shared(account, form, who, text)
+        self._learn(account, form, shared)
         return self.addressed(shared, recipient_text, destination, text.body)
+
+    def _learn(self, account: Account, form: Form, shared: CheckedRequest) -> None:
+        """Keep what all sends of this shape share, unless it depends on their text or the time."""
+        shape = form.shape
+        if shape is None or not isinstance(form, SendForm) or not form.is_shaped:
+            return
+        if shared.media or shared.options.scheduled or "ContentSid" in form:
+            return
+        key, epoch = (account.id, shape), self.directory.epoch
+        self.shapes.offer(account.id, key, len(shape), epoch, shared)
 
     def text(self, account: Account, form: Form) -> Text:
         """Body and media of a form, or of the template that it names. Raises ApiError."""
@@ -201,8 +218,7 @@ class Creation:
                 raise ApiError(21701)
             if service.pool.empty and not options.scheduled:
                 raise ApiError(21704, status=400)
-        now = self.clock.wall()
-        send_at = self._send_at(options, account, service, now) if options.scheduled else 0.0
+        send_at = self._send_at(options, account, service) if options.scheduled else 0.0
         if options.application_sid is not None:
             application = self.directory.application(account.id, options.application_sid)
             if application is None:
@@ -219,7 +235,7 @@ class Creation:
             smart,
             callback or (service.status_callback if service is not None else None),
             send_at,
-            (send_at or now) + validity,
+            validity,
             tlv_parameters(form),
             bool(text.media),
         )
@@ -256,7 +272,7 @@ class Creation:
             body,
             service_id=service.id if service is not None else None,
             callback_url=shared.callback,
-            valid_until=shared.valid_until,
+            valid_until=(shared.send_at or self.clock.wall()) + shared.validity_s,
             flags=options.flags,
             send_at=shared.send_at,
             extras=_extras(options, from_address),
@@ -310,9 +326,7 @@ class Creation:
 
         def done(error: Exception | None) -> None:
             if error is None:
-                body = created_message(message, account.sid, service_sid)
-                if draft.long_body is not None:
-                    body["body"] = draft.long_body
+                body = created_message(message, account.sid, service_sid, draft.long_body)
                 answer(body, None, self.forecast.of(draft, self.clock.wall()))
             else:
                 answer(None, accept_error(error), None)
@@ -353,14 +367,12 @@ class Creation:
             raise ApiError(21617)
         return text, links
 
-    def _send_at(
-        self, options: Options, account: Account, service: Service | None, now: float
-    ) -> float:
+    def _send_at(self, options: Options, account: Account, service: Service | None) -> float:
         """When a scheduled message is due. Raises ApiError 35118, 35114, 35125."""
         if service is None:
             raise ApiError(35118)
         rules = self.schedule
-        send_at = send_time(options.send_at or "")
+        send_at, now = send_time(options.send_at or ""), self.clock.wall()
         # A second of grace: SDKs drop the fraction.
         if not now + rules.least_s - 1 < send_at <= now + rules.most_s:
             raise ApiError(

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from gateway.acceptance.forecast import Outlook
@@ -18,7 +17,7 @@ from gateway.api.http.paging import Tokens, cut
 from gateway.api.http.render import API_VERSION, iso8601_of, message_row, rfc2822_of
 from gateway.api.http.values import read_any_time
 from gateway.api.idempotency import digest_of, first_answer, key_of, once
-from gateway.api.resources import Call, gone, json_response
+from gateway.api.resources import Call, gone, json_octets, json_response
 from gateway.api.services.services import service_of
 from gateway.channels.smpp import journal_view
 from gateway.messages.message import Flag, Status
@@ -47,17 +46,13 @@ async def _accepted(call: Call, key: str | None) -> Response:
     digest = digest_of(call.form) if key is not None else b""
     outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-    def done(
-        body: dict[str, Any] | bytes | None, error: ApiError | None, outlook: Outlook | None
-    ) -> None:
+    def done(body: bytes | None, error: ApiError | None, outlook: Outlook | None) -> None:
         if outcome.done():
             return
         if error is not None:
             outcome.set_exception(error)
         else:
-            if isinstance(body, bytes):
-                body = orjson.loads(body)
-            response = json_response(body, 201)
+            response = json_octets(body or b"", 201)
             if outlook is not None:
                 response.headers["X-Queue-Ahead"] = str(outlook.ahead)
                 response.headers["X-Estimated-Send-At"] = iso8601_of(outlook.at)

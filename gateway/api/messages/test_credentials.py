@@ -25,7 +25,7 @@ from gateway.api.messages.create_message import read_body
 from gateway.api.messages.message_options import read_options
 from gateway.api.numbers import numbers
 from gateway.api.numbers.inventory import national
-from gateway.api.resources import Call, change, json_response
+from gateway.api.resources import Call, change, json_octets, json_response
 from gateway.content.encoding import encode
 from gateway.directory.directory import Account, SenderRecord
 from gateway.messages.message import Message
@@ -46,7 +46,7 @@ NUMBER: Final = {"+15005550000": 21422}  # every other but the good one: 21421
 GOOD_AREA_CODE: Final = "500"
 
 
-def message(account: Account, form: Form, next_id: Callable[[], Id]) -> dict[str, Any]:
+def message(account: Account, form: Form, next_id: Callable[[], Id]) -> bytes:
     """The body of a 201, of a message that nobody will see again. Raises ApiError."""
     recipient, sender = form.get("To"), form.get("From")
     if not recipient:
@@ -74,7 +74,7 @@ def message(account: Account, form: Form, next_id: Callable[[], Id]) -> dict[str
 
 
 async def create_message(call: Call) -> Response:
-    return json_response(message(call.account, call.form, call.deps.creation.next_id), 201)
+    return json_octets(message(call.account, call.form, call.deps.creation.next_id), 201)
 
 
 async def create_number(call: Call) -> Response:

@@ -40,7 +40,7 @@ class Worker:
 
     def _submit(self, account: Any, form: Any, answer: Any, idempotency: Any) -> None:
         self.submitted.append(self.directory.version)
-        answer({"to": form.get("To")}, None, None)
+        answer(orjson.dumps({"to": form.get("To")}), None, None)
 
     def asked(self, version: int) -> asyncio.Queue[bytes | None]:
         replies: asyncio.Queue[bytes | None] = asyncio.Queue()
