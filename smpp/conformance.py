@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from smpp import vocabulary as v
 from smpp.backoff import classify
 from smpp.layouts import LAYOUTS, FieldKind, Layout
-from smpp.states import RECEIVABLE, SessionState
+from smpp.states import ESME, SMSC, SessionState
 
 _INTRODUCTION = """\
 # SMPP conformance statement
@@ -41,20 +41,11 @@ _SENT_BY_BIND = {
     v.DELIVER_SM_RESP: "sent",
     v.GENERIC_NACK: "both ways",
 }
+# Requests, whichever side sends them.
 _IN_SIMULATOR = frozenset(
-    {
-        *v.BINDS,
-        v.UNBIND,
-        v.ENQUIRE_LINK,
-        v.SUBMIT_SM,
-        v.SUBMIT_MULTI,
-        v.DATA_SM,
-        v.QUERY_SM,
-        v.CANCEL_SM,
-        v.REPLACE_SM,
-        v.DELIVER_SM,
-        v.GENERIC_NACK,
-    }
+    command & ~v.RESPONSE or v.GENERIC_NACK
+    for commands in SMSC.receivable.values()
+    for command in commands
 )
 
 _TIMERS = (
@@ -120,11 +111,11 @@ def _lines() -> Iterator[str]:
         )
         yield f"| `{layout.name}` | {parameters or '–'} | {'yes' if layout.tlvs else 'no'} |"
     yield "\n## What may arrive in which state (§2.3)\n"
-    yield "| state | taken |"
-    yield "|---|---|"
+    yield "| state | taken by a bind | taken by the simulator |"
+    yield "|---|---|---|"
     for state in SessionState:
-        names = ", ".join(f"`{v.command_name(command)}`" for command in sorted(RECEIVABLE[state]))
-        yield f"| {state.name} | {names or 'nothing'} |"
+        taken = (_names(role.receivable[state]) for role in (ESME, SMSC))
+        yield f"| {state.name} | {' | '.join(taken)} |"
     yield "\n## Optional parameters\n"
     yield "Every tag is carried through, known or not; these have a name here.\n"
     yield ", ".join(f"`{name}` 0x{tag:04X}" for tag, name in sorted(v.TLV_NAMES.items())) + "."
@@ -157,13 +148,17 @@ def _in_bind(layout: Layout) -> str:
     sent = _SENT_BY_BIND.get(layout.command)
     if sent is not None:
         return sent
-    taken = any(layout.command in commands for commands in RECEIVABLE.values())
+    taken = any(layout.command in commands for commands in ESME.receivable.values())
     return "read" if taken else "refused"
 
 
 def _in_simulator(layout: Layout) -> str:
     request = layout.command & ~v.RESPONSE or v.GENERIC_NACK
     return "supported" if request in _IN_SIMULATOR else "refused"
+
+
+def _names(commands: frozenset[int]) -> str:
+    return ", ".join(f"`{v.command_name(command)}`" for command in sorted(commands)) or "nothing"
 
 
 def _size(kind: FieldKind, size: int) -> str:

@@ -16,9 +16,9 @@ from smpp import vocabulary as v
 from smpp.codec import CodecError
 from smpp.concat import split_header
 from smpp.describe import describe
+from smpp.esme_session import EsmeConfig, EsmeSession
 from smpp.pdu import Pdu, SmeAddress, SubmitSm
 from smpp.receipt import normal_forms, parse_receipt
-from smpp.session import Session, SessionConfig
 
 
 def target(data: bytes) -> None:
@@ -38,7 +38,7 @@ def target(data: bytes) -> None:
         codec.decode_submit(data)
     codec.decode_submit_resp(data)
     assert isinstance(describe(data), str)
-    session = Session(SessionConfig("tandem", "secret"))
+    session = EsmeSession(EsmeConfig("tandem", "secret"))
     session.connected(0.0)
     session.receive(codec.encode(Pdu(v.BIND_TRANSCEIVER | v.RESPONSE, 1)), 0.0)
     session.receive(data, 0.0)
