@@ -50,6 +50,7 @@ _IN_SIMULATOR = frozenset(
 
 _TIMERS = (
     ("session_init_timer (§7.2)", "bind_timeout_s", "10 s", "test_session: no answer to the bind"),
+    ("the same, of the SMSC", "session_init_timeout_s", "30 s", "test_smsc_session: no bind"),
     ("enquire_link_timer (§7.2)", "enquire_interval_s", "30 s", "test_session: silence is asked"),
     ("inactivity_timer (§7.2)", "inactivity_timeout_s", "off", "test_session: without messages"),
     ("response_timer (§7.2)", "response_timeout_s", "30 s", "test_session: a late answer"),
@@ -60,6 +61,11 @@ _RULES = (
     ("unknown request", "refused", "generic_nack ESME_RINVCMDID; session goes on"),
     ("unknown response, or one to nothing we sent", "tolerated", "reported; session goes on"),
     ("request that may not come in this state", "refused", "generic_nack ESME_RINVBNDSTS"),
+    (
+        "the same, at the simulator",
+        "refused",
+        "its own response: ESME_RINVBNDSTS, or ESME_RALYBND to a bind",
+    ),
     ("receipts and messages on a transmitter", "tolerated", "taken as on a transceiver"),
     ("mandatory field cut short", "refused", "deliver_sm_resp ESME_RINVCMDLEN; session goes on"),
     ("sm_length beyond the PDU", "refused", "ESME_RINVMSGLEN"),
