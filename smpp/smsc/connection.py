@@ -245,8 +245,8 @@ class SmscConnection(asyncio.Protocol):
                     carrier.submit(self, pdu, sequence)
             elif isinstance(event, DeliveriesTaken):
                 assert carrier is not None
-                for body in event:
-                    carrier.delivery_answered(cast(bytes, body))
+                for body in cast(list[bytes], event):
+                    carrier.delivery_answered(body)
             else:
                 self._rare(event)
         if not self._flush_due and self._session.has_output:
