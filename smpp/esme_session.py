@@ -123,7 +123,7 @@ class EsmeSession(Session):
         """
         if not self.may_send:
             raise NotBound(self.state.name)
-        window = self._window
+        window = self.window
         if len(window) >= self.config.window:
             raise WindowFull
         sequence = self._sequence + 1
@@ -133,7 +133,7 @@ class EsmeSession(Session):
         self._sequence = sequence
         window[sequence] = (token, now + self.config.response_timeout_s, v.SUBMIT_SM)
         self.last_message_at = now
-        self._output.append(pdu)
+        self.output.append(pdu)
         if self.tap is not None:
             self.tap("out", pdu)
 
@@ -177,7 +177,7 @@ class EsmeSession(Session):
     # Bytes ----------------------------------------------------------------------
 
     def _read(self, frames: list[Frame], events: list[SessionEvent]) -> bool:
-        window = self._window
+        window = self.window
         tap = self.tap
         for command, status, sequence, pdu in frames:
             if tap is not None:

@@ -92,21 +92,21 @@ class Session:
         "_enquiries",
         "_expired",
         "_framing",
-        "_output",
         "_owed",
         "_receivable",
         "_sequence",
         "_unbind_sequence",
-        "_window",
         "bound",
         "config",
         "enquired",
         "last_message_at",
         "last_received_at",
         "may_send",
+        "output",
         "state",
         "tap",
         "unmatched",
+        "window",
     )
 
     role: ClassVar[Role]
@@ -125,18 +125,18 @@ class Session:
         self.enquired = 0
         self.last_received_at = 0.0
         self.last_message_at = 0.0
+        # Requests sent and not answered: token, deadline and command by sequence_number.
+        self.window: dict[int, tuple[object, float, int]] = {}
+        # What has gathered to be written; what its owner appends itself, no tap sees.
+        self.output: list[bytes] = []
         self._receivable = self.role.receivable[SessionState.OPEN]
         self._asked_at: float | None = None  # when the unanswered enquire_link was sent
         self._deadline_at = float("inf")  # of the bind, then of the unbind
         self._unbind_sequence = 0
         self._enquiries: dict[int, None] = {}  # sequences of enquire_links not answered
         self._sequence = first_sequence
-        self._window: dict[
-            int, tuple[object, float, int]
-        ] = {}  # sequence: token, deadline, command
         self._expired: dict[int, object] = {}
         self._owed: set[int] = set()  # sequences of requests that wait for our answer
-        self._output: list[bytes] = []
         self._framing = Framing()
 
     # What the owner asks of it ------------------------------------------------
@@ -149,12 +149,12 @@ class Session:
     @property
     def window_free(self) -> int:
         """How many requests may be sent now."""
-        return self.config.window - len(self._window) if self.may_send else 0
+        return self.config.window - len(self.window) if self.may_send else 0
 
     @property
     def in_flight(self) -> int:
         """Requests sent and not answered."""
-        return len(self._window)
+        return len(self.window)
 
     @property
     def owed(self) -> int:
@@ -175,13 +175,13 @@ class Session:
         self._check_room()
         sequence = self.next_sequence()
         data = codec.encode(Pdu(pdu.command, sequence, 0, pdu.fields, pdu.tlvs))
-        self._window[sequence] = (token, now + self.config.response_timeout_s, pdu.command)
+        self.window[sequence] = (token, now + self.config.response_timeout_s, pdu.command)
         self.last_message_at = now
         self.send(data)
 
     def send(self, pdu: bytes) -> None:
         """Write these octets as they are: what they say is the caller's to know."""
-        self._output.append(pdu)
+        self.output.append(pdu)
         if self.tap is not None:
             self.tap("out", pdu)
 
@@ -196,7 +196,7 @@ class Session:
 
     def take_output(self) -> bytes:
         """What has gathered to be written; it is forgotten here."""
-        output = self._output
+        output = self.output
         data = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
         return data
@@ -204,7 +204,7 @@ class Session:
     @property
     def has_output(self) -> bool:
         """Whether `take_output` would give anything."""
-        return bool(self._output)
+        return bool(self.output)
 
     def unanswered(self) -> list[object]:
         """Tokens of the messages that were sent and not answered, in order, forgotten here.
@@ -212,8 +212,8 @@ class Session:
         Nobody can know whether the peer took them: call it when the connection is gone.
         """
         message = self.role.message
-        tokens = [token for token, _, command in self._window.values() if command == message]
-        self._window.clear()
+        tokens = [token for token, _, command in self.window.values() if command == message]
+        self.window.clear()
         return tokens
 
     # Time -----------------------------------------------------------------------
@@ -229,8 +229,8 @@ class Session:
             due = self.last_received_at + config.enquire_interval_s
         else:
             due = float("inf")
-        if self._window:
-            due = min(due, next(iter(self._window.values()))[1])
+        if self.window:
+            due = min(due, next(iter(self.window.values()))[1])
         if config.inactivity_timeout_s:
             due = min(due, self.last_message_at + config.inactivity_timeout_s)
         return due
@@ -261,7 +261,7 @@ class Session:
         return "unbound without the peer's answer"
 
     def _expire(self, now: float, events: list[SessionEvent]) -> None:
-        window = self._window
+        window = self.window
         while window:
             sequence = next(iter(window))
             token, deadline, command = window[sequence]
@@ -361,8 +361,8 @@ class Session:
         status = status or v.ESME_RUNKNOWNERR
         if self._enquiry_answered(sequence, events):
             return  # it knows no enquire_link, and is there
-        if sequence in self._window:
-            token, _, sent = self._window.pop(sequence)
+        if sequence in self.window:
+            token, _, sent = self.window.pop(sequence)
             self._proved(sequence, events)
             if sent == self.role.message:
                 events.append(Answered(token, status, "", ()))
@@ -379,15 +379,15 @@ class Session:
     ) -> None:
         """A response that is not a plain hit: a refusal, another command's, a late one, a stray."""
         message = self.role.message
-        if sequence in self._window:
-            token, _, sent = self._window[sequence]
+        if sequence in self.window:
+            token, _, sent = self.window[sequence]
             if command != sent | v.RESPONSE:
                 self.unmatched += 1
                 events.append(
                     Malformed(pdu, f"{v.command_name(command)} to our {v.command_name(sent)}")
                 )
                 return
-            del self._window[sequence]
+            del self.window[sequence]
             self._proved(sequence, events)
             if sent == message:
                 events.append(Answered(token, status, *codec.decode_submit_resp(pdu)))
@@ -434,7 +434,7 @@ class Session:
     def _check_room(self) -> None:
         if not self.may_send:
             raise NotBound(self.state.name)
-        if len(self._window) >= self.config.window:
+        if len(self.window) >= self.config.window:
             raise WindowFull
 
     def next_sequence(self) -> int:
@@ -442,6 +442,6 @@ class Session:
         sequence = self._sequence
         while True:  # ends: the window holds far fewer than there are numbers
             sequence = sequence + 1 if sequence < codec.MAX_SEQUENCE else 1
-            if sequence not in self._window:
+            if sequence not in self.window:
                 self._sequence = sequence
                 return sequence

@@ -107,7 +107,7 @@ class SmscSession(Session):
 
     def deliver_octets(self, body: bytes, token: object, now: float) -> None:
         """As `deliver`: `body` is what follows the header of a deliver_sm."""
-        window = self._window
+        window = self.window
         if not self.may_send:
             raise NotBound(self.state.name)
         if len(window) >= self.config.window:
@@ -119,7 +119,7 @@ class SmscSession(Session):
         window[sequence] = (token, now + self.config.response_timeout_s, v.DELIVER_SM)
         self.last_message_at = now
         pdu = HEADER.pack(16 + len(body), v.DELIVER_SM, 0, sequence) + body
-        self._output.append(pdu)
+        self.output.append(pdu)
         if self.tap is not None:
             self.tap("out", pdu)
 
@@ -151,7 +151,7 @@ class SmscSession(Session):
         if self.state is SessionState.BINDING:
             self._hold(frames, events)
             return False
-        window = self._window
+        window = self.window
         tap = self.tap
         most_owed = self.config.most_owed
         submits: SubmitsReceived

@@ -66,7 +66,13 @@ class SmscConnection(asyncio.Protocol):
     @property
     def can_deliver(self) -> bool:
         """Whether a deliver_sm may be sent on it now."""
-        return self._writable and self._transport is not None and self._session.window_free > 0
+        session = self._session
+        return (
+            session.may_send
+            and len(session.window) < session.config.window
+            and self._writable
+            and self._transport is not None
+        )
 
     def configure(self, scenario: CarrierScenario) -> None:
         """Behave as `scenario` says from now on."""
@@ -74,7 +80,7 @@ class SmscConnection(asyncio.Protocol):
 
     def send(self, pdu: bytes) -> None:
         """Write a PDU at the end of this turn of the loop."""
-        self._session.send(pdu)
+        self._session.output.append(pdu)
         if not self._flush_due:
             self._flush_soon()
 

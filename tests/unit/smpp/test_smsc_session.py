@@ -270,7 +270,7 @@ def test_deliveries_end_as_taken_refused_or_late():
     one = session(response_timeout_s=5.0, enquire_interval_s=0)
     for number, token in enumerate("abcde"):
         one.deliver(MESSAGE, token, float(number))
-    assert codec.decode_deliver(one._output[0]).payload == b"hello"
+    assert codec.decode_deliver(one.output[0]).payload == b"hello"
     a, b, c, d, e = (number for _, _, number in sent(one))
     answers = taken(b) + taken(a) + taken(c, 0x64) + header(v.GENERIC_NACK, d, 0x08)
     assert one.receive(answers, 4.0) == [
