@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from smpp import vocabulary as v
 from smpp.backoff import classify
 from smpp.layouts import LAYOUTS, FieldKind, Layout
-from smpp.states import RECEIVABLE, SessionState
+from smpp.states import ESME, SMSC, SessionState
 
 _INTRODUCTION = """\
 # SMPP conformance statement
@@ -41,24 +41,16 @@ _SENT_BY_BIND = {
     v.DELIVER_SM_RESP: "sent",
     v.GENERIC_NACK: "both ways",
 }
+# Requests, whichever side sends them.
 _IN_SIMULATOR = frozenset(
-    {
-        *v.BINDS,
-        v.UNBIND,
-        v.ENQUIRE_LINK,
-        v.SUBMIT_SM,
-        v.SUBMIT_MULTI,
-        v.DATA_SM,
-        v.QUERY_SM,
-        v.CANCEL_SM,
-        v.REPLACE_SM,
-        v.DELIVER_SM,
-        v.GENERIC_NACK,
-    }
+    command & ~v.RESPONSE or v.GENERIC_NACK
+    for commands in SMSC.receivable.values()
+    for command in commands
 )
 
 _TIMERS = (
     ("session_init_timer (§7.2)", "bind_timeout_s", "10 s", "test_session: no answer to the bind"),
+    ("the same, of the SMSC", "session_init_timeout_s", "30 s", "test_smsc_session: no bind"),
     ("enquire_link_timer (§7.2)", "enquire_interval_s", "30 s", "test_session: silence is asked"),
     ("inactivity_timer (§7.2)", "inactivity_timeout_s", "off", "test_session: without messages"),
     ("response_timer (§7.2)", "response_timeout_s", "30 s", "test_session: a late answer"),
@@ -69,6 +61,11 @@ _RULES = (
     ("unknown request", "refused", "generic_nack ESME_RINVCMDID; session goes on"),
     ("unknown response, or one to nothing we sent", "tolerated", "reported; session goes on"),
     ("request that may not come in this state", "refused", "generic_nack ESME_RINVBNDSTS"),
+    (
+        "the same, at the simulator",
+        "refused",
+        "its own response: ESME_RINVBNDSTS, or ESME_RALYBND to a bind",
+    ),
     ("receipts and messages on a transmitter", "tolerated", "taken as on a transceiver"),
     ("mandatory field cut short", "refused", "deliver_sm_resp ESME_RINVCMDLEN; session goes on"),
     ("sm_length beyond the PDU", "refused", "ESME_RINVMSGLEN"),
@@ -120,11 +117,11 @@ def _lines() -> Iterator[str]:
         )
         yield f"| `{layout.name}` | {parameters or '–'} | {'yes' if layout.tlvs else 'no'} |"
     yield "\n## What may arrive in which state (§2.3)\n"
-    yield "| state | taken |"
-    yield "|---|---|"
+    yield "| state | taken by a bind | taken by the simulator |"
+    yield "|---|---|---|"
     for state in SessionState:
-        names = ", ".join(f"`{v.command_name(command)}`" for command in sorted(RECEIVABLE[state]))
-        yield f"| {state.name} | {names or 'nothing'} |"
+        taken = (_names(role.receivable[state]) for role in (ESME, SMSC))
+        yield f"| {state.name} | {' | '.join(taken)} |"
     yield "\n## Optional parameters\n"
     yield "Every tag is carried through, known or not; these have a name here.\n"
     yield ", ".join(f"`{name}` 0x{tag:04X}" for tag, name in sorted(v.TLV_NAMES.items())) + "."
@@ -157,13 +154,17 @@ def _in_bind(layout: Layout) -> str:
     sent = _SENT_BY_BIND.get(layout.command)
     if sent is not None:
         return sent
-    taken = any(layout.command in commands for commands in RECEIVABLE.values())
+    taken = any(layout.command in commands for commands in ESME.receivable.values())
     return "read" if taken else "refused"
 
 
 def _in_simulator(layout: Layout) -> str:
     request = layout.command & ~v.RESPONSE or v.GENERIC_NACK
     return "supported" if request in _IN_SIMULATOR else "refused"
+
+
+def _names(commands: frozenset[int]) -> str:
+    return ", ".join(f"`{v.command_name(command)}`" for command in sorted(commands)) or "nothing"
 
 
 def _size(kind: FieldKind, size: int) -> str:

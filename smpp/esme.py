@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from smpp.backoff import Backoff, BackoffConfig, RefusalClass, classify
+from smpp.esme_session import EsmeConfig, EsmeSession
 from smpp.events import (
     Answered,
     BindRefused,
@@ -34,7 +35,7 @@ from smpp.events import (
 )
 from smpp.link import Link
 from smpp.pdu import DeliverSm, Pdu, SubmitSm, Tlvs
-from smpp.session import NotBound, Session, SessionConfig, Tap, WindowFull
+from smpp.session import NotBound, Tap, WindowFull
 from smpp.tls import TlsConfig
 
 __all__ = [
@@ -57,7 +58,7 @@ class BindConfig:
     name: str
     # Tried in turn; the next one when a connection fails or the host has trouble.
     hosts: tuple[tuple[str, int], ...]
-    session: SessionConfig
+    session: EsmeConfig
     tls: TlsConfig | None = None
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     connect_timeout_s: float = 10.0
@@ -125,7 +126,7 @@ class Bind:
         self.connections = 0
         self.backoff = Backoff(config.backoff, rng or random.Random())
         self._handler = handler
-        self._session: Session | None = None
+        self._session: EsmeSession | None = None
         self._link: Link | None = None
         self._requests: set[asyncio.Future[Pdu]] = set()
         self._host_index = 0
@@ -269,12 +270,12 @@ class Bind:
             return self.backoff.lost(now)
         return self._failed(now, reason or "closed")
 
-    def _begin(self) -> tuple[Session, Link]:
+    def _begin(self) -> tuple[EsmeSession, Link]:
         self.host = self.config.hosts[self._host_index % len(self.config.hosts)]
         self.connections += 1
         self._refused = None
         self._was_bound = False
-        session = Session(self.config.session, link=self.connections)
+        session = EsmeSession(self.config.session, link=self.connections)
         session.tap = self.on_pdu
         link = Link(
             session,
@@ -397,7 +398,7 @@ class Bind:
                 handler.malformed(self, event.data, event.reason)
         return False
 
-    def _down(self, session: Session, reason: str) -> None:
+    def _down(self, session: EsmeSession, reason: str) -> None:
         self.bound = False
         self._drained.set()  # nothing more will be answered here
         for future in self._requests:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from smpp.pdu import DeliverSm, Pdu, Tlvs
+from smpp.pdu import DeliverSm, Pdu, SmeAddress, Tlvs
+from smpp.states import BindType
+
+# To the ESME -----------------------------------------------------------------
 
 
 class Bound(NamedTuple):
@@ -20,8 +24,68 @@ class BindRefused(NamedTuple):
     status: int
 
 
+class Delivered(NamedTuple):
+    """A message or receipt that must be answered."""
+
+    delivery: DeliverSm
+
+
+class Settled(NamedTuple):
+    """Our answers to these deliveries have arrived: the peer has said something after them."""
+
+    deliveries: tuple[DeliverSm, ...]
+
+
+class Notified(NamedTuple):
+    """alert_notification or outbind: news that takes no answer."""
+
+    pdu: Pdu
+
+
+# To the SMSC -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BindRequested:
+    """An ESME wants to bind: accept or refuse it. `address` is what it serves, a pattern."""
+
+    bind_type: BindType
+    system_id: str
+    password: str = field(repr=False)
+    system_type: str
+    interface_version: int
+    address: SmeAddress
+
+
+class SubmitsReceived(list[tuple[int, bytes]]):
+    """Some submit_sm that came one behind the other: sequence_number and octets of each.
+
+    They are not read yet (`codec.decode_submit`), and each must be answered.
+    """
+
+    __slots__ = ()
+
+
+class Requested(NamedTuple):
+    """Another request that must be answered: data_sm, submit_multi, query_sm, …"""
+
+    request: Pdu
+
+
+class DeliveriesTaken(list[object]):
+    """Tokens of deliveries that the ESME took; the answers came one behind the other."""
+
+    __slots__ = ()
+
+
+# To both ---------------------------------------------------------------------
+
+
 class Answered(NamedTuple):
-    """submit_sm_resp (or a generic_nack in its place) to the request sent with `token`."""
+    """The response to the message sent with `token`, or a generic_nack in its place.
+
+    To an SMSC: one that refuses the delivery.
+    """
 
     token: object
     status: int
@@ -51,24 +115,6 @@ class TimedOut(NamedTuple):
     token: object
 
 
-class Delivered(NamedTuple):
-    """A message or receipt that must be answered."""
-
-    delivery: DeliverSm
-
-
-class Settled(NamedTuple):
-    """Our answers to these deliveries have arrived: the peer has said something after them."""
-
-    deliveries: tuple[DeliverSm, ...]
-
-
-class Notified(NamedTuple):
-    """alert_notification or outbind: news that takes no answer."""
-
-    pdu: Pdu
-
-
 class Malformed(NamedTuple):
     """A PDU that could not be used, or not all of it, and why."""
 
@@ -92,6 +138,10 @@ SessionEvent = (
     | Delivered
     | Settled
     | Notified
+    | BindRequested
+    | SubmitsReceived
+    | Requested
+    | DeliveriesTaken
     | Malformed
     | Ended
 )

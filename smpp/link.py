@@ -128,9 +128,8 @@ class Link(asyncio.Protocol):
             self._linger.cancel()
         self._transport = None
         if not self.closed.done():
-            self.closed.set_result(
-                self._reason or (f"connection lost: {exc}" if exc else "closed by the SMSC")
-            )
+            lost = f"connection lost: {exc}" if exc else f"closed by the {self.session.role.peer}"
+            self.closed.set_result(self._reason or lost)
 
     def pause_writing(self) -> None:
         self.writable = False

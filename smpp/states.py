@@ -1,12 +1,13 @@
 """Every state of a session, every move between them, and what may arrive in each.
 
-SMPP 3.4 §2.2 and §2.3 as two tables. A pair that is not in `MOVES` cannot
-happen; a command that is not in `RECEIVABLE` is answered with an error and
+SMPP 3.4 §2.2 and §2.3 as tables. A pair that is not in `MOVES` cannot happen; a
+command that is not in its role's `receivable` is answered with an error and
 reported, and changes nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
@@ -37,6 +38,7 @@ class Move(Enum):
     """What can happen to a session's state."""
 
     BIND_SENT = auto()
+    BIND_CAME = auto()
     ACCEPTED_TX = auto()
     ACCEPTED_RX = auto()
     ACCEPTED_TRX = auto()
@@ -53,6 +55,7 @@ BOUND: Final = frozenset({SessionState.BOUND_TX, SessionState.BOUND_RX, SessionS
 
 MOVES: Final[dict[tuple[SessionState, Move], SessionState]] = {
     (SessionState.OPEN, Move.BIND_SENT): SessionState.BINDING,
+    (SessionState.OPEN, Move.BIND_CAME): SessionState.BINDING,
     (SessionState.BINDING, Move.ACCEPTED_TX): SessionState.BOUND_TX,
     (SessionState.BINDING, Move.ACCEPTED_RX): SessionState.BOUND_RX,
     (SessionState.BINDING, Move.ACCEPTED_TRX): SessionState.BOUND_TRX,
@@ -61,26 +64,55 @@ MOVES: Final[dict[tuple[SessionState, Move], SessionState]] = {
 }
 
 _ALWAYS: Final = frozenset({v.GENERIC_NACK, v.ENQUIRE_LINK, v.ENQUIRE_LINK_RESP, v.UNBIND})
-_RESPONSES: Final = frozenset(
-    {
-        v.SUBMIT_SM_RESP,
-        v.SUBMIT_MULTI | v.RESPONSE,
-        v.DATA_SM_RESP,
-        v.QUERY_SM | v.RESPONSE,
-        v.CANCEL_SM | v.RESPONSE,
-        v.REPLACE_SM | v.RESPONSE,
-    }
+_SUBMISSIONS: Final = frozenset(
+    {v.SUBMIT_SM, v.SUBMIT_MULTI, v.DATA_SM, v.QUERY_SM, v.CANCEL_SM, v.REPLACE_SM}
 )
+_RESPONSES: Final = frozenset({command | v.RESPONSE for command in _SUBMISSIONS})
 _DELIVERIES: Final = frozenset({v.DELIVER_SM, v.DATA_SM, v.ALERT_NOTIFICATION})
+_DELIVERY_RESPONSES: Final = frozenset({v.DELIVER_SM_RESP, v.DATA_SM_RESP})
 
-RECEIVABLE: Final[dict[SessionState, frozenset[int]]] = {
-    # An SMSC that opened the connection may say who it is before we bind.
-    SessionState.OPEN: _ALWAYS | {v.OUTBIND},
-    SessionState.BINDING: _ALWAYS | {bind | v.RESPONSE for bind in v.BINDS} | {v.OUTBIND},
-    # Receipts on a transmitter are against §2.3, and some carriers send them.
-    SessionState.BOUND_TX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    SessionState.BOUND_RX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    SessionState.BOUND_TRX: _ALWAYS | _RESPONSES | _DELIVERIES,
-    SessionState.UNBINDING: _ALWAYS | _RESPONSES | _DELIVERIES | {v.UNBIND_RESP},
-    SessionState.CLOSED: frozenset(),
-}
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One side of a session: what it is told may arrive, and what it sends."""
+
+    peer: str
+    # The request that carries its messages.
+    message: int
+    # The states in which it may send its messages.
+    sends_in: frozenset[SessionState]
+    receivable: dict[SessionState, frozenset[int]]
+
+
+ESME: Final = Role(
+    peer="SMSC",
+    message=v.SUBMIT_SM,
+    sends_in=frozenset({SessionState.BOUND_TX, SessionState.BOUND_TRX}),
+    receivable={
+        # An SMSC that opened the connection may say who it is before we bind.
+        SessionState.OPEN: _ALWAYS | {v.OUTBIND},
+        SessionState.BINDING: _ALWAYS | {bind | v.RESPONSE for bind in v.BINDS} | {v.OUTBIND},
+        # Receipts on a transmitter are against §2.3, and some carriers send them.
+        SessionState.BOUND_TX: _ALWAYS | _RESPONSES | _DELIVERIES,
+        SessionState.BOUND_RX: _ALWAYS | _RESPONSES | _DELIVERIES,
+        SessionState.BOUND_TRX: _ALWAYS | _RESPONSES | _DELIVERIES,
+        SessionState.UNBINDING: _ALWAYS | _RESPONSES | _DELIVERIES | {v.UNBIND_RESP},
+        SessionState.CLOSED: frozenset(),
+    },
+)
+SMSC: Final = Role(
+    peer="ESME",
+    message=v.DELIVER_SM,
+    sends_in=frozenset({SessionState.BOUND_RX, SessionState.BOUND_TRX}),
+    receivable={
+        SessionState.OPEN: _ALWAYS | v.BINDS,
+        # What comes behind a bind waits until it is accepted or refused.
+        SessionState.BINDING: frozenset(),
+        SessionState.BOUND_TX: _ALWAYS | _SUBMISSIONS,
+        SessionState.BOUND_RX: _ALWAYS | _DELIVERY_RESPONSES,
+        SessionState.BOUND_TRX: _ALWAYS | _SUBMISSIONS | _DELIVERY_RESPONSES,
+        # Of this, what the bound state before it takes.
+        SessionState.UNBINDING: _ALWAYS | _SUBMISSIONS | _DELIVERY_RESPONSES | {v.UNBIND_RESP},
+        SessionState.CLOSED: frozenset(),
+    },
+)

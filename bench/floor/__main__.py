@@ -17,7 +17,7 @@ from bench.floor.callbacks import Callbacks
 from bench.floor.http import Http
 from bench.floor.pipeline import Pipeline
 from smpp.esme import Bind, BindConfig
-from smpp.session import SessionConfig
+from smpp.esme_session import EsmeConfig
 from storage.database import open_connection
 from storage.messages import tune_for_batches
 from storage.migrate import migrate
@@ -58,7 +58,7 @@ async def run(parsed: argparse.Namespace, stop: asyncio.Event) -> None:
     callbacks = Callbacks(parsed.callbacks, parsed.token)
     await callbacks.connect()
     pipeline = Pipeline(accepting, writing, callbacks)
-    session = SessionConfig(parsed.system_id, parsed.password, window=parsed.window)
+    session = EsmeConfig(parsed.system_id, parsed.password, window=parsed.window)
     pipeline.bind = Bind(BindConfig("floor", ((HOST, parsed.smsc_port),), session), pipeline)
     credentials = base64.b64encode(f"{parsed.account}:{parsed.token}".encode())
     server = await asyncio.get_running_loop().create_server(

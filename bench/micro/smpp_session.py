@@ -20,9 +20,9 @@ from typing import Any
 import uvloop
 
 from smpp.esme import Bind, BindConfig
+from smpp.esme_session import EsmeConfig
 from smpp.pdu import DeliverSm, SmeAddress, SubmitSm
 from smpp.receipt import parse_receipt
-from smpp.session import SessionConfig
 
 _WINDOW = 500
 _TEXT = "Revenge of the Sith was clearly the best of the prequel trilogy."
@@ -85,7 +85,7 @@ class _Pump:
 
 async def _ours(port: int, messages: int, *, receipts: bool = False) -> dict[str, float]:
     pump = _Pump(messages, receipts=receipts)
-    session = SessionConfig("tandem", "secret", window=_WINDOW)
+    session = EsmeConfig("tandem", "secret", window=_WINDOW)
     bind = Bind(BindConfig("bench", (("127.0.0.1", port),), session), pump)
     task = asyncio.create_task(bind.run())
     await pump.done.wait()

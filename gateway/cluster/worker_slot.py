@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from smpp.esme import BindConfig
-from smpp.session import BindType
+from smpp.states import BindType
 
 
 class WorkerSlot(NamedTuple):

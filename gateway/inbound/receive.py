@@ -7,8 +7,8 @@ restart.
 Repeated means unanswered. A carrier that had our answer does not send again, people do write the
 same word twice, and some senders never change their reference. So a delivery is a repetition of a
 former one, with the same addresses, reference and octets, only if the connection of that one is
-gone and our answer to it may not have arrived (`smpp.session` tells what has: it is *settled*, in
-the table, and for good); and each is the repetition of one. What then settles the repetition's
+gone and our answer to it may not have arrived (`smpp.esme_session` tells what has: it is *settled*,
+in the table, and for good); and each is the repetition of one. What then settles the repetition's
 answer settles the former. It is looked for for ten minutes.
 """
 

@@ -100,6 +100,8 @@ class SimulatedCarrier:
             and not scenario.faults.drift_after
         )
         self._tokens = max(scenario.throttle_per_s, 1.0)
+        for connection in self.connections:
+            connection.configure(scenario)
 
     # Submits --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""One ESME's connection to the simulator: frames, binds, answers, and bad behaviour."""
+"""One ESME's connection to the simulator: an SMSC's session, and bad behaviour."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ from typing import TYPE_CHECKING, Final, cast
 
 from smpp import codec
 from smpp import vocabulary as v
-from smpp.codec import HEADER, CodecError
+from smpp.codec import HEADER
+from smpp.events import (
+    Answered,
+    BindRequested,
+    DeliveriesTaken,
+    Ended,
+    Malformed,
+    Requested,
+    SessionEvent,
+    SubmitsReceived,
+    TimedOut,
+)
 from smpp.pdu import Pdu, SubmitSm
 from smpp.receipt import state_of
+from smpp.smsc_session import SmscConfig, SmscSession
 
 if TYPE_CHECKING:
     from smpp.smsc.carrier import SimulatedCarrier
+    from smpp.smsc.scenario import CarrierScenario
 
-FRAME_LIMIT: Final = 65_536
-SESSION_INIT_S: Final = 30.0
 SYSTEM_ID: Final = "tandem-smsc"
+# Before the bind no carrier is known whose timers and window these are; what is answered, and how
+# often, is the scenario's.
+_UNBOUND: Final = SmscConfig(system_id=SYSTEM_ID, most_owed=0)
 
 _RETRY: Final = frozenset({v.ESME_RSYSERR, v.ESME_RMSGQFUL, v.ESME_RTHROTTLED, v.ESME_RX_T_APPN})
 
@@ -34,63 +48,58 @@ class SmscConnection(asyncio.Protocol):
         self.number = number
         self.name = f"#{number}"
         self.carrier: SimulatedCarrier | None = None
-        self.bind_command = 0
         # Half open: reads and writes nothing, and stays.
         self.deaf = False
-        self.received_at = 0.0
+        self._session = SmscSession(_UNBOUND)
         self._login = login
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
-        self._out: list[bytes] = []
         self._answers: list[bytes] = []
         self._flush_due = False
         self._dripping: list[bytes] = []
         self._stalled = False
         self._writable = True
-        self._sequence = 0
-        self._unanswered: dict[int, tuple[bytes, float]] = {}
-        self._asked_at = 0.0
 
     # What the carrier asks of it --------------------------------------------------
 
     @property
     def can_deliver(self) -> bool:
         """Whether a deliver_sm may be sent on it now."""
+        session = self._session
         return (
-            self.bind_command in (v.BIND_RECEIVER, v.BIND_TRANSCEIVER)
-            and self.carrier is not None
+            session.may_send
+            and len(session.window) < session.config.window
             and self._writable
             and self._transport is not None
-            and len(self._unanswered) < self.carrier.scenario.deliver_window
         )
+
+    def configure(self, scenario: CarrierScenario) -> None:
+        """Behave as `scenario` says from now on."""
+        self._session.config = _config(scenario)
 
     def send(self, pdu: bytes) -> None:
         """Write a PDU at the end of this turn of the loop."""
-        self._out.append(pdu)
+        self._session.output.append(pdu)
         if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._flush_soon()
 
     def answer(self, pdu: bytes) -> None:
         """As `send`, but shuffled among the other answers of this turn if the scenario says so."""
         carrier = self.carrier
         if carrier is not None and carrier.scenario.faults.shuffle_answers:
             self._answers.append(pdu)
-            if not self._flush_due:
-                self._flush_due = True
-                self._loop.call_soon(self._flush)
+            self._flush_soon()
         else:
             self.send(pdu)
 
     def deliver(self, body: bytes) -> None:
         """Send a deliver_sm; ask `can_deliver` before."""
-        self._sequence = sequence = self._sequence % codec.MAX_SEQUENCE + 1
-        self._unanswered[sequence] = (body, self._loop.time())
         assert self.carrier is not None
         self.carrier.ledger.counters.deliveries += 1
-        self.send(HEADER.pack(16 + len(body), v.DELIVER_SM, 0, sequence) + body)
+        self._session.deliver_octets(body, body, self._loop.time())
+        if not self._flush_due:
+            self._flush_soon()
 
     def stall(self, seconds: float) -> None:
         """Read and write nothing for a while."""
@@ -124,49 +133,32 @@ class SmscConnection(asyncio.Protocol):
             self._transport.close()
 
     def unbind(self) -> None:
-        """Ask the ESME to go; the connection is closed with its answer."""
-        self._sequence += 1
-        self.send(HEADER.pack(16, v.UNBIND, 0, self._sequence))
+        """Ask the ESME to go; the connection is closed with its answer, or without it in time."""
+        self._session.unbind(self._loop.time())
+        self._flush_soon()
 
     def send_malformed(self, kind: str) -> None:
         """Send one of scenario.MALFORMED."""
-        self._sequence += 1
         assert self.carrier is not None
         self.carrier.ledger.counters.malformed_sent += 1
-        self.send(_malformed(kind, self._sequence))
+        self.send(_malformed(kind, self._session.next_sequence()))
 
     def watch(self, now: float) -> None:
         """Once a second: what has waited too long."""
         carrier = self.carrier
-        if carrier is None:
-            if now - self.received_at > SESSION_INIT_S:
-                self.close()
-            return
-        scenario = carrier.scenario
-        silent_s = now - self.received_at
-        if scenario.inactivity_s and silent_s > scenario.inactivity_s:
-            self.disconnect()
-            return
-        if (
-            scenario.enquire_interval_s
-            and silent_s > scenario.enquire_interval_s
-            and now - self._asked_at > scenario.enquire_interval_s
-        ):
-            self._asked_at = now
-            self._sequence += 1
-            self.send(HEADER.pack(16, v.ENQUIRE_LINK, 0, self._sequence))
-        while self._unanswered and not self.deaf:
-            sequence, (body, sent_at) = next(iter(self._unanswered.items()))
-            if now - sent_at < scenario.deliver_timeout_s:
-                break
-            del self._unanswered[sequence]
-            carrier.again(body)
+        if carrier is not None:
+            silent_s = now - self._session.last_received_at
+            if 0 < carrier.scenario.inactivity_s < silent_s:
+                self.disconnect()
+                return
+        if not self.deaf:
+            self._hand_on(self._session.tick(now))
 
     # What asyncio tells it --------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.received_at = self._loop.time()
+        self._session.connected(self._loop.time())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -174,7 +166,7 @@ class SmscConnection(asyncio.Protocol):
         if self.deaf and carrier is not None and carrier.scenario.inactivity_s:
             # A half-open session does not hear that the other side has gone: it
             # counts as bound until the carrier's timer has run out.
-            silent_s = self._loop.time() - self.received_at
+            silent_s = self._loop.time() - self._session.last_received_at
             rest_s = max(carrier.scenario.inactivity_s - silent_s, 0.0)
             carrier.agenda.add(rest_s, self._gone)
         else:
@@ -183,10 +175,8 @@ class SmscConnection(asyncio.Protocol):
     def _gone(self) -> None:
         self._on_lost(self)
         carrier = self.carrier
-        if carrier is not None and self._unanswered:
-            bodies = [body for body, _ in self._unanswered.values()]
-            self._unanswered.clear()
-            carrier.take_back(bodies)
+        if carrier is not None and (bodies := self._session.unanswered()):
+            carrier.take_back(cast(list[bytes], bodies))
 
     def pause_writing(self) -> None:
         """An ESME that does not read is not read either: its answers would pile up here."""
@@ -204,56 +194,36 @@ class SmscConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.deaf:
             return
-        self.received_at = self._loop.time()
-        if self._buffer:
-            data = self._buffer + data
-        at = 0
-        end = len(data)
+        session = self._session
+        self._hand_on(session.receive(data, self._loop.time()))
         carrier = self.carrier
-        takes = carrier is not None and self.bind_command != v.BIND_RECEIVER
-        unanswered = self._unanswered
-        while end - at >= 16:
-            length, command, status, sequence = HEADER.unpack_from(data, at)
-            if length < 16 or length > FRAME_LIMIT:
-                self.send(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDLEN, sequence))
-                self.close()
-                return
-            if at + length > end:
-                break
-            pdu = data[at : at + length]
-            at += length
-            if command == v.SUBMIT_SM and takes:
-                assert carrier is not None
-                carrier.submit(self, pdu, sequence)
-            elif command == v.DELIVER_SM_RESP and sequence in unanswered:
-                body, _ = unanswered.pop(sequence)
-                if status:
-                    self._delivery_refused(body, status)
-                else:
-                    assert carrier is not None
-                    carrier.delivery_answered(body)
-            else:
-                self._rare(pdu, command, status, sequence)
-                carrier = self.carrier
-                takes = carrier is not None and self.bind_command != v.BIND_RECEIVER
-        self._buffer = data[at:]
-        if carrier is not None and carrier.waiting:
-            carrier.pump()
+        if carrier is not None:
+            if session.enquired:
+                carrier.ledger.counters.enquire_links += session.enquired
+                session.enquired = 0
+            if carrier.waiting:
+                carrier.pump()
 
     # Inside -------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_due = False
         transport = self._transport
+        if transport is None or self.deaf or self._stalled:
+            return
+        data = self._session.take_output()
         if self._answers:
             assert self.carrier is not None
             self.carrier.shuffle(self._answers)
-            self._out[:0] = self._answers
-            self._answers = []
-        if transport is None or self.deaf or self._stalled or not self._out:
+            data = b"".join(self._answers) + data
+            self._answers.clear()
+        if not data:
             return
-        data = b"".join(self._out)
-        self._out.clear()
         if self.carrier is not None and self.carrier.scenario.faults.one_octet_writes:
             if not self._dripping:
                 self._loop.call_soon(self._drip)
@@ -272,71 +242,53 @@ class SmscConnection(asyncio.Protocol):
             self._dripping.append(data[1:])
             self._loop.call_soon(self._drip)
 
-    def _delivery_refused(self, body: bytes, status: int) -> None:
-        assert self.carrier is not None
-        self.carrier.ledger.counters.deliveries_refused += 1
-        if status in _RETRY:
-            self.carrier.agenda.add(
-                self.carrier.scenario.deliver_retry_s, self.carrier.again, (body,)
-            )
+    def _hand_on(self, events: list[SessionEvent]) -> None:
+        carrier = self.carrier
+        for event in events:
+            if isinstance(event, SubmitsReceived):
+                assert carrier is not None
+                for sequence, pdu in event:
+                    carrier.submit(self, pdu, sequence)
+            elif isinstance(event, DeliveriesTaken):
+                assert carrier is not None
+                for body in cast(list[bytes], event):
+                    carrier.delivery_answered(body)
+            else:
+                self._rare(event)
+        if not self._flush_due and self._session.has_output:
+            self._flush_soon()
 
-    def _rare(self, pdu: bytes, command: int, status: int, sequence: int) -> None:
-        if command == v.ENQUIRE_LINK:
-            self.send(HEADER.pack(16, v.ENQUIRE_LINK_RESP, 0, sequence))
-            if self.carrier is not None:
-                self.carrier.ledger.counters.enquire_links += 1
-        elif command == v.UNBIND:
-            self.send(HEADER.pack(16, v.UNBIND_RESP, 0, sequence))
+    def _rare(self, event: SessionEvent) -> None:
+        carrier = self.carrier
+        if isinstance(event, BindRequested):
+            self._bind(event)
+        elif isinstance(event, Ended):
             self.close()
-        elif command == v.UNBIND_RESP:
-            self.close()
-        elif command & v.RESPONSE:
+        elif carrier is None:
             return
-        else:
-            try:
-                self._request(codec.decode(pdu))
-            except CodecError as error:
-                if self.carrier is not None:
-                    self.carrier.ledger.counters.malformed_received += 1
-                self.send(HEADER.pack(16, v.GENERIC_NACK, error.status, sequence))
+        elif isinstance(event, Answered):
+            carrier.ledger.counters.deliveries_refused += 1
+            if event.status in _RETRY:
+                carrier.agenda.add(carrier.scenario.deliver_retry_s, carrier.again, (event.token,))
+        elif isinstance(event, TimedOut):
+            carrier.again(cast(bytes, event.token))
+        elif isinstance(event, Requested):
+            _REQUESTS[event.request.command](self, carrier, event.request)
+        elif isinstance(event, Malformed) and event.data[4] < 0x80:  # a response is no request
+            carrier.ledger.counters.malformed_received += 1
 
-    def _request(self, pdu: Pdu) -> None:
-        if pdu.command in v.BINDS:
-            self._bind(pdu)
-        elif self.carrier is None or (
-            self.bind_command == v.BIND_RECEIVER and pdu.command != v.ALERT_NOTIFICATION
-        ):
-            self._respond(pdu, v.ESME_RINVBNDSTS)
-        elif pdu.command in _REQUESTS:
-            _REQUESTS[pdu.command](self, self.carrier, pdu)
-        else:
-            self.send(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDID, pdu.sequence))
-
-    def _respond(self, request: Pdu, status: int = 0, **fields: str | int) -> None:
-        response = Pdu(request.command | v.RESPONSE, request.sequence, status, dict(fields))
-        data = codec.encode(response)
-        self.send(data if not status or fields else HEADER.pack(16, *HEADER.unpack(data[:16])[1:]))
-
-    def _bind(self, pdu: Pdu) -> None:
-        if self.carrier is not None:
-            self._respond(pdu, v.ESME_RALYBND)
-            return
-        found = self._login(self, pdu.text("system_id"), pdu.text("password"))
+    def _bind(self, request: BindRequested) -> None:
+        found = self._login(self, request.system_id, request.password)
         if isinstance(found, int):
-            self._respond(pdu, found)
+            self._session.refuse(found)
             self.close()
             return
         self.carrier = found
-        self.bind_command = pdu.command
         self.name = f"{found.scenario.system_id}#{self.number}"
         found.connections.append(self)
-        tlvs = ((v.SC_INTERFACE_VERSION, b"\x34"),)
-        self.send(
-            codec.encode(
-                Pdu(pdu.command | v.RESPONSE, pdu.sequence, 0, {"system_id": SYSTEM_ID}, tlvs)
-            )
-        )
+        behind = self._session.accept(self._loop.time(), _config(found.scenario))
         found.pump()
+        self._hand_on(behind)
 
     def _data_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         message = codec.message_from(pdu)
@@ -359,24 +311,24 @@ class SmscConnection(asyncio.Protocol):
     def _query_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         entry = carrier.find(pdu.text("message_id"))
         if entry is None:
-            self._respond(pdu, v.ESME_RQUERYFAIL)
+            self._session.respond(pdu, v.ESME_RQUERYFAIL)
             return
         state = int(state_of(entry.outcome))
-        self._respond(
+        self._session.respond(
             pdu, 0, message_id=entry.carrier_id, final_date="", message_state=state, error_code=0
         )
 
     def _cancel_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         entry = carrier.find(pdu.text("message_id"))
         if entry is None:
-            self._respond(pdu, v.ESME_RCANCELFAIL)
+            self._session.respond(pdu, v.ESME_RCANCELFAIL)
             return
         carrier.cancelled.add(entry.carrier_id.encode("latin-1"))
-        self._respond(pdu)
+        self._session.respond(pdu)
 
     def _replace_sm(self, carrier: SimulatedCarrier, pdu: Pdu) -> None:
         known = carrier.find(pdu.text("message_id")) is not None
-        self._respond(pdu, 0 if known else v.ESME_RREPLACEFAIL)
+        self._session.respond(pdu, 0 if known else v.ESME_RREPLACEFAIL)
 
 
 _REQUESTS: Final[dict[int, Callable[[SmscConnection, SimulatedCarrier, Pdu], None]]] = {
@@ -386,6 +338,16 @@ _REQUESTS: Final[dict[int, Callable[[SmscConnection, SimulatedCarrier, Pdu], Non
     v.CANCEL_SM: SmscConnection._cancel_sm,
     v.REPLACE_SM: SmscConnection._replace_sm,
 }
+
+
+def _config(scenario: CarrierScenario) -> SmscConfig:
+    return SmscConfig(
+        system_id=SYSTEM_ID,
+        window=scenario.deliver_window,
+        response_timeout_s=scenario.deliver_timeout_s,
+        enquire_interval_s=scenario.enquire_interval_s,
+        most_owed=0,
+    )
 
 
 def _malformed(kind: str, sequence: int) -> bytes:

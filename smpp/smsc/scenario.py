@@ -178,6 +178,7 @@ class CarrierScenario:
         _check(self.receipts in RECEIPT_FORMS, "receipts", f"is one of {', '.join(RECEIPT_FORMS)}")
         _check(self.throttle_per_s >= 0, "throttle_per_s", "is not negative")
         _check(self.deliver_window > 0, "deliver_window", "is positive")
+        _check(self.deliver_timeout_s > 0, "deliver_timeout_s", "is positive")
         _check(self.queue_limit > 0, "queue_limit", "is positive")
         _check(abs(self.receipt_zone_minutes) <= 14 * 60, "receipt_zone_minutes", "is a time zone")
 

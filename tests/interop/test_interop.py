@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from smpp.esme import Bind, BindConfig
+from smpp.esme_session import EsmeConfig
 from smpp.pdu import DeliverSm, SmeAddress, SubmitSm
 from smpp.receipt import parse_receipt
-from smpp.session import SessionConfig
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 PEERS = Path(__file__).parent / "peers"
@@ -133,7 +133,7 @@ async def test_our_bind_sends_through_their_server(peer):
     process = await start(peer, port)
     assert process.stdout is not None
     taker = Taker()
-    bind = Bind(BindConfig("b", (("127.0.0.1", port),), SessionConfig("me", "secret")), taker)
+    bind = Bind(BindConfig("b", (("127.0.0.1", port),), EsmeConfig("me", "secret")), taker)
     try:
         async with asyncio.timeout(PATIENCE_S):
             assert await process.stdout.readline() == b"ready\n"

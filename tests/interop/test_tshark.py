@@ -20,9 +20,9 @@ from smpp import vocabulary as v
 from smpp.concat import sar_tlvs, udh8, udh16
 from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
+from smpp.esme_session import EsmeConfig
 from smpp.layouts import LAYOUTS
 from smpp.pdu import DeliverSm, MultiDestination, Pdu, SmeAddress, SubmitSm
-from smpp.session import SessionConfig
 from smpp.smsc import CarrierScenario, Scenario, Smsc
 
 UNPACKED = Path(os.environ.get("TANDEM_INTEROP_DIR", "")).resolve() / "tshark"
@@ -111,7 +111,7 @@ async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
     await smsc.start()
     smsc.carrier().mobile_originated("+447700900123", "+15550001111", "hello")
     traffic = Traffic(messages)
-    session = SessionConfig("tandem", "secret", enquire_interval_s=0.02)
+    session = EsmeConfig("tandem", "secret", enquire_interval_s=0.02)
     bind = Bind(BindConfig("b", (("127.0.0.1", smsc.port),), session), traffic)
     bind.on_pdu = lambda direction, data: seen.append((direction, data))
     task = asyncio.create_task(bind.run())

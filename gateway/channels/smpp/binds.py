@@ -11,8 +11,9 @@ from gateway.channels.smpp.settings import CarrierSettings
 from smpp.backoff import BackoffConfig
 from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
+from smpp.esme_session import EsmeConfig
 from smpp.pdu import SubmitSm
-from smpp.session import BindType, SessionConfig
+from smpp.states import BindType
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def bind_configs(settings: CarrierSettings) -> list[BindConfig]:
     )
     configs: list[BindConfig] = []
     for kind in settings.bind_plan:
-        session = SessionConfig(
+        session = EsmeConfig(
             system_id=settings.system_id,
             password=settings.password,
             system_type=settings.system_type,

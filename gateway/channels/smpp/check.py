@@ -23,7 +23,7 @@ from gateway.content.encoding import Content, encode
 from smpp.esme import Bind, BindConfig, RefusalClass
 from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
 from smpp.receipt import IdForm, Receipt, forms_of, parse_receipt
-from smpp.session import BindType
+from smpp.states import BindType
 from smpp.vocabulary import ESME_RX_T_APPN, status_name
 
 # The pairs of TON and NPI that carriers ask for, by the setting that they are for.

@@ -16,9 +16,10 @@ from smpp import vocabulary as v
 from smpp.codec import CodecError
 from smpp.concat import split_header
 from smpp.describe import describe
+from smpp.esme_session import EsmeConfig, EsmeSession
 from smpp.pdu import Pdu, SmeAddress, SubmitSm
 from smpp.receipt import normal_forms, parse_receipt
-from smpp.session import Session, SessionConfig
+from smpp.smsc_session import SmscConfig, SmscSession
 
 
 def target(data: bytes) -> None:
@@ -38,11 +39,17 @@ def target(data: bytes) -> None:
         codec.decode_submit(data)
     codec.decode_submit_resp(data)
     assert isinstance(describe(data), str)
-    session = Session(SessionConfig("tandem", "secret"))
+    session = EsmeSession(EsmeConfig("tandem", "secret"))
     session.connected(0.0)
     session.receive(codec.encode(Pdu(v.BIND_TRANSCEIVER | v.RESPONSE, 1)), 0.0)
     session.receive(data, 0.0)
     session.tick(100.0)
+    for before in (b"", codec.encode(Pdu(v.BIND_TRANSCEIVER, 1))):
+        smsc = SmscSession(SmscConfig())
+        smsc.connected(0.0)
+        smsc.receive(before + data, 0.0)
+        smsc.accept(0.0)
+        smsc.tick(100.0)
 
 
 def seeds() -> list[bytes]:

@@ -10,15 +10,15 @@ from smpp_strategies import damaged, submits
 
 from smpp import codec
 from smpp import vocabulary as v
+from smpp.esme_session import EsmeConfig, EsmeSession
 from smpp.events import Answered, Delivered, Ended, Malformed, TimedOut
 from smpp.pdu import Pdu, SmeAddress, SubmitSm
-from smpp.session import Session, SessionConfig
 
 MESSAGE = SubmitSm(SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675"), b"hello")
 
 
-def bound_session(**config: object) -> Session:
-    session = Session(SessionConfig("tandem", "secret", **config))  # type: ignore[arg-type]
+def bound_session(**config: object) -> EsmeSession:
+    session = EsmeSession(EsmeConfig("tandem", "secret", **config))  # type: ignore[arg-type]
     session.connected(0.0)
     session.take_output()
     session.receive(codec.encode(Pdu(v.BIND_TRANSCEIVER | v.RESPONSE, 1)), 0.0)
@@ -50,7 +50,7 @@ def test_no_octets_raise_and_what_is_kept_stays_below_the_frame_limit(chunks, si
         for start in range(0, len(chunk), size):
             events = session.receive(chunk[start : start + size], 1.0)
             assert all(event is events[-1] for event in events if isinstance(event, Ended))
-    assert len(session._buffer) <= 1024 + size
+    assert len(session._framing) <= 1024 + size
 
 
 @given(st.permutations(range(12)), st.integers(0, 12))
@@ -79,7 +79,7 @@ def test_every_submit_ends_once_whatever_the_order_of_answers(order, answered):
 
 @given(st.integers(0x7FFFFFF0, 0x7FFFFFFF), st.integers(1, 40))
 def test_sequence_numbers_wrap_to_one_and_are_never_used_twice_at_once(first, count):
-    session = Session(SessionConfig("tandem", "secret", window=100), first_sequence=first - 1)
+    session = EsmeSession(EsmeConfig("tandem", "secret", window=100), first_sequence=first - 1)
     session.connected(0.0)
     number = codec.HEADER.unpack_from(session.take_output())[3]
     session.receive(codec.encode(Pdu(v.BIND_TRANSCEIVER | v.RESPONSE, number)), 0.0)

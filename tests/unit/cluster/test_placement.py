@@ -13,7 +13,8 @@ from gateway.cluster.placement import Ownership
 from gateway.cluster.worker_slot import WorkerSlot, own_part
 from gateway.directory.directory import Directory
 from smpp.esme import BindConfig
-from smpp.session import BindType, SessionConfig
+from smpp.esme_session import EsmeConfig
+from smpp.states import BindType
 
 
 @dataclass
@@ -123,7 +124,7 @@ def test_alone_everything_is_ours() -> None:
 
 
 def bind(name: str, kind: BindType = BindType.TRANSCEIVER) -> BindConfig:
-    return BindConfig(name, (("127.0.0.1", 2775),), SessionConfig("id", "pw", bind_type=kind))
+    return BindConfig(name, (("127.0.0.1", 2775),), EsmeConfig("id", "pw", bind_type=kind))
 
 
 @given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 4))

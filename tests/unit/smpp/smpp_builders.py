@@ -10,9 +10,11 @@ from random import Random
 
 from smpp.backoff import BackoffConfig
 from smpp.esme import Bind, BindConfig, RefusalClass, TlsConfig
+from smpp.esme_session import EsmeConfig
 from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
-from smpp.session import BindType, SessionConfig, Tap
+from smpp.session import Tap
 from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
+from smpp.states import BindType
 
 PATIENCE_S = 120.0
 
@@ -101,9 +103,9 @@ def submit(
     return SubmitSm(SmeAddress(1, 1, source), SmeAddress(1, 1, destination), text)
 
 
-def session_config(**changes: object) -> SessionConfig:
+def session_config(**changes: object) -> EsmeConfig:
     """As the simulator's default carrier wants it."""
-    return replace(SessionConfig("tandem", "secret"), **changes)  # type: ignore[arg-type]
+    return replace(EsmeConfig("tandem", "secret"), **changes)  # type: ignore[arg-type]
 
 
 def bind_config(

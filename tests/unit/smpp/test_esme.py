@@ -15,10 +15,11 @@ from smpp_builders import (
 from testing import WAIT_S
 
 from smpp.esme import Bind, BindConfig, NotBound, RefusalClass, WindowFull
+from smpp.esme_session import EsmeConfig
 from smpp.pdu import Pdu
 from smpp.receipt import parse_receipt
-from smpp.session import BindType, SessionConfig
 from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
+from smpp.states import BindType
 from smpp.vocabulary import CANCEL_SM, QUERY_SM
 
 
@@ -369,9 +370,7 @@ async def test_long_credentials_bind(
     smsc = Smsc(Scenario((CarrierScenario(system_id=name, password=secret),)), seed=1)
     await smsc.start()
     recorder = Recorder()
-    bind = Bind(
-        BindConfig("long", (("127.0.0.1", smsc.port),), SessionConfig(name, secret)), recorder
-    )
+    bind = Bind(BindConfig("long", (("127.0.0.1", smsc.port),), EsmeConfig(name, secret)), recorder)
     run = asyncio.create_task(bind.run())
     await recorder.until(lambda: recorder.ups > 0)
     await bind.close()
@@ -384,6 +383,6 @@ async def test_long_credentials_bind(
 @pytest.mark.parametrize("given", [("s" * 65, "p"), ("s", "p" * 65)])
 def test_credentials_of_more_than_64_characters_are_refused(given: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="64"):
-        SessionConfig(*given)
+        EsmeConfig(*given)
     with pytest.raises(ValueError, match="64"):
         CarrierScenario(system_id=given[0], password=given[1])

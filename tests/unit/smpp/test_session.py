@@ -7,6 +7,7 @@ import pytest
 from smpp import codec
 from smpp import vocabulary as v
 from smpp.codec import HEADER
+from smpp.esme_session import EsmeConfig, EsmeSession
 from smpp.events import (
     Answered,
     BindRefused,
@@ -21,8 +22,8 @@ from smpp.events import (
     TimedOut,
 )
 from smpp.pdu import Pdu, SmeAddress, SubmitSm
-from smpp.session import BindType, NotBound, Session, SessionConfig, SessionState, WindowFull
-from smpp.states import MOVES, RECEIVABLE, Move
+from smpp.session import NotBound, WindowFull
+from smpp.states import ESME, MOVES, SMSC, BindType, Move, SessionState
 
 MESSAGE = SubmitSm(SmeAddress(1, 1, "15550001111"), SmeAddress(1, 1, "441632960675"), b"hello")
 
@@ -31,8 +32,8 @@ def response(command: int, sequence: int, status: int = 0, body: bytes = b"\0") 
     return HEADER.pack(16 + len(body), command | v.RESPONSE, status, sequence) + body
 
 
-def session(bound: bool = True, **config: object) -> Session:
-    made = Session(SessionConfig("tandem", "secret", **config))  # type: ignore[arg-type]
+def session(bound: bool = True, **config: object) -> EsmeSession:
+    made = EsmeSession(EsmeConfig("tandem", "secret", **config))  # type: ignore[arg-type]
     made.connected(0.0)
     if bound:
         made.take_output()
@@ -40,7 +41,7 @@ def session(bound: bool = True, **config: object) -> Session:
     return made
 
 
-def sent(one: Session) -> list[tuple[int, int, int]]:
+def sent(one: EsmeSession) -> list[tuple[int, int, int]]:
     """(command, status, sequence) of what it wants to write."""
     data = one.take_output()
     found = []
@@ -76,7 +77,7 @@ def test_each_kind_of_bind_has_its_state(bind_type, state, may_submit):
     body = b"smsc\0\x02\x10\0\x01\x34"
     assert one.receive(response(bind_type.value, 1, body=body), 0.0) == [Bound("smsc", 0x34)]
     assert one.state is state
-    assert one.can_submit is may_submit
+    assert one.may_send is may_submit
     assert bool(one.window_free) is may_submit
     if not may_submit:
         with pytest.raises(NotBound):
@@ -376,18 +377,19 @@ def test_a_tap_sees_both_ways():
 )
 def test_a_configuration_that_cannot_work_is_refused(config):
     with pytest.raises(ValueError, match=next(iter(config))):
-        SessionConfig("a", "b", **config)
+        EsmeConfig("a", "b", **config)
 
 
 def test_credentials_that_do_not_fit_a_bind_are_refused_when_configured():
     with pytest.raises(ValueError, match="password: over 64 characters"):
-        SessionConfig("a", "x" * 65)
+        EsmeConfig("a", "x" * 65)
     with pytest.raises(ValueError, match="system_id"):
-        SessionConfig("x" * 65, "b")
+        EsmeConfig("x" * 65, "b")
 
 
 def test_the_tables_name_only_states_that_exist_and_close_from_everywhere():
-    assert set(RECEIVABLE) == set(SessionState)
+    for role in (ESME, SMSC):
+        assert set(role.receivable) == set(SessionState)
     assert {state for state, _ in MOVES} <= set(SessionState)
     for state in SessionState:
         assert MOVES[state, Move.ENDED] is SessionState.CLOSED
@@ -399,7 +401,7 @@ def delivery(sequence: int, text: bytes = b"YES", esm_class: int = 0) -> bytes:
     return codec.encode_deliver(one, sequence)
 
 
-def answered(one: Session, *sequences: int, now: float = 1.0, **fields: int) -> None:
+def answered(one: EsmeSession, *sequences: int, now: float = 1.0, **fields: int) -> None:
     """These come, and are answered."""
     for sequence in sequences:
         [event] = one.receive(delivery(sequence, **fields), now)
@@ -509,7 +511,7 @@ def test_refused_deliveries_and_receipts_are_not_waited_for():
 
 
 def test_proof_holds_when_sequence_numbers_wrap():
-    one = Session(SessionConfig("tandem", "secret"), first_sequence=codec.MAX_SEQUENCE - 1)
+    one = EsmeSession(EsmeConfig("tandem", "secret"), first_sequence=codec.MAX_SEQUENCE - 1)
     one.connected(0.0)
     one.receive(response(v.BIND_TRANSCEIVER, codec.MAX_SEQUENCE), 0.0)
     answered(one, 7)

@@ -15,7 +15,7 @@ from gateway.channels.smpp.settings import CarrierSettings
 from gateway.channels.smpp.tlvs import parse_tag, parse_value
 from gateway.runtime.clock import SystemClock
 from gateway.settings import ConfigurationError, load_settings
-from smpp.session import BindType
+from smpp.states import BindType
 
 
 def settings(**options: Any) -> CarrierSettings:
