@@ -60,14 +60,28 @@ LOCK_CLASS: Final = 7402
 EXCLUDE = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
 ERASING = f"SELECT pg_advisory_xact_lock_shared({LOCK_CLASS}, 0)"
 REPLIES = "SELECT reply_id, inbound_id FROM alert_replies WHERE inbound_id = ANY($1::uuid[])"
-THERE = f"SELECT id FROM messages WHERE id = ANY($1::uuid[]) AND flags & {ERASED} = 0"
+# A recipient that is forgotten ends in XXXX.
+THERE = f"""
+SELECT id FROM messages
+ WHERE id = ANY($1::uuid[]) AND flags & {ERASED} = 0 AND right(recipient, 4) <> 'XXXX'
+"""
+# An alert without its text says what its code means. Of a URL an app's answer may have named the
+# path; who was asked stays. What is none of the request's (null) stays none.
 _NOTHING_QUOTED = """
-UPDATE alerts SET request_url = split_part(request_url, '?', 1), request_variables = '',
-                  response_headers = '', response_body = ''
- WHERE request_method IS NOT NULL AND {which}
+UPDATE alerts
+   SET text = '',
+       request_url = CASE WHEN request_url IS NOT NULL
+           THEN coalesce(substring(request_url FROM '^[A-Za-z]+://[^/?#]*'), '') END,
+       request_variables = left(request_variables, 0),
+       response_headers = left(response_headers, 0),
+       response_body = left(response_body, 0)
+ WHERE {which}
 """
 LEAVE_OUT = _NOTHING_QUOTED.format(which="sid = ANY($1::text[])")
-ERASE = _NOTHING_QUOTED.format(which="(resource = ANY($1::text[]) OR messages && $2::uuid[])")
+# Those that do not name messages are by versions that did not: they have an exchange.
+ERASE = _NOTHING_QUOTED.format(
+    which="request_method IS NOT NULL AND resource = ANY($1::text[]) OR messages && $2::uuid[]"
+)
 ANSWERED = "SELECT inbound_id FROM alert_replies WHERE reply_id = ANY($1::uuid[])"
 LINK = """
 INSERT INTO alert_replies (reply_id, inbound_id) SELECT unnest($1::uuid[]), $2

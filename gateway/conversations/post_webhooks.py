@@ -120,14 +120,16 @@ class EventPoster:
         if not answer.ok:
             parameters = dict(row["parameters"])
             last = row["attempts"] >= MOST_ATTEMPTS
+            kind, ended = parameters["EventType"], "; given up" if last else ""
             self._alerts.alert(
                 answer.error_code,
-                f"{parameters['EventType']}: {answer.reason}{'; given up' if last else ''}",
+                f"{kind}: {answer.reason}{ended}",
                 level="error",
                 account_id=account.id,
                 resource=parameters.get("ConversationSid"),
                 exchange=exchange_of(hook, answer),
                 messages=row["messages"] or (),
+                log_text=f"{kind}: {answer.plain_reason}{ended}",
             )
             if not last:
                 pause = FIRST_PAUSE_S * 2 ** (row["attempts"] - 1)

@@ -79,6 +79,7 @@ class PreEventWebhooks:
                 resource=settings["chat_service"],
                 exchange=exchange_of(hook, answer),
                 messages=messages,
+                log_text=f"{name}: {answer.plain_reason}",
             )
             return PreEventVerdict(allowed=answer.status < 400)
         return PreEventVerdict(changes=changes_of(name, answer.body))

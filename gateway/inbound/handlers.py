@@ -149,21 +149,24 @@ class Handlers:
                 self._host_queues.retry(AppServer(message.account_id, _host(target.url)), message)
                 return
             self.given_up += 1
+            ended = f"in {self._retry_for_s:.0f} s; given up"
             self._alerts.alert(
                 run.failure.code,
-                f"not taken by {run.failure.url} in {self._retry_for_s:.0f} s; given up",
+                f"not taken by {run.failure.url} {ended}",
                 level="error",
                 resource=message.sid,
                 account_id=message.account_id,
+                messages=(message.id,),
                 subject=f"{message.sid} given up",
+                log_text=f"{message.sid} was not taken {ended}",
                 logged_as=_host(target.url),
             )
-        drafts = self._replies.drafts(message, run.replies)
+        drafts, alerted = self._replies.drafts(message, run.replies)
 
         async def mark(connection: Connection) -> None:
             if message.id not in self._again:
                 await inbound_rows.clear(connection, [self._done(message)])
-            if run.alerted:
+            if run.alerted or alerted:
                 replies = [draft.message.id for draft in drafts]
                 await alert_rows.link_replies(connection, message.id, replies)
 

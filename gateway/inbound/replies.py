@@ -38,11 +38,15 @@ NOT_STORED: Final = 30020
 
 
 class _Refused(Exception):
-    """This reply can't be sent; `code` is the alert's."""
+    """This reply can't be sent; `code` is the alert's.
 
-    def __init__(self, code: int, text: str) -> None:
+    With `quotes` the text has words of the app.
+    """
+
+    def __init__(self, code: int, text: str, *, quotes: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.quotes = quotes
 
 
 class Replies:
@@ -56,20 +60,22 @@ class Replies:
         self._clock = runtime.clock
         self._alerts = runtime.alerts
         self._guard = LoopGuard()
+        self._raised = 0
 
-    def drafts(self, inbound: Message, found: Sequence[tuple[MessageVerb, str]]) -> list[Draft]:
-        """Drafts of the replies that can be sent; each that can't is an alert."""
-        drafts = []
+    def drafts(
+        self, inbound: Message, found: Sequence[tuple[MessageVerb, str]]
+    ) -> tuple[list[Draft], bool]:
+        """Drafts of the replies that can be sent; each that can't is an alert. Whether one was."""
+        drafts, before = [], self._raised
         for reply, document in found[:MOST_REPLIES]:
             try:
                 drafts.append(self._draft(inbound, reply, document))
             except _Refused as refused:
-                self._alert(inbound, refused.code, str(refused))
+                self._alert(inbound, refused.code, str(refused), quotes=refused.quotes)
         if len(found) > MOST_REPLIES:
-            self._alert(
-                inbound, TOO_MANY, f"{len(found)} replies; {MOST_REPLIES} were sent", "warning"
-            )
-        return drafts
+            text = f"{len(found)} replies; {MOST_REPLIES} were sent"
+            self._alert(inbound, TOO_MANY, text, level="warning")
+        return drafts, self._raised > before
 
     async def store(self, inbound: Message, drafts: Sequence[Draft], also: Also) -> bool:
         """Store replies (at least one) and run `also` in one transaction, however long that takes.
@@ -85,7 +91,8 @@ class Replies:
             if error is None or isinstance(error, Repeated):
                 return True
             if isinstance(error, Rejected):
-                self._alert(inbound, NOT_STORED, f"the replies could not be stored: {error}")
+                text = f"the replies could not be stored: {error}"
+                self._alert(inbound, NOT_STORED, text, quotes=True)
                 return False
             await asyncio.sleep(RETRY_S)
 
@@ -108,7 +115,8 @@ class Replies:
         destination = parse_destination(reply.to or inbound.sender_address or "")
         if destination is None:
             to = reply.to or inbound.sender_address or ""
-            raise _Refused(BAD_TO, naming_hidden(f"{to} is not a number to reply to", to))
+            problem = naming_hidden(f"{to} is not a number to reply to", to)
+            raise _Refused(BAD_TO, problem, quotes=True)
         record = self._sender(inbound, reply.sender)
         if record.sender.address == destination.e164:
             raise _Refused(BAD_TO, "a reply would go to the number it comes from")
@@ -149,7 +157,7 @@ class Replies:
         if record is None or record.account_id != inbound.account_id:
             sender = text or inbound.recipient
             problem = f"{sender} is not a number of the account"
-            raise _Refused(BAD_FROM, naming_hidden(problem, sender))
+            raise _Refused(BAD_FROM, naming_hidden(problem, sender), quotes=True)
         if not record.sender.sms:
             raise _Refused(NOT_CAPABLE, f"{record.sender.address} can't send SMS")
         return record
@@ -160,7 +168,7 @@ class Replies:
         for text in reply.media:
             url = _absolute(document, text)
             if url is None:
-                self._alert(inbound, BAD_BODY, f"{text[:200]} is not a URL")
+                self._alert(inbound, BAD_BODY, f"{text[:200]} is not a URL", quotes=True)
             else:
                 urls.append(url)
         if len(urls) > MOST_MEDIA:
@@ -187,7 +195,7 @@ class Replies:
         url = _absolute(document, reply.callback)
         if url is not None:
             return url
-        self._alert(inbound, BAD_CALLBACK, f"{reply.callback[:200]} is not a URL")
+        self._alert(inbound, BAD_CALLBACK, f"{reply.callback[:200]} is not a URL", quotes=True)
         return None
 
     def _check_route(self, destination: Destination, record: SenderRecord, *, mms: bool) -> None:
@@ -196,7 +204,16 @@ class Replies:
         if choice.sender is None:
             raise _Refused(choice.code, f"{record.sender.address} does not reach this number")
 
-    def _alert(self, inbound: Message, code: int, text: str, level: str = "error") -> None:
+    def _alert(
+        self,
+        inbound: Message,
+        code: int,
+        text: str,
+        *,
+        level: str = "error",
+        quotes: bool = False,
+    ) -> None:
+        self._raised += 1
         service = self._directory.services_by_id.get(inbound.service_id or 0)
         self._alerts.alert(
             code,
@@ -205,6 +222,8 @@ class Replies:
             resource=inbound.sid,
             account_id=inbound.account_id,
             service=service.sid if service is not None else None,
+            messages=(inbound.id,),
+            log_text=f"a reply to {inbound.sid}" if quotes else None,
             logged_as=inbound.recipient,
         )
 

@@ -49,6 +49,8 @@ class Run:
     taken: bool = False
     # Something about it is in an alert, with what the app answered.
     alerted: bool = False
+    # A document named the next: its URL is the app's own words.
+    redirected: bool = False
 
     @property
     def hopeless(self) -> bool:
@@ -108,6 +110,7 @@ class Runner:
                 return
             try:
                 url, method = urljoin(_base(answer, hook), redirect.url), redirect.method
+                run.redirected = True
             except ValueError:  # such as http://[
                 self._fail(run, MALFORMED_URL, "a <Redirect> to no URL", hook, answer)
                 return
@@ -116,7 +119,8 @@ class Runner:
     def _read(self, run: Run, hook: WebhookRequest, answer: WebhookResponse) -> Redirect | None:
         """Take the verbs of one answer; the redirect that ends it, or None."""
         if not answer.ok:
-            self._fail(run, answer.error_code, answer.reason, hook, answer)
+            quotes = answer.quotes or run.redirected
+            self._fail(run, answer.error_code, answer.reason, hook, answer, quotes=quotes)
             return None
         run.taken = True
         if answer.truncated:
@@ -125,14 +129,16 @@ class Runner:
         try:
             document = parse(answer.status, answer.content_type, answer.body)
         except TwimlError as error:
-            self._fail(run, error.code, error.text, hook, answer)
+            self._fail(run, error.code, error.text, hook, answer, quotes=True)
             return None
         except Exception as error:  # the fallback is asked, whatever the document did
             log.exception("an answer of an app could not be read")
             self._fail(run, NOT_XML, f"not readable: {type(error).__name__}", hook, answer)
             return None
         for warning in document.warnings:
-            self._alert(run, warning.code, warning.text, hook, answer, level="warning")
+            self._alert(
+                *(run, warning.code, warning.text, hook, answer), quotes=True, level="warning"
+            )
         for verb in document.verbs:
             if isinstance(verb, Redirect):
                 return verb
@@ -140,10 +146,17 @@ class Runner:
         return None
 
     def _fail(
-        self, run: Run, code: int, text: str, hook: WebhookRequest, answer: WebhookResponse
+        self,
+        run: Run,
+        code: int,
+        text: str,
+        hook: WebhookRequest,
+        answer: WebhookResponse,
+        *,
+        quotes: bool = False,
     ) -> None:
         run.failure = DocumentFailure(code, signed_url(hook.url))
-        self._alert(run, code, text, hook, answer)
+        self._alert(run, code, text, hook, answer, quotes=quotes)
 
     def _alert(
         self,
@@ -154,6 +167,7 @@ class Runner:
         answer: WebhookResponse,
         *,
         level: str = "error",
+        quotes: bool = False,
     ) -> None:
         message = run.message
         run.alerted = True
@@ -169,6 +183,7 @@ class Runner:
             exchange=exchange_of(hook, _without_replies(answer)),
             messages=(message.id,),
             subject=host if run.again else None,
+            log_text=f"an answer to {message.sid}" if quotes else None,
             logged_as=host,
         )
 

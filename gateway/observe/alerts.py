@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from gateway.observe.outage_log import AWAY
 from gateway.observe.peer_faults import caused_by_peer
@@ -32,6 +33,7 @@ QUIET_S = 60.0  # a repeat of the same alert within this is only counted
 TEXT_LIMIT = 2_000  # characters kept of a body, a URL, a form
 KEEP = timedelta(days=30)
 FORGET_EVERY_S = 3600.0
+_ORIGIN: Final = re.compile(r"[A-Za-z]+://[^/?#]*")  # as in storage.alerts
 LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "notice": logging.INFO}
 
 
@@ -59,17 +61,20 @@ class Alert:
     account_id: int | None = None  # None: the operator's
     service: str | None = None  # a SID
     exchange: Exchange | None = None
-    messages: tuple[Id, ...] = ()  # whose text the exchange may quote
+    messages: tuple[Id, ...] = ()  # whose text it may quote
 
     def without_texts(self) -> Alert:
         """As it is where what it may quote was erased."""
         if self.exchange is None:
-            return self
-        url = self.exchange.url.partition("?")[0]
+            return replace(self, text="")
         exchange = replace(
-            self.exchange, url=url, variables="", response_headers="", response_body=""
+            self.exchange,
+            url=_origin(self.exchange.url),
+            variables="",
+            response_headers="",
+            response_body="",
         )
-        return replace(self, exchange=exchange)
+        return replace(self, text="", exchange=exchange)
 
 
 class Alerts:
@@ -98,13 +103,15 @@ class Alerts:
         exchange: Exchange | None = None,
         messages: Sequence[Id] = (),
         subject: str | None = None,
+        log_text: str | None = None,
         logged_as: str | None = None,
         bounded: bool = False,
     ) -> None:
         """Raise an alert. Never blocks, never fails.
 
-        `messages`: those whose text the exchange may quote; it is erased with them, also where it
-        comes later. `subject` is what it is about, for the one a minute; by default the resource.
+        `messages`: those whose text it or the exchange may quote; it is erased with them, also
+        where it comes later. `log_text` is what the log says where the text may quote: nothing is
+        erased there. `subject` is what it is about, for the one a minute; by default the resource.
         `logged_as` is the same for the log, where many alerts have one cause (a host that is down).
         With `bounded` none is dropped as a repeat: whoever raises it sees to it that they are few.
         """
@@ -115,7 +122,8 @@ class Alerts:
         if logged_as is None or self._is_first(("log", code, logged_as, account_id)):
             kind = f"alert {code} of {account_id}"  # how many there are, an app's servers choose
             extra = caused_by_peer(kind, alert=code)
-            log.log(LOG_LEVELS[level], "alert %d: %s", code, text, extra=extra)
+            said = text if log_text is None else log_text
+            log.log(LOG_LEVELS[level], "alert %d: %s", code, said, extra=extra)
         self._put(code, level, text, resource, account_id, service, exchange, messages)
 
     def _is_first(self, key: tuple[object, ...]) -> bool:
@@ -179,11 +187,7 @@ class Alerts:
         Those that are in the table, as they are there.
         """
         doubtful = False
-        quoting = {
-            alert.sid: alert.messages
-            for alert in batch
-            if alert.messages and alert.exchange is not None
-        }
+        quoting = {alert.sid: alert.messages for alert in batch if alert.messages}
         while True:
             try:
                 late = await alert_rows.insert(self._pool, map(row_of, batch), quoting)
@@ -194,7 +198,7 @@ class Alerts:
                 await asyncio.sleep(RETRY_S)
             except Exception as error:
                 if doubtful and isinstance(error, UniqueViolation):  # they had been committed
-                    return [alert.without_texts() for alert in batch]
+                    return [alert.without_texts() if alert.messages else alert for alert in batch]
                 if len(batch) == 1:
                     log.error("an alert of %d can't be stored: %s", batch[0].code, type(error))
                     return []
@@ -244,6 +248,12 @@ def row_of(alert: Alert) -> tuple[Any, ...]:
         alert.account_id,
         list(alert.messages) or None,
     )
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    found = _ORIGIN.match(url)
+    return found[0] if found is not None else ""
 
 
 def storable(text: str) -> str:

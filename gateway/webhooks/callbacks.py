@@ -224,9 +224,10 @@ class Callbacks:
         """One alert per account, host and minute: a dead receiver must not flood the table."""
         service = self._directory.services_by_id.get(message.service_id or 0)
         host = _host(message).rpartition("@")[2]
+        what = f"status callback {status.shown} was not taken by {host}"
         self._alerts.alert(
             answer.error_code,
-            f"status callback {status.shown} was not taken by {host}: {answer.reason}",
+            f"{what}: {answer.reason}",
             level="error",
             resource=message.sid,
             account_id=message.account_id,
@@ -234,6 +235,7 @@ class Callbacks:
             exchange=exchange_of(hook, answer),
             messages=(message.id,),
             subject=host,
+            log_text=f"{what}: {answer.plain_reason}",
         )
 
     def _plan_retry(self, message: Message, at: float, *, hopeless: bool) -> None:

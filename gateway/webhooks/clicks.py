@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 
@@ -143,15 +144,18 @@ class Clicks:
             return
         self._host_queues.over(click)
         self.given_up += 1
+        what = f"click event was not taken by {click.host.rpartition('@')[2]}"
         self._alerts.alert(
             answer.error_code,
-            f"click event was not taken by {click.host.rpartition('@')[2]}: {answer.reason}",
+            f"{what}: {answer.reason}",
             level="error",
             resource=click.message_sid,
             account_id=click.account_id,
             service=click.service_sid,
             exchange=exchange_of(hook, answer),
+            messages=(UUID(hex=click.message_sid[2:]),),
             subject=click.host,
+            log_text=f"{what}: {answer.plain_reason}",
         )
 
     def _broke(self, click: Click, why: str) -> None:

@@ -112,6 +112,7 @@ class WebhookResponse:
     content_type: str = ""
     error_code: int = 0
     reason: str = ""
+    quotes: bool = False  # the reason may have words of the other side
     headers: tuple[tuple[str, str], ...] = ()
     url: str = ""  # where it came from: the hook's own, or where redirects led
     truncated: bool = False  # there was more than BODY_LIMIT
@@ -123,9 +124,17 @@ class WebhookResponse:
     def ok(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def plain_reason(self) -> str:
+        """The reason as the log takes it, where nothing is erased."""
+        return f"error {self.error_code}" if self.quotes else self.reason
 
-def _failed(code: int, reason: object, failure: str = "") -> WebhookResponse:
-    return WebhookResponse(0, error_code=code, reason=storable(str(reason)), failure=failure)
+
+def _failed(
+    code: int, reason: object, failure: str = "", *, quotes: bool = False
+) -> WebhookResponse:
+    text = storable(str(reason))
+    return WebhookResponse(0, error_code=code, reason=text, quotes=quotes, failure=failure)
 
 
 class WebhookClient(WithSession):
@@ -275,9 +284,9 @@ class WebhookClient(WithSession):
             async with asyncio.timeout(budget_s):
                 return await self._follow(hook, timeout)
         except ForbiddenTarget as error:
-            return _failed(NOT_CONNECTED, error)
+            return _failed(NOT_CONNECTED, error, quotes=True)
         except aiohttp.InvalidURL:  # which would say all of it: of a GET the parameters, too
-            return _failed(MALFORMED_URL, f"malformed URL: {signed_url(hook.url)}")
+            return _failed(MALFORMED_URL, f"malformed URL: {signed_url(hook.url)}", quotes=True)
         except aiohttp.ConnectionTimeoutError:
             return _failed(CONNECT_TIMEOUT, "no connection in time", CONNECT)
         except aiohttp.SocketTimeoutError:
@@ -285,23 +294,16 @@ class WebhookClient(WithSession):
         except TimeoutError:
             return _failed(TOO_SLOW, "no answer in time")
         except aiohttp.ClientConnectorCertificateError as error:
-            return _failed(_certificate_code(error.certificate_error), error, CONNECT)
-        except aiohttp.ClientConnectorSSLError as error:
-            return _failed(TLS_HANDSHAKE, error, CONNECT)
+            code = _certificate_code(error.certificate_error)
+            return _failed(code, error, CONNECT, quotes=True)
         except aiohttp.ClientConnectorError as error:
-            cause = error.os_error
-            if isinstance(cause, ForbiddenTarget):
-                return _failed(NOT_CONNECTED, cause)
-            if isinstance(error, aiohttp.ClientConnectorDNSError):
-                return _failed(UNRESOLVED, error, CONNECT)
-            refused = isinstance(cause, ConnectionRefusedError)
-            return _failed(REFUSED if refused else NOT_CONNECTED, error, CONNECT)
+            return _unconnected(error, quotes=error.host != urlsplit(hook.url).hostname)
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
             return _failed(NOT_HTTP, _unquoted(error))
         except ValueError as error:  # no host name at all, or none that IDNA can write
-            return _failed(MALFORMED_URL, f"malformed URL: {error}")
+            return _failed(MALFORMED_URL, f"malformed URL: {error}", quotes=True)
         except (aiohttp.ClientError, OSError) as error:
-            return _failed(NOT_CONNECTED, f"{type(error).__name__}: {error}")
+            return _failed(NOT_CONNECTED, f"{type(error).__name__}: {error}", quotes=True)
 
     async def _follow(
         self, hook: WebhookRequest, timeout: aiohttp.ClientTimeout
@@ -363,9 +365,8 @@ class WebhookClient(WithSession):
                         data, parameters = None, ()
                     next_url = _joined(url, location)
                     if next_url is None:
-                        return _failed(
-                            BAD_REDIRECT, f"redirected to {location.partition('?')[0][:200]}"
-                        )
+                        where = location.partition("?")[0][:200]
+                        return _failed(BAD_REDIRECT, f"redirected to {where}", quotes=True)
                     url, signed = next_url, str(next_url)
                     continue
                 return await _answer(response, sent, str(url) if hops else hook.url)
@@ -424,6 +425,19 @@ async def _answer(
         failure=failure,
         sent=sent,
     )
+
+
+def _unconnected(error: aiohttp.ClientConnectorError, *, quotes: bool) -> WebhookResponse:
+    """`quotes`: a redirect named the host that could not be reached."""
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return _failed(TLS_HANDSHAKE, error, CONNECT, quotes=quotes)
+    cause = error.os_error
+    if isinstance(cause, ForbiddenTarget):
+        return _failed(NOT_CONNECTED, cause, quotes=quotes)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return _failed(UNRESOLVED, error, CONNECT, quotes=quotes)
+    refused = isinstance(cause, ConnectionRefusedError)
+    return _failed(REFUSED if refused else NOT_CONNECTED, error, CONNECT, quotes=quotes)
 
 
 def _unquoted(error: aiohttp.ClientResponseError | aiohttp.ClientPayloadError) -> str:

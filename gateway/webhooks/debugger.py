@@ -130,7 +130,7 @@ class Debugger:
         log.info(
             "debugger webhook of %s not taken: %s",
             account.sid,
-            answer.reason,
+            answer.plain_reason,
             extra=caused_by_peer(f"debugger webhook of {account.id}"),
         )
 

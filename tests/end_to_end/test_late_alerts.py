@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_an_answer_that_comes_after_its_message_was_erased_is_not_kept(
 
     [alert] = await listed(alerts, 1)
     shown = await sdk.call(sdk.client.monitor.v1.alerts(alert.sid).fetch)
-    assert (shown.error_code, shown.request_url) == ("11200", hooks.url("/in"))
+    assert (shown.error_code, shown.request_url) == ("11200", hooks.url(""))
     assert (shown.request_variables, shown.response_headers, shown.response_body) == ("", "", "")
     assert quoted not in str(told)
 
@@ -141,3 +142,87 @@ async def test_erasing_a_reply_reaches_the_alerts_of_what_it_answers(
             await asyncio.sleep(0.02)
     await erase(sdk, reply, how)
     assert await in_tables(gateway.database_url) == []
+
+
+def responding(verbs: str) -> str:
+    return f"<Response>{verbs}<Message>fine</Message></Response>"
+
+
+QUOTING = {
+    "element": (responding(f"<{MARKER}/>"), "text/xml", "12200"),
+    "attribute": (responding(f'<Message {MARKER}="x">a</Message>'), "text/xml", "12200"),
+    "method": (responding(f'<Message method="{MARKER}">a</Message>'), "text/xml", "14104"),
+    "root": (f"<{MARKER}/>", "text/xml", "12102"),
+    "version": (f'<?xml version="{MARKER}"?><Response/>', "text/xml", "12101"),
+    "charset": ("<Response/>", f"text/xml; charset={MARKER}", "12100"),
+    "type": ("hello", f"text/{MARKER}", "12300"),
+    "to": (responding(f'<Message to="{MARKER}">a</Message>'), "text/xml", "14101"),
+    "from": (responding(f'<Message from="{MARKER}">a</Message>'), "text/xml", "14102"),
+    "action": (responding(f'<Message action="ftp:{MARKER}">a</Message>'), "text/xml", "14105"),
+    "media": (responding(f"<Message>a<Media>ftp:{MARKER}</Media></Message>"), "text/xml", None),
+    "redirect": (f"<Response><Redirect>/{MARKER}</Redirect></Response>", "text/xml", "11200"),
+}
+
+
+@pytest.mark.parametrize("quoted", QUOTING)
+async def test_what_an_alert_says_in_the_words_of_an_app_goes_too(
+    gateway: GatewayUnderTest,
+    sdk: Sdk,
+    smsc: Smsc,
+    hooks: Hooks,
+    caplog: pytest.LogCaptureFixture,
+    quoted: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    document, kind, code = QUOTING[quoted]
+    hooks.answers["/in"] = says(document, kind)
+
+    async def fails(request: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    hooks.answers[f"/{MARKER}"] = fails
+    await listens(sdk, hooks, "/in")
+    await write(smsc, "hello", NUMBERS[0])
+
+    async def alerts() -> list[Any]:
+        return await sdk.call(sdk.client.monitor.v1.alerts.list)
+
+    found = await listed(alerts, 1)
+    assert code in (None, found[0].error_code)
+    messages = await sdk.call(sdk.client.messages.list)
+    for message in messages:
+        if is_reply(message):
+            await erase(sdk, await sdk.reaches(message.sid, "delivered"), "redacted")
+        else:
+            await erase(sdk, message, "redacted")
+    async with asyncio.timeout(WAIT_S):
+        while await in_tables(gateway.database_url):
+            await asyncio.sleep(0.02)
+    assert MARKER.lower() not in str([vars(alert) for alert in await alerts()]).lower()
+    said = [record for record in caplog.records if record.name.startswith(("gateway", "storage"))]
+    assert MARKER not in "".join(record.getMessage() for record in said)
+
+
+async def test_where_an_app_redirected_to_goes_too(
+    gateway: GatewayUnderTest,
+    sdk: Sdk,
+    smsc: Smsc,
+    hooks: Hooks,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def redirects(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"ftp://{MARKER}/"})
+
+    hooks.answers["/in"] = redirects
+    await listens(sdk, hooks, "/in")
+    await write(smsc, "hello", NUMBERS[0])
+
+    async def alerts() -> list[Any]:
+        return await sdk.call(sdk.client.monitor.v1.alerts.list)
+
+    [alert] = await listed(alerts, 1)
+    assert alert.error_code == "11216"
+    [inbound] = await sdk.call(sdk.client.messages.list)
+    await erase(sdk, inbound, "redacted")
+    assert await in_tables(gateway.database_url) == []
+    assert MARKER not in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -23,9 +24,11 @@ ACCOUNT, FINAL = 1, 5
 
 
 def alert(number: int, *messages: UUID, resource: str = "CH1") -> Alert:
-    exchange = Exchange("POST", "http://app/?text=hers", "Body=hers", "", 500, "X=hers", "hers")
+    exchange = Exchange(
+        "POST", "http://app:80/hers?text=hers", "Body=hers", "", 500, "X=hers", "hers"
+    )
     return Alert(
-        f"NO{number}", 0.0, 11200, "error", "text", resource, ACCOUNT, None, exchange, messages
+        f"NO{number}", 0.0, 11200, "error", "to hers", resource, ACCOUNT, None, exchange, messages
     )
 
 
@@ -75,6 +78,32 @@ async def test_what_was_written_before_it_is_erased_with_it(pool: ConnectionPool
     assert not await store(pool, *given)
     await redact(pool, INBOUND)
     assert await quoting(pool) == {"NO2"}
+
+
+@pytest.mark.parametrize("first", ["alert", "erasure"])
+async def test_an_alert_without_an_exchange_is_erased_with_its_messages(
+    pool: ConnectionPool, first: str
+) -> None:
+    given = [replace(alert(1, INBOUND), exchange=None), replace(alert(2, OTHER), exchange=None)]
+    if first == "alert":
+        assert not await store(pool, *given)
+    await redact(pool, INBOUND)
+    if first == "erasure":
+        assert await store(pool, *given) == {"NO1"}
+    assert await quoting(pool) == {"NO2"}
+    row = await pool.fetchrow("SELECT * FROM alerts WHERE sid = 'NO1'")
+    assert (row["text"], row["request_url"], row["request_variables"]) == ("", None, None)
+
+
+async def test_what_is_told_of_an_erased_alert_is_what_is_stored(pool: ConnectionPool) -> None:
+    """Of a URL the host and its port are left."""
+    given = alert(1, INBOUND)
+    await store(pool, given)
+    await redact(pool, INBOUND)
+    row = await pool.fetchrow("SELECT * FROM alerts")
+    assert row["request_url"] == "http://app:80"
+    told = given.without_texts()
+    assert tuple(row[name] for name in alerts.COLUMNS[3:-2]) == row_of(told)[3:-2]
 
 
 @pytest.mark.parametrize("first", ["alert", "erasure"])
