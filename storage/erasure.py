@@ -27,6 +27,21 @@ OWN_KEPT = """
 UPDATE kept_deliveries SET payload = '', tlvs = '' WHERE message_id = ANY($1::uuid[])
 """
 
+# Of receipts: either address may be the recipient's, in whatever spelling.
+_RECIPIENTS = """
+UPDATE kept_deliveries AS k
+   SET payload = '', tlvs = '', source = left(k.source, -4) || 'XXXX',
+       destination = left(k.destination, -4) || 'XXXX'
+"""
+RECIPIENTS = f"""{_RECIPIENTS}
+  FROM submissions AS s
+ WHERE s.message_id = ANY($1::uuid[]) AND k.carrier_id = s.carrier_id
+   AND k.carrier_message_id = s.carrier_message_id AND k.source NOT LIKE '%XXXX'
+"""
+OWN_RECIPIENTS = f"""{_RECIPIENTS}
+ WHERE k.message_id = ANY($1::uuid[]) AND k.source NOT LIKE '%XXXX'
+"""
+
 CONVERSATION = """
 UPDATE conversation_messages SET body = ''
  WHERE inbound_id = ANY($1::uuid[])
@@ -66,6 +81,13 @@ async def erase_copies(connection: Connection, ids: Sequence[Id]) -> None:
         await erase_events(connection, conversation_id, sid)
     # Those of what is in no conversation any more.
     await connection.execute(EVENTS_OF_MESSAGES, ids)
+
+
+async def erase_recipients(connection: Connection, ids: Sequence[Id]) -> None:
+    """Take from what is kept beside the rows whom these messages were to."""
+    await connection.execute(RECIPIENTS, ids)
+    await connection.execute(OWN_RECIPIENTS, ids)
+    await alerts.erase(connection, ids)
 
 
 async def erase_events(connection: Connection, conversation_id: int, sid: str) -> None:

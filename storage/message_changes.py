@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.database import Connection, ConnectionPool
-from storage.erasure import erase_copies
+from storage.erasure import erase_copies, erase_recipients
 from storage.ids import Id
 from storage.messages import ERASED, MessageRow
 from storage.records import DatedRow, columns
@@ -103,7 +103,7 @@ UPDATE messages AS m
           FROM messages WHERE flags & 24 <> 0 ORDER BY id) AS u
  WHERE m.id = u.id AND (u.text OR u.address)
    AND m.id IN (SELECT id FROM messages WHERE flags & 24 <> 0 ORDER BY id LIMIT $3)
-RETURNING m.id, u.text
+RETURNING m.id, u.text, u.address
 """
 
 
@@ -184,8 +184,10 @@ async def forget(
     A recipient is kept while callbacks are owed, at most `after_s` seconds.
     """
     rows = await connection.fetch(FORGET, text_flag, address_flag, most, after_s)
-    if ids := [id for id, text in rows if text]:
+    if ids := [id for id, text, _ in rows if text]:
         await erase_copies(connection, ids)
+    if ids := [id for id, _, address in rows if address]:
+        await erase_recipients(connection, ids)
     return len(rows)
 
 

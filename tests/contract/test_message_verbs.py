@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -161,6 +162,12 @@ async def test_tags_come_back_and_an_application_gets_the_callbacks(
 async def test_what_is_to_be_forgotten_is_forgotten(
     sdk: Sdk, gateway: GatewayUnderTest, receiver: Receiver
 ) -> None:
+    refusals = [404]
+
+    async def answer(form: dict[str, str]) -> int:
+        return refusals.pop() if refusals else 200
+
+    receiver.answer = answer  # an alert is raised, which has the form
     message = await sdk.send(
         "the secret code",
         content_retention="discard",
@@ -168,6 +175,14 @@ async def test_what_is_to_be_forgotten_is_forgotten(
         status_callback=receiver.url,
     )
     assert message.body == "the secret code"
+    connection = await asyncpg.connect(gateway.database_url)
+    await connection.execute(
+        "INSERT INTO kept_deliveries (carrier_id, reason, source, destination, esm_class,"
+        " data_coding, payload, tlvs, at, message_id)"
+        " VALUES (1, 'duplicate', $1, '447700900101', 4, 0, 'id:1', '', now(), $2)",
+        TO.lstrip("+"),
+        UUID(message.sid[2:]),
+    )
     await receiver.has([message.sid])
     assert {form["To"] for form in receiver.forms} == {TO}
 
@@ -179,11 +194,14 @@ async def test_what_is_to_be_forgotten_is_forgotten(
 
     final = await forgotten()
     assert (final.body, final.to, final.status) == ("", TO[:-4] + "XXXX", "delivered")
-    connection = await asyncpg.connect(gateway.database_url)
     row = await connection.fetchrow("SELECT * FROM messages")
-    await connection.close()
     assert "secret" not in str(row)
     assert TO not in str(row)
+    for table in ("alerts", "kept_deliveries"):
+        rows = await connection.fetch(f"SELECT * FROM {table}")
+        assert TO.lstrip("+") not in str(rows), table
+        assert rows, table
+    await connection.close()
 
 
 # Scheduling --------------------------------------------------------------------------------
