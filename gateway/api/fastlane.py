@@ -303,6 +303,14 @@ def fast_lane(
             if self._early:
                 self.loop.call_soon(self._go_on)
 
+        def eof_received(self) -> bool:  # type: ignore[override]
+            """The client sends no more: it still gets the answer to what it has sent."""
+            taken = self._taken
+            if taken is None or taken.response_complete or self._awaited is not None:
+                return False
+            taken.keep_alive = False
+            return self.scheme == "http"  # TLS ends in both directions at once
+
         def _go_on(self) -> None:
             """The request before is answered: what came early has its turn."""
             data, self._early = self._early, b""

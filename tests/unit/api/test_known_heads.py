@@ -256,6 +256,23 @@ async def test_what_comes_early_waits_for_its_turn() -> None:
     await same([get + one, one + get + one], one)
 
 
+async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
+    server = _Server(on=True)
+    lane, transport = server.connect()
+    for _ in range(3):
+        lane.data_received(request(BODY))
+        server.answer()
+    assert not lane.eof_received()  # idle: the connection ends
+    lane.data_received(request(BODY)[:-1])
+    assert not lane.eof_received()  # there will be no more of it
+    lane.data_received(request(BODY)[-1:])
+    assert lane.eof_received()
+    before = len(transport.written)
+    server.answer()
+    assert transport.written[before].startswith(b"HTTP/1.1 201")
+    assert transport.closed
+
+
 async def test_what_is_not_the_same_head_is_not_taken_for_it() -> None:
     data = request(BODY)
     others = [
