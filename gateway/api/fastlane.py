@@ -35,7 +35,7 @@ from gateway.acceptance.forecast import Outlook
 from gateway.api.http.auth import Credential, acting_account, authenticate
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import SendForm, check_form_type
-from gateway.api.http.heads import CutHead, KnownHead, KnownRequests, cut_head
+from gateway.api.http.heads import CutHead, KnownHead, KnownRequests, cut_head, is_head
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.api.http.render import iso8601_of
@@ -165,7 +165,7 @@ def fast_lane(
             self._answered_at = 0.0
             # To be known from now on: the head, and what came behind it at once.
             self._cut: CutHead | None = None
-            self._cut_rest = b""
+            self._cut_head = self._cut_rest = b""
             self._begun = False  # a message, since what was cut came
 
         # The connection ------------------------------------------------------------------
@@ -254,7 +254,8 @@ def fast_lane(
                 return False
             head = known.heads.get(cut.key, 0)
             if head is None:
-                self._cut_rest, self._begun = data[cut.end :], False
+                self._cut_head, self._cut_rest = data[: cut.end], data[cut.end :]
+                self._begun = False
                 return False
             self._cut = None
             keep_alive = head.keep_alive and not self._ending
@@ -655,6 +656,7 @@ def fast_lane(
                 cut is not None
                 and len(request.body) == cut.length
                 and request.body.startswith(self._cut_rest)
+                and is_head(self._cut_head, self.url, self.headers)
             ):
                 head = KnownHead(
                     request.account_sid,

@@ -33,7 +33,7 @@ QUIET_S = 60.0  # a repeat of the same alert within this is only counted
 TEXT_LIMIT = 2_000  # characters kept of a body, a URL, a form
 KEEP = timedelta(days=30)
 FORGET_EVERY_S = 3600.0
-_ORIGIN: Final = re.compile(r"[A-Za-z]+://[^/?#]*")  # as in storage.alerts
+_ORIGIN: Final = re.compile(r"[A-Za-z]{1,10}://[^/?#]*")  # as in storage.alerts
 LOG_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "notice": logging.INFO}
 
 

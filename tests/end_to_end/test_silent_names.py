@@ -15,7 +15,7 @@ from nameserver import SILENT, Nameserver
 from test_hanging_servers import sends
 from testing import TO, GatewayProcess, Sdk, carrier, free_port, until
 
-from gateway.webhooks.host_names import MOST_LOOKUPS_OF_ACCOUNT
+from gateway.webhooks.host_names import DEFAULT_BOUNDS
 from smpp.smsc import Scenario, Smsc
 
 APP = "app.example"
@@ -39,7 +39,7 @@ async def test_silent_names_of_an_account_leave_the_others_their_callbacks_and_c
             for n in range(200)
         ]
         await sends(process, other.sid, other.auth_token, forms)
-        await until(lambda: len(nameserver.names(SILENT)) >= MOST_LOOKUPS_OF_ACCOUNT)
+        await until(lambda: len(nameserver.names(SILENT)) >= DEFAULT_BOUNDS.of_account)
         for host in ("127.0.0.1", "localhost", APP):
             await sdk.send(status_callback=f"http://{host}:{hooks.port}/{host}")
             await hooks.has(f"/{host}")

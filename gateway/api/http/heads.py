@@ -6,6 +6,7 @@ Content-Length are no part of what a head is known by.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gateway.api.http.auth import Credential
@@ -48,8 +49,9 @@ class KnownRequests:
 
 def cut_head(data: bytes) -> CutHead | None:
     """The head that `data` begins with; None where it is not whole, or says no plain length."""
+    end = data.find(b"\r\n\r\n")
     for name in LENGTH_NAMES:
-        at = data.find(name)
+        at = data.find(name, 0, end) if end >= 0 else -1
         if at >= 0:
             break
     else:
@@ -59,7 +61,12 @@ def cut_head(data: bytes) -> CutHead | None:
     digits = data[at:line_end]
     if line_end < 0 or not digits.isdigit():
         return None
-    end = data.find(b"\r\n\r\n", line_end)
-    if end < 0:
-        return None
     return CutHead(data[:at] + data[line_end:end], int(digits), end + 4)
+
+
+def is_head(octets: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether these are the octets of a POST that the parser read so, and no other: a head may end
+    where the parser does not see its end.
+    """
+    lines = [b"post %b http/1.1" % url, *(b"%b: %b" % pair for pair in headers), b"", b""]
+    return b"\r\n".join(lines).lower() == octets.lower()

@@ -46,7 +46,7 @@ class Outgoing:
     segments: int
     answered: int = 0
     recipient: str = "+441632960675"
-    sender: str | None = "+447700900101"
+    sender_address: str | None = "+447700900101"
     reference: int = 0xABCD
     valid_until: float = 0.0
     tlvs: Tlvs = ()

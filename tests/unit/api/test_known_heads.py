@@ -23,7 +23,7 @@ from gateway.api.fastlane import fast_lane
 from gateway.api.http.auth import acting_account, authenticate
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import check_form_type, parse_form
-from gateway.api.http.heads import KnownRequests, cut_head
+from gateway.api.http.heads import KnownRequests, cut_head, is_head
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
 from gateway.directory.directory import Directory
@@ -254,6 +254,43 @@ async def test_what_comes_early_waits_for_its_turn() -> None:
     assert await same([one + two[:20], two[20:] + one], one) >= 1
     get = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
     await same([get + one, one + get + one], one)
+
+
+HIDDEN = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", b"content-length", b"CONTENT-LENGTH"])
+@pytest.mark.parametrize("ends", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("digits", [b"0000", b"0001", b"9999"])
+async def test_a_length_in_a_body_is_none(name: bytes, ends: bytes, digits: bytes) -> None:
+    """What looks like the end of a head there would make one request two, or two one."""
+
+    def sent(said: bytes, tail: bytes) -> bytes:
+        body = b"A" * len(HIDDEN) + b"\r\nContent-Length: " + said + b"\r\n\r\n" + tail
+        head, _, body = request(body, name=name).partition(b"\r\n\r\n")
+        return head.replace(b"\r\n", ends) + ends * 2 + body
+
+    tail = b"A" * len(HIDDEN)  # what the body begins with
+    whole = len(sent(b"0000", tail).partition(ends * 2)[2])
+    taught = sent(b"%04d" % whole, tail)
+    await same([sent(digits, HIDDEN), request(BODY)], taught)
+    await same([sent(digits, tail), request(BODY)], taught)
+    short = request(b"To=1&Body=min\r\nContent-Length: 0040\r\n\r\n", name=name)
+    await same([short.replace(b"0040", digits), request(BODY)], short)
+
+
+def test_only_what_the_parser_read_is_a_head() -> None:
+    pairs = [(b"host", b"x"), (b"content-length", b"2")]
+    octets = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    assert is_head(octets, b"/a", pairs)
+    for other in (
+        octets[:-2],
+        octets + b"x",
+        octets.replace(b"\r\n", b"\n"),
+        octets.replace(b": x", b":  x"),
+    ):
+        assert not is_head(other, b"/a", pairs)
+    assert not is_head(octets, b"/a", pairs[:1])
 
 
 async def test_a_client_that_sends_no_more_gets_its_answer() -> None:

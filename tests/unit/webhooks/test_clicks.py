@@ -25,7 +25,7 @@ CLICK = Click(
     token="0" * 32,
     callback_url="https://u:p@app.example:8443/clicks",
     account_id=1,
-    message_sid="SM1",
+    message_sid="SM" + "1" * 32,
     service_sid="MG1",
     recipient="+15551230001",
     sender="+15551230002",
@@ -113,7 +113,7 @@ def test_a_machine_that_looks_is_no_click(method: str, agent: str, preview: bool
 def test_the_event_says_whose_link_was_opened() -> None:
     assert json.loads(CLICK.event("AC1")) == {
         "event_type": "click",
-        "sms_sid": "SM1",
+        "sms_sid": "SM" + "1" * 32,
         "to": "+15551230001",
         "from": "+15551230002",
         "link": "https://shop.example/a",
