@@ -24,6 +24,7 @@ Theory of operation:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -83,7 +84,7 @@ class NotBound(Exception):
     """There is no bound session that may send this."""
 
 
-class Session:
+class Session(ABC):
     """What both roles do on one connection. See the module's text."""
 
     __slots__ = (
@@ -298,9 +299,9 @@ class Session:
             self._break(broken, events)
         return events
 
+    @abstractmethod
     def _read(self, frames: list[Frame], events: list[SessionEvent]) -> bool:
         """Take these PDUs; False if what is behind them is not to be read, or not yet."""
-        raise NotImplementedError
 
     def _break(self, broken: BrokenFrame, events: list[SessionEvent]) -> None:
         self.send(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDLEN, broken.sequence))
@@ -352,9 +353,9 @@ class Session:
         self.send(HEADER.pack(16, v.GENERIC_NACK, error.status, sequence))
         events.append(Malformed(pdu, str(error)))
 
+    @abstractmethod
     def _requested(self, read: Pdu, pdu: bytes, events: list[SessionEvent]) -> None:
         """A request that may come now, and could be read."""
-        raise NotImplementedError
 
     def _nacked(self, pdu: bytes, status: int, sequence: int, events: list[SessionEvent]) -> None:
         """A generic_nack refuses what it names, whatever its status says (SMPP 3.4 §4.3)."""
@@ -409,10 +410,11 @@ class Session:
         self._proved(sequence, events)
         return True
 
-    def _proved(self, sequence: int, events: list[SessionEvent]) -> None:
+    # A role that has nothing to settle by these does nothing.
+    def _proved(self, sequence: int, events: list[SessionEvent]) -> None:  # noqa: B027
         """The peer answered this request: it has read whatever was written before."""
 
-    def _all_read(self, events: list[SessionEvent]) -> None:
+    def _all_read(self, events: list[SessionEvent]) -> None:  # noqa: B027
         """The peer ends in good order: it has read whatever was written."""
 
     # Its own small tools ---------------------------------------------------------
