@@ -50,6 +50,13 @@ async def start(start_gateway: Start, odd: OddCarrier) -> GatewayUnderTest:
     return await start_gateway(odd.port, carriers=(carrier(odd.port, refusal_waits=FAST),))
 
 
+def gateway_of(odd: OddCarrier, database_url: str, folder: Path) -> GatewayProcess:
+    """A process of its own, to be ended."""
+    hosts = [f"127.0.0.1:{odd.port}"]
+    carriers = [carrier(odd.port, hosts=hosts, refusal_waits=FAST)]
+    return GatewayProcess(database_url, odd.port, folder, free_port(), carriers=carriers)
+
+
 async def settled(gateway: GatewayUnderTest) -> None:
     """Return when no answer may still be under way."""
     query = "SELECT count(*) FROM inbound_parts WHERE NOT settled"
@@ -193,13 +200,7 @@ async def test_the_same_word_after_a_restart_is_another_message(
     """After a clean end nothing is open; after a crash what was settled before it stays so."""
     if end == "stop":
         odd.silent = {v.ENQUIRE_LINK}  # its unbind is all that proves it
-    process = GatewayProcess(
-        database_url,
-        odd.port,
-        tmp_path,
-        free_port(),
-        carriers=[carrier(odd.port, hosts=[f"127.0.0.1:{odd.port}"], refusal_waits=FAST)],
-    )
+    process = gateway_of(odd, database_url, tmp_path)
     await process.start()
     sdk = await Sdk.provisioned(process.base_url)
     await odd.bound.wait()
@@ -227,13 +228,7 @@ async def test_parts_before_and_after_a_restart_are_one_message(
     database_url: str, tmp_path: Path, odd: OddCarrier, end: str
 ) -> None:
     """Read by our numbers, which must be known by then."""
-    process = GatewayProcess(
-        database_url,
-        odd.port,
-        tmp_path,
-        free_port(),
-        carriers=[carrier(odd.port, hosts=[f"127.0.0.1:{odd.port}"], refusal_waits=FAST)],
-    )
+    process = gateway_of(odd, database_url, tmp_path)
     await process.start()
     sdk = await Sdk.provisioned(process.base_url)
     await odd.bound.wait()
