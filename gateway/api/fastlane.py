@@ -656,6 +656,7 @@ def fast_lane(
                 cut is not None
                 and len(request.body) == cut.length
                 and request.body.startswith(self._cut_rest)
+                and known.heads.wants(cut.key, len(cut.key))
                 and is_head(self._cut_head, self.url, self.headers)
             ):
                 head = KnownHead(
@@ -665,7 +666,7 @@ def fast_lane(
                     request.keep_alive,
                     self.headers,
                 )
-                known.heads.offer(proof[1].id, cut.key, len(cut.key), 0, head)
+                known.heads.keep(proof[1].id, cut.key, 0, head)
             return proof
 
         def _respond_error(self, request: FastRequest, error: ApiError) -> None:

@@ -48,12 +48,19 @@ class SecondSight(Generic[K, V]):
         self.misses += 1
         return None
 
-    def offer(self, owner: int, key: K, size: int, epoch: int, value: V) -> None:
-        """Keep the value if its key, of `size` octets, has come before."""
+    def wants(self, key: K, size: int) -> bool:
+        """Whether a value of this key, of `size` octets, is kept: it has come before."""
         if not self._most or size > MOST_OCTETS:
-            return
-        if key not in self._values and not self._came_before(hash(key)):
-            return
+            return False
+        return key in self._values or self._came_before(hash(key))
+
+    def offer(self, owner: int, key: K, size: int, epoch: int, value: V) -> None:
+        """Keep the value if its key is wanted."""
+        if self.wants(key, size):
+            self.keep(owner, key, epoch, value)
+
+    def keep(self, owner: int, key: K, epoch: int, value: V) -> None:
+        """Keep the value of a key that is wanted."""
         mine = self._owned.setdefault(owner, {})
         if key not in mine:
             if len(mine) >= self._most_of_owner:
