@@ -13,7 +13,7 @@ import sys
 
 MICRO = (
     *("encode", "select_sender", "idle_senders", "webhook_client"),
-    *("smpp_codec", "smpp_session", "smpp_smsc"),
+    *("smpp_codec", "smpp_session", "smpp_smsc", "journal"),
 )
 LOAD, SOAK, LISTS = "load", "soak", "lists"
 
