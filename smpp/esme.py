@@ -109,7 +109,7 @@ class Bind:
         self.config = config
         self.name = config.name
         self.bound = False
-        # Sees every PDU of later connections, ("in" | "out", octets); None costs nothing.
+        # Sees what later connections read and write, PDUs that are whole; None costs nothing.
         self.on_pdu: Tap | None = None
         # The response to a submit that had been reported as timed out.
         self.on_late_answer: Callable[[object, int, str, Tlvs], None] | None = None

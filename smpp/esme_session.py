@@ -134,8 +134,6 @@ class EsmeSession(Session):
         window[sequence] = (token, now + self.config.response_timeout_s, v.SUBMIT_SM)
         self.last_message_at = now
         self.output.append(pdu)
-        if self.tap is not None:
-            self.tap("out", pdu)
 
     def answer(self, delivery: DeliverSm, status: int = 0) -> bool:
         """Send the response to a delivery; False if it is not owed (any more)."""
@@ -176,12 +174,10 @@ class EsmeSession(Session):
 
     # Bytes ----------------------------------------------------------------------
 
-    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> bool:
+    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> list[Frame] | None:
         window = self.window
-        tap = self.tap
-        for command, status, sequence, pdu in frames:
-            if tap is not None:
-                tap("in", pdu)
+        left = iter(frames)
+        for command, status, sequence, pdu in left:
             if command == v.SUBMIT_SM_RESP and sequence in window:
                 token, _, sent = window.pop(sequence)
                 if self._unsettled:
@@ -205,8 +201,8 @@ class EsmeSession(Session):
             else:
                 self._rare(pdu, command, status, sequence, events)
                 if events and events[-1].__class__ is Ended:
-                    return False
-        return True
+                    return list(left)
+        return None
 
     def _unreadable(
         self, pdu: bytes, command: int, sequence: int, error: CodecError, events: list[SessionEvent]

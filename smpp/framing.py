@@ -3,7 +3,7 @@ is read here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from smpp.codec import HEADER, HEADER_OCTETS
@@ -68,6 +68,22 @@ class Framing:
         """These PDUs of the last `cut` come again with the next one."""
         self._held[:0] = b"".join([pdu for _, _, _, pdu in frames])
         self._needed = 0
+
+
+def pieces(octets: bytes) -> Iterator[tuple[int, int]]:
+    """Where each PDU of these octets begins and ends, in their order.
+
+    What is behind the last that is whole is a piece of its own: nothing is left out.
+    """
+    at, end = 0, len(octets)
+    while end - at >= HEADER_OCTETS:
+        length = int.from_bytes(octets[at : at + 4], "big")
+        if not HEADER_OCTETS <= length <= end - at:
+            break
+        yield at, at + length
+        at += length
+    if at < end:
+        yield at, end
 
 
 def _broken(data: bytes, length: int, sequence: int, limit: int) -> BrokenFrame:

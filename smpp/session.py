@@ -48,7 +48,8 @@ from smpp.states import BOUND, MOVES, Move, Role, SessionState
 MOST_ENQUIRIES: Final = 16
 UNBIND_S: Final = 5.0  # for the answer to our unbind, at most
 
-# Sees every PDU: "in" or "out", and its octets.
+# Sees what was read or is about to be written at once: "in" or "out", and the octets of one or more
+# whole PDUs (`framing.pieces` finds them).
 Tap = Callable[[str, bytes], None]
 
 
@@ -128,7 +129,7 @@ class Session(ABC):
         self.last_message_at = 0.0
         # Requests sent and not answered: token, deadline and command by sequence_number.
         self.window: dict[int, tuple[object, float, int]] = {}
-        # What has gathered to be written; what its owner appends itself, no tap sees.
+        # What has gathered to be written.
         self.output: list[bytes] = []
         self._receivable = self.role.receivable[SessionState.OPEN]
         self._asked_at: float | None = None  # when the unanswered enquire_link was sent
@@ -183,8 +184,6 @@ class Session(ABC):
     def send(self, pdu: bytes) -> None:
         """Write these octets as they are: what they say is the caller's to know."""
         self.output.append(pdu)
-        if self.tap is not None:
-            self.tap("out", pdu)
 
     def unbind(self, now: float) -> None:
         """Begin an orderly end; Ended follows with the peer's answer, or without it in time."""
@@ -200,6 +199,8 @@ class Session(ABC):
         output = self.output
         data = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
+        if data and self.tap is not None:
+            self.tap("out", data)
         return data
 
     @property
@@ -293,15 +294,27 @@ class Session(ABC):
         if frames:
             self.last_received_at = now
             self._asked_at = None
-            if not self._read(frames, events):
+            left = self._read(frames, events)
+            if self.tap is not None:
+                self._show(frames[: -len(left)] if left else frames)
+            if left is not None:
                 return events
         if broken is not None:
             self._break(broken, events)
         return events
 
+    def _show(self, frames: list[Frame]) -> None:
+        """Let the tap see the PDUs that were taken of one read."""
+        if frames and self.tap is not None:
+            pdus = [frame[3] for frame in frames]
+            self.tap("in", pdus[0] if len(pdus) == 1 else b"".join(pdus))
+
     @abstractmethod
-    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> bool:
-        """Take these PDUs; False if what is behind them is not to be read, or not yet."""
+    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> list[Frame] | None:
+        """Take these PDUs, all of them and None as a rule.
+
+        Else what comes next is not to be read, or not yet: those are returned that were left.
+        """
 
     def _break(self, broken: BrokenFrame, events: list[SessionEvent]) -> None:
         self.send(HEADER.pack(16, v.GENERIC_NACK, v.ESME_RINVCMDLEN, broken.sequence))

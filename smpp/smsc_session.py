@@ -120,8 +120,6 @@ class SmscSession(Session):
         self.last_message_at = now
         pdu = HEADER.pack(16 + len(body), v.DELIVER_SM, 0, sequence) + body
         self.output.append(pdu)
-        if self.tap is not None:
-            self.tap("out", pdu)
 
     def answer(self, sequence: int, message_id: bytes = b"", status: int = 0) -> bool:
         """Send the response to a submit_sm; False if it is not owed (any more)."""
@@ -147,20 +145,17 @@ class SmscSession(Session):
 
     # Bytes ----------------------------------------------------------------------
 
-    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> bool:
+    def _read(self, frames: list[Frame], events: list[SessionEvent]) -> list[Frame] | None:
         if self.state is SessionState.BINDING:
             self._hold(frames, events)
-            return False
+            return frames
         window = self.window
-        tap = self.tap
         most_owed = self.config.most_owed
         submits: SubmitsReceived
         taken: DeliveriesTaken
         run_of = 0  # the command of the last event's PDUs
         left = iter(frames)
         for command, status, sequence, pdu in left:
-            if tap is not None:
-                tap("in", pdu)
             if command == v.SUBMIT_SM and self._takes_submits:
                 if most_owed and not self._owe(command, sequence):
                     continue
@@ -185,11 +180,12 @@ class SmscSession(Session):
                 run_of = 0
                 self._rare(pdu, command, status, sequence, events)
                 last = events[-1].__class__ if events else None
-                if last is BindRequested:
-                    self._framing.put_back(left)
                 if last is BindRequested or last is Ended:
-                    return False
-        return True
+                    behind = list(left)
+                    if last is BindRequested:
+                        self._framing.put_back(behind)
+                    return behind
+        return None
 
     def _hold(self, frames: list[Frame], events: list[SessionEvent]) -> None:
         """Keep what comes behind a bind until that is answered, as far as a PDU may be long."""

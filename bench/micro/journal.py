@@ -64,7 +64,7 @@ def main() -> None:
     print(f"{'messages in a read or write':32}{'without, us':>14}{'the journal, us':>18}")
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         journal = Journal(Path(folder), SystemClock(), keep_s=3600.0, most_octets=10**9)
-        tap = partial(journal.pdu, "bench/1")
+        tap = partial(journal.pdus, "bench/1")
         for at_once in (1, 8, 64):
             bare, tapped = [], []
             for _ in range(ROUNDS):  # in turns: the machine may be shared

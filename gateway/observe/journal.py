@@ -1,10 +1,14 @@
 """What went over the wire, kept for some hours: every PDU, every call of a webhook.
 
-Diagnosis, not truth: entries are gathered in memory and written every second, so a crash loses the
+Diagnosis, not truth: records are gathered in memory and written every second, so a crash loses the
 last of them; nothing waits for them. A file is a run of records (time, kind, name length, payload
 length, name, payload), closed when it is full; files go when they are too old or when all are too
-many. A message's entries are found by its recipient's digits and its SID, which stand in the octets
-themselves, so that keeping them costs an append and nothing else.
+many.
+
+A record is what a session read or wrote at once, with all its PDUs, or one call of a webhook. Only
+who reads it looks for the entries in it: a message's are found by its recipient's digits and its
+SID, which stand in the octets themselves, so that keeping them costs an append per read or write
+and nothing else. An entry that is erased is zeros but for its length: the next is found by it.
 """
 
 from __future__ import annotations
@@ -24,25 +28,29 @@ import orjson
 
 from gateway.runtime.clock import Clock
 from gateway.runtime.fair_turns import FairTurns
+from smpp.codec import HEADER_OCTETS
+from smpp.framing import pieces
 
 log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 1.0
 FILE_OCTETS: Final = 32 * 1024 * 1024
-PENDING_BOUND: Final = 100_000  # entries in memory; beyond it the newest are dropped, and counted
+PENDING_OCTETS: Final = FILE_OCTETS  # in memory; beyond it the newest are dropped, and counted
 MOST_FOUND: Final = 1_000
 READERS: Final = 2  # searches under way, each of another account
 HEAD: Final = struct.Struct("<dBBI")  # time, kind, octets of the name, octets of the payload
-ERASED: Final = 0
+LENGTH_OCTETS: Final = 4  # of a PDU, before its command
 
 OUT, IN, CALL = 1, 2, 3
 KEEPALIVES: Final = (b"\x00\x00\x00\x15", b"\x80\x00\x00\x15")  # enquire_link and its answer
+PASSED_OVER: Final = (b"\x00\x00\x00\x00", *KEEPALIVES)  # the first of an entry that was erased
 
 
 class JournalEntry(NamedTuple):
-    """One record: a PDU on a bind, or (as JSON) a webhook that was called."""
+    """A PDU on a bind, or (as JSON) a webhook that was called. Entries sort as they came."""
 
     at: float
+    place: int  # octets before it in its file: those of one read or write have one time
     kind: int
     name: str  # of the bind
     payload: bytes
@@ -69,6 +77,8 @@ class Journal:
         self._most_octets = most_octets
         self._file_octets = file_octets
         self._pending: deque[bytes] = deque()
+        # Octets, ever: each is counted by one thread alone.
+        self._gathered = self._taken = 0
         self._file: Path | None = None
         self._size = 0
         self.dropped = 0
@@ -82,11 +92,14 @@ class Journal:
     def on(self) -> bool:
         return self._folder is not None
 
-    def pdu(self, name: str, direction: str, data: bytes) -> None:
-        """A PDU went `out` or came `in` on a bind. Those that keep it alive are passed over."""
-        if data[4:8] in KEEPALIVES:
+    def pdus(self, name: str, direction: str, octets: bytes) -> None:
+        """Whole PDUs went `out` or came `in` on a bind at once.
+
+        Those that keep it alive are never shown, and alone not kept either.
+        """
+        if len(octets) == HEADER_OCTETS and octets[4:8] in KEEPALIVES:
             return
-        self._add(OUT if direction == "out" else IN, name.encode()[:255], data)
+        self._add(OUT if direction == "out" else IN, name.encode()[:255], octets)
 
     def call(self, facts: dict[str, object]) -> None:
         """A webhook was called; `sid` is the message's."""
@@ -101,9 +114,11 @@ class Journal:
     def _add(self, kind: int, name: bytes, payload: bytes) -> None:
         if self._folder is None:
             return
-        if len(self._pending) >= PENDING_BOUND:
-            self.dropped += 1
+        octets = HEAD.size + len(name) + len(payload)
+        if self._gathered - self._taken + octets > PENDING_OCTETS:
+            self.dropped += sum(1 for _ in pieces(payload))
             return
+        self._gathered += octets
         head = HEAD.pack(self._clock.wall(), kind, len(name), len(payload))
         self._pending.append(b"".join((head, name, payload)))
 
@@ -127,6 +142,7 @@ class Journal:
         """Write what has gathered, and let old files go. Logs what the disk does not take."""
         assert self._folder is not None
         data = b"".join(self._pending.popleft() for _ in range(len(self._pending)))
+        self._taken += len(data)
         try:
             if data:
                 self._append(self._folder, data)
@@ -190,7 +206,7 @@ class Journal:
     ) -> list[JournalEntry]:
         found: list[JournalEntry] = []
         for file in _between(sorted(folder.glob("*.journal")), since, until):
-            for _, entry in _scan(file, needles, since, until):
+            for entry in _scan(file, needles, since, until):
                 if wanted(entry):
                     found.append(entry)
                 if len(found) >= MOST_FOUND:
@@ -200,7 +216,10 @@ class Journal:
     async def erase(
         self, account_id: int, needles: Iterable[bytes], since: float, until: float
     ) -> int:
-        """Overwrite the payload of such entries: a text that was redacted is gone here too."""
+        """Overwrite such entries, and leave what else is in their records; return how many.
+
+        A text that was redacted is gone here too.
+        """
         if self._folder is None:
             return 0
         async with self._turns.one(account_id):
@@ -212,15 +231,14 @@ class Journal:
     def _erase(self, folder: Path, needles: tuple[bytes, ...], since: float, until: float) -> int:
         erased = 0
         for file in _between(sorted(folder.glob("*.journal")), since, until):
-            places = list(_scan(file, needles, since, until))
+            entries = list(_scan(file, needles, since, until))
             with file.open("r+b") as out:
-                for at, entry in places:
-                    name = entry.name.encode()
-                    out.seek(at)
-                    out.write(HEAD.pack(entry.at, ERASED, len(name), len(entry.payload)))
-                    out.seek(len(name), 1)
-                    out.write(bytes(len(entry.payload)))
-                    erased += 1
+                for _, place, _, _, payload in entries:
+                    length = int.from_bytes(payload[:LENGTH_OCTETS], "big")
+                    kept = LENGTH_OCTETS if length == len(payload) else 0
+                    out.seek(place + kept)
+                    out.write(bytes(len(payload) - kept))
+            erased += len(entries)
         return erased
 
 
@@ -239,8 +257,8 @@ def _between(files: list[Path], since: float, until: float) -> Iterator[Path]:
 
 def _scan(
     file: Path, needles: tuple[bytes, ...], since: float, until: float
-) -> Iterator[tuple[int, JournalEntry]]:
-    """Records of one file in which a needle stands, with their places."""
+) -> Iterator[JournalEntry]:
+    """Entries of one file in which a needle stands, in its order."""
     try:
         size = file.stat().st_size
     except FileNotFoundError:  # pruned in the meantime
@@ -254,11 +272,16 @@ def _scan(
         while at + HEAD.size <= len(data):
             moment, kind, name_length, length = HEAD.unpack_from(data, at)
             start = at + HEAD.size + name_length
-            if since <= moment <= until and kind != ERASED:
-                payload = data[start : start + length]
-                if any(needle in payload for needle in needles):
+            if since <= moment <= until:
+                octets = data[start : start + length]
+                if any(needle in octets for needle in needles):
                     name = data[at + HEAD.size : start].decode()
-                    yield at, JournalEntry(moment, kind, name, payload)
+                    for begin, end in pieces(octets):
+                        payload = octets[begin:end]
+                        if payload[4:8] not in PASSED_OVER and any(
+                            needle in payload for needle in needles
+                        ):
+                            yield JournalEntry(moment, start + begin, kind, name, payload)
             at = start + length
 
 

@@ -133,7 +133,7 @@ class Connectors:
                 self._random,
                 log_pdus=self._settings.log.pdus,
                 mask=self._settings.log.mask,
-                journal=self._journal.pdu if self._journal.on else None,
+                journal=self._journal.pdus if self._journal.on else None,
                 share=self._share,
                 may_write=lambda: self.may_write(),
             )

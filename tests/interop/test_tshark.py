@@ -21,6 +21,7 @@ from smpp.concat import sar_tlvs, udh8, udh16
 from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
 from smpp.esme_session import EsmeConfig
+from smpp.framing import pieces
 from smpp.layouts import LAYOUTS
 from smpp.pdu import DeliverSm, MultiDestination, Pdu, SmeAddress, SubmitSm
 from smpp.smsc import CarrierScenario, Scenario, Smsc
@@ -113,7 +114,9 @@ async def test_live_traffic_is_dissected_without_a_malformed_mark(tmp_path):
     traffic = Traffic(messages)
     session = EsmeConfig("tandem", "secret", enquire_interval_s=0.02)
     bind = Bind(BindConfig("b", (("127.0.0.1", smsc.port),), session), traffic)
-    bind.on_pdu = lambda direction, data: seen.append((direction, data))
+    bind.on_pdu = lambda direction, octets: seen.extend(
+        (direction, octets[start:end]) for start, end in pieces(octets)
+    )
     task = asyncio.create_task(bind.run())
     try:
         async with asyncio.timeout(WAIT_S):

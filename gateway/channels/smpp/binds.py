@@ -12,6 +12,7 @@ from smpp.backoff import BackoffConfig
 from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
 from smpp.esme_session import EsmeConfig
+from smpp.framing import pieces
 from smpp.pdu import SubmitSm
 from smpp.states import BindType
 
@@ -128,13 +129,14 @@ def _host(address: str) -> tuple[str, int]:
 def pdu_logger(name: str, mask: bool) -> Callable[[str, bytes], None]:
     """A tap that writes one line per PDU."""
 
-    def on_pdu(direction: str, data: bytes) -> None:
-        log.info(
-            "%s %s %s",
-            name,
-            direction,
-            describe(data, mask=mask),
-            extra={"bind": name, "event": "pdu"},
-        )
+    def on_octets(direction: str, octets: bytes) -> None:
+        for start, end in pieces(octets):
+            log.info(
+                "%s %s %s",
+                name,
+                direction,
+                describe(octets[start:end], mask=mask),
+                extra={"bind": name, "event": "pdu"},
+            )
 
-    return on_pdu
+    return on_octets

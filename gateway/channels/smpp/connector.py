@@ -220,7 +220,7 @@ class Connector(Generic[M]):
         bind.on_pdu = self._tap(bind.name)
 
     def _tap(self, name: str) -> Callable[[str, bytes], None] | None:
-        """Who hears of each PDU of a bind."""
+        """Who hears of what a bind reads and writes."""
         journal = self._journal
         if journal is None:
             return pdu_logger(name, self._mask) if self._log_pdus else None
@@ -228,9 +228,9 @@ class Connector(Generic[M]):
             return partial(journal, name)
         logged = pdu_logger(name, self._mask)
 
-        def both(direction: str, data: bytes) -> None:
-            logged(direction, data)
-            journal(name, direction, data)
+        def both(direction: str, octets: bytes) -> None:
+            logged(direction, octets)
+            journal(name, direction, octets)
 
         return both
 

@@ -16,6 +16,7 @@ from testing import WAIT_S
 
 from smpp.esme import Bind, BindConfig, NotBound, RefusalClass, WindowFull
 from smpp.esme_session import EsmeConfig
+from smpp.framing import pieces
 from smpp.pdu import Pdu
 from smpp.receipt import parse_receipt
 from smpp.smsc import CarrierScenario, Faults, Scenario, ScenarioRule, Smsc
@@ -183,11 +184,12 @@ async def test_enquire_link_keeps_an_idle_session():
     enough = asyncio.Event()
     answers = 0
 
-    def count(direction: str, data: bytes) -> None:
+    def count(direction: str, octets: bytes) -> None:
         nonlocal answers
-        if direction == "in" and data[4:8] == b"\x80\0\0\x15":
-            answers += 1
-            if answers == 3:
+        commands = [octets[start + 4 : start + 8] for start, _ in pieces(octets)]
+        if direction == "in":
+            answers += commands.count(b"\x80\0\0\x15")
+            if answers >= 3:
                 enough.set()
 
     async with (
@@ -313,7 +315,9 @@ async def test_a_tap_sees_every_pdu_both_ways():
     recorder = Recorder()
     async with running_smsc() as smsc:
         bind = Bind(bind_config(smsc.port), recorder)
-        bind.on_pdu = lambda direction, data: seen.append(f"{direction} {data[7]}")
+        bind.on_pdu = lambda direction, octets: seen.extend(
+            f"{direction} {octets[start + 7]}" for start, _ in pieces(octets)
+        )
         task = asyncio.create_task(bind.run())
         await recorder.until(lambda: bind.bound)
         bind.submit(submit(), 1)

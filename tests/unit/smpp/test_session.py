@@ -352,15 +352,31 @@ def test_what_is_unanswered_is_named_in_order_and_once():
     assert one.unanswered() == []
 
 
-def test_a_tap_sees_both_ways():
+def test_a_tap_sees_what_is_written_and_read_at_once():
     one = session()
     seen: list[tuple[str, bytes]] = []
-    one.tap = lambda direction, data: seen.append((direction, data))
+    one.tap = lambda direction, octets: seen.append((direction, octets))
+    assert one.take_output() == b""
     one.submit(MESSAGE, 1, 0.0)
-    pdu = one.take_output()
-    answer = response(v.SUBMIT_SM, HEADER.unpack_from(pdu)[3])
-    one.receive(answer, 1.0)
-    assert seen == [("out", pdu), ("in", answer)]
+    one.submit(MESSAGE, 2, 0.0)
+    assert seen == []
+    written = one.take_output()
+    assert seen == [("out", written)]
+    first = HEADER.unpack_from(written)[3]
+    answers = [response(v.SUBMIT_SM, first), response(v.SUBMIT_SM, first + 1)]
+    one.receive(b"".join(answers), 1.0)
+    assert seen[1:] == [("in", b"".join(answers))]
+
+
+def test_a_tap_sees_whole_pdus_and_none_behind_the_end():
+    one = session()
+    seen: list[bytes] = []
+    one.tap = lambda _, octets: seen.append(octets)
+    alive, unbind = (HEADER.pack(16, command, 0, 8) for command in (v.ENQUIRE_LINK, v.UNBIND))
+    one.receive(alive + unbind[:5], 1.0)
+    one.receive(unbind[5:] + alive, 1.0)
+    one.receive(alive, 1.0)
+    assert seen == [alive, unbind]
 
 
 @pytest.mark.parametrize(

@@ -403,14 +403,25 @@ def test_a_nack_of_nothing_is_counted_and_changes_nothing():
 def test_a_tap_sees_both_ways():
     seen: list[tuple[str, bytes]] = []
     one = session()
-    one.tap = lambda direction, data: seen.append((direction, data))
+    one.tap = lambda direction, octets: seen.append((direction, octets))
     submit = codec.encode_submit(MESSAGE, 2)
     one.receive(submit, 1.0)
     one.answer(2, b"id")
     one.deliver(MESSAGE, "a", 1.0)
-    assert [direction for direction, _ in seen] == ["in", "out", "out"]
-    assert seen[0][1] == submit
-    assert b"".join(data for _, data in seen[1:]) == one.take_output()
+    assert seen == [("in", submit), ("out", one.take_output())]
+
+
+def test_a_tap_sees_once_what_waited_for_the_bind():
+    seen: list[bytes] = []
+    one = SmscSession(SmscConfig())
+    one.connected(0.0)
+    one.tap = lambda direction, octets: seen.append(octets) if direction == "in" else None
+    submit = codec.encode_submit(MESSAGE, 2)
+    one.receive(bind() + submit, 1.0)
+    one.receive(submit, 1.0)
+    assert seen == [bind()]
+    one.accept(1.0)
+    assert seen == [bind(), submit + submit]
 
 
 def test_a_stream_means_the_same_cut_at_every_octet():
