@@ -24,15 +24,20 @@ import uvloop
 from bench.load import scale, table, workers
 from bench.load.measure import Run, at_rate, carry
 from bench.load.rows import (
-    CARRYING,
+    ACCOUNTS,
+    CONNECTIONS,
     GROWTH,
     LATENCY,
     MEMORY,
     NAMES,
     QUICK,
+    RATE,
     SINGLE,
+    TABLED,
+    UNJUDGED,
     WORKERS,
     Rounds,
+    Row,
     scale_targets,
     targets,
     worker_targets,
@@ -45,8 +50,6 @@ from gateway.playground.world import until_terminated
 
 RESULTS: Final = Path("bench/results")
 WARM_UP: Final = 0.1  # of the count, before the first round
-CONNECTIONS: Final = 64
-BULK_CONNECTIONS: Final = 4
 
 
 def main() -> int:
@@ -57,6 +60,7 @@ def main() -> int:
     parser.add_argument(
         "--rows", default=",".join(QUICK), help=f"all, or of {','.join(NAMES)}; the first five"
     )
+    parser.add_argument("--rate", type=float, default=2_000.0, help="messages a second of its row")
     parser.add_argument("--queued", type=int, default=PROMISED.queued, help="memory, growth")
     parser.add_argument("--senders", type=int, default=PROMISED.senders, help="growth")
     parser.add_argument("--stored", type=int, default=PROMISED.stored, help="growth")
@@ -97,9 +101,9 @@ def main() -> int:
 async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     started = datetime.now(UTC)
     results: dict[str, Rounds] = {}
-    if wanted & set(QUICK):
+    if wanted & {*QUICK, *UNJUDGED}:
         async with Stage(parsed.folder) as stage:
-            sides = await _sides(parsed, stage)
+            sides = await _sides(parsed, wanted, stage)
             results = await stage.guard(_rounds(parsed, wanted, stage, sides))
     scaled = None
     if wanted & {MEMORY, GROWTH}:
@@ -123,9 +127,11 @@ async def _run(parsed: argparse.Namespace, wanted: set[str]) -> int:
     print("\nMedians of the rounds; ratios are medians of each round's own.\n")
     if results:
         print(table.sides_table(results))
-    if LATENCY.name in results:
-        print("\n" + table.latency_table(results[LATENCY.name]))
-    print("\n" + table.verdicts(found))
+    for row in (LATENCY, RATE):
+        if row.name in results:
+            print("\n" + table.latency_table(results[row.name], row.title))
+    if found:
+        print("\n" + table.verdicts(found))
     document = {
         "at": started.isoformat(timespec="seconds"),
         "revision": _revision(),
@@ -166,7 +172,7 @@ async def _scaled(parsed: argparse.Namespace, stage: Stage, *, growth: bool) -> 
     )
 
 
-async def _sides(parsed: argparse.Namespace, stage: Stage) -> list[Side]:
+async def _sides(parsed: argparse.Namespace, wanted: set[str], stage: Stage) -> list[Side]:
     tandem = Tandem(stage)
     await tandem.start()
     sides: list[Side] = [tandem]
@@ -187,6 +193,10 @@ async def _sides(parsed: argparse.Namespace, stage: Stage) -> list[Side]:
         sides.append(kannel)
     elif not parsed.no_kannel:
         print(f"no Kannel in {parsed.interop} (tests/interop/install.sh puts it there)")
+    if ACCOUNTS.name in wanted:
+        for side in sides:
+            if isinstance(side, Tandem):
+                await side.add_accounts(ACCOUNTS.accounts)
     return sides
 
 
@@ -194,7 +204,7 @@ async def _rounds(
     parsed: argparse.Namespace, wanted: set[str], stage: Stage, sides: list[Side]
 ) -> dict[str, Rounds]:
     random = Random(parsed.seed)
-    rows = [row for row in CARRYING if row.name in wanted]
+    rows = [row for row in TABLED if row.name in wanted]
     results: dict[str, Rounds] = defaultdict(lambda: defaultdict(list))
     for number in range(parsed.rounds + 1):  # the first warms up and counts for nothing
         warming = number == 0
@@ -202,11 +212,8 @@ async def _rounds(
         turns = sides[number % len(sides) :] + sides[: number % len(sides)]
         fastest: dict[str, float] = {}
         for row in rows:
-            share = row.share * (WARM_UP if warming else 1.0)
-            messages = max(round(parsed.count * share / row.bulk), 1) * row.bulk
-            connections = CONNECTIONS if row.bulk == 1 else BULK_CONNECTIONS
             for side in turns:
-                run = await carry(side, stage, row, messages, connections, random)
+                run = await _turn(parsed, stage, side, row, random, WARM_UP if warming else 1.0)
                 if run is None:
                     continue
                 if row is SINGLE:
@@ -234,10 +241,21 @@ async def _rounds(
     }
 
 
+async def _turn(
+    parsed: argparse.Namespace, stage: Stage, side: Side, row: Row, random: Random, share: float
+) -> Run | None:
+    """A row of one side, with this share of what was asked for."""
+    if row is RATE:
+        seconds = parsed.seconds * share
+        return await at_rate(side, stage, row, parsed.rate, seconds, row.connections, random)
+    messages = max(round(parsed.count * row.share * share / row.bulk), 1) * row.bulk
+    return await carry(side, stage, row, messages, row.connections, random)
+
+
 def _tell(number: int, row: str, side: str, run: Run) -> None:
     round_ = f"round {number}" if number else "warming"
     print(
-        f"{time.strftime('%H:%M:%S')} {round_}  {row:<10}{side:<8}"
+        f"{time.strftime('%H:%M:%S')} {round_}  {row:<12}{side:<9}"
         f"{run.accepted_per_second:>9,.0f} accepted/s{run.carried_per_second:>9,.0f} carried/s"
         f"{run.cpu_us:>7.0f} us  p50 {run.percentiles_ms['p50']:.1f} p99"
         f" {run.percentiles_ms['p99']:.1f} ms",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from bench.load.sides import Side, Work
+from bench.load.requests import Work
+from bench.load.sides import Side
 from bench.load.stage import POLL_S, RECEIPTED, SILENT, BenchError, Stage
 from gateway.loadtest import schedule
 from gateway.loadtest.generator import Generator, Plan, Result

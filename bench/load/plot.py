@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-from bench.load.rows import CARRYING, LATENCY, Rounds
+from bench.load.rows import LATENCY, TABLED, Rounds
 
 COLOURS: Final = {"tandem": "#1f77b4", "floor": "#9aa5b1", "kannel": "#d98c3f"}
 OTHERS: Final = "#7db07d"  # other checkouts
@@ -50,7 +50,7 @@ def draw(results: dict[str, Rounds], file: Path) -> Path:
 
 
 def _bars(axes, results: dict[str, Rounds], name: str, title: str) -> None:  # type: ignore[no-untyped-def]
-    rows = [row for row in CARRYING if row.name in results]
+    rows = [row for row in TABLED if row.name in results]
     sides = list(dict.fromkeys(side for row in rows for side in results[row.name]))
     width = 0.8 / max(len(sides), 1)
     for at, side in enumerate(sides):

@@ -10,6 +10,8 @@ from typing import Final
 from bench.load.measure import Run
 
 BULK: Final = 1_000
+CONNECTIONS: Final = 64
+BULK_CONNECTIONS: Final = 4
 
 # The runs of a row by side, a run of each round.
 Rounds = dict[str, list[Run]]
@@ -24,20 +26,50 @@ class Row:
     bulk: int = 1
     callbacks: bool = False
     through_service: bool = False
+    # What no other request of the run has.
+    own_header: bool = False
+    own_text: bool = False
+    own_query: bool = False
+    # Recipients who come again and again, so many; 0: each comes once.
+    returning: int = 0
+    # Accounts that take turns, each with a sender; 0: the one.
+    accounts: int = 0
     # Of the run's count, so that each row takes about as long.
     share: float = 1.0
+    connections: int = CONNECTIONS
 
 
 SINGLE: Final = Row("single", "single sends, no callbacks")
 SERVICE: Final = Row("service", "single sends through a Messaging Service", through_service=True)
 CALLBACKS: Final = Row("callbacks", "receipts and two callbacks", callbacks=True, share=0.5)
-BULK_ROW: Final = Row("bulk", "bulk of 1,000, no callbacks", bulk=BULK, share=2.0)
+BULK_ROW: Final = Row(
+    *("bulk", "bulk of 1,000, no callbacks"), bulk=BULK, share=2.0, connections=BULK_CONNECTIONS
+)
 LATENCY: Final = Row("latency", "single sends at half of the maximum")
 
 CARRYING: Final = (SINGLE, SERVICE, CALLBACKS, BULK_ROW)
+# What flatters no cache. Nothing was promised of these.
+ACCOUNTS: Final = Row("accounts", "single sends of 500 accounts in turn", accounts=500)
+RATE: Final = Row("rate", "single sends at a rate", connections=2 * CONNECTIONS)
+UNFLATTERED: Final = (
+    Row("header", "a header of its own each", own_header=True),
+    Row("text", "a text of its own each", own_text=True),
+    Row(
+        "query",
+        "two callbacks, a URL of its own each",
+        callbacks=True,
+        own_query=True,
+        share=0.5,
+    ),
+    ACCOUNTS,
+    Row("sticky", "service, 4,000 recipients who return", through_service=True, returning=4_000),
+    Row("connections", "single sends, 256 connections", connections=256),
+)
 MEMORY, GROWTH, WORKERS = "memory", "growth", "workers"
 QUICK: Final = (*(row.name for row in CARRYING), LATENCY.name)
-NAMES: Final = (*QUICK, MEMORY, GROWTH, WORKERS)
+TABLED: Final = (*CARRYING, *UNFLATTERED, RATE)
+UNJUDGED: Final = (*(row.name for row in UNFLATTERED), RATE.name)
+NAMES: Final = (*QUICK, *UNJUDGED, MEMORY, GROWTH, WORKERS)
 MEMORY_MB: Final = 600.0
 
 

@@ -19,8 +19,9 @@ import asyncpg
 
 from bench.load.measure import Run, carry
 from bench.load.processes import resident_mb
+from bench.load.requests import BODY
 from bench.load.rows import SERVICE, Row
-from bench.load.sides import BODY, NUMBER, Tandem
+from bench.load.sides import NUMBER, Tandem
 from bench.load.stage import POLL_S, READY_S, SILENT, BenchError, Stage
 from gateway.loadtest.generator import Generator, Plan
 from gateway.loadtest.sends import RECIPIENTS, BulkSends, LoadMessage, Recipients

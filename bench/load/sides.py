@@ -15,29 +15,17 @@ from urllib.parse import urlencode
 import aiohttp
 
 from bench.load.processes import cpu_s
+from bench.load.requests import BODY, Turns, Who, Work, message_of, sends_of
 from bench.load.stage import HOST, PASSWORD, POLL_S, READY_S, BenchError, Stage, free_port
-from gateway.loadtest.sends import (
-    RECIPIENTS,
-    BulkSends,
-    LoadMessage,
-    Recipients,
-    Sends,
-    SingleSends,
-)
+from gateway.loadtest.sends import RECIPIENTS, Recipients, Sends
 
-BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
 WINDOW: Final = 500
 NUMBER: Final = "+447700900101"
 POOL: Final = ("+447700900102", "+447700900103", "+447700900104", "+447700900105")
+# The sub-accounts' senders are the numbers after these.
+ACCOUNTS_AFTER: Final = "+447700901100"
+AT_ONCE: Final = 8  # accounts that are made
 RATE_PER_SECOND: Final = 100_000  # of a number: the carrier's window is what limits
-
-
-class Work(Protocol):
-    """What a row sends."""
-
-    bulk: int
-    callbacks: bool
-    through_service: bool
 
 
 class Side(Protocol):
@@ -91,6 +79,8 @@ class Tandem:
         self.service_sid = ""
         self.pid = 0
         self.database_url = ""  # one that is filled already; else it gets a new one
+        # Sub-accounts, and the sender of each.
+        self._accounts: list[tuple[Who, str]] = []
         self._stage = stage
 
     async def start(self, *, pool: Sequence[str] = POOL, **more: str) -> None:
@@ -143,23 +133,42 @@ class Tandem:
             await _post(session, path, PhoneNumberSid=number)
         return str(service["sid"])
 
-    async def _register(self, session: aiohttp.ClientSession, text: str, **more: str) -> str:
-        path = f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers.json"
+    async def add_accounts(self, accounts: int) -> None:
+        """Make sub-accounts, each with credentials and a sender of its own."""
+        left = iter([f"+{int(ACCOUNTS_AFTER) + at}" for at in range(1, accounts + 1)])
+
+        async def make(session: aiohttp.ClientSession) -> None:
+            for number in left:
+                made = await _post(session, "/2010-04-01/Accounts.json")
+                await self._register(session, number, made["sid"])
+                who = (self.base_url, str(made["sid"]), str(made["auth_token"]))
+                self._accounts.append((who, number))
+
+        async with self.session() as session, asyncio.TaskGroup() as makers:
+            for _ in range(AT_ONCE):
+                makers.create_task(make(session))
+
+    async def _register(
+        self, session: aiohttp.ClientSession, text: str, account_sid: str = "", **more: str
+    ) -> str:
+        path = f"/2010-04-01/Accounts/{account_sid or self.account_sid}/IncomingPhoneNumbers.json"
         return str((await _post(session, path, PhoneNumber=text, **more))["sid"])
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid, self._stage.postmaster)
 
     def sends(self, work: Work, recipients: Recipients) -> Sends:
-        callback = self._stage.callback_url if work.callbacks else None
-        if work.through_service:
-            message = LoadMessage(BODY, None, self.service_sid, callback)
-        else:
-            message = LoadMessage(BODY, NUMBER, None, callback)
+        url = self._stage.callback_url
+        if work.accounts:
+            return Turns(
+                [
+                    sends_of(who, work, message_of(work, number, None, url), recipients)
+                    for who, number in self._accounts[: work.accounts]
+                ]
+            )
         who = (self.base_url, self.account_sid, self.token)
-        if work.bulk > 1:
-            return BulkSends(*who, message, recipients, work.bulk)
-        return SingleSends(*who, message, recipients)
+        sender, service = (None, self.service_sid) if work.through_service else (NUMBER, None)
+        return sends_of(who, work, message_of(work, sender, service, url), recipients)
 
 
 class Floor:
@@ -197,14 +206,11 @@ class Floor:
         return cpu_s(self._pid, self._stage.postmaster)
 
     def sends(self, work: Work, recipients: Recipients) -> Sends | None:
-        if work.through_service:
+        if work.through_service or work.accounts:
             return None
-        callback = self._stage.callback_url if work.callbacks else None
-        message = LoadMessage(BODY, NUMBER, None, callback)
         who = (self.base_url, self._account, self._token)
-        if work.bulk > 1:
-            return BulkSends(*who, message, recipients, work.bulk)
-        return SingleSends(*who, message, recipients)
+        message = message_of(work, NUMBER, None, self._stage.callback_url)
+        return sends_of(who, work, message, recipients)
 
 
 def quiet_unless_traceback(line: str) -> None:
@@ -300,7 +306,8 @@ class Kannel:
         return cpu_s(*self._pids)
 
     def sends(self, work: Work, recipients: Recipients) -> Sends | None:
-        if work.bulk > 1 or work.through_service:
+        own = work.own_header or work.own_text or work.own_query
+        if work.bulk > 1 or work.through_service or work.accounts or own:
             return None
         return KannelSends(
             self.base_url, recipients, self._stage.callback_url if work.callbacks else None

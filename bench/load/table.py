@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench.load.measure import Run
-from bench.load.rows import CARRYING, LATENCY, Rounds, Target, cpu_ratio, rate_ratio
+from bench.load.rows import LATENCY, TABLED, Rounds, Target, cpu_ratio, rate_ratio
 
 
 def sides_table(results: dict[str, Rounds]) -> str:
@@ -16,7 +16,7 @@ def sides_table(results: dict[str, Rounds]) -> str:
         f"{'CPU: ours/its':>15}{'rate: ours/its':>16}{'generator us':>14}"
     )
     lines = [header, "─" * len(header)]
-    for row in CARRYING:
+    for row in TABLED:
         rounds = results.get(row.name, {})
         ours = rounds.get("tandem")
         for side, runs in rounds.items():
@@ -34,11 +34,9 @@ def sides_table(results: dict[str, Rounds]) -> str:
     return "\n".join(lines)
 
 
-def latency_table(rounds: Rounds) -> str:
+def latency_table(rounds: Rounds, title: str = LATENCY.title) -> str:
     """Accept latency, from the intended time to the whole answer."""
-    header = (
-        f"{LATENCY.title:<42}{'side':<8}{'at/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}"
-    )
+    header = f"{title:<42}{'side':<8}{'at/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}"
     lines = [header, "─" * len(header)]
     for side, runs in rounds.items():
         figures = "".join(

@@ -15,8 +15,9 @@ from statistics import median
 from typing import Final
 
 from bench.load.measure import Run, carry
+from bench.load.requests import BODY, Turns, Work
 from bench.load.rows import Rounds, Row
-from bench.load.sides import BODY, NUMBER, Tandem, Work
+from bench.load.sides import NUMBER, Tandem
 from bench.load.stage import Stage
 from gateway.loadtest.sends import LoadMessage, Recipients, Sends, SingleSends
 
@@ -47,21 +48,6 @@ class Pair(Tandem):
                 for service in (self.service_sid, self._second)
             ]
         )
-
-
-class Turns:
-    """The first, the second, the first again …"""
-
-    bulk = 1
-
-    def __init__(self, sends: Sequence[Sends]) -> None:
-        self._sends = sends
-
-    def render(self, first: int, messages: int) -> bytes:
-        return self._sends[first % len(self._sends)].render(first, messages)
-
-    def accepted(self, status: int) -> bool:
-        return status == 201
 
 
 async def measure(stage: Stage, rounds: int, count: int, random: Random) -> Rounds:
