@@ -134,11 +134,11 @@ class Lifecycle:
     def __init__(
         self,
         clock: Clock,
-        changed: Callable[[Message], None],
+        changed: Callable[[Message, MessageEvent], None],
         never_submitted: Callable[[Message], None],
     ) -> None:
-        """`changed` writes a message's row; `never_submitted` hears of those that have ended
-        before anything of them was claimed.
+        """`changed` writes the row of a message that an event moved; `never_submitted` hears of
+        those that have ended before anything of them was claimed.
         """
         self._clock = clock
         self._changed = changed
@@ -162,7 +162,7 @@ class Lifecycle:
         if waited and isinstance(event, Refused | Canceled):
             self._never_submitted(message)
         if not stored:
-            self._changed(message)
+            self._changed(message, event)
         return True
 
 

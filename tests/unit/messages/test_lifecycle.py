@@ -204,7 +204,9 @@ class Heard:
     def __init__(self) -> None:
         self.changed: list[Message] = []
         self.unused: list[Message] = []
-        self.lifecycle = Lifecycle(SystemClock(), self.changed.append, self.unused.append)
+        self.lifecycle = Lifecycle(
+            SystemClock(), lambda message, event: self.changed.append(message), self.unused.append
+        )
 
 
 def test_a_move_is_written_unless_its_transaction_does_it() -> None:

@@ -44,7 +44,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
         live={},
     )
     writer = WriteBehind(runtime, lambda message: None, lambda message: None)
-    lifecycle = Lifecycle(StandingClock(), writer.mark, lambda message: None)
+    lifecycle = Lifecycle(StandingClock(), writer.moved, lambda message: None)
     ways: Any = SimpleNamespace(profile=lambda _: profile, name=str)
     return Receipts(runtime, writer, lifecycle, ways)
 
