@@ -260,7 +260,7 @@ class WriteBatch:
         self.marked = marked
         self.columns = update_columns(marked)
         self.sent = sent
-        self.sent_columns = [
+        self.sent_columns: list[list[Any]] = [
             [name.message.id for name in sent],
             [name.message.sent_at for name in sent],
             [name.message.carrier_id for name in sent],
