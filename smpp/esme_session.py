@@ -129,7 +129,7 @@ class EsmeSession(Session):
         sequence = self._sequence + 1
         if sequence > codec.MAX_SEQUENCE or sequence in window:
             sequence = self.next_sequence()
-        if type(message) is FramedSubmit:
+        if isinstance(message, FramedSubmit):
             pdu = codec.encode_framed(message, sequence)
         else:
             pdu = codec.encode_submit(message, sequence)
