@@ -180,7 +180,7 @@ def runtime_of(
     return Runtime(
         clock=clock,
         random=random,
-        next_id=IdSource(clock.wall, clock.monotonic, random.getrandbits),
+        next_id=IdSource(clock.wall, clock.monotonic, random.randbytes),
         database=database,
         pool=pool,
         directory=directory,

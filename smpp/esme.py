@@ -34,7 +34,7 @@ from smpp.events import (
     TimedOut,
 )
 from smpp.link import Link
-from smpp.pdu import DeliverSm, Pdu, SubmitSm, Tlvs
+from smpp.pdu import DeliverSm, FramedSubmit, Pdu, SubmitSm, Tlvs
 from smpp.session import NotBound, Tap, WindowFull
 from smpp.tls import TlsConfig
 
@@ -152,7 +152,7 @@ class Bind:
         """Requests sent and not yet answered."""
         return self._session.in_flight if self._session is not None else 0
 
-    def submit(self, message: SubmitSm, token: object) -> None:
+    def submit(self, message: SubmitSm | FramedSubmit, token: object) -> None:
         """Send one message; `answered`, `timed_out` or `bind_down` will name `token`.
 
         Raises NotBound, WindowFull, or CodecError if the message does not fit

@@ -29,7 +29,7 @@ from smpp.events import (
     Settled,
 )
 from smpp.framing import Frame
-from smpp.pdu import DeliverSm, Pdu, SubmitSm
+from smpp.pdu import DeliverSm, FramedSubmit, Pdu, SubmitSm
 from smpp.session import NotBound, Session, SessionConfig, WindowFull
 from smpp.states import ACCEPTED, ESME, BindType, Move, SessionState
 
@@ -115,7 +115,7 @@ class EsmeSession(Session):
         self._advance(Move.BIND_SENT)
         self.send(self.config.bind_pdu(self._bind_sequence))
 
-    def submit(self, message: SubmitSm, token: object, now: float) -> None:
+    def submit(self, message: SubmitSm | FramedSubmit, token: object, now: float) -> None:
         """Send `message`; its outcome will name `token`.
 
         Raises NotBound, WindowFull, or CodecError for a message with no octets;
@@ -129,7 +129,10 @@ class EsmeSession(Session):
         sequence = self._sequence + 1
         if sequence > codec.MAX_SEQUENCE or sequence in window:
             sequence = self.next_sequence()
-        pdu = codec.encode_submit(message, sequence)
+        if isinstance(message, FramedSubmit):
+            pdu = codec.encode_framed(message, sequence)
+        else:
+            pdu = codec.encode_submit(message, sequence)
         self._sequence = sequence
         window[sequence] = (token, now + self.config.response_timeout_s, v.SUBMIT_SM)
         self.last_message_at = now

@@ -84,6 +84,22 @@ class SubmitSm:
         return self.short_message or tlv(self.tlvs, MESSAGE_PAYLOAD) or b""
 
 
+class SubmitFrame(NamedTuple):
+    """The octets of a submit_sm that are the same whoever gets it and whatever it says."""
+
+    before: bytes  # the destination's address
+    between: bytes  # that and sm_length
+
+
+class FramedSubmit(NamedTuple):
+    """A submit_sm as a frame (`codec.submit_frame`) and what is its own."""
+
+    frame: SubmitFrame
+    destination: bytes
+    short_message: bytes
+    tlvs: bytes
+
+
 @dataclass(slots=True)
 class DeliverSm:
     """deliver_sm (SMPP 3.4 §4.6.1), or a data_sm in its shape.

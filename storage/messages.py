@@ -119,15 +119,43 @@ UPDATE messages AS m
    AND (m.status < {ENDED} OR m.status = u.status)
 """
 
-# Both in one statement, which is a transaction of its own: three round trips fewer than apart.
-UPDATE_AND_SUBMIT = f"""
-WITH submitted AS (
+_SUBMITTED = """submitted AS (
     INSERT INTO submissions (carrier_id, carrier_message_id, message_id, segment, receipt, at)
     SELECT * FROM unnest($13::int[], $14::text[], $15::uuid[], $16::smallint[], $17::smallint[],
                          $18::timestamptz[])
-)
-{UPDATE}
+)"""
+
+# Both in one statement, which is a transaction of its own: three round trips fewer than apart.
+UPDATE_AND_SUBMIT = f"WITH {_SUBMITTED} {UPDATE}"
+
+# What most rows see after their insert, and nothing else: one segment was taken by the carrier.
+# Arrays are dear, and this takes four of them.
+_SENT_NAMES = """
+INSERT INTO submissions (carrier_id, carrier_message_id, message_id, segment, at)
+SELECT carrier_id, name, id, 1, to_timestamp(at) FROM sent
 """
+_SENT_ROWS = """
+UPDATE messages AS m SET status = {status}, sent_at = to_timestamp(sent.at) FROM sent
+ WHERE m.id = sent.id AND m.id >= {low} AND m.id <= {high} AND m.status <= {status}
+"""
+_SENT = """
+sent AS (
+    SELECT * FROM unnest({ids}::uuid[], {at}::float8[], {carriers}::int[], {names}::text[])
+        AS u (id, at, carrier_id, name)
+)"""
+
+
+def _sent(first: int) -> tuple[str, str]:
+    """The list of what was sent, and the update of its rows; from parameter `first` on."""
+    names = ("ids", "at", "carriers", "names", "low", "high", "status")
+    places = {name: f"${first + number}" for number, name in enumerate(names)}
+    return _SENT.format(**places), _SENT_ROWS.format(**places)
+
+
+SENT = "WITH {0}, named AS ({2}) {1}".format(*_sent(1), _SENT_NAMES)
+SENT_AND_UPDATE = "WITH {0}, named AS ({2}), moved AS ({1}), {3} {4}".format(
+    *_sent(19), _SENT_NAMES, _SUBMITTED, UPDATE
+)
 
 # Only what still waits can be claimed: the claim is what makes a message go once.
 CLAIM = """
@@ -325,6 +353,33 @@ async def update(connection: Connection, columns: Sequence[Sequence[Any]]) -> No
     """
     ids = columns[0]
     await connection.execute(UPDATE, *columns, min(ids), max(ids))
+
+
+async def sent(connection: Connection, columns: Sequence[Sequence[Any]], status: int) -> None:
+    """Write that messages of one segment were taken by their carriers, and nothing else of them.
+
+    `columns` are arrays: ids, when (seconds since 1970), carriers, the carriers' ids. No row goes
+    back.
+    """
+    ids = columns[0]
+    await connection.execute(SENT, *columns, min(ids), max(ids), status)
+
+
+async def sent_and_update(
+    connection: Connection,
+    sent: Sequence[Sequence[Any]],
+    status: int,
+    columns: Sequence[Sequence[Any]],
+    submissions: Sequence[Sequence[Any]],
+) -> None:
+    """`sent` of some messages, and `update_and_submit` of others; all of it or nothing."""
+    ids, sent_ids = columns[0], sent[0]
+    await connection.execute(
+        SENT_AND_UPDATE,
+        *(*columns, min(ids), max(ids)),
+        *(map(list, zip(*submissions, strict=True)) if submissions else ([],) * 6),
+        *(*sent, min(sent_ids), max(sent_ids), status),
+    )
 
 
 async def update_and_submit(

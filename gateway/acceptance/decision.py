@@ -22,6 +22,8 @@ from gateway.recipients.recipients import (
     scopes,
 )
 from gateway.routing.destination import Destination
+from gateway.routing.nanp import NumberKind
+from gateway.routing.networks import NetworkFacts
 from gateway.routing.question import QUEUES_FULL, Choice, Mapping, Needs
 from gateway.routing.selector import select
 from gateway.routing.sender_load import SenderLoads
@@ -43,6 +45,32 @@ class Decision(NamedTuple):
     mapping: MappingUse = MappingUse.NONE
 
 
+class Place(NamedTuple):
+    """All of a recipient that a plain From's reach depends on, but for a short code's."""
+
+    country: str
+    calling_code: str
+    kind: NumberKind
+    needs: Needs
+
+
+class Alone:
+    """One sender by itself, and what has been said of where it reaches."""
+
+    __slots__ = ("codes", "facts", "pool")
+
+    def __init__(self, sender: Sender, facts: NetworkFacts) -> None:
+        self.pool = SenderPool((sender,))
+        self.facts = facts  # by which the codes hold
+        # 0: it reaches this place. There are as many as countries and kinds of numbers.
+        self.codes: dict[Place, int] = {}
+
+    def keeps(self) -> bool:
+        """Whether all numbers of a place are alike to it."""
+        by_network = self.pool.senders[0].kind is SenderKind.SHORT_CODE
+        return not (by_network and self.facts.without_short_codes)
+
+
 class Decider:
     """Asks the selector with the standing of all senders, and then the queues."""
 
@@ -57,7 +85,7 @@ class Decider:
         self._loads = loads
         self._unassigned = unassigned
         self._generic_ids = frozenset(id_.upper() for id_ in generic_ids)
-        self._alone: dict[int, SenderPool] = {}  # by sender
+        self._alone: dict[int, Alone] = {}  # by sender
 
     def decide(self, draft: Draft, facts: RecipientFacts, now: float, *, fresh: bool) -> Decision:
         """The decision about an encoded draft; `fresh` where it has no place in a queue yet.
@@ -147,16 +175,31 @@ class Decider:
         """What the selector, and then the queues, say to a From without a service."""
         if self._crowded(sender.id, destination.country):
             return Choice(None, QUEUES_FULL)
-        pool = self.alone(sender)
-        facts = self._directory.facts
-        return select(destination, needs, pool, self._loads, None, sender.address, facts)
+        alone = self._by_itself(sender)
+        place = Place(destination.country, destination.calling_code, destination.kind, needs)
+        code = alone.codes.get(place)
+        if code is None:
+            choice = select(
+                destination, needs, alone.pool, self._loads, None, sender.address, alone.facts
+            )
+            if choice.code != QUEUES_FULL and alone.keeps():
+                alone.codes[place] = choice.code
+            return choice
+        if code:
+            return Choice(None, code)
+        if self._loads.full(sender.id):
+            return Choice(None, QUEUES_FULL)
+        return Choice(sender)
 
     def alone(self, sender: Sender) -> SenderPool:
         """A pool of this sender only; kept, as each request with a plain From asks it."""
-        pool = self._alone.get(sender.id)
-        if pool is None or pool.senders[0] is not sender:
-            pool = self._alone[sender.id] = SenderPool((sender,))
-        return pool
+        return self._by_itself(sender).pool
+
+    def _by_itself(self, sender: Sender) -> Alone:
+        alone, facts = self._alone.get(sender.id), self._directory.facts
+        if alone is None or alone.pool.senders[0] is not sender or alone.facts is not facts:
+            alone = self._alone[sender.id] = Alone(sender, facts)
+        return alone
 
     def configuration_changed(self) -> None:
         self._alone.clear()
@@ -164,8 +207,9 @@ class Decider:
     def _crowded(self, sender_id: int, country: str) -> bool:
         """Whether its account, or its campaign there, has as much waiting as it may
         (docs/spec/messaging-services.md#queue-limits)."""
-        return any(
-            limit.backlog + self._unassigned.waiting(limit.accounts, limit.place) >= limit.limit
-            for limit in self._loads.together(sender_id)
-            if limit.place is None or limit.place[1] == country
-        )
+        for limit in self._loads.together(sender_id):
+            if limit.place is None or limit.place[1] == country:
+                waiting = self._unassigned.waiting(limit.accounts, limit.place)
+                if limit.backlog + waiting >= limit.limit:
+                    return True
+        return False

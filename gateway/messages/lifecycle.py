@@ -95,30 +95,30 @@ ignored: Counter[tuple[Status, str]] = Counter()
 
 def advance(message: Message, event: MessageEvent, now: float) -> bool:
     """Move `message` by `event` at the time `now` (seconds since 1970); whether it moved."""
-    before = message.status
-    move = (before, type(event))
+    kind = type(event)
+    move = (message.status, kind)
     if move not in MOVES:
-        ignored[before, type(event).__name__] += 1
+        ignored[message.status, kind.__name__] += 1
         return False
     after = MOVES[move]
-    if isinstance(event, Receipted):
+    if kind is SenderChosen:
+        message.queued_at = now
+    elif kind is Submitted:
+        message.sent_at = now
+    elif isinstance(event, Receipted):
         after = Status.DELIVERED if event.delivered else Status.UNDELIVERED
         message.error_code = event.code
         message.done_date = event.done_date
         if not message.sent_at:
             message.sent_at = now
         message.done_at = now
-    elif isinstance(event, Refused | Undeliverable):
+    elif isinstance(event, (Refused, Undeliverable)):
         message.error_code = event.code
         message.done_at = now
         message.content = None
-    elif isinstance(event, SenderChosen):
-        message.queued_at = now
-    elif isinstance(event, Submitted):
-        message.sent_at = now
-    elif isinstance(event, AnswerLost):
+    elif kind is AnswerLost:
         message.flags |= Flag.POSSIBLE_DUPLICATE
-    elif isinstance(event, Canceled):
+    elif kind is Canceled:
         message.done_at = now
         message.content = None
     assert after is not None
@@ -134,11 +134,11 @@ class Lifecycle:
     def __init__(
         self,
         clock: Clock,
-        changed: Callable[[Message], None],
+        changed: Callable[[Message, MessageEvent], None],
         never_submitted: Callable[[Message], None],
     ) -> None:
-        """`changed` writes a message's row; `never_submitted` hears of those that have ended
-        before anything of them was claimed.
+        """`changed` writes the row of a message that an event moved; `never_submitted` hears of
+        those that have ended before anything of them was claimed.
         """
         self._clock = clock
         self._changed = changed
@@ -159,10 +159,10 @@ class Lifecycle:
         waited = message.waiting
         if not advance(message, event, self._clock.wall() if at is None else at):
             return False
-        if waited and isinstance(event, Refused | Canceled):
+        if waited and isinstance(event, (Refused, Canceled)):
             self._never_submitted(message)
         if not stored:
-            self._changed(message)
+            self._changed(message, event)
         return True
 
 

@@ -296,18 +296,18 @@ class IdSource:
         self,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
-        random_bits: Callable[[int], int],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
-        self._random_bits = random_bits
+        self._random_bytes = random_bytes
         self._last = 0
         self._at = 0.0
         self._seen_at = 0.0
 
     def __call__(self) -> Id:
         self._last = max(int(self.now() * 1000) << 16, self._last + 1)
-        octets = ((self._last << 64) | self._random_bits(64)).to_bytes(16, "big")
+        octets = self._last.to_bytes(8, "big") + self._random_bytes(8)
         return id_from_bytes(octets)
 
     def now(self) -> float:

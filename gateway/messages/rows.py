@@ -78,6 +78,20 @@ def update_columns(messages: Sequence[Message]) -> list[list[Any]]:
     ]
 
 
+def only_sent(message: Message) -> bool:
+    """Whether its row needs no more than that its one segment was taken.
+
+    True of what was claimed and then `sent`, if nothing else befell it: the bits of `flags` that
+    are set after the insert would have to be written.
+    """
+    return (
+        message.status is Status.SENT
+        and message.segments == 1
+        and not message.carrier_tlvs
+        and not message.flags & (Flag.POSSIBLE_DUPLICATE | Flag.UNBILLED)
+    )
+
+
 def assign_columns(messages: Sequence[Message]) -> list[list[Any]]:
     """What choosing a sender decided, as the arrays of `storage.messages.assign`.
 

@@ -88,7 +88,7 @@ class Pipeline:
         runtime, told = self.runtime, self.after_commit
         self.writer = WriteBehind(runtime, told.moved, told.ended_with)
         self.mappings = StickyUpkeep(runtime.pool, self.router.loads)
-        self.lifecycle = Lifecycle(runtime.clock, self.writer.mark, self.mappings.unused)
+        self.lifecycle = Lifecycle(runtime.clock, self.writer.moved, self.mappings.unused)
         self.receipts = Receipts(runtime, self.writer, self.lifecycle, self.ways)
         self.submitter = Submitter(
             runtime,

@@ -35,6 +35,7 @@ MAIN_COUNTRY: Final[dict[str, str]] = {
 
 # Codes of no country (ITU-T E.164 §6.2.2): freephone, shared cost, satellite, networks.
 GLOBAL_CODES: Final = frozenset({"800", "808", "870", "878", "881", "882", "883", "888", "979"})
+_ASSIGNED: Final = GLOBAL_CODES.union(MAIN_COUNTRY)
 
 # Prefixes, calling code included, of the smaller countries under a shared code. Where the
 # plan does not separate two territories (BL and MF under +590), the main one stands.
@@ -86,7 +87,7 @@ def calling_code_of(digits: str) -> str | None:
     """The calling code that E.164 `digits` (no plus) begin with; None if unassigned."""
     for length in (2, 3, 1):  # no assigned code is the beginning of another
         code = digits[:length]
-        if code in MAIN_COUNTRY or code in GLOBAL_CODES:
+        if code in _ASSIGNED:
             return code
     return None
 

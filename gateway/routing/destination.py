@@ -87,13 +87,14 @@ def _from_e164(e164: str, digits: str) -> Destination | None:
     calling_code = calling_code_of(digits)
     if calling_code is None:
         return None
-    if (prefix := _prefix(calling_code)) is not None:
-        start = len(calling_code)
+    prefix, lengths = _spelling(calling_code)
+    start = len(calling_code)
+    if prefix is not None:
         found = prefix.match(digits, start)
         if found is not None and found.end() > start:
             e164 = _without_prefix(e164, calling_code)
             digits = e164[1:]
-    if len(digits) - len(calling_code) not in _lengths(calling_code):
+    if len(digits) - start not in lengths:
         return None
     country = country_under(calling_code, digits)
     if country:
@@ -166,6 +167,11 @@ def _dialled_within(calling_code: str) -> re.Pattern[str] | None:
 
 
 @cache
+def _spelling(calling_code: str) -> tuple[re.Pattern[str] | None, frozenset[int]]:
+    """What may stand before national numbers, and how long these may be."""
+    return _prefix(calling_code), _lengths(calling_code)
+
+
 def _prefix(calling_code: str) -> re.Pattern[str] | None:
     """What may stand before national numbers; None where nothing does."""
     if calling_code in _FORMER:
@@ -191,7 +197,6 @@ def _known_lengths(calling_code: str) -> frozenset[int]:
     return frozenset(lengths)
 
 
-@cache
 def _lengths(calling_code: str) -> frozenset[int]:
     """Possible lengths of national numbers: the library's, and what is longer (machines')."""
     most = _MOST_DIGITS - len(calling_code)

@@ -21,14 +21,20 @@ class Chance(SystemRandom):
         self._octets = b""
         self._at = 0
 
-    def getrandbits(self, k: int) -> int:
-        """A number of `k` random bits. Raises ValueError for a negative `k`."""
-        size = (k + 7) // 8
-        if k < 0 or size > FETCH:
-            return super().getrandbits(k)
+    def randbytes(self, n: int) -> bytes:
+        """`n` random octets."""
+        if n > FETCH:
+            return os.urandom(n)
         at = self._at
-        if at + size > len(self._octets):
+        if at + n > len(self._octets):
             self._octets = os.urandom(FETCH)
             at = 0
-        self._at = at + size
-        return int.from_bytes(self._octets[at : at + size], "big") >> (size * 8 - k)
+        self._at = at + n
+        return self._octets[at : at + n]
+
+    def getrandbits(self, k: int) -> int:
+        """A number of `k` random bits. Raises ValueError for a negative `k`."""
+        if k < 0:
+            raise ValueError("number of bits must be non-negative")
+        size = (k + 7) // 8
+        return int.from_bytes(self.randbytes(size), "big") >> (size * 8 - k)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from gateway.messages.message import Message
-from gateway.messages.rows import moment, update_columns
+from gateway.messages.lifecycle import MessageEvent, Submitted
+from gateway.messages.message import Message, Status
+from gateway.messages.rows import moment, only_sent, update_columns
 from gateway.observe.measures import BATCHES, LATENCY_S, Histogram
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import described
@@ -59,7 +61,8 @@ class WriteBehind:
         self._database = runtime.database
         self._committed = committed
         self._settled = settled  # hears once of a message, when it is committed as final
-        self._marked: dict[Message, None] = {}
+        # Whether nothing has happened to it but that its carrier took it.
+        self._marked: dict[Message, bool] = {}
         self._submissions: list[SegmentName] = []
         # The messages themselves: until the rows tell of a part's receipt, only the message in
         # memory knows of it, and whoever matches the next part's must find that one.
@@ -75,7 +78,12 @@ class WriteBehind:
 
     def mark(self, message: Message) -> None:
         """The message changed: write it with the next flush."""
-        self._marked[message] = None
+        self._marked[message] = False
+        self._stir()
+
+    def moved(self, message: Message, event: MessageEvent) -> None:
+        """The message changed by this event: write it with the next flush."""
+        self._marked[message] = type(event) is Submitted and self._marked.get(message, True)
         self._stir()
 
     def submitted(self, submission: SegmentName) -> None:
@@ -126,9 +134,9 @@ class WriteBehind:
 
     def _take(self) -> WriteBatch:
         if len(self._marked) <= BATCH:
-            marked, self._marked = list(self._marked), {}
+            marked, self._marked = self._marked, {}
         else:
-            marked = list(self._marked)[:BATCH]
+            marked = dict(islice(self._marked.items(), BATCH))
             for message in marked:
                 del self._marked[message]
         after: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -137,9 +145,11 @@ class WriteBehind:
         submissions, self._submissions = self._submissions, []
         receipts, self._receipts = self._receipts, []
         try:
-            return WriteBatch(marked, submissions, receipts, after)
+            sent, others = _only_sent(marked, submissions)
+            rest = [message for message in marked if message not in sent]
+            return WriteBatch(rest, others, receipts, after, list(sent.values()))
         except Exception:  # a message whose row can't even be worked out
-            return self._without_broken(marked, submissions, receipts, after)
+            return self._without_broken(list(marked), submissions, receipts, after)
 
     def _without_broken(
         self,
@@ -177,7 +187,7 @@ class WriteBehind:
                 except DatabaseUnavailable:
                     raise
                 except Exception as error:
-                    log.error("a batch of %d was refused: %s", len(batch.marked), described(error))
+                    log.error("a batch of %d was refused: %s", len(batch), described(error))
                     await self._write_pieces(connection, batch)
                 confirm(connection)
                 return
@@ -199,8 +209,8 @@ class WriteBehind:
                 await piece.write(connection)
 
     def _finish(self, batch: WriteBatch) -> None:
-        self.flushes.observe(len(batch.marked))
-        for message, status in zip(batch.marked, batch.columns[1], strict=True):
+        self.flushes.observe(len(batch))
+        for message, status in batch.written():
             settled = status.final and not message.committed.final
             message.committed = status
             try:
@@ -216,10 +226,25 @@ class WriteBehind:
                 self._wall.tell(described(error))
 
 
+def _only_sent(
+    marked: dict[Message, bool], submissions: list[SegmentName]
+) -> tuple[dict[Message, SegmentName], list[SegmentName]]:
+    """The names of marked messages whose rows need no more than that; and all other names."""
+    sent: dict[Message, SegmentName] = {}
+    others: list[SegmentName] = []
+    for name in submissions:
+        message = name.message
+        if marked.get(message) and message not in sent and only_sent(message):
+            sent[message] = name
+        else:
+            others.append(name)
+    return sent, others
+
+
 class WriteBatch:
     """What one flush commits: the state of things at the moment it was taken."""
 
-    __slots__ = ("after", "columns", "marked", "receipts", "submissions")
+    __slots__ = ("after", "columns", "marked", "receipts", "sent", "sent_columns", "submissions")
 
     def __init__(
         self,
@@ -227,9 +252,20 @@ class WriteBatch:
         submissions: list[SegmentName],
         receipts: list[tuple[Message, int, int]],
         after: list[tuple[Callable[..., object], tuple[Any, ...]]],
+        sent: Sequence[SegmentName] = (),
     ) -> None:
+        """`sent` are of messages to whose rows nothing else happened; none of them is in `marked`
+        or `submissions`.
+        """
         self.marked = marked
         self.columns = update_columns(marked)
+        self.sent = sent
+        self.sent_columns: list[list[Any]] = [
+            [name.message.id for name in sent],
+            [name.message.sent_at for name in sent],
+            [name.message.carrier_id for name in sent],
+            [name.carrier_message_id for name in sent],
+        ]
         # A message that is settled needs no name at the carrier any more: a receipt cannot
         # move it (the recent ones are recognised from memory).
         self.submissions = [
@@ -247,15 +283,27 @@ class WriteBatch:
         self.receipts = receipts
         self.after = after
 
+    def __len__(self) -> int:
+        """Messages of which it writes the state."""
+        return len(self.marked) + len(self.sent)
+
     def __repr__(self) -> str:
-        sids = [message.sid for message in self.marked]
+        sids = [message.sid for message in self.marked] + [name.message.sid for name in self.sent]
         parts = [(message.sid, segment) for message, segment, _ in self.receipts]
         return f"batch of {sids or self.submissions or parts}"
+
+    def written(self) -> Iterator[tuple[Message, Status]]:
+        """Each message of which it writes the state, and that state."""
+        yield from zip(self.marked, self.columns[1], strict=True)
+        for name in self.sent:
+            yield name.message, Status.SENT
 
     def pieces(self) -> Iterator[WriteBatch]:
         """The same, one message, submission or receipt at a time."""
         for message in self.marked:
             yield WriteBatch([message], [], [], [])
+        for name in self.sent:
+            yield WriteBatch([], [], [], [], [name])
         for submission in self.submissions:
             piece = WriteBatch([], [], [], [])
             piece.submissions = [submission]
@@ -266,21 +314,33 @@ class WriteBatch:
     @property
     def about(self) -> Message | None:
         """The first message of it."""
-        messages = (*self.marked, *(message for message, _, _ in self.receipts))
+        messages = (
+            *self.marked,
+            *(name.message for name in self.sent),
+            *(message for message, _, _ in self.receipts),
+        )
         return messages[0] if messages else None
 
     async def write(self, connection: Connection) -> None:
-        if not (self.marked or self.submissions or self.receipts):
-            return  # only calls that follow earlier commits
-        if self.receipts or not self.marked:
+        """Commit it, by one statement where one can say it all."""
+        marked, sent = self.marked, self.sent_columns
+        if self.receipts or (self.submissions and not marked):
             await self._write_all(connection)
+        elif self.sent and marked:
+            await message_rows.sent_and_update(
+                connection, sent, Status.SENT, self.columns, self.submissions
+            )
+        elif self.sent:
+            await message_rows.sent(connection, sent, Status.SENT)
         elif self.submissions:
             await message_rows.update_and_submit(connection, self.columns, self.submissions)
-        else:
+        elif marked:
             await message_rows.update(connection, self.columns)
 
     async def _write_all(self, connection: Connection) -> None:
         async with connection.transaction():
+            if self.sent:
+                await message_rows.sent(connection, self.sent_columns, Status.SENT)
             if self.marked:
                 await message_rows.update(connection, self.columns)
             if self.submissions:

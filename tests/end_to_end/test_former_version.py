@@ -25,7 +25,7 @@ TO = "+447400900001"
 SERVICE_SID = "MG5e1f3bf2a9dde6bf185d32495729747c"
 HALF_SENT = "a" * 200  # two segments
 Start = Callable[..., Awaitable[GatewayUnderTest]]
-next_id = IdSource(time, lambda: 0.0, Random(2).getrandbits)
+next_id = IdSource(time, lambda: 0.0, Random(2).randbytes)
 
 CONFIGURATION = """
 INSERT INTO accounts (sid, friendly_name, status, auth_token) VALUES ($1, 'Main', 'active', $2);

@@ -76,7 +76,11 @@ async def _first_answer(call: Call, key: str, digest: bytes) -> Response | None:
 async def _made(call: Call, request: dict[str, Any], key: IdempotencyKey | None) -> Response:
     """202 once it is stored."""
     shared = _shared(request)
-    recipients = _recipients(request, _template(request))
+    template = _template(request)
+    constant = template is not None and template.constant
+    recipients = _recipients(request, None if constant else template)
+    if template is not None and constant:  # one text for all
+        shared["Body"] = [_render(template, {})]
     elsewhere = await relayed(call, shared, recipients)
     if elsewhere is not None:
         return elsewhere
@@ -176,9 +180,6 @@ def _recipients(request: dict[str, Any], template: LiquidTemplate | None) -> lis
         raise ApiError(20001, f"to must be an array of 1 to {MOST:,} recipients")
     if template is None:
         return [Recipient(_address(entry), None) for entry in entries]
-    if template.constant:
-        constant = _render(template, {})
-        return [Recipient(_address(entry), lambda: constant) for entry in entries]
     return [
         Recipient(_address(entry), partial(_render, template, entry.get("variables") or {}))
         for entry in entries

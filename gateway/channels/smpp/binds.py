@@ -13,7 +13,7 @@ from smpp.describe import describe
 from smpp.esme import Bind, BindConfig
 from smpp.esme_session import EsmeConfig
 from smpp.framing import pieces
-from smpp.pdu import SubmitSm
+from smpp.pdu import FramedSubmit, SubmitSm
 from smpp.states import BindType
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Wire(Generic[M]):
         self.bind = bind
         self.sends = bind.config.session.bind_type is not BindType.RECEIVER
         # Segments of a message that is longer than the bind's window, in their order.
-        self.overflow: deque[tuple[SubmitSm, Sent[M]]] = deque()
+        self.overflow: deque[tuple[SubmitSm | FramedSubmit, Sent[M]]] = deque()
         self.refusals = 0
         self.trouble = "connecting"
         self.next_try_at: float | None = None

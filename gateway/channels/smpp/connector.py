@@ -290,14 +290,11 @@ class Connector(Generic[M]):
 
     def submit(self, message: M) -> None:
         """Write the segments not yet answered, back to back on one bind."""
-        wire = max(
-            (wire for wire in self._wires.values() if wire.ready),
-            key=_free,
-            default=None,
-        )
+        ready = [wire for wire in self._wires.values() if wire.ready]
+        wire = max(ready, key=_free) if len(ready) > 1 else ready[0] if ready else None
         now = self._clock.monotonic()
         may_write = self._may_write()
-        for submit, segments in self.profile.submits(message, self._clock.wall()):
+        for submit, segments in self.profile.written(message, self._clock.wall()):
             if wire is None or not may_write:
                 self._outcomes.unsent(message, segments)
                 continue

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self
@@ -20,8 +21,9 @@ from gateway.content.segments import (
     split_units,
 )
 from smpp.alphabet import decode_gsm7, encode_gsm7, pack
+from smpp.codec import CodecError, encode_tlvs, submit_frame
 from smpp.concat import sar_tlvs, udh8, udh16
-from smpp.pdu import SmeAddress, SubmitSm, Tlvs
+from smpp.pdu import FramedSubmit, SmeAddress, SubmitFrame, SubmitSm, Tlvs
 from smpp.receipt import IdForm
 from smpp.vocabulary import (
     ESM_UDHI,
@@ -36,6 +38,8 @@ DEFAULT_CODING: Final = int(DataCoding.DEFAULT)
 UCS2_CODING: Final = int(DataCoding.UCS2)
 RECEIPT_BITS: Final = 0x03  # of registered_delivery, SMPP 3.4 §5.2.17
 SINGLE_SHIFT, LOCKING_SHIFT = 0x24, 0x25  # UDH elements, 3GPP TS 23.040 §9.2.3.24.15-16
+MOST_FRAMES: Final = 4096
+_REFERENCE_TLV: Final = USER_MESSAGE_REFERENCE.to_bytes(2, "big") + b"\0\x02"  # with its length
 # What data_coding 0 means where it is not GSM-7.
 CHARSETS: Final = {"latin1": "latin-1", "ascii": "ascii", "utf8": "utf-8"}
 
@@ -101,6 +105,10 @@ class Profile:
     inbound_prefix: str = ""
     # Carriers and numbers besides its own that it may deliver for; None: any.
     delivers_for: frozenset[str] | None = frozenset()
+    # What all messages of one part have in common, by sender and encoding.
+    frames: dict[tuple[str, Encoding], SubmitFrame] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, settings: CarrierSettings) -> Self:
@@ -196,6 +204,45 @@ class Profile:
 
     # The PDUs -----------------------------------------------------------------------------
 
+    def written(
+        self, message: Outgoing, wall: float
+    ) -> Sequence[tuple[SubmitSm | FramedSubmit, int]]:
+        """As `submits`. Nearly every message is one part that needs no header: its octets are made
+        out of those that all of its sender's have.
+        """
+        content, sender = message.content, message.sender_address
+        assert content is not None
+        assert sender is not None
+        if (
+            message.segments > 1
+            or self.alphabet != "gsm7"
+            or content.single
+            or content.locking
+            or self.propagate_validity != "none"
+            or message.media is not None
+        ):
+            return self.submits(message, wall)
+        if message.answered:
+            return []
+        key = sender, content.encoding
+        frame = self.frames.get(key)
+        if frame is None:
+            if len(self.frames) >= MOST_FRAMES:
+                self.frames.clear()
+            [(submit, _)] = self.submits(message, wall)
+            frame = self.frames[key] = submit_frame(submit)
+        recipient = message.recipient if self.leading_plus else message.recipient.lstrip("+")
+        try:
+            to = recipient.encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise CodecError(str(error)) from error
+        return [(FramedSubmit(frame, to, content.parts[0], self._tlv_octets(message)), 1)]
+
+    def _tlv_octets(self, message: Outgoing) -> bytes:
+        if self.tlvs or message.tlvs or not self.user_message_reference:
+            return encode_tlvs(self._tlvs_of(message))
+        return _REFERENCE_TLV + message_reference(message.reference).to_bytes(2, "big")
+
     def submits(self, message: Outgoing, wall: float) -> list[tuple[SubmitSm, int]]:
         """The submit_sm of every part not yet answered, in order, each with its segments.
 
@@ -212,20 +259,6 @@ class Profile:
         tlvs = self._tlvs_of(message)
         if message.media is not None:
             return [] if message.answered else [(self._mms(message, validity, tlvs), 1)]
-        if segments == 1 and self.alphabet == "gsm7" and not (content.single or content.locking):
-            # The hot path: nearly every message is one part that needs no header.
-            submit = SubmitSm(
-                source,
-                destination,
-                content.parts[0],
-                UCS2_CODING if content.encoding is Encoding.UCS2 else DEFAULT_CODING,
-                0,
-                self.registered_delivery,
-                self.service_type,
-                validity_period=validity,
-                tlvs=tlvs,
-            )
-            return [] if message.answered else [(submit, 1)]
         wanted, reference = self.receipt_parts(segments), concatenation_reference(message.reference)
         if segments > 1 and self.concatenation == "payload":
             whole = content._replace(parts=(b"".join(content.parts),))

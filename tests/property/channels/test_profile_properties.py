@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.channels.smpp.profile import SHORT_MESSAGE_OCTETS, Profile
+from gateway.channels.smpp.profile import MOST_FRAMES, SHORT_MESSAGE_OCTETS, Profile
 from gateway.content import national
 from gateway.content.encoding import Content, Encoding, encode
 from gateway.inbound.text import text_of
 from smpp.alphabet import BASIC, ESCAPE, EXTENSION, alphabet_of, decode_text, unpack
-from smpp.codec import decode_deliver, decode_submit, encode_deliver, encode_submit
+from smpp.codec import (
+    CodecError,
+    decode_deliver,
+    decode_submit,
+    encode_deliver,
+    encode_framed,
+    encode_submit,
+)
 from smpp.concat import Reassembler, split_header
-from smpp.pdu import SubmitSm, Tlvs
+from smpp.pdu import FramedSubmit, SubmitSm, Tlvs
 
 GSM = "".join(character for character in BASIC if character != chr(ESCAPE)) + "".join(
     EXTENSION.values()
@@ -102,6 +110,74 @@ def test_a_text_arrives_as_it_was_written(text: str, ways: Profile) -> None:
         if ways.alphabet == "packed" and joined != content.text:
             joined = joined.rstrip("\r")  # padding, of a national table's last part
         assert joined == content.text
+
+
+SETTLED = st.builds(
+    Profile,
+    registered_delivery=st.integers(0, 31),
+    service_type=st.sampled_from(("", "CMT")),
+    propagate_validity=st.sampled_from(("none", "absolute")),
+    tlvs=st.sampled_from(((), ((0x1400, b"1"),))),
+    message_tlvs=st.just(frozenset({0x1401})),
+    user_message_reference=st.booleans(),
+    leading_plus=st.booleans(),
+)
+
+
+def octets_written(ways: Profile, outgoing: Outgoing) -> list[tuple[bytes, int]]:
+    """Each PDU as it is written, with its segments."""
+    return [
+        (encode_framed(pdu, 7) if isinstance(pdu, FramedSubmit) else encode_submit(pdu, 7), mask)
+        for pdu, mask in ways.written(outgoing, 0.0)
+    ]
+
+
+@given(
+    st.lists(TEXTS, min_size=1, max_size=4),
+    PROFILES | SETTLED,
+    st.sampled_from(("+447700900101", "60777", "Tandem", "Caf\xe9")),
+    st.sampled_from(((), ((0x1401, b"own"),))),
+    st.integers(0, 1),
+)
+def test_what_is_written_by_a_frame_is_what_is_written_without(
+    texts: list[str], ways: Profile, sender: str, tlvs: Tlvs, answered: int
+) -> None:
+    for number, text in enumerate(texts):
+        content = ways.fit(encode(text))
+        outgoing = Outgoing(
+            content,
+            content.segments,
+            answered,
+            recipient=f"+44163296067{number}",
+            sender_address=sender,
+            reference=number,
+            valid_until=3_600.0,
+            tlvs=tlvs,
+        )
+        plain = [(encode_submit(pdu, 7), mask) for pdu, mask in ways.submits(outgoing, 0.0)]
+        framed = [
+            (
+                encode_framed(pdu, 7) if isinstance(pdu, FramedSubmit) else encode_submit(pdu, 7),
+                mask,
+            )
+            for pdu, mask in ways.written(outgoing, 0.0)
+        ]
+        assert framed == plain
+
+
+@pytest.mark.parametrize("recipient", ["+" + "1" * 21, "+44\x0016", "+\u0661"])
+def test_a_recipient_that_no_pdu_takes_is_refused_by_a_frame_too(recipient: str) -> None:
+    ways = Profile()
+    octets_written(ways, Outgoing(encode("hi"), 1))
+    with pytest.raises(CodecError):
+        octets_written(ways, Outgoing(encode("hi"), 1, recipient=recipient))
+
+
+def test_frames_are_bounded() -> None:
+    ways = Profile()
+    for number in range(MOST_FRAMES + 10):
+        ways.written(Outgoing(encode("hi"), 1, sender_address=f"+4477{number:08d}"), 0.0)
+    assert len(ways.frames) <= MOST_FRAMES
 
 
 def codings_of_the_default_alphabet(alphabet: str) -> list[int]:

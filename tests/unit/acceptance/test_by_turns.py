@@ -11,7 +11,7 @@ from gateway.routing.destination import parse_destination
 from storage.idempotency import IdempotencyKey
 
 TO = parse_destination("+441632960675")
-next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).randbytes)
 
 
 def unit(account_id: int, messages: int = 1) -> AcceptUnit:

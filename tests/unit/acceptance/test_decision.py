@@ -22,7 +22,7 @@ from gateway.routing.sender_pool import Sender, SenderKind, SenderPool
 WALL = 1_800_000_000.0
 NOW = datetime.fromtimestamp(WALL, UTC)
 TO = "+447700900123"
-next_id = IdSource(lambda: WALL, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: WALL, lambda: 0.0, Random(1).randbytes)
 
 
 class StandingClock:

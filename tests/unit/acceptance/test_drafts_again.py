@@ -9,7 +9,7 @@ from gateway.directory.directory import Directory
 from gateway.messages.message import Flag, IdSource, Message
 from gateway.routing.destination import parse_destination
 
-next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).randbytes)
 LINKS = {"links": ["https://a/1234567", "https://a/abcdefG"]}
 
 

@@ -11,7 +11,7 @@ from gateway.messages.message import Flag, IdSource, Message
 from gateway.routing.destination import parse_destination
 
 TO = "+447700900123"
-next_id = IdSource(lambda: 1_800_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_800_000_000.0, lambda: 0.0, Random(1).randbytes)
 
 
 def draft(flags: int = 0) -> Draft:

@@ -11,7 +11,7 @@ from gateway.loadtest.reconcile import Submit, compare, read_ledger, read_sids, 
 from gateway.messages.message import Flag, IdSource, Status
 from gateway.settings import ConfigurationError
 
-next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).randbytes)
 
 
 def row(status: Status, reference: int = 1, flags: int = 0, error_code: int = 0) -> dict[str, Any]:

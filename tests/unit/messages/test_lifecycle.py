@@ -37,7 +37,7 @@ EVENTS: tuple[MessageEvent, ...] = (
     AnswerLost(),
     Canceled(),
 )
-next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).randbytes)
 
 
 def message(status: Status = Status.ACCEPTED, *, service_id: int | None = 1) -> Message:
@@ -140,7 +140,7 @@ def test_nothing_is_owed_before_its_commit() -> None:
 
 def test_ids_rise_strictly_even_when_the_clock_steps_back() -> None:
     times = iter([100.0, 100.0, 99.0, 50.0, 101.0])
-    source = IdSource(lambda: next(times), lambda: 0.0, Random(7).getrandbits)
+    source = IdSource(lambda: next(times), lambda: 0.0, Random(7).randbytes)
     ids = [source() for _ in range(5)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 5
@@ -155,7 +155,7 @@ class Clocks:
         self.now, self.offset = 1_000.0, 1_000_000.0
 
     def source(self) -> IdSource:
-        return IdSource(lambda: self.now + self.offset, lambda: self.now, Random(7).getrandbits)
+        return IdSource(lambda: self.now + self.offset, lambda: self.now, Random(7).randbytes)
 
 
 def test_an_age_is_true_while_nobody_sets_the_clock_and_after_it_was_set_forward() -> None:
@@ -204,7 +204,9 @@ class Heard:
     def __init__(self) -> None:
         self.changed: list[Message] = []
         self.unused: list[Message] = []
-        self.lifecycle = Lifecycle(SystemClock(), self.changed.append, self.unused.append)
+        self.lifecycle = Lifecycle(
+            SystemClock(), lambda message, event: self.changed.append(message), self.unused.append
+        )
 
 
 def test_a_move_is_written_unless_its_transaction_does_it() -> None:

@@ -14,7 +14,7 @@ from smpp.pdu import Tlvs
 from storage.messages import COLUMNS
 
 TLVS = st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=255)), max_size=16).map(tuple)
-next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: 1_700_000_000.0, lambda: 0.0, Random(1).randbytes)
 
 
 def column(tlvs: Tlvs) -> bytes | None:

@@ -22,7 +22,7 @@ from smpp.receipt import parse_receipt
 from smpp.vocabulary import RECEIPTED_MESSAGE_ID
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC).timestamp()
-next_id = IdSource(lambda: NOW - 60, lambda: 0.0, Random(1).getrandbits)
+next_id = IdSource(lambda: NOW - 60, lambda: 0.0, Random(1).randbytes)
 
 
 class StandingClock:
@@ -44,7 +44,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
         live={},
     )
     writer = WriteBehind(runtime, lambda message: None, lambda message: None)
-    lifecycle = Lifecycle(StandingClock(), writer.mark, lambda message: None)
+    lifecycle = Lifecycle(StandingClock(), writer.moved, lambda message: None)
     ways: Any = SimpleNamespace(profile=lambda _: profile, name=str)
     return Receipts(runtime, writer, lifecycle, ways)
 
