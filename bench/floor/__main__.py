@@ -16,6 +16,7 @@ import uvloop
 from bench.floor.callbacks import Callbacks
 from bench.floor.http import Http
 from bench.floor.pipeline import Pipeline
+from bench.floor.rows import Rows
 from smpp.esme import Bind, BindConfig
 from smpp.esme_session import EsmeConfig
 from storage.database import open_connection
@@ -57,7 +58,7 @@ async def run(parsed: argparse.Namespace, stop: asyncio.Event) -> None:
         await tune_for_batches(connection)
     callbacks = Callbacks(parsed.callbacks, parsed.token)
     await callbacks.connect()
-    pipeline = Pipeline(accepting, writing, callbacks)
+    pipeline = Pipeline(accepting, writing, await Rows.of(accepting), callbacks)
     session = EsmeConfig(parsed.system_id, parsed.password, window=parsed.window)
     pipeline.bind = Bind(BindConfig("floor", ((HOST, parsed.smsc_port),), session), pipeline)
     credentials = base64.b64encode(f"{parsed.account}:{parsed.token}".encode())

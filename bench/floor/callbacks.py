@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+from binascii import b2a_base64
 from collections import deque
-from collections.abc import Callable
-from email.utils import formatdate
-from typing import Final, cast
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
+from urllib.parse import quote_from_bytes, urlencode, urlsplit
 
-from bench.floor.message import Message
+from bench.floor.message import Message, date_of
 from gateway.messages.message import Status
-from gateway.webhooks.signature import sign
+from gateway.webhooks.signature import string_to_sign
 
 CONNECTIONS: Final = 64
+# What is a message's own: its SID, its recipient, and when it happened.
+SID, TO, AT = "OWNSID", "OWNTO", "OWNAT"
+
+
+class Frame(NamedTuple):
+    """A callback but for what is a message's own; `%b` where that stands."""
+
+    body: bytes  # SID, SID, recipient, time
+    signed: bytes  # the URL, then time, SID, SID, recipient
 
 
 class Callbacks:
     """Posts what committed messages owe, in order per message, each at most once at a time."""
 
     def __init__(self, url: str, auth_token: str) -> None:
-        self._url = url
-        self._auth_token = auth_token
+        """Every message's callback is at the origin of this URL."""
+        self._auth_token = auth_token.encode()
         self._waiting: deque[Message] = deque()
         self._under_way: set[Message] = set()
         self._all: list[_Connection] = []
         self._idle: list[_Connection] = []
         parts = urlsplit(url)
         self._address = (parts.hostname, parts.port)
-        self._head = (
-            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        self._origin = len(f"{parts.scheme}://{parts.netloc}")
+        self._request = (
+            f"POST %b HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n"
-            "User-Agent: floor\r\nX-Twilio-Signature: "
-        )
+            "User-Agent: floor\r\nX-Twilio-Signature: %b\r\n"
+            "I-Twilio-Idempotency-Token: %b-%d\r\nContent-Length: %d\r\n\r\n%b"
+        ).encode()
         self.acknowledged: Callable[[Message], None] = lambda message: None
 
     async def connect(self) -> None:
@@ -59,29 +72,16 @@ class Callbacks:
                 self._waiting.append(message)
 
     def _post(self, connection: _Connection, message: Message) -> None:
-        status, at = ("sent", message.sent_at)
-        if message.callbacks_done:
-            status, at = ("delivered", message.done_at)
-        pairs = [
-            ("ApiVersion", "2010-04-01"),
-            ("AccountSid", "AC" + "0" * 32),
-            ("MessageSid", message.sid),
-            ("SmsSid", message.sid),
-            ("MessageStatus", status),
-            ("SmsStatus", status),
-            ("To", message.recipient),
-            ("From", message.sender),
-            ("EventNumber", str(message.callbacks_done + 1)),
-            ("EventTimestamp", formatdate(at)),
-        ]
-        body = urlencode(pairs)
-        signature = sign(self._auth_token, self._url, pairs)
-        request = (
-            f"{self._head}{signature}\r\n"
-            f"I-Twilio-Idempotency-Token: {message.sid}-{message.callbacks_done}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n{body}"
-        )
-        connection.post(request.encode(), message)
+        callback, sid, to = message.callback, message.sid, message.recipient
+        assert callback is not None
+        done = message.callbacks_done
+        frame = frame_of(message.sender, done)
+        second = int(message.done_at if done else message.sent_at)
+        body = frame.body % (sid, sid, to.replace(b"+", b"%2B"), _quoted_date(second))
+        signed = frame.signed % (callback, date_of(second), sid, sid, to)
+        signature = b2a_base64(hmac.digest(self._auth_token, signed, "sha1"), newline=False)
+        path = callback[self._origin :]
+        connection.post(self._request % (path, signature, sid, done, len(body), body), message)
 
     def _done(self, connection: _Connection, message: Message) -> None:
         message.callbacks_done += 1
@@ -95,6 +95,44 @@ class Callbacks:
 
 def _owed(message: Message) -> int:
     return int(message.committed >= Status.SENT) + int(message.committed is Status.DELIVERED)
+
+
+@lru_cache(maxsize=16)
+def frame_of(sender: bytes, done: int) -> Frame:
+    """The callback of a message from this sender that was told of so many."""
+    status = ("sent", "delivered")[done]
+    pairs = [
+        ("ApiVersion", "2010-04-01"),
+        ("AccountSid", "AC" + "0" * 32),
+        ("MessageSid", SID),
+        ("SmsSid", SID),
+        ("MessageStatus", status),
+        ("SmsStatus", status),
+        ("To", TO),
+        ("From", sender.decode()),
+        ("EventNumber", str(done + 1)),
+        ("EventTimestamp", AT),
+    ]
+    return Frame(
+        _with_holes(urlencode(pairs), (SID, SID, TO, AT)),
+        b"%b" + _with_holes(string_to_sign("", pairs), (AT, SID, SID, TO)),
+    )
+
+
+def _with_holes(text: str, marks: Sequence[str]) -> bytes:
+    """`%b` for these marks, which stand in the text in this order."""
+    text = text.replace("%", "%%")
+    pieces = []
+    for mark in marks:
+        before, found, text = text.partition(mark)
+        assert found
+        pieces.append(before)
+    return "%b".join((*pieces, text)).encode()
+
+
+@lru_cache(maxsize=4)
+def _quoted_date(second: int) -> bytes:
+    return quote_from_bytes(date_of(second)).encode()
 
 
 class _Connection(asyncio.Protocol):

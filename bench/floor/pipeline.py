@@ -11,16 +11,19 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from bench.floor.callbacks import Callbacks
-from bench.floor.message import Message, insert_row, update_columns
+from bench.floor.message import Message, update_columns
+from bench.floor.rows import Rows
 from gateway.messages.message import Status
 from smpp.alphabet import encode_gsm7
+from smpp.codec import submit_frame
 from smpp.esme import Bind, RefusalClass
-from smpp.pdu import DeliverSm, SmeAddress, SubmitSm, Tlvs
+from smpp.pdu import DeliverSm, FramedSubmit, SmeAddress, SubmitFrame, SubmitSm, Tlvs
 from smpp.receipt import parse_receipt
-from storage import messages as rows
+from storage import messages as message_rows
 from storage.database import Connection
 
 BATCH: Final = 500
@@ -32,8 +35,11 @@ Unit = tuple[Sequence[Message], Callable[[], object]]
 class Pipeline:
     """The whole of it, between the HTTP connections and one bind."""
 
-    def __init__(self, accepting: Connection, writing: Connection, callbacks: Callbacks) -> None:
+    def __init__(
+        self, accepting: Connection, writing: Connection, rows: Rows, callbacks: Callbacks
+    ) -> None:
         self._accepting = accepting
+        self._rows = rows
         self._writing = writing
         self._callbacks = callbacks
         self._units: deque[Unit] = deque()
@@ -63,7 +69,7 @@ class Pipeline:
                     unit = self._units.popleft()
                     units.append(unit)
                     batch += unit[0]
-                await rows.insert(self._accepting, map(insert_row, batch))
+                await self._rows.insert(self._accepting, batch)
                 for _, done in units:
                     done()
                 self._to_submit.extend(batch)
@@ -76,13 +82,9 @@ class Pipeline:
         assert bind is not None
         for _ in range(min(bind.window_free, len(queue))):
             message = queue.popleft()
-            pdu = SubmitSm(
-                SmeAddress(1, 1, message.sender.lstrip("+")),
-                SmeAddress(1, 1, message.recipient.lstrip("+")),
-                encode_gsm7(message.body),
-                registered_delivery=1 if message.callback else 0,
-            )
-            bind.submit(pdu, message)
+            frame = frame_of(message.sender, message.callback is not None)
+            text = encode_gsm7(message.body)
+            bind.submit(FramedSubmit(frame, message.recipient.lstrip(b"+"), text, b""), message)
 
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         assert isinstance(token, Message)
@@ -120,7 +122,7 @@ class Pipeline:
                 if not self._marked:  # else some of their messages are still to be written
                     deliveries, self._deliveries = self._deliveries, []
                 columns = update_columns(batch)
-                await rows.update(self._writing, columns)
+                await message_rows.update(self._writing, columns)
                 for message, status in zip(batch, columns[1], strict=True):
                     message.committed = status
                     if message.callback:
@@ -147,3 +149,11 @@ class Pipeline:
 
     def window_opened(self, bind: Bind) -> None:
         self._submit()
+
+
+@lru_cache(maxsize=16)
+def frame_of(sender: bytes, receipt: bool) -> SubmitFrame:
+    """What all messages of a sender have in common, with a receipt or without."""
+    source = SmeAddress(1, 1, sender.decode().lstrip("+"))
+    sample = SubmitSm(source, SmeAddress(1, 1, ""), b"", registered_delivery=int(receipt))
+    return submit_frame(sample)
