@@ -306,8 +306,8 @@ class Session(ABC):
     def _show(self, frames: list[Frame]) -> None:
         """Let the tap see the PDUs that were taken of one read."""
         if frames and self.tap is not None:
-            pdus = [frame[3] for frame in frames]
-            self.tap("in", pdus[0] if len(pdus) == 1 else b"".join(pdus))
+            alone = len(frames) == 1  # what need not be joined, of a bind that is not busy
+            self.tap("in", frames[0][3] if alone else b"".join([pdu for _, _, _, pdu in frames]))
 
     @abstractmethod
     def _read(self, frames: list[Frame], events: list[SessionEvent]) -> list[Frame] | None:

@@ -65,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         journal = Journal(Path(folder), SystemClock(), keep_s=3600.0, most_octets=10**9)
         tap = partial(journal.pdus, "bench/1")
-        for at_once in (1, 8, 64):
+        for at_once in (1, 2, 8, 64):
             bare, tapped = [], []
             for _ in range(ROUNDS):  # in turns: the machine may be shared
                 bare.append(cost_us(at_once, None, journal))
