@@ -23,7 +23,7 @@ from gateway.backlog.recovery import Recovery
 from gateway.backlog.requeue import Requeue
 from gateway.backlog.scheduler import Scheduler
 from gateway.backlog.takeover import Takeover
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.smpp.connector import SmppConnector
 from gateway.directory.directory import SenderRecord
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Lifecycle
@@ -56,7 +56,7 @@ class Pipeline:
         self.runtime = runtime
         # Whether the right to work with the database is certainly ours, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        by_id: dict[int, Connector[Message]] = {}
+        by_id: dict[int, SmppConnector[Message]] = {}
         self.ways = CarrierWays(by_id)
         rates = SenderRates(
             runtime.directory,
@@ -143,7 +143,7 @@ class Pipeline:
             self.overflow,
             requeue,
             self._owed,
-            ambiguous_policy=self.ways.ambiguous_policy,
+            doubt_of=self.ways.doubt,
         )
         sweeps = "two_gateways" not in self.settings.allow_unsafe
         self.takeover = Takeover(runtime, self.recovery, sweeps=sweeps)
