@@ -67,7 +67,6 @@ class Recovery:
         self._overflow = overflow
         self._requeue = requeue
         self._lifecycle = requeue.lifecycle
-        self._receipts = owed.receipts
         self._live = runtime.live
         self._clock = runtime.clock
         self._owe_callbacks = owed.owe_callbacks

@@ -79,6 +79,13 @@ class Connector(Protocol[M_contra]):
         """Write the segments that are not yet answered. What becomes of each is told."""
 
 
+class Names(Protocol[M_contra]):
+    """Who finds a message by the name that its carrier gave it, when that reports on it later."""
+
+    def expect(self, message: M_contra, segment: int, name: str) -> None:
+        """The segment (from 0) got its name; a report may be here already."""
+
+
 class Outcomes(Protocol[M_contra]):
     """What becomes of segments, told in the order in which it happens."""
 

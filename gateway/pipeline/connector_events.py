@@ -11,14 +11,14 @@ from typing import Protocol
 
 from gateway.channels.connector import Outcome
 from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.receipts import Receipts, Respond
+from gateway.channels.smpp.stored_deliveries import number_of
 from gateway.messages.message import Message
 from gateway.observe.wall import described
 from gateway.opt_out.keywords import default_book
 from gateway.pipeline.forwarded_deliveries import ForwardedDeliveries
 from gateway.stage_runtime import Runtime
 from gateway.submission.connectors import Connectors
-from gateway.submission.receipts import Receipts, Respond
-from gateway.submission.stored_deliveries import number_of
 from gateway.submission.submitter import Submitter
 from smpp.pdu import DeliverSm, SmeAddress, tlv
 from smpp.vocabulary import ESME_RX_T_APPN, RECEIPTED_MESSAGE_ID

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from gateway.channels.connector import TIMEOUT, Connector, Doubt, Outcome
+from gateway.channels.connector import TIMEOUT, Connector, Doubt, Names, Outcome
 from gateway.messages.lifecycle import (
     AnswerLost,
     Claimed,
@@ -36,7 +36,6 @@ from gateway.pacing.pacer import Pacer
 from gateway.recipients.recipients import OPTED_OUT, ask_blocks
 from gateway.runtime.clock import Deadlines
 from gateway.stage_runtime import Runtime
-from gateway.submission.receipts import Receipts
 from gateway.submission.write_behind import SegmentName, WriteBehind
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
@@ -94,7 +93,7 @@ class Submitter:
         runtime: Runtime,
         pacer: Pacer[Message],
         writer: WriteBehind,
-        receipts: Receipts,
+        names: Names[Message],
         lifecycle: Lifecycle,
         *,
         released: Callable[[Message], None],
@@ -109,7 +108,7 @@ class Submitter:
         self._released = released
         self._pacer = pacer
         self._writer = writer
-        self._receipts = receipts
+        self._names = names
         self._clock = runtime.clock
         self._deadlines = Deadlines(runtime.clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
@@ -433,7 +432,7 @@ class Submitter:
             self._writer.submitted(
                 SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
             )
-            self._receipts.expect(message, segment, carrier_message_id)
+            self._names.expect(message, segment, carrier_message_id)
         elif outcome is Outcome.CONGESTED:
             message.trouble |= Trouble.CONGESTED
         elif outcome is Outcome.BUSY:
@@ -466,7 +465,7 @@ class Submitter:
         self._writer.submitted(
             SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
         )
-        self._receipts.expect(message, segment, carrier_message_id)
+        self._names.expect(message, segment, carrier_message_id)
         if message.answered == message.all_segments and self._pacer.remove(message):
             # It stood in its queue, to be sent once more. (One that rests or is under way is
             # settled when that is over.)

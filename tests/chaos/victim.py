@@ -23,10 +23,10 @@ from typing import Any, Final
 from gateway.acceptance.acceptor import Acceptor
 from gateway.backlog.recovery import Recovery
 from gateway.channels.smpp.connector import SmppConnector
+from gateway.channels.smpp.receipts import Receipts
 from gateway.commands import main
 from gateway.inbound.receive import InboundStage
 from gateway.runtime.clock import SystemClock
-from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from gateway.submission.write_behind import WriteBatch, WriteBehind
 from gateway.webhooks.callbacks import Callbacks
