@@ -190,7 +190,8 @@ class Submitter:
                 self._pacer.enqueue(message.sender_id, message, now)
             except Exception as error:
                 self._set_aside(message, described(error))
-        self._wake.set()
+        if len(self._pacer):
+            self._wake.set()
 
     def go(self, messages: Sequence[Message]) -> None:
         """Write messages that are claimed, and whose claim is committed."""
@@ -490,7 +491,8 @@ class Submitter:
             self._fail(message, code)
 
     def room_changed(self) -> None:
-        self._wake.set()
+        if len(self._pacer) or self._resting:  # mostly everything goes with its accept batch
+            self._wake.set()
 
     def rate_changed(self, carrier_id: int, lowered: bool) -> None:
         """The carrier is given more or less: its head waits for that, and keeps its place."""
