@@ -47,14 +47,21 @@ NUMBERS = [
 ]
 PLACES = [place for number in NUMBERS if (place := parse_destination(number)) is not None]
 
+# One place to a number or an alphanumeric ID, and several networks to a short code.
+NEAR = [
+    place
+    for number in ("+447700900123", "+447480900123", "+12025550123", "+12125550123")
+    if (place := parse_destination(number)) is not None
+]
+
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(SENDERS),
-            st.sampled_from(PLACES),
+            st.sampled_from(SENDERS) | st.sampled_from(SENDERS[3:5]),
+            st.sampled_from(NEAR) | st.sampled_from(PLACES),
             st.booleans(),
-            st.sampled_from(FACTS),
+            st.just(FACTS[2]) | st.sampled_from(FACTS),
             st.sampled_from((0, 0, 0, 5)),
             st.sampled_from((False, False, False, True)),
         ),
