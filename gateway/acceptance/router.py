@@ -14,9 +14,9 @@ from gateway.acceptance.fraud_guard import FraudGuard
 from gateway.acceptance.media_conversion import NO_MMS_THERE, settle_media
 from gateway.acceptance.pending_enrichment import PendingEnrichment
 from gateway.acceptance.unassigned import UnassignedQueue
-from gateway.channels.smpp.profile import Profile
-from gateway.channels.smpp.references import References
+from gateway.channels.connector import Ways
 from gateway.content.encoding import encode, whole
+from gateway.content.references import References
 from gateway.directory.directory import Directory
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Refused, SenderChosen, Undeliverable, advance
@@ -37,7 +37,7 @@ class Router:
         directory: Directory,
         clock: Clock,
         rates: SenderRates,
-        profile: Callable[[int], Profile | None] = lambda carrier_id: None,
+        ways: Callable[[int], Ways | None] = lambda carrier_id: None,
         *,
         generic_ids: Iterable[str] = (),
     ) -> None:
@@ -45,7 +45,7 @@ class Router:
         self._clock = clock
         self.rates = rates
         # The ways of a carrier, by its id; None where it is not known.
-        self.profile = profile
+        self.ways = ways
         self.references = References(clock.wall())
         self.protection = FraudGuard(directory, clock)
         self.awaited = PendingEnrichment(directory)
@@ -150,10 +150,10 @@ class Router:
     def _fit(self, message: Message) -> None:
         """Encode in the way of the carrier where that differs: parts may be fewer or more."""
         message.flags &= ~Flag.UNBILLED
-        profile = self.profile(message.carrier_id)
-        if profile is None or message.content is None or message.as_mms:
+        ways = self.ways(message.carrier_id)
+        if ways is None or message.content is None or message.as_mms:
             return
-        content = message.content = profile.fit(message.content)
+        content = message.content = ways.fit(message.content)
         message.encoding = content.encoding
         message.segments = len(content.parts)
         if content.counted:

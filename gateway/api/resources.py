@@ -34,13 +34,13 @@ from gateway.api.http.paging import (
 )
 from gateway.api.http.render import API_VERSION
 from gateway.api.messages.create_message import Creation
+from gateway.channels.smpp.receipts import Receipts
 from gateway.conversations.service import Conversations
 from gateway.directory.directory import Account, Directory
 from gateway.observe.alerts import Alerts
 from gateway.observe.journal import Journal
 from gateway.settings import LimitSettings
 from gateway.submission.connectors import Connectors
-from gateway.submission.receipts import Receipts
 from gateway.webhooks.clicks import Clicks
 from storage.database import Connection, ConnectionPool
 from storage.lists import Lists, ListTooLong

@@ -23,7 +23,7 @@ from random import Random
 from typing import Final
 
 from gateway.backlog.owed_sweep import RECENT_S
-from gateway.channels.smpp.result_codes import TIMEOUT
+from gateway.channels.connector import TIMEOUT
 from gateway.messages.message import Direction, Flag, Status
 from gateway.messages.rows import sid_of_row
 from gateway.observe.alerts import Alert, Alerts, new_sid, row_of

@@ -8,7 +8,6 @@ from typing import Final
 from gateway.messages.message import Direction, Message
 from gateway.messages.rows import from_row
 from gateway.stage_runtime import Runtime
-from gateway.submission.receipts import Receipts
 from storage import messages as message_rows
 from storage.database import ConnectionPool
 from storage.ids import BELOW_ALL, id_at
@@ -24,12 +23,10 @@ class OwedSweep:
     def __init__(
         self,
         runtime: Runtime,
-        receipts: Receipts,
         owe_callbacks: Callable[[Message], None],
     ) -> None:
         self._wall = runtime.walls.of("callbacks")
         self._ownership = runtime.ownership
-        self.receipts = receipts
         self._live = runtime.live
         self._clock = runtime.clock
         self.owe_callbacks = owe_callbacks

@@ -16,7 +16,7 @@ from typing import Final
 from gateway.backlog.overflow import Overflow
 from gateway.backlog.owed_sweep import PAGE, RECENT_S, OwedSweep
 from gateway.backlog.requeue import Requeue
-from gateway.channels.smpp.result_codes import TIMEOUT
+from gateway.channels.connector import TIMEOUT, Doubt
 from gateway.messages.lifecycle import AnswerLost, Submitted
 from gateway.messages.message import Direction, Message, Status
 from gateway.messages.rows import from_row
@@ -56,9 +56,9 @@ class Recovery:
         requeue: Requeue,
         owed: OwedSweep,
         *,
-        ambiguous_policy: Callable[[int], str],
+        doubt_of: Callable[[int], Doubt],
     ) -> None:
-        """`ambiguous_policy` is asked with the carrier's id."""
+        """`doubt_of` is asked with the carrier's id."""
         self._wall = runtime.walls.of("recovery")
         self._ownership = runtime.ownership
         self._ids = runtime.next_id
@@ -67,11 +67,10 @@ class Recovery:
         self._overflow = overflow
         self._requeue = requeue
         self._lifecycle = requeue.lifecycle
-        self._receipts = owed.receipts
         self._live = runtime.live
         self._clock = runtime.clock
         self._owe_callbacks = owed.owe_callbacks
-        self._ambiguous_policy = ambiguous_policy
+        self._doubt_of = doubt_of
 
     async def run(self, connection: Connection) -> Recovered:
         """Take everything of ours up again; before the first new message is accepted."""
@@ -209,9 +208,9 @@ class Recovery:
                     message.receipts |= bit
             for id in long:
                 message = by_id[id]
-                profile = self._router.profile(message.carrier_id)
-                if profile is not None:
-                    message.answered = profile.answered_parts(message.answered, message.segments)
+                ways = self._router.ways(message.carrier_id)
+                if ways is not None:
+                    message.answered = ways.answered_parts(message.answered, message.segments)
         queue = []
         for message, row in zip(messages, rows, strict=True):
             self._live[message.id] = message
@@ -237,7 +236,7 @@ class Recovery:
                 self._lifecycle.apply(message, Submitted())
                 return False
             recovered.ambiguous += 1
-            if self._ambiguous_policy(message.carrier_id) == "give_up":
+            if self._doubt_of(message.carrier_id) is Doubt.GIVE_UP:
                 return self._requeue.fail(message, TIMEOUT)
             self._lifecycle.apply(message, AnswerLost())
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
 from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.stored_deliveries import number_of, storable
 from gateway.content.encoding import Encoding
 from gateway.directory.directory import SenderRecord
 from gateway.inbound.owed_webhook import InboundMode, inbound_mode
@@ -14,7 +15,6 @@ from gateway.messages.message import Direction, Message, Status
 from gateway.opt_out.keywords import default_book
 from gateway.routing.incoming import Read, read_address
 from gateway.stage_runtime import Runtime
-from gateway.submission.stored_deliveries import number_of, storable
 from smpp.concat import Whole
 from smpp.pdu import DeliverSm, SmeAddress
 from storage.ids import Id

@@ -25,6 +25,12 @@ from functools import partial
 from typing import NamedTuple, cast
 
 from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.stored_deliveries import (
+    delivery_of,
+    kept_row,
+    may_deliver,
+    storable,
+)
 from gateway.directory.directory import SenderRecord
 from gateway.inbound.delivery_connections import DeliveryConnections
 from gateway.inbound.effects import InboundEffects, Judged
@@ -37,12 +43,6 @@ from gateway.messages.rows import from_row, insert_row, moment
 from gateway.observe.outage_log import AWAY
 from gateway.observe.wall import described
 from gateway.stage_runtime import Runtime
-from gateway.submission.stored_deliveries import (
-    delivery_of,
-    kept_row,
-    may_deliver,
-    storable,
-)
 from smpp.codec import encode_tlvs
 from smpp.concat import Part, Reassembler, Whole, split_header
 from smpp.pdu import DeliverSm

@@ -26,8 +26,9 @@ import aiohttp
 import orjson
 
 from gateway.backlog.recovery import STRANDED_S
-from gateway.channels.smpp.references import message_reference
-from gateway.channels.smpp.result_codes import TIMEOUT, receipt_result, submit_result
+from gateway.channels.connector import TIMEOUT
+from gateway.channels.smpp.result_codes import receipt_result, submit_result
+from gateway.content.references import message_reference
 from gateway.messages.message import Direction, Flag, Status
 from gateway.settings import ConfigurationError, Settings
 from smpp.receipt import Receipt, state_of

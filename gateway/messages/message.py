@@ -58,9 +58,10 @@ class Direction(IntEnum):
 
     @property
     def shown(self) -> str:
-        return self.name.lower().replace("_", "-")
+        return SHOWN_DIRECTION[self]
 
 
+SHOWN_DIRECTION = {direction: direction.name.lower().replace("_", "-") for direction in Direction}
 UNBILLED_SHIFT: Final = 16
 
 
@@ -306,16 +307,18 @@ class IdSource:
         self._seen_at = 0.0
 
     def __call__(self) -> Id:
-        self._last = max(int(self.now() * 1000) << 16, self._last + 1)
-        octets = self._last.to_bytes(8, "big") + self._random_bytes(8)
-        return id_from_bytes(octets)
+        last = self._last + 1
+        at = int(self.now() * 1000) << 16
+        self._last = last = at if at > last else last
+        return id_from_bytes(last.to_bytes(8, "big") + self._random_bytes(8))
 
     def now(self) -> float:
         """The time that an id made now bears (wall clock)."""
-        monotonic = self._monotonic()
-        self._at = max(self._wall(), self._at + (monotonic - self._seen_at) / 2)
+        monotonic, wall = self._monotonic(), self._wall()
+        at = self._at + (monotonic - self._seen_at) / 2
+        self._at = at = wall if wall > at else at
         self._seen_at = monotonic
-        return self._at
+        return at
 
     def age(self, id: Id) -> float:
         """Seconds since this id was made, by this process or one before it."""

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from gateway.api.http.limits import Gate
 from gateway.api.http.logins import Logins
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.smpp.connector import SmppConnector
 from gateway.enrichment.enricher import Enricher
 from gateway.inbound.handlers import Handlers
 from gateway.inbound.receive import InboundStage
@@ -194,7 +194,9 @@ class _MetricsReader(Collector):
         pipeline = self._stages.pipeline
         connectors = list(pipeline.connectors.by_id.values())
 
-        def of(name: str, text: str, value: Callable[[Connector[Message]], float | None]) -> Metric:
+        def of(
+            name: str, text: str, value: Callable[[SmppConnector[Message]], float | None]
+        ) -> Metric:
             family = GaugeMetricFamily(name, text, labels=["carrier"])
             for connector in connectors:
                 if (number := value(connector)) is not None:
@@ -245,7 +247,7 @@ class _MetricsReader(Collector):
                 receipts.add_metric([connector.name, outcome], number)
         yield from (answers, lost, times, receipts)
 
-    def _binds(self, connectors: list[Connector[Message]]) -> Iterator[Metric]:
+    def _binds(self, connectors: list[SmppConnector[Message]]) -> Iterator[Metric]:
         labels = ["carrier", "bind"]
         up = GaugeMetricFamily("tandem_bind_up", "Whether it is bound.", labels=labels)
         window = GaugeMetricFamily("tandem_bind_window", "Its size.", labels=labels)

@@ -23,7 +23,9 @@ from gateway.backlog.recovery import Recovery
 from gateway.backlog.requeue import Requeue
 from gateway.backlog.scheduler import Scheduler
 from gateway.backlog.takeover import Takeover
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.smpp.carrier_ways import CarrierWays
+from gateway.channels.smpp.connector import SmppConnector
+from gateway.channels.smpp.receipts import Receipts
 from gateway.directory.directory import SenderRecord
 from gateway.directory.sender_rates import SenderRates
 from gateway.messages.lifecycle import Lifecycle
@@ -37,10 +39,8 @@ from gateway.recipients.sticky_upkeep import StickyUpkeep
 from gateway.routing.health import Health
 from gateway.settings import Settings
 from gateway.stage_runtime import Runtime
-from gateway.submission.carrier_ways import CarrierWays
 from gateway.submission.configured_rates import ConfiguredRates
 from gateway.submission.connectors import Connectors
-from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from gateway.submission.write_behind import WriteBehind
 
@@ -56,7 +56,7 @@ class Pipeline:
         self.runtime = runtime
         # Whether the right to work with the database is certainly ours, at this moment.
         self.confirmed: Callable[[], bool] = lambda: True
-        by_id: dict[int, Connector[Message]] = {}
+        by_id: dict[int, SmppConnector[Message]] = {}
         self.ways = CarrierWays(by_id)
         rates = SenderRates(
             runtime.directory,
@@ -70,7 +70,7 @@ class Pipeline:
             self.ways.profile,
             generic_ids=settings.generic_sender_ids,
         )
-        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(rates, self.ways))
+        self.pacer: Pacer[Message] = Pacer(ConfiguredRates(rates, self.ways.rate))
         self._health = Health(self.router.loads.set_healthy)
         self.after_commit = AfterCommit(
             runtime.directory, runtime.alerts, self._health, runtime.clock
@@ -136,14 +136,14 @@ class Pipeline:
             runtime, self.assigner, self.submitter, self.overflow, self.mappings
         )
         told.connect(self.scheduler, self._reassignment)
-        self._owed = OwedSweep(runtime, self.receipts, self._owe_callbacks)
+        self._owed = OwedSweep(runtime, self._owe_callbacks)
         self.recovery = Recovery(
             runtime,
             self.submitter,
             self.overflow,
             requeue,
             self._owed,
-            ambiguous_policy=self.ways.ambiguous_policy,
+            doubt_of=self.ways.doubt,
         )
         sweeps = "two_gateways" not in self.settings.allow_unsafe
         self.takeover = Takeover(runtime, self.recovery, sweeps=sweeps)

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway.channels.connector import Outcome
 from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.receipts import Receipts, Respond
+from gateway.channels.smpp.stored_deliveries import number_of
 from gateway.messages.message import Message
 from gateway.observe.wall import described
 from gateway.opt_out.keywords import default_book
 from gateway.pipeline.forwarded_deliveries import ForwardedDeliveries
 from gateway.stage_runtime import Runtime
 from gateway.submission.connectors import Connectors
-from gateway.submission.receipts import Receipts, Respond
-from gateway.submission.stored_deliveries import number_of
 from gateway.submission.submitter import Submitter
-from smpp.codec import encode_tlvs
-from smpp.pdu import DeliverSm, SmeAddress, Tlvs, tlv
+from smpp.pdu import DeliverSm, SmeAddress, tlv
 from smpp.vocabulary import ESME_RX_T_APPN, RECEIPTED_MESSAGE_ID
 
 BIND_REFUSED = 99007  # an alert of ours
@@ -83,12 +83,12 @@ class ConnectorEvents:
         self._up = up
 
     def answered(
-        self, message: Message, segments: int, status: int, carrier_message_id: str, tlvs: Tlvs
+        self, message: Message, segments: int, outcome: Outcome, name: str, code: int, notes: bytes
     ) -> None:
         try:
-            if tlvs:
-                message.heard(encode_tlvs(tlvs))
-            self._submitter.answered(message, segments, status, carrier_message_id)
+            if notes:
+                message.heard(notes)
+            self._submitter.answered(message, segments, outcome, name, code)
         except Exception as error:
             self._submitter.broke_off(message, error)
 
@@ -98,11 +98,9 @@ class ConnectorEvents:
         except Exception as error:
             self._submitter.broke_off(message, error)
 
-    def answered_late(
-        self, message: Message, segments: int, status: int, carrier_message_id: str
-    ) -> None:
+    def answered_late(self, message: Message, segments: int, name: str) -> None:
         try:
-            self._submitter.answered_late(message, segments, status, carrier_message_id)
+            self._submitter.answered_late(message, segments, name)
         except Exception as error:
             self._submitter.broke_off(message, error)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from gateway.directory.sender_rates import SenderRates
 from gateway.pacing.pacer import SharedBucket
-from gateway.submission.carrier_ways import CarrierWays
 
 
 class ConfiguredRates:
     """As the configuration has them now."""
 
-    def __init__(self, rates: SenderRates, ways: CarrierWays) -> None:
+    def __init__(self, rates: SenderRates, carrier: Callable[[int], float | None]) -> None:
+        """`carrier` says the segments per second of a carrier, by its id; None: no limit."""
         self._rates = rates
-        self.carrier = ways.rate
+        self.carrier = carrier
 
     def sender(self, sender_id: int, destination_class: Hashable) -> float:
         return self._rates.towards(sender_id, destination_class)

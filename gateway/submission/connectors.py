@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.channels.smpp.binds import bind_configs
-from gateway.channels.smpp.connector import Connector, Outcomes
+from gateway.channels.smpp.connector import Events, SmppConnector
 from gateway.channels.smpp.seal import Seal, SealBroken
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.cluster.worker_slot import WorkerSlot, submits
@@ -42,9 +42,9 @@ class Connectors:
         self,
         runtime: Runtime,
         settings: Settings,
-        outcomes: Outcomes[Message],
+        events: Events[Message],
         share: WorkerSlot,
-        by_id: dict[int, Connector[Message]],
+        by_id: dict[int, SmppConnector[Message]],
     ) -> None:
         """`by_id` is filled with the connectors that run."""
         self.by_id = by_id
@@ -56,7 +56,7 @@ class Connectors:
         self.unusable: dict[int, str] = {}
         self._settings = settings
         self.seal = seal_of(settings)
-        self._outcomes = outcomes
+        self._events = events
         self._clock = runtime.clock
         self._random = runtime.random
         self._journal = runtime.journal
@@ -125,10 +125,10 @@ class Connectors:
                 # The carrier counts sessions, not our ids: the new one begins when the old ended.
                 log.info("carrier %s waits for its former sessions to end", settings.name)
                 return
-            self.by_id[carrier_id] = Connector(
+            self.by_id[carrier_id] = SmppConnector(
                 carrier_id,
                 settings,
-                self._outcomes,
+                self._events,
                 self._clock,
                 self._random,
                 log_pdus=self._settings.log.pdus,
@@ -164,7 +164,7 @@ class Connectors:
                 await self._changed.wait()
                 self._changed.clear()
 
-    async def _live(self, connector: Connector[Message]) -> None:
+    async def _live(self, connector: SmppConnector[Message]) -> None:
         """One connector, from its start to its retirement."""
         await connector.run()
         log.info("carrier %s is gone", connector.name)

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from gateway.channels.smpp.connector import Connector
-from gateway.channels.smpp.result_codes import TIMEOUT, submit_result
+from gateway.channels.connector import TIMEOUT, Connector, Doubt, Names, Outcome
 from gateway.messages.lifecycle import (
     AnswerLost,
     Claimed,
@@ -37,9 +36,7 @@ from gateway.pacing.pacer import Pacer
 from gateway.recipients.recipients import OPTED_OUT, ask_blocks
 from gateway.runtime.clock import Deadlines
 from gateway.stage_runtime import Runtime
-from gateway.submission.receipts import Receipts
 from gateway.submission.write_behind import SegmentName, WriteBehind
-from smpp.vocabulary import ESME_RTHROTTLED
 from storage import messages as message_rows
 from storage import recipients as recipient_rows
 from storage.database import (
@@ -96,7 +93,7 @@ class Submitter:
         runtime: Runtime,
         pacer: Pacer[Message],
         writer: WriteBehind,
-        receipts: Receipts,
+        names: Names[Message],
         lifecycle: Lifecycle,
         *,
         released: Callable[[Message], None],
@@ -111,7 +108,7 @@ class Submitter:
         self._released = released
         self._pacer = pacer
         self._writer = writer
-        self._receipts = receipts
+        self._names = names
         self._clock = runtime.clock
         self._deadlines = Deadlines(runtime.clock)
         self._connectors: Mapping[int, Connector[Message]] = {}
@@ -193,7 +190,8 @@ class Submitter:
                 self._pacer.enqueue(message.sender_id, message, now)
             except Exception as error:
                 self._set_aside(message, described(error))
-        self._wake.set()
+        if len(self._pacer):
+            self._wake.set()
 
     def go(self, messages: Sequence[Message]) -> None:
         """Write messages that are claimed, and whose claim is committed."""
@@ -237,7 +235,7 @@ class Submitter:
         """A reserved test destination: all that a carrier would do, without one."""
         name = f"reserved-{message.id.hex}"
         if message.outstanding:
-            self.answered(message, message.outstanding, 0, name)
+            self.answered(message, message.outstanding, Outcome.TAKEN, name)
         else:
             self._settle(message)
         self._lifecycle.apply(message, Receipted(code == 0, code))
@@ -417,30 +415,31 @@ class Submitter:
     # Outcomes -----------------------------------------------------------------------------
 
     def answered(
-        self, message: Message, segments: int, status: int, carrier_message_id: str
+        self,
+        message: Message,
+        segments: int,
+        outcome: Outcome,
+        carrier_message_id: str,
+        code: int = 0,
     ) -> None:
         """The answer to some segments (a bit mask), which the carrier gave one id."""
         if not message.outstanding & segments:  # it was set aside after its first part had left
             return
         message.outstanding &= ~segments
-        if status == 0:
+        if outcome is Outcome.TAKEN:
             message.answered |= segments
             message.attempts = 0
             segment = (segments & -segments).bit_length() - 1  # the first stands for all
             self._writer.submitted(
                 SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
             )
-            self._receipts.expect(message, segment, carrier_message_id)
+            self._names.expect(message, segment, carrier_message_id)
+        elif outcome is Outcome.CONGESTED:
+            message.trouble |= Trouble.CONGESTED
+        elif outcome is Outcome.BUSY:
+            message.trouble |= Trouble.BUSY
         else:
-            connector = self._connectors.get(message.carrier_id)
-            own = connector.profile.error_codes if connector is not None else None
-            result = submit_result(status, own)
-            if status == ESME_RTHROTTLED:
-                message.trouble |= Trouble.CONGESTED
-            elif result.retry:
-                message.trouble |= Trouble.BUSY
-            else:
-                message.refusal = result.code
+            message.refusal = code
         if not message.outstanding:
             self._settle(message)
 
@@ -460,18 +459,14 @@ class Submitter:
         if not message.outstanding:
             self._settle(message)
 
-    def answered_late(
-        self, message: Message, segments: int, status: int, carrier_message_id: str
-    ) -> None:
+    def answered_late(self, message: Message, segments: int, carrier_message_id: str) -> None:
         """An answer after its time: the carrier has the message, so it is not sent again."""
-        if status != 0:
-            return  # it will be refused once more, and told then
         message.answered |= segments
         segment = (segments & -segments).bit_length() - 1
         self._writer.submitted(
             SegmentName(message, segment + 1, carrier_message_id, self._clock.wall())
         )
-        self._receipts.expect(message, segment, carrier_message_id)
+        self._names.expect(message, segment, carrier_message_id)
         if message.answered == message.all_segments and self._pacer.remove(message):
             # It stood in its queue, to be sent once more. (One that rests or is under way is
             # settled when that is over.)
@@ -496,7 +491,8 @@ class Submitter:
             self._fail(message, code)
 
     def room_changed(self) -> None:
-        self._wake.set()
+        if len(self._pacer) or self._resting:  # mostly everything goes with its accept batch
+            self._wake.set()
 
     def rate_changed(self, carrier_id: int, lowered: bool) -> None:
         """The carrier is given more or less: its head waits for that, and keeps its place."""
@@ -516,9 +512,9 @@ class Submitter:
         else:
             if message.trouble & (Trouble.LOST | Trouble.TIMED_OUT):
                 connector = self._connectors.get(message.carrier_id)
-                policy = connector.settings.ambiguous if connector is not None else "resubmit"
+                doubt = connector.doubt if connector is not None else Doubt.RESUBMIT
                 message.unanswered += 1
-                if policy == "give_up" or message.unanswered >= MOST_UNANSWERED:
+                if doubt is Doubt.GIVE_UP or message.unanswered >= MOST_UNANSWERED:
                     self._fail(message, TIMEOUT)
                     return
                 log.info(

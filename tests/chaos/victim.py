@@ -22,11 +22,11 @@ from typing import Any, Final
 
 from gateway.acceptance.acceptor import Acceptor
 from gateway.backlog.recovery import Recovery
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.smpp.connector import SmppConnector
+from gateway.channels.smpp.receipts import Receipts
 from gateway.commands import main
 from gateway.inbound.receive import InboundStage
 from gateway.runtime.clock import SystemClock
-from gateway.submission.receipts import Receipts
 from gateway.submission.submitter import Submitter
 from gateway.submission.write_behind import WriteBatch, WriteBehind
 from gateway.webhooks.callbacks import Callbacks
@@ -44,7 +44,7 @@ STEPS: Final[dict[str, tuple[Any, str, str, int]]] = {
     "after the accept commit, before the 201": (Acceptor, "_pass_on", BEFORE, 20),
     "before the claim commit": (message_rows, "claim", BEFORE, 3),
     "after the claim commit, before the write": (Submitter, "_claim", AFTER, 3),
-    "after the write, before the response": (Connector, "submit", WRITTEN, 200),
+    "after the write, before the response": (SmppConnector, "submit", WRITTEN, 200),
     "after the response, before write-behind": (Submitter, "answered", AFTER, 200),
     "after a receipt, before write-behind": (Receipts, "_apply", AFTER, 100),
     "during write-behind": (WriteBatch, "write", BEFORE, 20),

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from testing import ACCOUNT_SID, AUTH_TOKEN, TO, WAIT_S, GatewayUnderTest, Sdk, sdk_client
 
-from gateway.channels.smpp.references import References
+from gateway.content.references import References
 from gateway.runtime.clock import SystemClock
 from smpp.smsc import Smsc
 

@@ -201,6 +201,8 @@ def _no_utf8() -> ApiError:
 
 
 def _decode(data: bytes) -> str:
+    if data[:3] == b"%2B" and data[3:].isalnum():  # a number
+        return "+" + data[3:].decode()
     if b"+" in data:
         data = data.replace(b"+", b" ")
     if b"%" in data:
@@ -210,5 +212,7 @@ def _decode(data: bytes) -> str:
 
 def check_form_type(content_type: bytes) -> None:
     """Raises ApiError 20415 (HTTP 415) unless the body says it is a form."""
+    if content_type == FORM_TYPE:
+        return
     if content_type.partition(b";")[0].strip().lower() != FORM_TYPE:
         raise ApiError(20415)

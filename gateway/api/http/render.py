@@ -87,7 +87,7 @@ def created_message(
     """
     sid, account = message.sid.encode(), account_sid.encode()
     uri = b"/%b/Accounts/%b/Messages/%b" % (_VERSION, account, sid)
-    date = rfc2822(message.created_at).encode()
+    date = rfc2822(message.created_at).encode("ascii")
     through_service = message.service_id is not None
     extras = message.extras
     return _CREATED % (

@@ -32,6 +32,8 @@ def read_destination(text: str, sender: str | None) -> Destination:
     A number without a plus takes the country of a `From` in E.164, if it is one there. Raises
     ApiError 21265 (a short code), 21211.
     """
+    if text[:1] == "+" and (destination := parse_destination(text)) is not None:
+        return destination  # nearly all of them: neither a channel's nor a short code
     number = text
     if channel := channel_of(text):
         number = text[len(channel) + 1 :]

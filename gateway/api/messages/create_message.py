@@ -421,9 +421,9 @@ class Creation:
         senders = [record.sender] if record is not None else service.pool.senders if service else ()
         allowed: set[int] = set()
         for carrier_id in {sender.carrier_id for sender in senders}:
-            profile = self.router.profile(carrier_id)
-            if profile is not None:
-                allowed |= profile.message_tlvs
+            ways = self.router.ways(carrier_id)
+            if ways is not None:
+                allowed |= ways.message_tlvs
         for parameter, tag, _ in given:
             if tag not in allowed:
                 raise ApiError(

@@ -90,9 +90,9 @@ async def dry_run(call: Call) -> Response:
     content = message.content
     assert content is not None, "it was prepared"
     if chosen is not None:
-        profile = router.profile(chosen.carrier_id)
-        if profile is not None and not message.as_mms:
-            content = profile.fit(content)
+        ways = router.ways(chosen.carrier_id)
+        if ways is not None and not message.as_mms:
+            content = ways.fit(content)
     code = against or (21610 if blocked else explanation.choice.code)
     backlog = router.loads.backlog(chosen.id) if chosen is not None else 0
     rate = router.loads.rate(chosen.id, draft.destination) if chosen is not None else 0.0
@@ -283,8 +283,8 @@ def _content(call: Call, row: MessageRow) -> Content:
     if row["flags"] & (Flag.MEDIA | Flag.CONVERTED) == Flag.MEDIA:
         return whole(row["body"])
     content = encode(row["body"])
-    profile = call.deps.creation.router.profile(row["carrier_id"] or 0)
-    return profile.fit(content) if profile is not None else content
+    ways = call.deps.creation.router.ways(row["carrier_id"] or 0)
+    return ways.fit(content) if ways is not None else content
 
 
 def _encoding(submitted: str, content: Content, segments: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gateway.api.http.paging import cut, in_memory
 from gateway.api.http.render import iso8601
 from gateway.api.http.values import read_whole
 from gateway.api.resources import Call, Deps, change, gone, json_response
+from gateway.channels.smpp.receipts import Receipts
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.directory.directory import CarrierRecord
 from gateway.submission.connectors import (
@@ -26,7 +27,6 @@ from gateway.submission.connectors import (
     changed_settings,
     stored_settings,
 )
-from gateway.submission.receipts import Receipts
 from storage import carriers as carrier_rows
 from storage import deliveries as delivery_rows
 from storage.database import BadRow, Connection, UniqueViolation

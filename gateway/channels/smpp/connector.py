@@ -1,7 +1,4 @@
-"""One carrier: its binds as one thing with room, and outcomes by message and segment.
-
-This is all that dispatch knows of a carrier: submit, room, rate, and the events of `Outcomes`.
-Other kinds of carrier (an HTTP API, MM7) are to be this narrow too.
+"""One SMPP carrier: its binds as one thing with room, and outcomes by message and segment.
 
 Settings may change at any time (`change`): what concerns only the making of messages holds
 from the next message on, and of the binds only those are drained and replaced that differ.
@@ -17,6 +14,7 @@ from functools import partial
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
+from gateway.channels.connector import Doubt, Outcome, Outcomes
 from gateway.channels.smpp.binds import BindStatus, Sent, Wire, bind_configs, pdu_logger
 from gateway.channels.smpp.congestion import TICK_S, Aimd, Spread
 from gateway.channels.smpp.profile import Outgoing, Profile
@@ -26,6 +24,7 @@ from gateway.cluster.worker_slot import ALONE, WorkerSlot, own_part
 from gateway.observe.measures import LATENCY_S, Histogram
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.runtime.clock import Clock
+from smpp.codec import encode_tlvs
 from smpp.esme import Bind, BindConfig, RefusalClass
 from smpp.layouts import beyond_standard
 from smpp.pdu import DeliverSm, Tlvs
@@ -43,30 +42,8 @@ OPERATORS_TASK = (RefusalClass.CREDENTIALS, RefusalClass.CONFIGURATION)
 REPLACE_DRAIN_S = 30.0  # a bind that is replaced waits so long for its answers
 
 
-class Outcomes(Protocol[M_contra]):
-    """What becomes of segments (bit masks), told in the order in which it happens."""
-
-    def answered(
-        self, message: M_contra, segments: int, status: int, carrier_message_id: str, tlvs: Tlvs
-    ) -> None:
-        """The carrier answered them, under one id, with `status` (ESME_ROK: 0)."""
-
-    def lost(self, message: M_contra, segments: int, timed_out: bool) -> None:
-        """The segments' bytes were written and no answer will come: nobody knows what it did."""
-
-    def answered_late(
-        self, message: M_contra, segments: int, status: int, carrier_message_id: str
-    ) -> None:
-        """An answer to segments that had been told as lost."""
-
-    def unsent(self, message: M_contra, segments: int) -> None:
-        """The segments' bytes never left."""
-
-    def room_changed(self) -> None:
-        """There may be room again."""
-
-    def rate_changed(self, carrier: int, lowered: bool) -> None:
-        """The carrier's present rate is another; `lowered`: it is to be given a rest, too."""
+class Events(Outcomes[M_contra], Protocol[M_contra]):
+    """What becomes of segments, and what a carrier delivers by its binds."""
 
     def connection_lost(self, connection: str) -> None:
         """This connection of a bind is over: what it delivered and had no answer comes again."""
@@ -74,12 +51,9 @@ class Outcomes(Protocol[M_contra]):
     def settled(self, connection: str, deliveries: Sequence[DeliverSm]) -> None:
         """The answers to these have arrived: what comes again now was written again."""
 
-    def refused(self, carrier: int, reason: str) -> None:
-        """A bind was refused for what only the operator can put right."""
-
     def delivered(
         self,
-        carrier: int,
+        carrier_id: int,
         connection: str,
         delivery: DeliverSm,
         answer: Callable[[DeliverSm, int], object],
@@ -90,14 +64,14 @@ class Outcomes(Protocol[M_contra]):
         """
 
 
-class Connector(Generic[M]):
-    """The binds of one carrier."""
+class SmppConnector(Generic[M]):
+    """The binds of one carrier: a `Connector`."""
 
     def __init__(
         self,
         carrier_id: int,
         settings: CarrierSettings,
-        outcomes: Outcomes[M],
+        events: Events[M],
         clock: Clock,
         random: Random,
         *,
@@ -123,7 +97,7 @@ class Connector(Generic[M]):
         self.unanswered = 0
         # Seconds from a submit_sm to its response.
         self.answer_times = Histogram(LATENCY_S)
-        self._outcomes = outcomes
+        self._events = events
         self._clock = clock
         self._random = random
         self._log_pdus = log_pdus
@@ -157,6 +131,10 @@ class Connector(Generic[M]):
     def name(self) -> str:
         return self.settings.name
 
+    @property
+    def doubt(self) -> Doubt:
+        return Doubt(self.settings.ambiguous)
+
     # Life ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -183,7 +161,7 @@ class Connector(Generic[M]):
         self.profile = Profile.of(settings)
         _, rate = self._own(settings)
         self._aimd.set_ceiling(rate, self._clock.monotonic())
-        self._outcomes.rate_changed(self.carrier_id, lowered=False)
+        self._events.rate_changed(self.carrier_id, lowered=False)
         self._changed.set()
 
     def retire(self) -> None:
@@ -207,7 +185,7 @@ class Connector(Generic[M]):
         for name, config in wanted.items():
             if name not in self._wires:
                 self._add(config)
-        self._outcomes.room_changed()
+        self._events.room_changed()
 
     def _add(self, config: BindConfig) -> None:
         bind = Bind(config, self, rng=self._random)
@@ -273,7 +251,7 @@ class Connector(Generic[M]):
                     extra={"carrier": self.name, "event": "congestion"},
                 )
             self._climbing.set()
-            self._outcomes.rate_changed(self.carrier_id, lowered=True)
+            self._events.rate_changed(self.carrier_id, lowered=True)
 
     async def _climb(self) -> None:
         """Raise a lowered rate, step by step."""
@@ -281,7 +259,7 @@ class Connector(Generic[M]):
             await self._climbing.wait()
             await asyncio.sleep(TICK_S)
             if self._aimd.tick(self._clock.monotonic()):
-                self._outcomes.rate_changed(self.carrier_id, lowered=False)
+                self._events.rate_changed(self.carrier_id, lowered=False)
             if not self._aimd.lowered:
                 self._climbing.clear()
                 log.info("carrier %s has its full rate again", self.name)
@@ -296,7 +274,7 @@ class Connector(Generic[M]):
         may_write = self._may_write()
         for submit, segments in self.profile.written(message, self._clock.wall()):
             if wire is None or not may_write:
-                self._outcomes.unsent(message, segments)
+                self._events.unsent(message, segments)
                 continue
             sent = Sent(message, segments, now)
             if wire.overflow or wire.bind.window_free <= 0:
@@ -309,7 +287,7 @@ class Connector(Generic[M]):
     def bind_up(self, bind: Bind) -> None:
         log.info("bind %s is up", bind.name, extra={"bind": bind.name})
         self._wires[bind.name].up()
-        self._outcomes.room_changed()
+        self._events.room_changed()
 
     def bind_down(self, bind: Bind, reason: str, unanswered: list[object]) -> None:
         log.warning(
@@ -319,7 +297,7 @@ class Connector(Generic[M]):
             len(unanswered),
             extra={"bind": bind.name},
         )
-        self._outcomes.connection_lost(f"{bind.name}#{bind.connections}")
+        self._events.connection_lost(f"{bind.name}#{bind.connections}")
         wire = self._wires[bind.name]
         wire.down(reason)
         never_written = [sent for _, sent in wire.overflow]
@@ -327,10 +305,10 @@ class Connector(Generic[M]):
         for token in unanswered:
             sent: Sent[M] = token  # type: ignore[assignment]
             self.unanswered += 1
-            self._outcomes.lost(sent.message, sent.segments, timed_out=False)
+            self._events.lost(sent.message, sent.segments, timed_out=False)
         for sent in never_written:
-            self._outcomes.unsent(sent.message, sent.segments)
-        self._outcomes.room_changed()
+            self._events.unsent(sent.message, sent.segments)
+        self._events.room_changed()
 
     def bind_refused(self, bind: Bind, status: int, refusal: RefusalClass, wait_s: float) -> None:
         log.error(
@@ -346,7 +324,7 @@ class Connector(Generic[M]):
         reason = f"refused: {status_name(status)} ({refusal.value})"
         wire.down(reason, self._clock.monotonic() + wait_s)
         if refusal in OPERATORS_TASK:
-            self._outcomes.refused(self.carrier_id, f"bind {bind.name} {reason}")
+            self._events.refused(self.carrier_id, f"bind {bind.name} {reason}")
 
     def answered(self, bind: Bind, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
@@ -361,24 +339,37 @@ class Connector(Generic[M]):
         if status == ESME_RTHROTTLED or ((refused or slow) and self._spread.wide):
             reason = "slow answers" if slow else status_name(status)
             self._congested(reason, sent.at, now)
-        self._outcomes.answered(sent.message, sent.segments, status, message_id[:MOST_ID], tlvs)
+        outcome, code = self._meaning(status)
+        notes = encode_tlvs(tlvs) if tlvs else b""
+        name = message_id[:MOST_ID]
+        self._events.answered(sent.message, sent.segments, outcome, name, code, notes)
+
+    def _meaning(self, status: int) -> tuple[Outcome, int]:
+        """What a command_status says, and the public code of what is refused for good."""
+        if status == 0:
+            return Outcome.TAKEN, 0
+        result = submit_result(status, self.profile.error_codes)
+        if status == ESME_RTHROTTLED:
+            return Outcome.CONGESTED, 0
+        return (Outcome.BUSY, 0) if result.retry else (Outcome.REFUSED, result.code)
 
     def timed_out(self, bind: Bind, token: object) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
         self.unanswered += 1
         self._congested("no answer in time", sent.at, self._clock.monotonic())
-        self._outcomes.lost(sent.message, sent.segments, timed_out=True)
+        self._events.lost(sent.message, sent.segments, timed_out=True)
 
     def _answered_late(self, token: object, status: int, message_id: str, tlvs: Tlvs) -> None:
         sent: Sent[M] = token  # type: ignore[assignment]
-        self._outcomes.answered_late(sent.message, sent.segments, status, message_id[:MOST_ID])
+        if status == 0:  # else it will be refused once more, and told then
+            self._events.answered_late(sent.message, sent.segments, message_id[:MOST_ID])
 
     def delivered(self, bind: Bind, delivery: DeliverSm) -> None:
         connection = f"{bind.name}#{delivery.link}"
-        self._outcomes.delivered(self.carrier_id, connection, delivery, bind.answer)
+        self._events.delivered(self.carrier_id, connection, delivery, bind.answer)
 
     def _settled(self, name: str, deliveries: tuple[DeliverSm, ...]) -> None:
-        self._outcomes.settled(f"{name}#{deliveries[0].link}", deliveries)
+        self._events.settled(f"{name}#{deliveries[0].link}", deliveries)
 
     def malformed(self, bind: Bind, data: bytes, reason: str) -> None:
         shown = data[:HEADER_OCTETS] if self._mask else data[:256]  # a text may stand behind it
@@ -402,7 +393,7 @@ class Connector(Generic[M]):
         while wire.overflow and bind.window_free > 0 and self._may_write():
             submit, sent = wire.overflow.popleft()
             bind.submit(submit, sent._replace(at=self._clock.monotonic()))
-        self._outcomes.room_changed()
+        self._events.room_changed()
 
 
 def _free(wire: Wire[M]) -> int:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self
 
-from gateway.channels.smpp.references import concatenation_reference, message_reference
 from gateway.channels.smpp.result_codes import ErrorCodes
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.channels.smpp.tlvs import PRESETS, parse_tag, parse_value
 from gateway.content.encoding import Content, Encoding, encode
+from gateway.content.references import concatenation_reference, message_reference
 from gateway.content.segments import (
     PART_SEPTETS_16,
     PART_UNITS_16,

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from gateway import data
 from smpp.receipt import Receipt
 
-TIMEOUT = 30410  # the answer never came, and the policy is not to send again
 UNKNOWN = 30008
 
 

@@ -16,7 +16,7 @@ from testing import WAIT_S
 from gateway.backlog import backup_hold
 from gateway.backlog.backup_hold import HELD_AFTER_RESTORE, RestoreRefused, Selection
 from gateway.backlog.owed_sweep import RECENT_S
-from gateway.channels.smpp.result_codes import TIMEOUT
+from gateway.channels.connector import TIMEOUT
 from gateway.messages.message import Direction, Flag, Message, Status, created_at
 from gateway.messages.rows import insert_row, moment
 from storage import message_changes, messages, schedule, session_lock

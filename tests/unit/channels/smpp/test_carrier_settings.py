@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.channels.smpp.binds import bind_configs
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.smpp.connector import SmppConnector
 from gateway.channels.smpp.settings import CarrierSettings
 from gateway.channels.smpp.tlvs import parse_tag, parse_value
 from gateway.runtime.clock import SystemClock
@@ -210,7 +210,9 @@ def test_credentials_beyond_the_standard_are_taken_with_a_warning(
     system_id: str, password: str, warned: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = settings(system_id=system_id, password=password)
-    connector: Connector[Any] = Connector(1, given, cast(Any, None), SystemClock(), Random(1))
+    connector: SmppConnector[Any] = SmppConnector(
+        1, given, cast(Any, None), SystemClock(), Random(1)
+    )
     said = [record.message for record in caplog.records if "and the standard" in record.message]
     assert len(said) == warned
     assert not any(password in text for text in said)

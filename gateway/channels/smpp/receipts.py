@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from gateway.channels.smpp.carrier_ways import CarrierWays
 from gateway.channels.smpp.connector import MOST_ID
+from gateway.channels.smpp.receipt_matching import Candidate, Spelling, addresses_agree, choose
 from gateway.channels.smpp.result_codes import receipt_result
+from gateway.channels.smpp.stored_deliveries import delivery_of, kept_row, storable
 from gateway.messages.lifecycle import Lifecycle, Receipted
 from gateway.messages.message import Message
 from gateway.messages.rows import from_row, moment
@@ -27,10 +30,6 @@ from gateway.observe.outage_log import AWAY
 from gateway.observe.peer_faults import caused_by_peer
 from gateway.observe.wall import described
 from gateway.stage_runtime import Runtime
-from gateway.submission.carrier_ways import CarrierWays
-from gateway.submission.receipt_matching import Candidate, Spelling, addresses_agree, choose
-from gateway.submission.stored_deliveries import delivery_of, kept_row, storable
-from gateway.submission.write_behind import WriteBehind
 from smpp.codec import encode_tlvs
 from smpp.pdu import DeliverSm
 from smpp.receipt import IdForm, Receipt, forms_of, parse_date, parse_receipt
@@ -79,11 +78,21 @@ class Kept(NamedTuple):
     message_id: Id | None = None
 
 
+class ReceiptWriter(Protocol):
+    """Who commits what receipts bring."""
+
+    def receipt(self, message: Message, segment: int, state: int) -> None:
+        """The receipt of one of several segments, which alone does not settle the message."""
+
+    def after_commit(self, call: Respond, delivery: DeliverSm, status: int, /) -> None:
+        """Call it once everything reported up to now is committed."""
+
+
 class Receipts:
     """Matches receipts to messages; owns no message's state, moves it by `advance`."""
 
     def __init__(
-        self, runtime: Runtime, writer: WriteBehind, lifecycle: Lifecycle, ways: CarrierWays
+        self, runtime: Runtime, writer: ReceiptWriter, lifecycle: Lifecycle, ways: CarrierWays
     ) -> None:
         self._name = ways.name
         self._wall = runtime.walls.of("receipts")

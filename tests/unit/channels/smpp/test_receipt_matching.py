@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.submission.receipt_matching import (
+from gateway.channels.smpp.receipt_matching import (
     LEARN_AFTER,
     Candidate,
     Spelling,

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from gateway.channels.smpp.profile import Profile
+from gateway.channels.smpp.receipts import HeldReceipt, Receipts
 from gateway.content.encoding import encode
 from gateway.messages.lifecycle import Lifecycle
 from gateway.messages.message import IdSource, Message, Status
 from gateway.observe.alerts import Alerts
 from gateway.observe.wall import Walls
-from gateway.submission.receipts import HeldReceipt, Receipts
 from gateway.submission.write_behind import WriteBehind
 from smpp.pdu import DeliverSm, SmeAddress
 from smpp.receipt import parse_receipt
@@ -151,7 +151,7 @@ def test_the_time_of_a_receipt_is_read_in_the_carriers_zone_if_it_can_be_true(
 def test_memory_keeps_the_segments_that_were_answered_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.submission.receipts.RECENT", 3)
+    monkeypatch.setattr("gateway.channels.smpp.receipts.RECENT", 3)
     stage = receipts()
     message = sent("+447400900001")
     for n in range(3):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.channels.smpp.references import (
+from gateway.content.references import (
     References,
     concatenation_reference,
     message_reference,

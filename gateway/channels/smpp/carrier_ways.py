@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.channels.smpp.connector import Connector
+from gateway.channels.connector import Doubt
+from gateway.channels.smpp.connector import SmppConnector
 from gateway.channels.smpp.profile import Profile
 from gateway.channels.smpp.tlvs import shown
 from gateway.directory.directory import SenderRecord
@@ -15,7 +16,7 @@ from gateway.opt_out.scope import network_could
 class CarrierWays:
     """Asks the connectors, as they are at the moment."""
 
-    def __init__(self, connectors: Mapping[int, Connector[Message]]) -> None:
+    def __init__(self, connectors: Mapping[int, SmppConnector[Message]]) -> None:
         self._connectors = connectors
 
     def profile(self, carrier_id: int) -> Profile | None:
@@ -36,10 +37,10 @@ class CarrierWays:
         connector = self._connectors.get(carrier_id)
         return connector.rate_now if connector is not None else None
 
-    def ambiguous_policy(self, carrier_id: int) -> str:
+    def doubt(self, carrier_id: int) -> Doubt:
         """What becomes of a message whose answer was lost."""
         connector = self._connectors.get(carrier_id)
-        return connector.settings.ambiguous if connector is not None else "resubmit"
+        return connector.doubt if connector is not None else Doubt.RESUBMIT
 
     def network_opt_out(self, record: SenderRecord) -> bool:
         """Whether the carrier's network takes STOP for its toll-free numbers
