@@ -47,12 +47,13 @@ interop: $(STAMP) ## SMPP peers that need fetching: Kannel, node's smpp, tshark
 	tests/interop/install.sh .tandem/interop
 	TANDEM_INTEROP_DIR=$(CURDIR)/.tandem/interop $(BIN)/python -m pytest tests/interop
 
-nightly: $(STAMP) ## a week of simulated traffic, 100,000 selections, 5,000 pacings, 10,000 odd requests of a kind, every pair of gateways
+nightly: $(STAMP) ## a week of simulated traffic, 100,000 selections, 5,000 pacings, 10,000 odd requests of a kind, every pair of gateways, the suite without caches
 	TANDEM_SIMULATED_HOURS=168 TANDEM_SIMULATED_LOAD=0.07 $(BIN)/python -m pytest tests/simulation
 	$(BIN)/python -m pytest tests/property/routing --hypothesis-profile=nightly
 	$(BIN)/python -m pytest tests/property/pacing --hypothesis-profile=nightly
 	TANDEM_FUZZ_EXAMPLES=10000 TANDEM_FUZZ_ROUNDS=200 $(BIN)/python -m pytest tests/contract/test_any_value.py tests/contract/test_openapi.py
 	TANDEM_PAIR=all $(BIN)/python -m pytest tests/faults/test_pair.py
+	TANDEM_CACHES=false $(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
 
 chaos: $(STAMP) ## faults under load, ROUNDS=20 of them from SEED=1; prints a table
 	PYTHONPATH=tests $(BIN)/python -m chaos $(FAULT)

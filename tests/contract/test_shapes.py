@@ -97,6 +97,13 @@ def _outcome(draft: Callable[[], Draft]) -> Any:
     return fields | rest
 
 
+@pytest.fixture
+async def gateway(start_gateway: Any, smsc: Any) -> GatewayUnderTest:
+    """With caches, whatever the suite is run with."""
+    gateway: GatewayUnderTest = await start_gateway(smsc.port, caches=True)
+    return gateway
+
+
 async def test_any_form_by_both_ways(gateway: GatewayUnderTest, sdk: Sdk) -> None:
     creation, random = gateway.inner.server.creation, Random(17)
     account = next(iter(creation.directory.accounts.values()))
