@@ -129,7 +129,7 @@ class LookupSettings(Section):
 class LimitSettings(Section):
     """What one account may ask of the API (429, 20429), and what may be kept for it (403, 20403).
 
-    All that is counted here is in the memory of every process.
+    Most of what is counted here is in the memory of every process.
     """
 
     concurrent: int | None = Field(default=1_000, ge=1, description="requests under way")
@@ -152,6 +152,9 @@ class LimitSettings(Section):
     safe_numbers: int = Field(default=10_000, ge=0)
     alphanumeric_senders: int = Field(default=1_000, ge=0, description="of all its services")
     sender_registrations: int = Field(default=1_000, ge=0)
+    conversation_services: int = Field(
+        default=1_000, ge=0, description="of Conversations, besides the default one"
+    )
     inventory_numbers: int = Field(default=1_000, ge=0, description="taken from the inventory")
 
 

@@ -61,6 +61,8 @@ HELD = {
     "link_domains": "SELECT count(*) FROM link_domains WHERE account_id = $1",
     # 3: an alphanumeric ID; 0 and 1: long codes and toll-free numbers (SenderKind).
     "alphanumeric_senders": "SELECT count(*) FROM senders WHERE account_id = $1 AND kind = 3",
+    # Besides the default one, which is made before any other.
+    "conversation_services": "SELECT count(*) - 1 FROM chat_services WHERE account_id = $1",
     "sender_registrations": "SELECT count(*) FROM sender_registrations WHERE account_id = $1",
     "subaccount_limit": """
         SELECT count(*) FROM accounts WHERE owner_id = $1 AND status <> 'closed'
@@ -354,7 +356,7 @@ async def check_held(
     """Raises AtLimit where the account holds more than `most` of what a setting counts (HELD).
 
     To be asked in the transaction of the change, after it: exact, because changes of
-    configuration happen one after another.
+    configuration happen one after another, and others take a lock.
     """
     held = await connection.fetchval(HELD[setting], account_id, *more)
     if held > most:

@@ -51,7 +51,7 @@ SELECT s.*, c.sid AS chat_service FROM conversation_settings AS s
  WHERE s.account_id = $1
 """
 
-# Made on first use, by one process at a time.
+# The default one is made on first use. All are made one after another.
 DEFAULT_NAME = "Default Chat Service"
 ONE_MAKER = "SELECT pg_advisory_xact_lock(7401, $1)"
 MAKE_SETTINGS = """
@@ -59,6 +59,11 @@ WITH made AS (
     INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($2, $1, $3) RETURNING id
 )
 INSERT INTO conversation_settings (account_id, chat_service_id) SELECT $1, id FROM made
+"""
+
+INSERT_CHAT_SERVICE = f"""
+INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($1, $2, $3)
+RETURNING {columns(ChatServiceRow)}
 """
 
 UPDATE_SETTINGS = "UPDATE conversation_settings SET {changes} WHERE account_id = $1"
@@ -121,15 +126,15 @@ async def update_settings(pool: ConnectionPool, account_id: int, values: dict[st
 
 
 async def insert_chat_service(
-    pool: ConnectionPool, account_id: int, sid: str, name: str
+    pool: ConnectionPool, account_id: int, sid: str, name: str, most: int
 ) -> ChatServiceRow:
-    row: ChatServiceRow | None = await pool.fetchrow(
-        "INSERT INTO chat_services (sid, account_id, friendly_name) VALUES ($1, $2, $3)"
-        f" RETURNING {columns(ChatServiceRow)}",
-        sid,
-        account_id,
-        name,
-    )
+    """Raises AtLimit when the account has `most` besides the default one."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(ONE_MAKER, account_id)
+        row: ChatServiceRow | None = await connection.fetchrow(
+            INSERT_CHAT_SERVICE, sid, account_id, name
+        )
+        await config.check_held(connection, "conversation_services", most, account_id)
     assert row is not None
     return row
 

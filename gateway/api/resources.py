@@ -42,6 +42,7 @@ from gateway.observe.journal import Journal
 from gateway.settings import LimitSettings
 from gateway.submission.connectors import Connectors
 from gateway.webhooks.clicks import Clicks
+from storage import config as config_rows
 from storage.database import Connection, ConnectionPool
 from storage.lists import Lists, ListTooLong
 from storage.messages import MessageRow
@@ -281,16 +282,19 @@ async def change(deps: Deps, work: Change) -> None:
 
     Raises ApiError 20403 where an account would have more than it may.
     """
-    from storage import config as config_rows
-
     try:
         async with config_rows.change(deps.pool) as connection:
             await work(connection)
     except config_rows.AtLimit as limit:
-        raise ApiError(
-            20403, f"the account has as many as it may: [limits] {limit.setting} = {limit.most}"
-        ) from None
+        raise at_limit(limit) from None
     await deps.refresh()
+
+
+def at_limit(limit: config_rows.AtLimit) -> ApiError:
+    """403 (20403), which names the setting."""
+    return ApiError(
+        20403, f"the account has as many as it may: [limits] {limit.setting} = {limit.most}"
+    )
 
 
 def adding(
@@ -300,7 +304,6 @@ def adding(
 
     `more` are values that the count takes. For what is kept in the memory of every process.
     """
-    from storage import config as config_rows
 
     async def checked(connection: Connection) -> None:
         await work(connection)

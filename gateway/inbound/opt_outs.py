@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from gateway.acceptance.draft import Draft
 from gateway.acceptance.router import Router
-from gateway.directory.directory import OptOutConfig, SenderRecord
+from gateway.directory.directory import SenderRecord
 from gateway.messages.message import Direction, Flag, Message
 from gateway.messages.rows import insert_row
-from gateway.opt_out.configured_book import book_of
+from gateway.opt_out.configured_book import ServiceBooks
 from gateway.opt_out.keywords import (
     NO_EFFECT,
-    Book,
     Keyword,
     KeywordEffect,
     Match,
@@ -73,7 +72,7 @@ class OptOuts:
         self._next_id = runtime.next_id
         self._clock = runtime.clock
         self._network_handles = network_handles
-        self._books: dict[str, tuple[OptOutConfig, Book]] = {}  # by the configuration's SID
+        self._books = ServiceBooks(runtime.directory)
 
     async def process(
         self, connection: Connection, arrivals: Sequence[Arrival], replies: list[Draft]
@@ -114,7 +113,7 @@ class OptOuts:
                 for key in [home] if decided.blocks else on_list:
                     changes.append(self._change(arrival, match, key, decided))
                     (blocked.add if decided.blocks else blocked.discard)(key)
-            told = self._config(arrival.record) is not None
+            told = self._books.of(arrival.record.service_id) is not None
             outcomes[arrival.message] = KeywordOutcome(decided.keyword, told)
             if decided.replies and (reply := self._reply(arrival, match)) is not None:
                 replies.append(reply)
@@ -132,30 +131,19 @@ class OptOuts:
 
     def _match(self, arrival: Arrival) -> Match | None:
         record = arrival.record
-        config = self._config(record)
-        if config is None and record.sender.kind not in BY_DEFAULT:
+        own = self._books.of(record.service_id)
+        if own is None and record.sender.kind not in BY_DEFAULT:
             # short codes and the like: the app's own duty
             # (docs/spec/messaging-services.md#modes-of-opt-out)
             return None
-        book = default_book() if config is None else self._book(config)
+        book = default_book() if own is None else own
         source = parse_destination(arrival.message.sender_address or "")
         return book.match(arrival.message.submitted_body, source.country if source else "")
-
-    def _config(self, record: SenderRecord) -> OptOutConfig | None:
-        """The Advanced Opt-Out of the number's service, where it is on."""
-        config = self._directory.opt_out_configs.get(record.service_id or 0)
-        return config if config is not None and config.enabled else None
-
-    def _book(self, config: OptOutConfig) -> Book:
-        known = self._books.get(config.sid)
-        if known is None or known[0] is not config:
-            known = self._books[config.sid] = (config, book_of(config))
-        return known[1]
 
     def _effect(self, record: SenderRecord, match: Match, blocked: bool) -> KeywordEffect:
         return effect(
             match,
-            advanced=self._config(record) is not None,
+            advanced=self._books.of(record.service_id) is not None,
             blocked=blocked,
             network=self._network_handles(record),
         )

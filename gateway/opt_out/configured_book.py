@@ -4,7 +4,7 @@ docs/spec/messaging-services.md#which-keywords-apply)."""
 
 from __future__ import annotations
 
-from gateway.directory.directory import OptOutConfig
+from gateway.directory.directory import Directory, OptOutConfig
 from gateway.opt_out.keywords import (
     ANY,
     Book,
@@ -43,3 +43,21 @@ def book_of(config: OptOutConfig) -> Book:
         words = entry.words if entry.keyword not in taken else reserved()[entry.keyword]
         entries.append(entry._replace(reply=reply, words=words))
     return Book(entries)
+
+
+class ServiceBooks:
+    """The books of services, each made once for a configuration."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._books: dict[str, tuple[OptOutConfig, Book]] = {}  # by the configuration's SID
+
+    def of(self, service_id: int | None) -> Book | None:
+        """The book of the service's Advanced Opt-Out; None where that is not on."""
+        config = self._directory.opt_out_configs.get(service_id or 0)
+        if config is None or not config.enabled:
+            return None
+        known = self._books.get(config.sid)
+        if known is None or known[0] is not config:
+            known = self._books[config.sid] = (config, book_of(config))
+        return known[1]

@@ -15,16 +15,15 @@ from gateway.channels.smpp.receipts import Receipts, Respond
 from gateway.channels.smpp.stored_deliveries import number_of
 from gateway.messages.message import Message
 from gateway.observe.wall import described
-from gateway.opt_out.keywords import default_book
 from gateway.pipeline.forwarded_deliveries import ForwardedDeliveries
+from gateway.pipeline.marked_keywords import MarkedKeywords
 from gateway.stage_runtime import Runtime
 from gateway.submission.connectors import Connectors
 from gateway.submission.submitter import Submitter
-from smpp.pdu import DeliverSm, SmeAddress, tlv
-from smpp.vocabulary import ESME_RX_T_APPN, RECEIPTED_MESSAGE_ID
+from smpp.pdu import DeliverSm, SmeAddress
+from smpp.vocabulary import ESME_RX_T_APPN
 
 BIND_REFUSED = 99007  # an alert of ours
-MOST_KEYWORD = 60  # octets; no receipt is that short
 
 
 class InboundDoor(Protocol):
@@ -72,6 +71,7 @@ class ConnectorEvents:
         self._submitter = submitter
         self._receipts = receipts
         self._profile_of = profile_of
+        self._marked_keywords = MarkedKeywords(runtime.directory, profile_of)
         self._connectors: Connectors | None = None
         self._forwarded = ForwardedDeliveries(runtime, self.take_in, self._lost_elsewhere)
         self._up: Callable[[int, bool], None] = lambda carrier_id, up: None
@@ -154,17 +154,9 @@ class ConnectorEvents:
     def take_in(self, carrier: int, connection: str, delivery: DeliverSm, answer: Respond) -> None:
         """Take a delivery for a number of this process."""
         try:
-            if delivery.is_receipt and not _says_keyword(delivery):
+            if delivery.is_receipt and not self._marked_keywords.has(carrier, delivery):
                 self._receipts.received(carrier, delivery, answer)
             else:
                 self.inbound.received(carrier, connection, delivery, answer)
         except Exception as error:
             self._receipts.refuse(carrier, delivery, answer, described(error))
-
-
-def _says_keyword(delivery: DeliverSm) -> bool:
-    """Whether a delivery that is marked as a receipt is a subscriber's STOP or the like."""
-    if len(delivery.payload) > MOST_KEYWORD or tlv(delivery.tlvs, RECEIPTED_MESSAGE_ID):
-        return False
-    text = delivery.payload.replace(b"\0", b"").decode("latin-1")
-    return default_book().match(text, "") is not None

@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
         "/v1/Services/{service}/DestinationAlphaSenders",
         lambda n: {"AlphaSender": "Acme", "IsoCountryCode": COUNTRIES[n]},
     ),
+    "conversation_services": ("/v1/Services", _name),
     "sender_registrations": ("/tandem/v1/SenderRegistrations", _registration),
     "inventory_numbers": (
         "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json",
@@ -44,6 +45,7 @@ KINDS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
 }
 ELSEWHERE = {  # products that the path alone does not tell
     "/v1/Content": "/content",
+    "/v1/Services": "/conversations",
     "/v1/SafeList/Numbers": "/accounts",
     "/v1/Services/{service}/DestinationAlphaSenders": "/messaging",
     "/v3/OptOuts": "/messaging",

@@ -12,14 +12,17 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
 from hooks import Hooks
+from odd_carrier import OddCarrier
 from testing import NUMBERS, TO, WAIT_S, GatewayUnderTest, Sdk, until
 
+from smpp import vocabulary as v
 from smpp.smsc import Smsc
 
 MARKER = "Zebrafinkenlied"
@@ -198,3 +201,84 @@ async def test_the_callbacks_of_a_deleted_message_end(
     callbacks = gateway.inner.callbacks
     assert callbacks is not None
     await until(lambda: not callbacks.waiting and not callbacks.under_way)
+
+
+# As a response gave the id, and as a receipt does.
+SPELLINGS = [
+    ("7a1b3c01", "2048605185"),  # hex, in decimal
+    ("2048605186", "7a1b3c02"),  # decimal, in hex
+    ("2048605187", "7A1B3C03"),
+    ("0007a1b3c04", "7A1B3C04"),
+    ("7A1B3C05", "000000007a1b3c05"),
+    ("7a1B3C06", "7A1b3c06"),
+    ("00002048605191", "7A1B3C07"),
+    ("Aa-08", "00aA-08"),
+    *[("900", "900")] * 2,  # nobody knows which of two
+]
+OTHERS = "2048605199"  # which is ours in decimal
+OURS = "7a1b3c0f"
+STRANGER = "441632960100"
+
+
+def quoting(carrier_id: str) -> bytes:
+    return f"id:{carrier_id} submit date:2611300900 stat:DELIVRD err:000 text:{MARKER}".encode()
+
+
+async def kept_texts(gateway: GatewayUnderTest) -> dict[str, bool]:
+    """By id, whether what is kept of receipts still has the text or an address."""
+    pool = gateway.pipeline.runtime.pool
+    rows = await pool.fetch("SELECT * FROM kept_deliveries")
+    return {
+        row["carrier_message_id"]: MARKER.encode() in row["payload"] + row["tlvs"] for row in rows
+    }
+
+
+@pytest.mark.parametrize("how", ["redacted", "deleted", "obfuscated"])
+async def test_a_receipt_that_matched_nothing_is_erased_however_it_spells_the_id(
+    start_gateway: Start, odd: OddCarrier, how: str
+) -> None:
+    """A stranger's addresses keep it from its message; what is another message's stays."""
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    options = {"address_retention": "obfuscate"} if how == "obfuscated" else {}
+    sids = []
+    ours = [submitted for submitted, _ in SPELLINGS] + [OURS]
+    for place, submitted in enumerate((*ours, OTHERS, OTHERS)):
+        odd.message_id = submitted
+        given = options if submitted != OTHERS else {}
+        sent = await sdk.send(MARKER, f"+4416329602{place:02d}", from_=NUMBERS[0], **given)
+        await sdk.reaches(sent.sid, "sent")
+        sids.append(sent.sid)
+    await gateway.pipeline.writer.drained()
+    receipted = {name for _, name in SPELLINGS}
+    for name in (*receipted, OTHERS):
+        status = await odd.delivered(quoting(name), source=STRANGER, esm_class=v.ESM_RECEIPT)
+        assert status == v.ESME_ROK
+    assert await kept_texts(gateway) == dict.fromkeys((*receipted, OTHERS), True)
+    # One that is linked with another's message, and spells the id as ours is.
+    pool = gateway.pipeline.runtime.pool
+    await pool.execute(
+        "INSERT INTO kept_deliveries (carrier_id, at, reason, carrier_message_id, source,"
+        " destination, esm_class, data_coding, payload, tlvs, message_id)"
+        " SELECT carrier_id, at, 'duplicate', '7A1B3C0F', source, destination, esm_class,"
+        " data_coding, payload, tlvs, $1 FROM kept_deliveries WHERE carrier_message_id = $2",
+        UUID(sids[-1][2:]),
+        OTHERS,
+    )
+    for place, submitted in enumerate(ours):
+        receipt = f"id:{submitted} submit date:2611300900 stat:DELIVRD err:000".encode()
+        await odd.delivered(receipt, source=f"4416329602{place:02d}", esm_class=v.ESM_RECEIPT)
+        message = await sdk.reaches(sids[place], "delivered")
+        if how == "redacted":
+            await sdk.call(message.update, body="")
+        elif how == "deleted":
+            await sdk.call(message.delete)
+    left = dict.fromkeys(receipted, False) | {OTHERS: True, "7A1B3C0F": True}
+    async with asyncio.timeout(WAIT_S):
+        while await kept_texts(gateway) != left:
+            assert how == "obfuscated"
+            await asyncio.sleep(0.05)
+    if how == "obfuscated":
+        rows = await pool.fetch("SELECT source, carrier_message_id FROM kept_deliveries")
+        strangers = {name for source, name in rows if source == STRANGER}
+        assert strangers == {OTHERS, "7A1B3C0F"}

@@ -318,3 +318,43 @@ async def test_a_receipt_is_one_whatever_precedes_it_and_whatever_it_is_marked_a
     await odd.delivered(head + receipt("00000001"), esm_class=esm_class)
     await sdk.reaches(sent.sid, "delivered")
     assert [one.direction for one in await sdk.call(sdk.client.messages.list)] == ["outbound-api"]
+
+
+@pytest.mark.parametrize(
+    ("octets", "coding"),
+    [
+        (b"STOP", 0),  # standard ones hold whatever the service says
+        (b"Alto!", 0),
+        (encode_gsm7("señal"), 0),
+        ("توقف".encode("utf-16-be"), 8),
+        (("توقف" + "ا" * 30).encode("utf-16-be"), 8),  # as long as one can be
+        (b"FINI", 0),  # of another country's set, which holds in any
+    ],
+)
+async def test_a_keyword_of_the_service_is_obeyed_though_it_is_marked_as_a_receipt(
+    start_gateway: Start, odd: OddCarrier, octets: bytes, coding: int
+) -> None:
+    gateway = await start_gateway(odd.port, carriers=(odd_one(odd),))
+    sdk = await gateway.sdk()
+    form = {"FriendlyName": "x", "MessagingServiceSid": sdk.service_sid, "Enabled": "true"}
+    status, made = await sdk.operate("POST", "/messaging/v3/OptOuts", data=form)
+    assert status == 201
+    keywords = [
+        {"keyword_type": "STOP.SPANISH", "message_type": "ALL", "keywords": ["ALTO", "señal"]},
+        {
+            "keyword_type": "STOP.ARABIC",
+            "message_type": "ALL",
+            "keywords": ["توقف", "توقف" + "ا" * 30],
+        },
+        {"keyword_type": "STOP.FRENCH", "message_type": "FR", "keywords": ["FINI"]},
+    ]
+    path = f"/messaging/v3/OptOuts/{made['opt_out_sid']}/Keywords"
+    status, answer = await sdk.operate("PUT", path, json={"keywords": keywords})
+    assert status == 200, answer
+    for text in (b"FERTIG", octets):
+        fields = {"data_coding": coding, "esm_class": v.ESM_RECEIPT}
+        assert await odd.delivered(text, **fields) == v.ESME_ROK
+    [kept] = await rows(gateway, "SELECT * FROM kept_deliveries")
+    assert (kept["reason"], kept["payload"]) == ("unreadable", b"FERTIG")
+    [message] = await inbound(sdk)
+    assert not await is_open(sdk, HANDSET), message.body

@@ -18,9 +18,10 @@ from gateway.api.conversations.shared import (
 from gateway.api.http.errors import ApiError
 from gateway.api.http.forms import Form
 from gateway.api.http.render import iso8601
-from gateway.api.resources import Call, gone, json_response
+from gateway.api.resources import Call, at_limit, gone, json_response
 from gateway.conversations.timers import interval_of
 from storage import conversation_settings as rows
+from storage.config import AtLimit
 from storage.database import BadRow
 
 TIMERS: Final = {"inactive": (60, 50375), "closed": (600, 50376)}
@@ -149,8 +150,11 @@ async def create_service(call: Call) -> Response:
     if not name:
         raise ApiError(20001, "Missing required parameter FriendlyName in the post body")
     await settings_of(call)  # the default one comes first
-    sid = call.new_sid("IS")
-    row = await rows.insert_chat_service(call.deps.pool, call.account.id, sid, name)
+    sid, most = call.new_sid("IS"), call.deps.limits.conversation_services
+    try:
+        row = await rows.insert_chat_service(call.deps.pool, call.account.id, sid, name, most)
+    except AtLimit as limit:
+        raise at_limit(limit) from None
     return json_response(_render_service(call, row), 201)
 
 

@@ -136,7 +136,7 @@ QUERIES: list[Query] = [
         (conversation_settings.ChatServiceRow, "chat_services", query)
         for query in (
             conversation_settings.CHAT_SERVICES.onwards,
-            lambda c: conversation_settings.insert_chat_service(c, 1, "", ""),
+            conversation_settings.INSERT_CHAT_SERVICE,
             lambda c: conversation_settings.chat_service(c, 1, ""),
         )
     ),
