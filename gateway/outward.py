@@ -17,13 +17,12 @@ from gateway.pipeline.assembly import Pipeline
 from gateway.settings import Settings
 from gateway.webhooks.callbacks import Callbacks
 from gateway.webhooks.clicks import Clicks
-from gateway.webhooks.client import WebhookClient, WebhookRequest, WebhookResponse
+from gateway.webhooks.client import MessageCall, WebhookClient
 from gateway.webhooks.connections import Connections
 from gateway.webhooks.cookies import Cookies
 from gateway.webhooks.debugger import Debugger
 from gateway.webhooks.guard import Guard
 from gateway.webhooks.host_names import HostNames
-from gateway.webhooks.signature import signed_url
 from storage import messages as message_rows
 
 # for the webhooks of conversations (docs/spec/twilio-api.md#conversations-v1)
@@ -171,21 +170,18 @@ class Outward:
         )
 
 
-def _note_call(
-    journal: Journal, hook: WebhookRequest, answer: WebhookResponse, took_s: float
-) -> None:
+def _note_call(journal: Journal, call: MessageCall) -> None:
     """A webhook was called about a message: keep that for Explain."""
-    sid = dict(hook.parameters).get("MessageSid")
-    if sid is not None:
-        journal.call(
-            {
-                "sid": sid,
-                "method": hook.method,
-                "url": signed_url(hook.url),
-                "told": dict(hook.parameters).get("MessageStatus") or "inbound",
-                "http_status": answer.status or None,
-                "error_code": answer.error_code or None,
-                "reason": answer.reason or None,
-                "took_s": round(took_s, 3),
-            }
-        )
+    answer = call.answer
+    journal.call(
+        {
+            "sid": call.message_sid,
+            "method": call.method,
+            "url": call.url,
+            "told": call.told,
+            "http_status": answer.status or None,
+            "error_code": answer.error_code or None,
+            "reason": answer.reason or None,
+            "took_s": round(call.took_s, 3),
+        }
+    )

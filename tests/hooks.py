@@ -13,6 +13,9 @@ from aiohttp import web
 from testing import AUTH_TOKEN, WAIT_S, until
 from twilio.request_validator import RequestValidator
 
+from gateway.webhooks.client import SignedForm, WebhookClient, WebhookRequest, WebhookResponse
+from gateway.webhooks.forms import form_of
+from gateway.webhooks.signature import sign
 from smpp.smsc import Smsc
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,3 +129,13 @@ async def write(smsc: Smsc, text: str, to: str, *, sender: str = HANDSET, **opti
         ) as response,
     ):
         assert response.status == 200, await response.text()
+
+
+async def told(client: WebhookClient, hook: WebhookRequest) -> WebhookResponse:
+    """The answer to a request that is told as status callbacks are."""
+    signature = sign(hook.auth_token, hook.url, hook.parameters)
+    form = form_of(hook.parameters)
+    signed = SignedForm(
+        hook.url, hook.account_id, signature, hook.idempotency_token, form, "SM1", "sent"
+    )
+    return await client.tell(signed, lambda: hook)

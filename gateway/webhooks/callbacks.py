@@ -17,61 +17,24 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from gateway.directory.directory import Directory
 from gateway.messages.lifecycle import callback_events
 from gateway.messages.message import Message, Status
 from gateway.stage_runtime import Runtime
-from gateway.webhooks.client import MALFORMED_URL, WebhookClient, WebhookRequest, WebhookResponse
+from gateway.webhooks.callback_form import API_VERSION, CallbackValues
+from gateway.webhooks.client import (
+    MALFORMED_URL,
+    SignedForm,
+    WebhookClient,
+    WebhookRequest,
+    WebhookResponse,
+)
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.host_queues import HostQueues
 from gateway.webhooks.report import exchange_of
-from gateway.webhooks.signature import Parameters
+from gateway.webhooks.signature import Parameters, signature_of, signed_url
 from storage.ids import Id
 
 log = logging.getLogger(__name__)
-
-API_VERSION = "2010-04-01"
-
-
-def callback_parameters(
-    message: Message,
-    status: Status,
-    at: float,
-    number: int,
-    directory: Directory,
-    *,
-    event_parameters: bool,
-    carrier_parameters: Parameters = (),
-) -> Parameters:
-    """The form of one status callback (docs/spec/twilio-api.md#status-callbacks).
-
-    `number` counts a message's callbacks from 1; it and the time are extensions, signed
-    like the rest.
-    """
-    sid = message.sid
-    pairs = [
-        ("ApiVersion", API_VERSION),
-        ("AccountSid", directory.accounts_by_id[message.account_id].sid),
-        ("MessageSid", sid),
-        ("SmsSid", sid),
-        ("MessageStatus", status.shown),
-        ("SmsStatus", status.shown),
-        ("To", message.recipient),
-    ]
-    if message.sender_address is not None:
-        pairs.append(("From", message.sender_address))
-    service_sid = directory.service_sid(message.service_id)
-    if service_sid is not None:
-        pairs.append(("MessagingServiceSid", service_sid))
-    if status in (Status.FAILED, Status.UNDELIVERED) and message.error_code:
-        pairs.append(("ErrorCode", str(message.error_code)))
-    if status in (Status.DELIVERED, Status.UNDELIVERED) and message.done_date:
-        pairs.append(("RawDlrDoneDate", message.done_date))
-    pairs.extend(carrier_parameters)
-    if event_parameters:
-        pairs.append(("EventNumber", str(number)))
-        pairs.append(("EventTimestamp", _date(int(at))))
-    return pairs
 
 
 @lru_cache(maxsize=1024)
@@ -190,33 +153,56 @@ class Callbacks:
         message.calling = False
 
     async def _post(self, message: Message, status: Status, at: float) -> WebhookResponse:
-        assert message.callback_url is not None
-        number = message.callbacks_done + 1
-        parameters = callback_parameters(
-            message,
-            status,
-            at,
-            number,
-            self._directory,
-            event_parameters=self._event_parameters,
-            carrier_parameters=self._carrier_parameters(message),
-        )
+        url = message.callback_url
+        assert url is not None
+        sid, number = message.sid, message.callbacks_done + 1
+        values = self._values(message, sid, status, at, number)
         account = self._directory.accounts_by_id[message.account_id]
-        hook = WebhookRequest(
-            message.callback_url,
-            parameters,
-            account.auth_token,
-            idempotency_token=sha256(f"{message.sid}/{number}".encode()).hexdigest()[:32],
-            status_only=True,
-            account_id=message.account_id,
-        )
-        answer = await self._client.call(hook)
+        token = sha256(f"{sid}/{number}".encode()).hexdigest()[:32]
+        form, text = values.laid_out()
+        signature = signature_of(account.auth_token, signed_url(url) + text)
+        signed = SignedForm(url, message.account_id, signature, token, form, sid, values.status)
+
+        def request() -> WebhookRequest:
+            return WebhookRequest(
+                url,
+                values.parameters,
+                account.auth_token,
+                idempotency_token=token,
+                account_id=message.account_id,
+            )
+
+        answer = await self._client.tell(signed, request)
         if answer.ok:
             self.posted += 1
             return answer
         self.failed += 1
-        self._alert(message, status, hook, answer)
+        self._alert(message, status, request(), answer)
         return answer
+
+    def _values(
+        self, message: Message, sid: str, status: Status, at: float, number: int
+    ) -> CallbackValues:
+        """What one status callback says; its number and time are extensions, signed like the rest.
+
+        `number` counts a message's callbacks from 1.
+        """
+        failed = status is Status.FAILED or status is Status.UNDELIVERED
+        receipted = status is Status.DELIVERED or status is Status.UNDELIVERED
+        return CallbackValues(
+            API_VERSION,
+            self._directory.accounts_by_id[message.account_id].sid,
+            sid,
+            status.shown,
+            message.recipient,
+            message.sender_address,
+            self._directory.service_sid(message.service_id),
+            str(message.error_code) if failed and message.error_code else None,
+            message.done_date or None if receipted else None,
+            self._carrier_parameters(message),
+            str(number) if self._event_parameters else None,
+            _date(int(at)) if self._event_parameters else None,
+        )
 
     def _alert(
         self, message: Message, status: Status, hook: WebhookRequest, answer: WebhookResponse

@@ -9,9 +9,10 @@ import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
@@ -21,7 +22,6 @@ from gateway.observe.alerts import storable
 from gateway.observe.wall import described
 from gateway.webhooks.connections import AppServer, Connections
 from gateway.webhooks.cookies import Cookies, NumberPair
-from gateway.webhooks.forms import form_of
 from gateway.webhooks.guard import ForbiddenTarget, Guard, GuardedResolver, on_behalf_of
 from gateway.webhooks.host_names import HostNames
 from gateway.webhooks.keepalive import KeepAliveClient, KeepAliveResponse, SplitUrl, place_of
@@ -85,7 +85,6 @@ class WebhookRequest:
     overridable: bool = True  # the URL's fragment counts
     json: bytes | None = None  # sent in place of the parameters, which are none
     account_id: int = 0  # whose it is
-    status_only: bool = False  # of its answer nobody reads more: it may go the short way
 
     @property
     def target(self) -> str:
@@ -100,6 +99,18 @@ class WebhookRequest:
             return url
         query = urlencode(self.parameters)
         return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+
+class SignedForm(NamedTuple):
+    """A POST as it goes to a server that is known to be plain."""
+
+    url: str
+    account_id: int  # whose it is
+    signature: str
+    idempotency_token: str
+    form: str
+    message_sid: str
+    told: str  # the status
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,17 @@ def _failed(
     return WebhookResponse(0, error_code=code, reason=text, quotes=quotes, failure=failure)
 
 
+class MessageCall(NamedTuple):
+    """A call about a message."""
+
+    message_sid: str
+    told: str  # its status, or `inbound`
+    method: str
+    url: str
+    answer: WebhookResponse
+    took_s: float
+
+
 class WebhookClient(WithSession):
     """Keep-alive connections to the apps' servers."""
 
@@ -159,8 +181,8 @@ class WebhookClient(WithSession):
         self._counts = counts
         self._brief: aiohttp.ClientSession | None = None  # keeps no connections
         self._kept: dict[URL, float] = {}  # when connections were last kept, oldest first
-        # Hears of every call: what was asked, what came back, seconds that it took.
-        self.called: Callable[[WebhookRequest, WebhookResponse, float], object] | None = None
+        # Hears of every call about a message.
+        self.called: Callable[[MessageCall], object] | None = None
         self._keepalive = KeepAliveClient(guard, names, USER_AGENT)
         self._challengers: set[URL] = set()  # they asked for Basic credentials before
 
@@ -203,14 +225,39 @@ class WebhookClient(WithSession):
                 hook = replace(hook, url=ascii_url(given))
             with on_behalf_of(hook.account_id):
                 answer = await (self._counted(hook) if self._counts else self._call(hook))
-            waited = answer.error_code in SILENCE
-            if waited or self._connections.silent:
-                receiver = AppServer(hook.account_id, urlsplit(given).netloc)
-                self._connections.heard(receiver, not waited)
+            self._heard(hook.account_id, given, answer)
             return answer
         except Exception as error:  # a way to misbehave that nobody thought of
             log.exception("a webhook could not be called")
             return _failed(NOT_CONNECTED, described(error))
+
+    async def tell(
+        self, form: SignedForm, request: Callable[[], WebhookRequest]
+    ) -> WebhookResponse:
+        """Tell the app what only the status of its answer counts for; as `call`.
+
+        A server that answered plainly before is told by the short way. `request` is the same for
+        any other.
+        """
+        place = place_of(form.url)
+        if place is not None and self._keepalive.knows(place):
+            try:
+                quick = await self._post(form, place)
+            except Exception as error:
+                log.exception("a webhook could not be called")
+                return _failed(NOT_CONNECTED, described(error))
+            if quick is not None:
+                return quick
+        answer = await self.call(request())
+        if place is not None and answer.ok and answer.url == form.url:
+            self._keepalive.plain(place)
+        return answer
+
+    def _heard(self, account_id: int, url: str, answer: WebhookResponse) -> None:
+        """Whether its server let us wait in vain."""
+        waited = answer.error_code in SILENCE
+        if waited or self._connections.silent:
+            self._connections.heard(AppServer(account_id, urlsplit(url).netloc), not waited)
 
     def _session_for(self, origin: URL) -> aiohttp.ClientSession:
         """The one that keeps connections, unless it keeps those of too many servers already."""
@@ -236,11 +283,6 @@ class WebhookClient(WithSession):
             return _failed(NOT_CONNECTED, "too many connections of the account are under way")
 
     async def _call(self, hook: WebhookRequest) -> WebhookResponse:
-        place = place_of(hook.url) if hook.status_only else None
-        if place is not None and self._keepalive.knows(place):
-            quick = await self._post(hook, place)
-            if quick is not None:
-                return quick
         overrides = overrides_of(hook.url) if hook.overridable else DEFAULT
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -251,25 +293,32 @@ class WebhookClient(WithSession):
             if last or answer.failure not in overrides.retried:
                 break
         if self.called is not None:
-            self.called(hook, answer, clock() - began)
-        if place is not None and answer.ok and answer.url == hook.url:
-            self._keepalive.plain(place)
+            told = dict(hook.parameters)
+            if (sid := told.get("MessageSid")) is not None:
+                status, url = told.get("MessageStatus") or "inbound", signed_url(hook.url)
+                took_s = clock() - began
+                self.called(MessageCall(sid, status, hook.method, url, answer, took_s))
         return replace(answer, problem=overrides.problem) if overrides.problem else answer
 
-    async def _post(self, hook: WebhookRequest, place: SplitUrl) -> WebhookResponse | None:
+    async def _post(self, form: SignedForm, place: SplitUrl) -> WebhookResponse | None:
         """Tell a server that is known to be plain; None: by the ordinary way, after all."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        headers = f"X-Twilio-Signature: {sign(hook.auth_token, hook.url, hook.parameters)}\r\n"
-        if hook.idempotency_token:
-            headers += f"I-Twilio-Idempotency-Token: {hook.idempotency_token}\r\n"
-        body = form_of(hook.parameters)
-        reply = await self._keepalive.post(place, headers.encode(), body.encode(), self._timeout_s)
+        headers = (
+            f"X-Twilio-Signature: {form.signature}\r\n"
+            f"I-Twilio-Idempotency-Token: {form.idempotency_token}\r\n"
+        )
+        reply = await self._keepalive.post(
+            place, form.account_id, headers.encode(), form.form.encode(), self._timeout_s
+        )
         if reply is None:
             return None
-        answer = _answer_of(hook, reply, headers)
+        answer = _answer_of(form, reply)
+        self._heard(form.account_id, form.url, answer)
         if self.called is not None:
-            self.called(hook, answer, clock() - began)
+            took_s = clock() - began
+            call = MessageCall(form.message_sid, form.told, "POST", form.url, answer, took_s)
+            self.called(call)
         return answer
 
     async def _attempt(
@@ -373,13 +422,18 @@ class WebhookClient(WithSession):
         return _failed(TOO_MANY_REDIRECTS, f"more than {MOST_REDIRECTS} redirects")
 
 
-def _answer_of(hook: WebhookRequest, reply: KeepAliveResponse, headers: str) -> WebhookResponse:
+@cache
+def _taken(status: int) -> WebhookResponse:
+    """A plain answer of 200 to 299: nobody reads more of it."""
+    return WebhookResponse(status)
+
+
+def _answer_of(form: SignedForm, reply: KeepAliveResponse) -> WebhookResponse:
     status = reply.status
     if 200 <= status < 300:
-        return WebhookResponse(status, url=hook.url)
+        return _taken(status)
     if not status:
         return _failed(TOO_SLOW, "no answer in time")
-    pairs = [line.split(": ", 1) for line in headers.split("\r\n") if line]
     return WebhookResponse(
         status,
         reply.body,
@@ -387,10 +441,13 @@ def _answer_of(hook: WebhookRequest, reply: KeepAliveResponse, headers: str) -> 
         error_code=NOT_OK,
         reason=f"HTTP {status}",
         headers=reply.headers,
-        url=hook.url,
+        url=form.url,
         truncated=reply.truncated,
         failure=SERVER_ERROR if status >= 500 else CLIENT_ERROR,
-        sent=tuple((name, value) for name, value in pairs),
+        sent=(
+            ("X-Twilio-Signature", form.signature),
+            ("I-Twilio-Idempotency-Token", form.idempotency_token),
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.webhooks.guard import Guard, GuardedResolver
+from gateway.webhooks.guard import Guard, GuardedResolver, on_behalf_of
 from gateway.webhooks.host_names import HostNames
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class KeepAliveClient:
             self._odd.add(key)
 
     async def post(
-        self, place: SplitUrl, headers: bytes, body: bytes, timeout_s: float
+        self, place: SplitUrl, account_id: int, headers: bytes, body: bytes, timeout_s: float
     ) -> KeepAliveResponse | None:
         """The reply; None when it must go the other way (and may have been received)."""
         server = place.server
@@ -129,7 +129,8 @@ class KeepAliveClient:
                 connection = idle.pop()
                 del self._resting[connection]
             else:
-                connection = await self._connect(server, timeout_s)
+                with on_behalf_of(account_id):
+                    connection = await self._connect(server, timeout_s)
         except (OSError, TimeoutError, ValueError):  # the other way finds out what it is
             return None
         loop = asyncio.get_running_loop()

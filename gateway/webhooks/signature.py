@@ -14,6 +14,8 @@ Parameters = Sequence[tuple[str, str]]
 
 def signed_url(url: str) -> str:
     """The URL as it is signed: without userinfo and fragment, otherwise as configured."""
+    if "@" not in url and "#" not in url:
+        return url
     parts = urlsplit(url)
     if "@" not in parts.netloc and not parts.fragment:
         return url
@@ -25,12 +27,20 @@ def string_to_sign(url: str, parameters: Parameters) -> str:
 
     Of a repeated name each distinct value is taken once, sorted.
     """
-    pairs = sorted(set(parameters))
-    return signed_url(url) + "".join(f"{name}{value}" for name, value in pairs)
+    return signed_url(url) + text_of(parameters)
+
+
+def text_of(parameters: Parameters) -> str:
+    """What is signed behind the URL."""
+    return "".join([f"{name}{value}" for name, value in sorted(set(parameters))])
 
 
 def sign(auth_token: str, url: str, parameters: Parameters = ()) -> str:
     """The header's value for a form POST (or, without `parameters`, for a GET)."""
-    text = string_to_sign(url, parameters).encode()
-    digest = hmac.digest(auth_token.encode(), text, hashlib.sha1)
+    return signature_of(auth_token, string_to_sign(url, parameters))
+
+
+def signature_of(auth_token: str, text: str) -> str:
+    """The header's value for a string to sign."""
+    digest = hmac.digest(auth_token.encode(), text.encode(), hashlib.sha1)
     return base64.b64encode(digest).decode("ascii")

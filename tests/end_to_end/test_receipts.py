@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from hooks import Hooks
 from testing import (
     NUMBERS,
     WAIT_S,
@@ -254,6 +255,40 @@ async def test_a_carriers_parameters_are_kept_and_told_by_its_list(
         assert not [name for name in last if name == "SmppTlv.network_error_code"]
         assert not [name for name in receiver.forms[0] if name.startswith("SmppTlv.")]
         assert receiver.bad_signatures == 0
+
+
+@pytest.mark.parametrize("event_parameters", [True, False])
+async def test_every_event_is_signed_by_all_that_it_says(
+    start_gateway: Start, hooks: Hooks, event_parameters: bool
+) -> None:
+    """Of each kind of message, by the ordinary way first and then by the short one."""
+    undelivered = ScenarioRule(prefix="4479", stat="UNDELIV", err="001")
+    async with simulated(undelivered, ScenarioRule(), receipts="both") as smsc:
+        one = carrier(smsc.port, callback_tlvs=("message_state", "receipted_message_id"))
+        webhooks = {"allow_private": True, "event_parameters": event_parameters}
+        gateway = await start_gateway(smsc.port, carriers=(one,), webhooks=webhooks)
+        sdk = await gateway.sdk()
+        for turn in range(3):
+            for to in (f"+44790000000{turn}", f"+44780000000{turn}"):
+                url = hooks.url(f"/status?turn={turn}&to=%2B{to[1:]}")
+                sent = await sdk.send(to=to, from_=NUMBERS[0], status_callback=url)
+                await sdk.reaches(sent.sid, "undelivered" if to[4] == "9" else "delivered")
+                url = hooks.url(f"/service?turn={turn}")
+                service = sdk.service_sid
+                create = sdk.client.messages.create
+                await sdk.call(
+                    create, to=to, body="x", messaging_service_sid=service, status_callback=url
+                )
+        # `sent` and the last; of a service's, which are answered with `accepted`, `queued` before.
+        await until(lambda: len(hooks.taken) == 6 * 2 + 6 * 3)
+    assert all(taken.valid for taken in hooks.taken)
+    forms = [taken.form for taken in hooks.taken]
+    assert all(("EventNumber" in form) is event_parameters for form in forms)
+    assert sum("MessagingServiceSid" in form for form in forms) == 6 * 3
+    failed = [form for form in forms if form["MessageStatus"] == "undelivered"]
+    assert len(failed) == 6
+    assert all(form["ErrorCode"] and form["RawDlrDoneDate"] for form in failed)
+    assert sum("SmppTlv.message_state" in form for form in forms) == 12
 
 
 async def test_parts_receipted_one_after_the_other_after_a_restart_make_a_whole(

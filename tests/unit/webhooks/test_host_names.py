@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hooks import Hooks
+from hooks import Hooks, told
 from nameserver import AAAA, SILENT, A, Nameserver
 from testing import AUTH_TOKEN, until
 
@@ -303,9 +303,8 @@ async def test_the_address_that_was_judged_is_the_one_that_is_called(
         await asyncio.start_server(elsewhere, "127.0.0.2", hooks.port),
         guarded(names) as client,
     ):
-        for status_only in (False, True, True):
-            request = WebhookRequest(url, (), AUTH_TOKEN, status_only=status_only)
-            assert (await client.call(request)).ok
+        for tell in (WebhookClient.call, told, told):
+            assert (await tell(client, WebhookRequest(url, (), AUTH_TOKEN))).ok
     assert not reached
 
 
@@ -361,10 +360,9 @@ async def _webhooks_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
             waiting = [asyncio.ensure_future(loop.getaddrinfo(f"name{n}", 80)) for n in range(8)]
             async with asyncio.timeout(10), guarded(names) as client:
                 for host in ("127.0.0.1", GOOD):
-                    for status_only in (False, True, True):
+                    for tell in (WebhookClient.call, told, told):
                         url = f"http://{host}:{hooks.port}/{host}"
-                        request = WebhookRequest(url, (), AUTH_TOKEN, status_only=status_only)
-                        answer = await client.call(request)
+                        answer = await tell(client, WebhookRequest(url, (), AUTH_TOKEN))
                         assert answer.ok, answer.reason
             assert not any(lookup.done() for lookup in waiting)
         await names.close()

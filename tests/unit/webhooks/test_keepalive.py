@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from hooks import told
 from hypothesis import given
 from hypothesis import strategies as st
 from testing import AUTH_TOKEN, until
@@ -101,8 +102,10 @@ async def plain(client: WebhookClient, raw: Raw) -> Callable[..., Awaitable[Webh
 
     async def call(**changes: Any) -> WebhookResponse:
         parameters = [("MessageSid", "SM1"), ("To", "+447700900123"), ("Text", "ä b&c")]
-        given = {"idempotency_token": "t", "status_only": True, **changes}
-        return await client.call(WebhookRequest(raw.url, parameters, AUTH_TOKEN, **given))
+        given = {"idempotency_token": "t", **changes}
+        ordinary_way = given.pop("ordinary_way", False)
+        hook = WebhookRequest(raw.url, parameters, AUTH_TOKEN, **given)
+        return await (client.call(hook) if ordinary_way else told(client, hook))
 
     assert (await call()).ok
     raw.requests.clear()
@@ -114,8 +117,8 @@ Plain = Callable[..., Awaitable[WebhookResponse]]
 
 async def test_it_says_the_same_as_the_ordinary_way(raw: Raw, plain: Plain) -> None:
     heard: list[set[tuple[str, str]]] = []
-    for short in (False, True):
-        assert (await plain(status_only=short)).ok
+    for ordinary_way in (True, False):
+        assert (await plain(ordinary_way=ordinary_way)).ok
         head, _, body = raw.requests.pop().partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
         assert first == "POST /status?tenant=7 HTTP/1.1"
@@ -236,13 +239,13 @@ async def test_a_head_has_its_limit(raw: Raw, plain: Plain, more: int, requests:
 
 async def test_what_does_not_answer_in_time_is_11203(raw: Raw) -> None:
     async with client_of(0.4) as client:
-        hook = WebhookRequest(raw.url, [("a", "b")], AUTH_TOKEN, status_only=True)
-        assert (await client.call(hook)).ok
+        hook = WebhookRequest(raw.url, [("a", "b")], AUTH_TOKEN)
+        assert (await told(client, hook)).ok
         raw.answer = lambda: b""
-        answer = await client.call(hook)
+        answer = await told(client, hook)
         assert (answer.status, answer.error_code) == (0, TOO_SLOW)
         raw.answer = lambda: OK
-        assert (await client.call(hook)).ok
+        assert (await told(client, hook)).ok
 
 
 async def test_idle_connections_are_closed(
@@ -306,11 +309,9 @@ async def test_connections_that_wait_for_their_next_post_are_bounded_over_all_se
     for server in servers:
         await server.start()
         for _ in range(2):  # by the ordinary way, and by the short one
-            assert (
-                await client.call(WebhookRequest(server.url, (), AUTH_TOKEN, status_only=True))
-            ).ok
+            assert (await told(client, WebhookRequest(server.url, (), AUTH_TOKEN))).ok
     before = servers[0].connections
-    assert (await client.call(WebhookRequest(servers[0].url, (), AUTH_TOKEN, status_only=True))).ok
+    assert (await told(client, WebhookRequest(servers[0].url, (), AUTH_TOKEN))).ok
     assert servers[0].connections == before + more
     for server in servers:
         await server.stop()
