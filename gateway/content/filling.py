@@ -11,6 +11,8 @@ from typing import Final
 from gateway.content.encoding import SENT_LIMIT
 
 MOST_PLACES: Final = 100  # in one text: each costs something for each recipient
+MOST_FILTERS: Final = 100  # of all places together
+MOST_READ: Final = 10 * SENT_LIMIT  # characters that the filters of one text may read
 
 
 class TooLong(Exception):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.content.encoding import SENT_LIMIT
-from gateway.content.filling import MOST_PLACES, Filling, TooLong
+from gateway.content.filling import MOST_FILTERS, MOST_PLACES, MOST_READ, Filling, TooLong
 
 _PIECE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)\s*(?::\s*(\"[^\"]*\"|'[^']*'|[0-9.]+))?")
 _FILTERS: Final[dict[str, Callable[[str], str]]] = {
@@ -23,6 +23,9 @@ _FILTERS: Final[dict[str, Callable[[str], str]]] = {
     "capitalize": str.capitalize,
     "strip": str.strip,
 }
+
+
+TOO_MANY_FILTERS: Final = f"it has more than {MOST_FILTERS:,} filters"
 
 
 class LiquidError(ValueError):
@@ -39,7 +42,7 @@ class LiquidTemplate:
         if "{%" in text:
             raise LiquidError("tags ({% … %}) are not supported")
         self._parts: list[str | tuple[str, list[tuple[str, str | None]]]] = []
-        at = 0
+        at = filters = 0
         # Found by hand: every pattern that strips what it finds takes quadratic time or worse.
         while (start := text.find("{{", at)) >= 0:
             end = text.find("}}", start + 2)
@@ -47,9 +50,15 @@ class LiquidTemplate:
                 raise LiquidError("a {{ has no }}")
             if len(self._parts) >= 2 * MOST_PLACES:
                 raise LiquidError(f"it has more than {MOST_PLACES:,} places to fill")
+            if text.count("|", start, end) > MOST_FILTERS:  # before they are read
+                raise LiquidError(TOO_MANY_FILTERS)
             inside = text[start + 2 : end].removeprefix("-").removesuffix("-")
             self._parts.append(text[at:start])
-            self._parts.append(_expression(inside.strip()))
+            expression = _expression(inside.strip())
+            filters += len(expression[1])
+            if filters > MOST_FILTERS:
+                raise LiquidError(TOO_MANY_FILTERS)
+            self._parts.append(expression)
             at = end + 2
         self._parts.append(text[at:])
 
@@ -60,9 +69,18 @@ class LiquidTemplate:
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """The text for these variables. Raises TooLong."""
-        filling = Filling()
+        filling, left = Filling(), MOST_READ
         for part in self._parts:
-            filling.add(part if isinstance(part, str) else _value(part, variables))
+            if isinstance(part, str):
+                filling.add(part)
+                continue
+            text, filters = _given(part, variables), part[1]
+            for used, argument in filters:
+                left -= len(text)  # what they leave out costs as much as what they keep
+                if left < 0:
+                    raise TooLong
+                text = text or argument or "" if used == "default" else _FILTERS[used](text)
+            filling.add(text)
         return filling.text()
 
 
@@ -94,14 +112,11 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _value(
+def _given(
     expression: tuple[str, list[tuple[str, str | None]]], variables: Mapping[str, Any]
 ) -> str:
-    name, filters = expression
-    value = variables.get(name)
-    text = _written(value)
+    """The variable of a place. Raises TooLong."""
+    text = _written(variables.get(expression[0]))
     if len(text) > SENT_LIMIT:  # before a filter works on it
         raise TooLong
-    for used, argument in filters:
-        text = text or argument or "" if used == "default" else _FILTERS[used](text)
     return text

@@ -15,6 +15,7 @@ from pools import Pool
 from testing import WAIT_S, GatewayProcess, GatewayUnderTest, Receiver, Sdk, free_port
 
 from gateway.acceptance.acceptor import LARGE
+from gateway.api.messages import bulk, comms
 from gateway.api.messages.comms_ids import id_of, text_of
 from gateway.messages.message import Status
 from smpp.smsc import Smsc
@@ -36,14 +37,14 @@ def to(count: int, **more: Any) -> list[dict[str, Any]]:
     return [{"address": f"+4474009{n:05d}", "channel": "PHONE", **more} for n in range(count)]
 
 
-async def comms(sdk: Sdk, method: str, path: str, **request: Any) -> tuple[int, Any]:
+async def operate(sdk: Sdk, method: str, path: str, **request: Any) -> tuple[int, Any]:
     return await sdk.operate(method, f"/comms/v1/Messages{path}", **request)
 
 
 async def completed(sdk: Sdk, name: str) -> Any:
     async with asyncio.timeout(WAIT_S):
         while True:
-            _, operation = await comms(sdk, "GET", f"/Operations/{name}")
+            _, operation = await operate(sdk, "GET", f"/Operations/{name}")
             if operation["status"] in ("COMPLETED", "CANCELED"):
                 return operation
             await asyncio.sleep(0.05)
@@ -62,7 +63,7 @@ async def test_a_thousand_recipients_are_one_operation(
         "tags": {"campaign": "spring"},
         "statusCallback": receiver.url,
     }
-    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    status, accepted = await operate(pool.sdk, "POST", "", json=request)
     assert status == 202
     operation = await completed(pool.sdk, accepted["operationId"])
     assert accepted["operationLocation"].endswith(accepted["operationId"])
@@ -72,20 +73,20 @@ async def test_a_thousand_recipients_are_one_operation(
     texts = {json.loads(line)["text"] for line in smsc.ledger.lines()}
     assert texts == {f"Hi N{n}, bye" for n in range(1_000)}
 
-    _, failed = await comms(pool.sdk, "GET", f"/Operations/{operation['id']}/Errors")
+    _, failed = await operate(pool.sdk, "GET", f"/Operations/{operation['id']}/Errors")
     assert failed["errors"] == [
         {"address": "nobody", "code": 21211, "message": failed["errors"][0]["message"]}
     ]
     query = f"?operationId={operation['id']}&pageSize=700"
-    _, first = await comms(pool.sdk, "GET", query)
+    _, first = await operate(pool.sdk, "GET", query)
     token = first["pagination"]["next"]
-    _, second = await comms(pool.sdk, "GET", f"{query}&pageToken={token}")
+    _, second = await operate(pool.sdk, "GET", f"{query}&pageToken={token}")
     assert (len(first["messages"]), len(second["messages"])) == (700, 300)
     assert second["pagination"]["next"] is None
 
     one = first["messages"][0]
-    assert (await comms(pool.sdk, "GET", f"/{one['id']}"))[1] == one
-    _, receipts = await comms(pool.sdk, "GET", f"/{one['id']}/Receipts")
+    assert (await operate(pool.sdk, "GET", f"/{one['id']}"))[1] == one
+    _, receipts = await operate(pool.sdk, "GET", f"/{one['id']}/Receipts")
     assert [step["status"] for step in receipts["receipts"]] == ["QUEUED", "SENT", "DELIVERED"]
     ordinary = await pool.sdk.fetch(one["messageSid"])
     assert (ordinary.status, ordinary.messaging_service_sid) == ("delivered", pool.sid)
@@ -94,25 +95,25 @@ async def test_a_thousand_recipients_are_one_operation(
 
 async def test_ten_thousand_are_taken_and_one_more_is_not(pool: Pool) -> None:
     request = {"from": {"address": NUMBER}, "content": {"text": "x"}}
-    status, body = await comms(pool.sdk, "POST", "", json={**request, "to": to(10_001)})
+    status, body = await operate(pool.sdk, "POST", "", json={**request, "to": to(10_001)})
     assert (status, body["code"]) == (400, 20001)
-    status, body = await comms(pool.sdk, "POST", "", json={**request, "to": to(10_000)})
+    status, body = await operate(pool.sdk, "POST", "", json={**request, "to": to(10_000)})
     assert status == 202
     operation = await completed(pool.sdk, body["operationId"])
     assert operation["stats"]["delivered"] == 10_000
     path = f"/Operations/{body['operationId']}/Cancel"  # too late: it stays what it is
-    assert await comms(pool.sdk, "POST", path) == (200, operation)
+    assert await operate(pool.sdk, "POST", path) == (200, operation)
 
 
 async def test_a_body_of_megabytes_is_taken_and_one_above_the_limit_is_not(pool: Pool) -> None:
     request: dict[str, Any] = {"from": {"address": NUMBER}, "content": {"text": "{{ name }}"}}
     request["to"] = to(4_000, variables={"name": "x", "more": "y" * 1_000})
     assert len(json.dumps(request)) > 4_000_000
-    status, body = await comms(pool.sdk, "POST", "", json=request)
+    status, body = await operate(pool.sdk, "POST", "", json=request)
     assert status == 202
     assert (await completed(pool.sdk, body["operationId"]))["stats"]["delivered"] == 4_000
     request["to"] = to(4_000, variables={"name": "x", "more": "y" * 3_000})
-    status, body = await comms(pool.sdk, "POST", "", json=request)
+    status, body = await operate(pool.sdk, "POST", "", json=request)
     assert (status, body["code"]) == (413, 20413)
 
 
@@ -141,7 +142,7 @@ async def test_what_is_wrong_with_a_request_refuses_all_of_it(
     pool: Pool, change: dict[str, Any], code: int
 ) -> None:
     request = {"from": {"address": NUMBER}, "to": to(3), "content": {"text": "x"}, **change}
-    status, body = await comms(pool.sdk, "POST", "", json=request)
+    status, body = await operate(pool.sdk, "POST", "", json=request)
     assert (status // 100, body["code"]) == (4, code)
     assert await pool.sdk.call(pool.sdk.client.messages.list) == []
 
@@ -158,12 +159,12 @@ async def test_a_schedule_waits_and_is_taken_back_as_a_whole(
         "content": {"text": "later"},
         "schedule": {"sendAt": ["2026-12-20T10:00:00Z"]},
     }
-    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    status, accepted = await operate(pool.sdk, "POST", "", json=request)
     assert status == 202, accepted
     name = accepted["operationId"]
-    _, operation = await comms(pool.sdk, "GET", f"/Operations/{name}")
+    _, operation = await operate(pool.sdk, "GET", f"/Operations/{name}")
     assert (operation["status"], operation["stats"]["scheduled"]) == ("SCHEDULED", 20)
-    status, operation = await comms(pool.sdk, "POST", f"/Operations/{name}/Cancel")
+    status, operation = await operate(pool.sdk, "POST", f"/Operations/{name}/Cancel")
     assert (status, operation["status"], operation["stats"]["canceled"]) == (200, "CANCELED", 20)
 
 
@@ -178,17 +179,17 @@ async def test_what_has_left_is_not_taken_back_and_the_rest_is_told(
         "content": {"text": "x"},
         "statusCallback": receiver.url,
     }
-    status, accepted = await comms(sdk, "POST", "", json=request)
+    status, accepted = await operate(sdk, "POST", "", json=request)
     assert status == 202
     name = accepted["operationId"]
     async with asyncio.timeout(WAIT_S):
-        while (await comms(sdk, "GET", f"/Operations/{name}"))[1]["stats"]["delivered"] != 1:
+        while (await operate(sdk, "GET", f"/Operations/{name}"))[1]["stats"]["delivered"] != 1:
             await asyncio.sleep(0.02)
-    status, operation = await comms(sdk, "POST", f"/Operations/{name}/Cancel")
+    status, operation = await operate(sdk, "POST", f"/Operations/{name}/Cancel")
     stats = operation["stats"]
     assert (status, operation["status"]) == (200, "CANCELED")
     assert (stats["delivered"], stats["canceled"], stats["queued"]) == (1, 11, 0)
-    _, page = await comms(sdk, "GET", f"?operationId={name}")
+    _, page = await operate(sdk, "GET", f"?operationId={name}")
     sids = {one["messageSid"]: one["status"].lower() for one in page["messages"]}
     for sid, last in sids.items():
         await receiver.has([sid], last)
@@ -231,11 +232,11 @@ async def test_a_row_that_another_has_in_hand_is_decided_by_who_commits_first(
 async def test_a_key_makes_a_repeated_operation_one(pool: Pool) -> None:
     request = {"from": {"address": NUMBER}, "to": to(5), "content": {"text": "x"}}
     headers = {"Idempotency-Key": "bulk-1"}
-    first = await comms(pool.sdk, "POST", "", json=request, headers=headers)
-    again = await comms(pool.sdk, "POST", "", json=request, headers=headers)
+    first = await operate(pool.sdk, "POST", "", json=request, headers=headers)
+    again = await operate(pool.sdk, "POST", "", json=request, headers=headers)
     assert first == again
     other = {**request, "content": {"text": "y"}}
-    status, body = await comms(pool.sdk, "POST", "", json=other, headers=headers)
+    status, body = await operate(pool.sdk, "POST", "", json=other, headers=headers)
     assert (status, body["code"]) == (409, 20409)
     await completed(pool.sdk, first[1]["operationId"])
     assert len(await pool.sdk.call(pool.sdk.client.messages.list)) == 5
@@ -248,7 +249,7 @@ async def test_who_is_second_with_a_key_gets_the_first_answer(pool: Pool, count:
     request = {"from": {"address": NUMBER}, "to": recipients, "content": {"text": "x"}}
     headers = {"Idempotency-Key": "k"}
     answers = await asyncio.gather(
-        *(comms(pool.sdk, "POST", "", json=request, headers=headers) for _ in range(8))
+        *(operate(pool.sdk, "POST", "", json=request, headers=headers) for _ in range(8))
     )
     assert {status for status, _ in answers} == {202}
     [name] = {body["operationId"] for _, body in answers}
@@ -260,7 +261,7 @@ async def test_who_is_second_with_a_key_gets_the_first_answer(pool: Pool, count:
 async def test_a_key_of_an_operation_is_none_of_a_single_send(pool: Pool) -> None:
     request = {"from": {"address": NUMBER}, "to": to(1), "content": {"text": "x"}}
     headers = {"Idempotency-Key": "k"}
-    assert (await comms(pool.sdk, "POST", "", json=request, headers=headers))[0] == 202
+    assert (await operate(pool.sdk, "POST", "", json=request, headers=headers))[0] == 202
     path = f"/2010-04-01/Accounts/{pool.sdk.account_sid}/Messages.json"
     form = {"To": "+447400900001", "From": NUMBER, "Body": "x"}
     status, _ = await pool.sdk.operate("POST", path, data=form, headers=headers)
@@ -277,7 +278,7 @@ async def test_what_is_wrong_with_one_address_leaves_that_one_out(
 ) -> None:
     sender = {"messagingServiceSid": pool.sid} if by == "service" else {"address": NUMBER}
     request = {"from": sender, "to": [*to(2), {"address": address}], "content": {"text": "x"}}
-    status, accepted = await comms(pool.sdk, "POST", "", json=request)
+    status, accepted = await operate(pool.sdk, "POST", "", json=request)
     assert status == 202, accepted
     operation = await completed(pool.sdk, accepted["operationId"])
     stats = operation["stats"]
@@ -288,6 +289,48 @@ async def test_what_is_wrong_with_one_address_leaves_that_one_out(
     )
     await connection.close()
     assert refused["address"] == shown
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        {"address": "nobody"},
+        {"address": "+447400911111", "variables": {"a": " "}},
+        {"address": "+447400911111", "variables": {"a": "x" * 1_601}},
+        {"address": "+447400911111", "variables": {"a": "x"}},
+    ],
+)
+async def test_others_have_their_turn_between_recipients(
+    pool: Pool, one: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are taken, or refused."""
+    monkeypatch.setattr(bulk, "PAUSE_S", 0.0)
+    turns, over = 0, asyncio.Event()
+
+    async def others() -> None:
+        nonlocal turns
+        while not over.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    drafts_of = bulk.drafts_of
+
+    async def watched(*given: Any) -> Any:
+        beside = asyncio.create_task(others())
+        made = await drafts_of(*given)
+        over.set()
+        await beside
+        return made
+
+    monkeypatch.setattr(comms, "drafts_of", watched)
+    request = {
+        "from": {"messagingServiceSid": pool.sid},
+        "to": [one] * 200,
+        "content": {"text": "{{ a }}"},
+    }
+    status, _ = await operate(pool.sdk, "POST", "", json=request)
+    assert status == 202
+    assert turns >= 200
 
 
 async def test_an_accepted_operation_survives_a_kill(
@@ -301,7 +344,7 @@ async def test_an_accepted_operation_survives_a_kill(
         "to": to(3_000),
         "content": {"text": "x"},
     }
-    status, accepted = await comms(sdk, "POST", "", json=request)
+    status, accepted = await operate(sdk, "POST", "", json=request)
     assert status == 202
     await process.kill()
     await process.start()

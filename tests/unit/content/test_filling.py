@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.content.encoding import SENT_LIMIT
-from gateway.content.filling import MOST_PLACES, Filling, TooLong
+from gateway.content.filling import MOST_FILTERS, MOST_PLACES, MOST_READ, Filling, TooLong
 from gateway.content.liquid import LiquidError, LiquidTemplate
 from gateway.content.templates import fill
 
@@ -51,6 +51,26 @@ def test_a_text_is_filled_in(text: str, variables: dict[str, Any], said: str) ->
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(LiquidError):
         LiquidTemplate(text)
+
+
+@pytest.mark.parametrize("places", [1, 4, MOST_FILTERS])
+def test_filters_are_bounded_in_all_places_together(places: int) -> None:
+    """A text that comes out empty costs as much as a long one, for each of its recipients."""
+    each = MOST_FILTERS // places
+    fits = ("{{a" + "|upcase" * each + "}}") * places
+    assert LiquidTemplate(fits).render({"a": ""}) == ""
+    for more in ("{{a|strip}}", "{{a" + "|" * 10_000 + "}}"):
+        if places < MOST_PLACES:
+            with pytest.raises(LiquidError, match="filters"):
+                LiquidTemplate(fits + more)
+
+
+def test_what_filters_read_is_bounded_whatever_they_leave() -> None:
+    each = SENT_LIMIT // 2
+    template = LiquidTemplate("{{a" + "|upcase" * (MOST_READ // each - 1) + "|strip}}{{b|upcase}}")
+    assert template.render({"a": " " * each}) == ""
+    with pytest.raises(TooLong):
+        template.render({"a": " " * each, "b": "x"})
 
 
 def test_the_length_of_a_text_is_looked_at_before_it_is_read() -> None:
