@@ -50,21 +50,48 @@ async def erase(journal: Journal, row: MessageRow, sid: str, until: float) -> No
 async def _answers(
     journal: Journal, account_id: int, requests: list[JournalEntry], command: int, kind: int
 ) -> list[JournalEntry]:
-    """The answers to requests: on the same bind, with the same sequence number, soon after."""
+    """The answers to requests: on the same connection, with the same sequence number, soon after.
+
+    Sequence numbers begin anew with each connection, and come round again: what follows the next
+    request with the same number, or the next bind, answers another message, which may be
+    somebody else's.
+    """
     if not requests:
         return []
-    asked = {(entry.name, _header(entry)[3]): entry.at for entry in requests}
+    asked = {(entry.name, _header(entry)[3]) for entry in requests}
+    binds = {entry.name for entry in requests}
+    request, requested = command & ~v.RESPONSE, OUT if kind == IN else IN
 
     def wanted(entry: JournalEntry) -> bool:
-        if entry.kind != kind or len(entry.payload) < codec.HEADER_OCTETS:
+        if len(entry.payload) < codec.HEADER_OCTETS:
             return False
         _, found, _, sequence = _header(entry)
-        at = asked.get((entry.name, sequence))
-        return found == command and at is not None and 0 <= entry.at - at <= ANSWER_S
+        if (entry.name, sequence) in asked and (entry.kind, found) in (
+            (kind, command),
+            (requested, request),
+        ):
+            return True
+        return entry.kind == OUT and found in v.BINDS and entry.name in binds
 
-    first, last = min(asked.values()), max(asked.values())
-    needle = command.to_bytes(4, "big")
-    return await journal.find(account_id, (needle,), first, last + ANSWER_S, wanted)
+    first, last = min(entry.at for entry in requests), max(entry.at for entry in requests)
+    commands = (command, request, *v.BINDS)
+    needles = tuple(number.to_bytes(4, "big") for number in commands)
+    near = await journal.find(account_id, needles, first, last + ANSWER_S, wanted)
+    mine = {(entry.at, entry.place, entry.name) for entry in requests}
+    under_way: dict[tuple[str, int], float] = {}  # ours that await an answer: when they were sent
+    answers = []
+    for entry in near:
+        _, found, _, sequence = _header(entry)
+        key = entry.name, sequence
+        if found in v.BINDS:
+            under_way = {key: at for key, at in under_way.items() if key[0] != entry.name}
+        elif found == request:
+            under_way.pop(key, None)
+            if (entry.at, entry.place, entry.name) in mine:
+                under_way[key] = entry.at
+        elif key in under_way and entry.at - under_way[key] <= ANSWER_S:
+            answers.append(entry)
+    return answers
 
 
 def _header(entry: JournalEntry) -> tuple[int, int, int, int]:
