@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
+from storage.alerts import EXCLUDE
 from storage.database import Connection, ConnectionPool
 from storage.ids import Id
 from storage.keyset import falling
 from storage.lists import Lists
+from storage.messages import ERASED
 from storage.records import columns
 
 
@@ -50,6 +52,11 @@ class EarlierPartRow(TypedDict):
     message_id: Id | None
     number: int
 
+
+ERASED_OF = f"""
+SELECT id, flags & {ERASED} <> 0 AS text, right(recipient, 4) = 'XXXX' AS recipient
+  FROM messages WHERE id = ANY($1::uuid[])
+"""
 
 KEPT_COLUMNS = (
     *("carrier_id", "at", "reason", "carrier_message_id", "source", "destination"),
@@ -163,9 +170,45 @@ DELETE FROM inbound_parts WHERE message_id IS NOT NULL AND (settled OR at < $1)
 """
 
 
-async def keep(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """Write `rows` in the order of KEPT_COLUMNS."""
+async def keep(
+    connection: Connection,
+    rows: Iterable[Sequence[Any]],
+    about: Iterable[Collection[Id]] | None = None,
+) -> list[int]:
+    """Write `rows` in the order of KEPT_COLUMNS.
+
+    A carrier may say again what was erased. `about`: for each row the messages whose text it may
+    quote. Where one is gone, or its text is, the text is left out; the ends of the addresses, where
+    one is gone or its recipient is forgotten. Returns the places of those rows.
+    """
+    rows = list(rows)
+    quoted = list(about) if about is not None else [()] * len(rows)
+    ids = {id for some in quoted for id in some}
+    if not ids:
+        await _write_kept(connection, rows)
+        return []
+    async with connection.transaction():
+        await connection.execute(EXCLUDE)  # of erasures: one under way is waited for
+        states = {row["id"]: row for row in await connection.fetch(ERASED_OF, list(ids))}
+        forgotten = {id for id in ids if id not in states or states[id]["recipient"]}
+        erased = forgotten | {id for id, state in states.items() if state["text"]}
+        left_out = [place for place, some in enumerate(quoted) if not erased.isdisjoint(some)]
+        for place in left_out:
+            rows[place] = _left_out(rows[place], not forgotten.isdisjoint(quoted[place]))
+        await _write_kept(connection, rows)
+    return left_out
+
+
+async def _write_kept(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     await connection.copy_records_to_table("kept_deliveries", records=rows, columns=KEPT_COLUMNS)
+
+
+def _left_out(row: Sequence[Any], addresses: bool) -> tuple[Any, ...]:
+    """A row without the text, and without the ends of its addresses."""
+    fields = dict(zip(KEPT_COLUMNS, row, strict=True)) | {"payload": b"", "tlvs": b""}
+    if addresses:
+        fields |= {name: fields[name][:-4] + "XXXX" for name in ("source", "destination")}
+    return tuple(fields.values())
 
 
 async def unmatched(connection: Connection, since: datetime) -> list[TypedDeliveryRow]:

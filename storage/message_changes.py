@@ -154,6 +154,7 @@ async def delete(
         if status == "INSERT 0 1":
             await connection.execute("DELETE FROM media WHERE message_id = $1", message_id)
             await erase_copies(connection, [message_id])
+            await erase_recipients(connection, [message_id])
         await connection.execute(
             "DELETE FROM message_feedback WHERE message_id = $1 AND account_id = $2",
             message_id,

@@ -282,3 +282,58 @@ async def test_a_receipt_that_matched_nothing_is_erased_however_it_spells_the_id
         rows = await pool.fetch("SELECT source, carrier_message_id FROM kept_deliveries")
         strangers = {name for source, name in rows if source == STRANGER}
         assert strangers == {OTHERS, "7A1B3C0F"}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("how", ["redacted", "deleted", "discarded", "obfuscated"])
+async def test_what_a_carrier_says_again_of_an_erased_message_is_not_kept(
+    start_gateway: Start, odd: OddCarrier, tmp_path: Path, how: str, restarted: bool
+) -> None:
+    """Receipts come twice, and quote the text; the message is in memory, or only in its rows."""
+    gateway = await start_gateway(odd.port)
+    sdk = await gateway.sdk()
+    options = {"discarded": {"content_retention": "discard"}}.get(how, {})
+    options |= {"address_retention": "obfuscate"} if how == "obfuscated" else {}
+    spellings = [("7a1b3d01", "7a1b3d01"), ("7a1b3d02", "2048605442"), ("007a1b3d03", "7A1B3D03")]
+    for place, (submitted, _) in enumerate(spellings):
+        odd.message_id = submitted
+        sent = await sdk.send(MARKER, f"+4416329602{place:02d}", from_=NUMBERS[0], **options)
+        await sdk.reaches(sent.sid, "sent")
+        plain = f"id:{submitted} submit date:2611300900 stat:DELIVRD err:000".encode()
+        await odd.delivered(plain, source=f"4416329602{place:02d}", esm_class=v.ESM_RECEIPT)
+        message = await sdk.reaches(sent.sid, "delivered")
+        if how == "redacted":
+            await sdk.call(message.update, body="")
+        elif how == "deleted":
+            await sdk.call(message.delete)
+    pool = gateway.pipeline.runtime.pool
+    if how in ("discarded", "obfuscated"):
+        erased = "flags & 512 <> 0" if how == "discarded" else "right(recipient, 4) = 'XXXX'"
+        query = f"SELECT count(*) FROM messages WHERE {erased}"
+        async with asyncio.timeout(WAIT_S):
+            while await pool.fetchval(query) < len(spellings):
+                await asyncio.sleep(0.05)
+    if restarted:
+        await gateway.stop()
+        odd.bound.clear()
+        gateway = await start_gateway(odd.port)
+        await odd.bound.wait()
+    for place, (_, name) in enumerate(spellings):
+        status = await odd.delivered(
+            quoting(name), source=f"4416329602{place:02d}", esm_class=v.ESM_RECEIPT
+        )
+        assert status == v.ESME_ROK
+    async with asyncio.timeout(WAIT_S):  # what is a duplicate is answered before it is kept
+        while len(texts := await kept_texts(gateway)) < len(spellings):
+            await asyncio.sleep(0.02)
+    assert texts == {name: False for _, name in spellings}
+    assert "kept_deliveries.payload" not in await in_tables(gateway.database_url)
+    if how in ("deleted", "obfuscated"):
+        pool = gateway.pipeline.runtime.pool
+        sources = await pool.fetch("SELECT source FROM kept_deliveries")
+        assert not any(source["source"].startswith("4416329602") for source in sources)
+    if how in ("redacted", "deleted"):
+        journal = gateway.pipeline.runtime.journal
+        async with asyncio.timeout(WAIT_S):
+            while await journal.find(1, (MARKER.encode(),), 0.0, 2e9):
+                await asyncio.sleep(0.05)

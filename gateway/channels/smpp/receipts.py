@@ -76,6 +76,7 @@ class Kept(NamedTuple):
     delivery: DeliverSm
     answer: Respond | None
     message_id: Id | None = None
+    about: frozenset[Id] = frozenset()  # messages whose text it may quote, where it has none
 
 
 class ReceiptWriter(Protocol):
@@ -102,6 +103,7 @@ class Receipts:
         self._lifecycle = lifecycle
         self._alerts = runtime.alerts
         self._clock = runtime.clock
+        self._journal = runtime.journal
         # Not a dict: its first entry is found by passing over all that were removed before it.
         # One submission, or a list where the carrier gave one id to several, the oldest first.
         self._recent: OrderedDict[ReceiptKey, MessageSegment | list[MessageSegment]] = OrderedDict()
@@ -464,7 +466,8 @@ class Receipts:
         self._hold(held)
         if answer is not None:
             name = held.receipt.message_id
-            self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer))
+            about = self._about(held, rows)
+            self._keep(Kept(held.carrier_id, "unmatched", name, held.delivery, answer, about=about))
 
     def _first_meant(
         self,
@@ -483,6 +486,20 @@ class Receipts:
             if found is not None:
                 return found
         return None
+
+    def _about(
+        self, held: HeldReceipt, rows: dict[ReceiptKey, list[tuple[Id, int]]]
+    ) -> frozenset[Id]:
+        """The messages whose text it may quote though it means none that is there: by the id as it
+        stands, else in any spelling.
+        """
+        carrier_id, ids = held.carrier_id, held.receipt.ids
+        spelt = [text for _, text in self._spellings(carrier_id, ids)]
+        for names in (ids, spelt):
+            found = frozenset(id for name in names for id, _ in rows.get((carrier_id, name), ()))
+            if found:
+                return found
+        return frozenset()
 
     def _in_rows(
         self,
@@ -598,8 +615,16 @@ class Receipts:
             )
             for kept in batch
         ]
-        await delivery_rows.keep(connection, rows)
+        about = [
+            kept.about if kept.message_id is None else {kept.message_id, *kept.about}
+            for kept in batch
+        ]
+        erased = await delivery_rows.keep(connection, rows, about)
         for kept in batch:
             if kept.answer is not None:
                 with self._wall.around():
                     kept.answer(kept.delivery, ESME_ROK)
+        said = [octets for place in erased if (octets := batch[place].delivery.payload)]
+        if said:  # the wire's own record of it goes, too
+            now = self._clock.wall()
+            await self._journal.erase(0, said, now - 2 * HOLD_S, now + HOLD_S)

@@ -42,6 +42,7 @@ def receipts(profile: Profile | None = None) -> Receipts:
         alerts=None,
         walls=Walls(cast(Alerts, None)),
         live={},
+        journal=None,
     )
     writer = WriteBehind(runtime, lambda message: None, lambda message: None)
     lifecycle = Lifecycle(StandingClock(), writer.moved, lambda message: None)
