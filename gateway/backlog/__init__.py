@@ -1,1 +1,1 @@
-"""What waits in rows, and its way back into acceptance: overflow, schedule, recovery."""
+"""What waits in rows, and its way back to a queue or a sender: overflow, schedule, recovery."""

@@ -1,9 +1,10 @@
-"""The life of a message: every move it can make is decided here, and nowhere else.
+"""The life of a message: every move it can make is decided here.
 
-`MOVES` is the automaton, `advance` applies one event to it. `Lifecycle.apply` is what the stages
-call: it does as well what every move brings with it. A pair that is not in the table leaves the
-message as it is: late and duplicate receipts are normal, and cannot move a message that is final
-(docs/architecture.md#life-of-a-message).
+`MOVES` is the automaton, `advance` applies one event to it: batches that write the row themselves
+call it. All others call `Lifecycle.apply`, which does as well what every move brings with it. What
+is chosen anew is set back by the assigner, before anybody has seen it. A pair that is not in the
+table leaves the message as it is: late and duplicate receipts are normal, and cannot move a message
+that is final (docs/architecture.md#life-of-a-message).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The message will never reach the carrier."""
+    """Refused for good, by us or by the carrier; or its answer was lost, and nobody asks again."""
 
     code: int
 

@@ -1,1 +1,1 @@
-"""From a sender's queue to the carrier and back: claims, answers, receipts, rows."""
+"""From a sender's queue to the carrier and back: claims, answers, rows."""

@@ -33,7 +33,7 @@ from storage.database import (
 
 log = logging.getLogger(__name__)
 
-BOUND = 50_000  # events; beyond it dispatch pauses (docs/reliability.md#bounds)
+BOUND = 50_000  # events; beyond it submitting pauses (docs/reliability.md#bounds)
 BATCH = 2_000  # messages per flush, so that one commit stays short
 RETRY_S = 0.5
 
