@@ -49,7 +49,8 @@ def read_name(keyword_type: object, message_type: object) -> Name:
     if kind not in {kind.name for kind in KINDS}:
         raise BadEntry("keyword_type must be STOP, START or HELP, a dot and a language")
     if language not in languages():
-        raise BadEntry(f"there is no language {language[:40] or 'without a name'}")
+        named = f"there is no language {language[:40]}" if language else "a language is missing"
+        raise BadEntry(f"{named}: a type is written STOP.ENGLISH")
     if country != ANY and country not in COUNTRIES:
         raise BadEntry("message_type must be ALL or a country's two letters")
     if country != ANY and language == ANY:
