@@ -19,8 +19,8 @@ from gateway.loadtest.sends import (
     Recipients,
     Sends,
     SingleSends,
-    basic,
-    post,
+    fields_of,
+    head_of,
 )
 
 BODY: Final = "Revenge of the Sith was clearly the best of the prequel trilogy."
@@ -87,19 +87,8 @@ class OwnSends:
         returning: int = 0,
     ) -> None:
         """With `returning`, so many recipients in turn, whatever came before."""
-        form = {"Body": message.body}
-        if message.service_sid is not None:
-            form["MessagingServiceSid"] = message.service_sid
-        if message.sender is not None:
-            form["From"] = message.sender
-        if message.status_callback is not None:
-            form["StatusCallback"] = message.status_callback
-        body = urlencode(form | {"To": f"+{recipients.prefix}"})
-        head = post(
-            f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json",
-            "application/x-www-form-urlencoded",
-            basic(account_sid, token),
-        ).decode()
+        body = urlencode(fields_of(message) | {"To": f"+{recipients.prefix}"})
+        head = head_of(base_url, account_sid, token).decode()
         first_line, _, headers = head.partition("\r\n")
         own = OWN_HEADER if own_header else ""
         # The marks are as long as the digits that take their places.

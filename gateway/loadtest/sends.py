@@ -63,6 +63,26 @@ def basic(account_sid: str, auth_token: str) -> str:
     return "Basic " + b64encode(f"{account_sid}:{auth_token}".encode()).decode()
 
 
+def fields_of(message: LoadMessage) -> dict[str, str]:
+    """The form of a send, but for its To."""
+    given = {
+        "Body": message.body,
+        "MessagingServiceSid": message.service_sid,
+        "From": message.sender,
+        "StatusCallback": message.status_callback,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def head_of(base_url: str, account_sid: str, token: str) -> bytes:
+    """The head of a send, up to its length."""
+    return post(
+        f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json",
+        "application/x-www-form-urlencoded",
+        basic(account_sid, token),
+    )
+
+
 class SingleSends:
     """`POST …/Messages.json`, as an SDK makes it."""
 
@@ -76,22 +96,12 @@ class SingleSends:
         message: LoadMessage,
         recipients: Recipients,
     ) -> None:
-        form = {"Body": message.body}
-        if message.service_sid is not None:
-            form["MessagingServiceSid"] = message.service_sid
-        if message.sender is not None:
-            form["From"] = message.sender
-        if message.status_callback is not None:
-            form["StatusCallback"] = message.status_callback
-        fixed = urlencode(form)
+        fixed = urlencode(fields_of(message))
         to = f"&To={quote('+')}{recipients.prefix}"
         length = len(fixed) + len(to) + DIGITS
-        head = post(
-            f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json",
-            "application/x-www-form-urlencoded",
-            basic(account_sid, token),
+        self._fixed = (
+            head_of(base_url, account_sid, token) + f"{length}\r\n\r\n{fixed}{to}".encode()
         )
-        self._fixed = head + f"{length}\r\n\r\n{fixed}{to}".encode()
         self._start = recipients.start
 
     def render(self, first: int, messages: int) -> bytes:
