@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -114,6 +114,9 @@ class Receipts:
         # Whose waiting is over, how it ended, and which message it found.
         self._settled: list[tuple[HeldReceipt, str, Id | None]] = []
         self._to_keep: list[Kept] = []
+        # The octets of what was said again of erased messages.
+        self._said_again: deque[bytes] = deque(maxlen=MOST_HELD)
+        self._said = asyncio.Event()
         self._wake = asyncio.Event()
         # How each carrier's receipts spell ids, as learnt or pinned.
         self.spelling: defaultdict[int, Spelling] = defaultdict(Spelling)
@@ -339,7 +342,13 @@ class Receipts:
     # In the database ------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look up older submissions, keep what nothing matches; until cancelled."""
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_and_keep(), name="receipts")
+            tasks.create_task(self._clean_journal(), name="receipts said again")
+
+    async def _look_and_keep(self) -> None:
+        """Look up older submissions, keep what nothing matches."""
         own = OwnConnection(self._database, "receipts", command_s=HOT_S)
         restored = False
         try:
@@ -625,6 +634,21 @@ class Receipts:
                 with self._wall.around():
                     kept.answer(kept.delivery, ESME_ROK)
         said = [octets for place in erased if (octets := batch[place].delivery.payload)]
-        if said:  # the wire's own record of it goes, too
+        if said:
+            self._said_again.extend(said)
+            self._said.set()
+
+    async def _clean_journal(self) -> None:
+        """What was said again of erased messages goes out of the wire's own record, too.
+
+        By itself: the journal may be slow, or somebody's searches be before it, and no receipt
+        waits for that.
+        """
+        while True:
+            await self._said.wait()
+            self._said.clear()
+            said = list(self._said_again)
+            self._said_again.clear()
             now = self._clock.wall()
-            await self._journal.erase(0, said, now - 2 * HOLD_S, now + HOLD_S)
+            with self._wall.around():
+                await self._journal.erase(0, said, now - 2 * HOLD_S, now + HOLD_S)
